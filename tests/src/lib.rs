@@ -1,1 +1,4 @@
-//! (being written)
+//! The test bench of lpad: a test SM-DP+ and profiles to download from it.
+
+pub mod profile;
+pub mod smdp;

@@ -1,0 +1,640 @@
+//! Profiles to download: unprotected profile packages and the metadata that travels beside them.
+//!
+//! The packages follow the TCA eUICC Profile Package: Interoperable Format Technical Specification
+//! (SAIP): a plain concatenation of profile elements, the header first and the end element last.
+//! What [`ProfileBuilder`] makes is small, valid by the grammar and our own; what
+//! [`Profile::from_package`] takes is somebody else's and is served byte for byte.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// An unprotected profile package with the metadata its SM-DP+ announces for it.
+#[derive(Clone, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Profile {
+    /// The profile elements, as the eUICC shall see them after decryption.
+    #[serde(with = "hex")]
+    pub package: Vec<u8>,
+    /// What the user is shown and the eUICC stores.
+    pub metadata: Metadata,
+    /// Whether the package is protected by keys of its own instead of the session's.
+    ///
+    /// SGP.22 v2.5 section 2.5.3, ReplaceSessionKeys.
+    pub ppk: bool,
+}
+
+impl Profile {
+    /// Begins a profile of our own with the given ICCID.
+    pub fn builder(iccid: Iccid) -> ProfileBuilder {
+        ProfileBuilder {
+            name: format!("Test profile {}", iccid.last_digits()),
+            service_provider: "Example Mobile".to_owned(),
+            iccid,
+            size: 0,
+            ppk: false,
+        }
+    }
+
+    /// Takes a foreign package: its ICCID and profile type come from its header.
+    ///
+    /// # Errors
+    ///
+    /// [`ProfileError`] when the package does not begin with a readable profile header.
+    pub fn from_package(package: Vec<u8>) -> Result<Self, ProfileError> {
+        let header = Header::read(&package)?;
+        let name = header
+            .profile_type
+            .unwrap_or_else(|| header.iccid.to_string());
+        let name = name.chars().take(MAX_PROFILE_NAME).collect();
+        Ok(Self {
+            package,
+            metadata: Metadata::new(header.iccid, "Example Mobile".to_owned(), name),
+            ppk: false,
+        })
+    }
+
+    /// The services an eUICC must offer for this profile, as context tags of
+    /// `eUICC-Mandatory-services`; empty when the header cannot be read.
+    pub fn mandatory_services(&self) -> Vec<u8> {
+        Header::read(&self.package)
+            .map(|header| header.mandatory_services)
+            .unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Profile")
+            .field("package", &format_args!("{} bytes", self.package.len()))
+            .field("metadata", &self.metadata)
+            .field("ppk", &self.ppk)
+            .finish()
+    }
+}
+
+/// Makes a small valid profile: header, optional filler, end.
+#[derive(Clone, Debug)]
+pub struct ProfileBuilder {
+    iccid: Iccid,
+    name: String,
+    service_provider: String,
+    size: usize,
+    ppk: bool,
+}
+
+impl ProfileBuilder {
+    /// Names the profile: the metadata's profileName and the header's profileType.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Names the service provider.
+    pub fn service_provider(mut self, name: impl Into<String>) -> Self {
+        self.service_provider = name.into();
+        self
+    }
+
+    /// Fills the package up to this many bytes with nonStandard elements nobody must understand.
+    ///
+    /// The result can be up to [`FILLER_SLACK`] bytes shorter, never longer unless the header and
+    /// the end alone are.
+    pub fn size(mut self, bytes: usize) -> Self {
+        self.size = bytes;
+        self
+    }
+
+    /// Protects the package with keys of its own.
+    pub fn ppk(mut self) -> Self {
+        self.ppk = true;
+        self
+    }
+
+    /// Builds the package and its metadata.
+    pub fn build(self) -> Profile {
+        let header = tlv(
+            0xA0,
+            &[
+                tlv(0x80, &[2]),
+                tlv(0x81, &[3]),
+                tlv(0x82, self.name.as_bytes()),
+                tlv(0x83, &self.iccid.in_reading_order()),
+                tlv(0xA5, &[tlv(0x81, &[]), tlv(0x84, &[])].concat()),
+                tlv(0xA6, &[]),
+            ]
+            .concat(),
+        );
+        let mut package = header;
+        let mut identification = 1;
+        while let Some(element) = self.filler(package.len(), identification) {
+            package.extend(element);
+            identification += 1;
+        }
+        package.extend(end(identification));
+        Profile {
+            package,
+            metadata: Metadata::new(self.iccid, self.service_provider, self.name),
+            ppk: self.ppk,
+        }
+    }
+
+    /// One more nonStandard element, when there is room for it before the end element.
+    fn filler(&self, length: usize, identification: u16) -> Option<Vec<u8>> {
+        let room = self.size.checked_sub(length + end(identification).len())?;
+        // One element stays below 16 kB so that a card needs no more buffer than for a real one.
+        // 24 bytes hold everything of an element but its content.
+        let most = room.min(16_384).checked_sub(SMALLEST_FILLER)?;
+        (0..=most)
+            .rev()
+            .map(|content| non_standard(identification, content))
+            .find(|element| element.len() <= room)
+    }
+}
+
+/// How many bytes a filled package can miss of the size asked for.
+pub const FILLER_SLACK: usize = SMALLEST_FILLER + 4;
+
+/// The longest profileName, in characters.
+const MAX_PROFILE_NAME: usize = 64;
+
+/// Bytes a nonStandard element needs besides its content, at least.
+const SMALLEST_FILLER: usize = 13;
+
+/// The element nobody but its issuer (here 2.999, the example arc) has to understand.
+fn non_standard(identification: u16, content: usize) -> Vec<u8> {
+    let content: Vec<u8> = (0..=250).cycle().take(content).collect();
+    tlv(
+        0xA9,
+        &[
+            tlv(0xA0, &tlv(0x81, &der_integer(identification))),
+            tlv(0x81, &[0x88, 0x37]),
+            tlv(0x82, &content),
+        ]
+        .concat(),
+    )
+}
+
+fn end(identification: u16) -> Vec<u8> {
+    let header = [tlv(0x80, &[]), tlv(0x81, &der_integer(identification))].concat();
+    tlv(0xAA, &tlv(0xA0, &header))
+}
+
+fn der_integer(value: u16) -> Vec<u8> {
+    let [high, low] = value.to_be_bytes();
+    match (high, low) {
+        (0, low) if low < 0x80 => vec![low],
+        (high, low) if high < 0x80 => vec![high, low],
+        (high, low) => vec![0, high, low],
+    }
+}
+
+/// What a profile header says that an SM-DP+ needs.
+struct Header {
+    iccid: Iccid,
+    profile_type: Option<String>,
+    mandatory_services: Vec<u8>,
+}
+
+impl Header {
+    fn read(package: &[u8]) -> Result<Self, ProfileError> {
+        let (tag, mut fields, _) = split(package).ok_or(ProfileError::NoHeader)?;
+        if tag != 0xA0 {
+            return Err(ProfileError::NoHeader);
+        }
+        let (mut iccid, mut profile_type, mut mandatory_services) = (None, None, Vec::new());
+        while let Some((tag, value, rest)) = split(fields) {
+            match tag {
+                0x82 => profile_type = Some(String::from_utf8_lossy(value).into_owned()),
+                0x83 => iccid = Some(Iccid::from_reading_order(value)?),
+                0xA5 => mandatory_services = tags(value),
+                _ => {}
+            }
+            fields = rest;
+        }
+        Ok(Self {
+            iccid: iccid.ok_or(ProfileError::NoIccid)?,
+            profile_type,
+            mandatory_services,
+        })
+    }
+}
+
+fn tags(mut fields: &[u8]) -> Vec<u8> {
+    let mut tags = Vec::new();
+    while let Some((tag, _, rest)) = split(fields) {
+        tags.push(tag);
+        fields = rest;
+    }
+    tags
+}
+
+/// Why a file is not a profile package.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum ProfileError {
+    /// The first element is not a profile header (tag A0) with a valid length.
+    #[error("it does not begin with a profile header (tag A0)")]
+    NoHeader,
+    /// The header names no ICCID.
+    #[error("its header has no ICCID (tag 83)")]
+    NoIccid,
+    /// The ICCID is not 18 to 20 digits.
+    #[error("{0:?} is not an ICCID of 18 to 20 digits")]
+    BadIccid(String),
+}
+
+/// What StoreMetadata says about a profile.
+///
+/// SGP.22 v2.5 section 5.5.3, tag BF25. The same bytes are ES9+'s profileMetadata.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Metadata {
+    /// The profile's ICCID.
+    pub iccid: Iccid,
+    /// serviceProviderName, at most 32 characters.
+    pub service_provider: String,
+    /// profileName, at most 64 characters.
+    pub profile_name: String,
+    /// profileClass; operational is the default and is then not written.
+    pub class: ProfileClass,
+    /// The events whose notification the SM-DP+ asks for.
+    ///
+    /// Install is not among the defaults: the eUICC would send it besides the installation result.
+    pub notification_events: Vec<NotificationEvent>,
+    /// Who receives these notifications; `None` is the SM-DP+ that serves the profile.
+    pub notification_address: Option<String>,
+    /// profileOwner: which operator the profile belongs to.
+    pub owner: Option<ProfileOwner>,
+    /// The profile policy rules in force.
+    pub policy_rules: Vec<PolicyRule>,
+    /// An icon in PNG form.
+    #[serde(with = "hex")]
+    pub icon: Vec<u8>,
+}
+
+impl Metadata {
+    /// The metadata of an operational profile that reports enabling, disabling and deletion.
+    pub fn new(iccid: Iccid, service_provider: String, profile_name: String) -> Self {
+        Self {
+            iccid,
+            service_provider,
+            profile_name,
+            class: ProfileClass::Operational,
+            notification_events: vec![
+                NotificationEvent::Enable,
+                NotificationEvent::Disable,
+                NotificationEvent::Delete,
+            ],
+            notification_address: None,
+            owner: None,
+            policy_rules: Vec::new(),
+            icon: Vec::new(),
+        }
+    }
+
+    /// The StoreMetadata TLV, with `smdp_address` as recipient unless another one is set.
+    pub fn to_der(&self, smdp_address: &str) -> Vec<u8> {
+        let mut fields = [
+            tlv(0x5A, &self.iccid.swapped()),
+            tlv(0x91, self.service_provider.as_bytes()),
+            tlv(0x92, self.profile_name.as_bytes()),
+        ]
+        .concat();
+        if !self.icon.is_empty() {
+            fields.extend(tlv(0x93, &[1]));
+            fields.extend(tlv(0x94, &self.icon));
+        }
+        if self.class != ProfileClass::Operational {
+            fields.extend(tlv(0x95, &[self.class as u8]));
+        }
+        if !self.notification_events.is_empty() {
+            let address = self.notification_address.as_deref().unwrap_or(smdp_address);
+            let entries = self
+                .notification_events
+                .iter()
+                .map(|event| event.configured(address));
+            fields.extend(tlv(0xB6, &entries.collect::<Vec<_>>().concat()));
+        }
+        if let Some(owner) = &self.owner {
+            fields.extend(tlv(0xB7, &owner.to_der()));
+        }
+        if !self.policy_rules.is_empty() {
+            let bits = self
+                .policy_rules
+                .iter()
+                .fold(0, |bits, rule| bits | *rule as u8);
+            fields.extend(tlv(0x99, &named_bits(bits)));
+        }
+        tlv(0xBF25, &fields)
+    }
+}
+
+/// The class of a profile.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProfileClass {
+    /// test(0)
+    Test = 0,
+    /// provisioning(1)
+    Provisioning = 1,
+    /// operational(2)
+    Operational = 2,
+}
+
+/// An event of a profile's life; the value is its bit in NotificationEvent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NotificationEvent {
+    /// notificationInstall(0)
+    Install = 0x80,
+    /// notificationEnable(1)
+    Enable = 0x40,
+    /// notificationDisable(2)
+    Disable = 0x20,
+    /// notificationDelete(3)
+    Delete = 0x10,
+}
+
+impl NotificationEvent {
+    fn configured(self, address: &str) -> Vec<u8> {
+        let entry = [
+            tlv(0x80, &named_bits(self as u8)),
+            tlv(0x81, address.as_bytes()),
+        ];
+        tlv(0x30, &entry.concat())
+    }
+}
+
+/// A profile policy rule; the value is its bit in PprIds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PolicyRule {
+    /// ppr1(1): the profile must not be disabled.
+    Ppr1 = 0x40,
+    /// ppr2(2): the profile must not be deleted.
+    Ppr2 = 0x20,
+}
+
+/// The operator a profile belongs to, by its network and group identifiers.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct ProfileOwner {
+    /// MCC and MNC as three bytes of packed digits (3GPP TS 24.008 section 10.5.1.13).
+    #[serde(with = "hex")]
+    pub mcc_mnc: [u8; 3],
+    /// Group identifier 1.
+    #[serde(default, with = "hex")]
+    pub gid1: Vec<u8>,
+    /// Group identifier 2.
+    #[serde(default, with = "hex")]
+    pub gid2: Vec<u8>,
+}
+
+impl ProfileOwner {
+    fn to_der(&self) -> Vec<u8> {
+        let mut fields = tlv(0x80, &self.mcc_mnc);
+        for (tag, gid) in [(0x81, &self.gid1), (0x82, &self.gid2)] {
+            if !gid.is_empty() {
+                fields.extend(tlv(tag, gid));
+            }
+        }
+        fields
+    }
+}
+
+/// The number of a profile: 18 to 20 decimal digits, the last one a check digit.
+#[derive(Clone, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Iccid(String);
+
+impl Iccid {
+    /// The `number`-th ICCID of a range of our own, with its Luhn check digit.
+    pub fn nth(number: u32) -> Self {
+        let digits = format!("8901999{number:011}");
+        let sum: u32 = digits
+            .bytes()
+            .rev()
+            .enumerate()
+            .map(|(place, digit)| {
+                let digit = u32::from(digit - b'0') * if place % 2 == 0 { 2 } else { 1 };
+                digit / 10 + digit % 10
+            })
+            .sum();
+        Self(format!("{digits}{}", (10 - sum % 10) % 10))
+    }
+
+    /// Reads the form of the profile header: digits in reading order, filled up with F.
+    fn from_reading_order(bytes: &[u8]) -> Result<Self, ProfileError> {
+        hex::encode_upper(bytes)
+            .trim_end_matches('F')
+            .to_owned()
+            .try_into()
+    }
+
+    /// The form of the profile header: digits in reading order, filled up with F.
+    fn in_reading_order(&self) -> [u8; 10] {
+        let mut bytes = [0xFF; 10];
+        for (place, digit) in self.0.bytes().enumerate() {
+            let shift = if place % 2 == 0 { 4 } else { 0 };
+            bytes[place / 2] &= !(0x0F << shift) | ((digit - b'0') << shift);
+        }
+        bytes
+    }
+
+    /// The form of tag 5A and of EF.ICCID: the digits of each byte swapped.
+    pub fn swapped(&self) -> [u8; 10] {
+        self.in_reading_order().map(|byte| byte.rotate_left(4))
+    }
+
+    fn last_digits(&self) -> &str {
+        &self.0[self.0.len() - 4..]
+    }
+}
+
+impl fmt::Display for Iccid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<Iccid> for String {
+    fn from(iccid: Iccid) -> Self {
+        iccid.0
+    }
+}
+
+impl TryFrom<String> for Iccid {
+    type Error = ProfileError;
+
+    fn try_from(digits: String) -> Result<Self, ProfileError> {
+        if !(18..=20).contains(&digits.len()) || !digits.bytes().all(|digit| digit.is_ascii_digit())
+        {
+            return Err(ProfileError::BadIccid(digits));
+        }
+        Ok(Self(digits))
+    }
+}
+
+/// A BIT STRING of named bits in one byte: trailing zero bits are not sent (X.690 section 11.2.2).
+fn named_bits(bits: u8) -> [u8; 2] {
+    let [.., unused] = bits.trailing_zeros().to_be_bytes();
+    [unused, bits]
+}
+
+/// One TLV with the shortest length form; `tag` holds the tag's bytes as a number.
+pub(crate) fn tlv(tag: u32, value: &[u8]) -> Vec<u8> {
+    let mut bytes = significant(&tag.to_be_bytes()).to_vec();
+    match significant(&value.len().to_be_bytes()) {
+        [] => bytes.push(0),
+        [short @ 0..=0x7F] => bytes.push(*short),
+        long => {
+            let [.., count] = long.len().to_be_bytes();
+            bytes.push(0x80 | count);
+            bytes.extend(long);
+        }
+    }
+    bytes.extend(value);
+    bytes
+}
+
+fn significant(bytes: &[u8]) -> &[u8] {
+    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+    &bytes[zeros..]
+}
+
+/// The first TLV with a one-byte tag: tag, value, rest.
+fn split(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (&tag, rest) = bytes.split_first()?;
+    let (&first, rest) = rest.split_first()?;
+    let (length, rest) = match first {
+        0..=0x7F => (usize::from(first), rest),
+        0x81..=0x83 => {
+            let (length, rest) = rest.split_at_checked(usize::from(first & 0x7F))?;
+            (
+                length
+                    .iter()
+                    .fold(0, |sum, byte| sum << 8 | usize::from(*byte)),
+                rest,
+            )
+        }
+        _ => return None,
+    };
+    let (value, rest) = rest.split_at_checked(length)?;
+    Some((tag, value, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn iccid(digits: &str) -> Iccid {
+        digits.to_owned().try_into().unwrap()
+    }
+
+    #[test]
+    fn the_smallest_package_is_a_header_and_an_end() {
+        let profile = Profile::builder(iccid("89010000000000000019"))
+            .name("Test")
+            .build();
+        assert_eq!(
+            hex::encode(&profile.package),
+            "a02080010281010382045465737483 0a89010000000000000019a50481008400a600\
+             aa07a0058000810101"
+                .replace(' ', "")
+        );
+    }
+
+    #[test]
+    fn the_metadata_swaps_the_digits_the_header_does_not() {
+        let mut metadata = Metadata::new(
+            iccid("8901000000000000019"),
+            "Vector SP".into(),
+            "Vector Profile".into(),
+        );
+        metadata.notification_events = vec![NotificationEvent::Enable, NotificationEvent::Delete];
+        assert_eq!(
+            hex::encode(metadata.to_der("smdp.example.com")),
+            "bf25595a0a981000000000000010f99109566563746f72205350920e566563746f722050726f66696c65\
+             b6303016800206408110736d64702e6578616d706c652e636f6d3016800204108110736d64702e657861\
+             6d706c652e636f6d"
+        );
+    }
+
+    #[test]
+    fn metadata_writes_class_owner_and_policy_rules_when_they_differ_from_the_default() {
+        let mut metadata = Metadata::new(Iccid::nth(1), "SP".into(), "Name".into());
+        metadata.notification_events.clear();
+        metadata.class = ProfileClass::Provisioning;
+        metadata.owner = Some(ProfileOwner {
+            mcc_mnc: [0x62, 0xF2, 0x20],
+            gid1: vec![1],
+            gid2: vec![],
+        });
+        metadata.policy_rules = vec![PolicyRule::Ppr1, PolicyRule::Ppr2];
+        let der = hex::encode(metadata.to_der("smdp.example.com"));
+        assert!(
+            der.ends_with(
+                "920 44e616d65 950101 b708800362f220810101 99020560"
+                    .replace(' ', "")
+                    .as_str()
+            ),
+            "{der}"
+        );
+    }
+
+    #[test]
+    fn the_header_of_a_foreign_package_gives_iccid_and_name() {
+        let package = hex::decode(
+            "a0228001028101038206566563746f72830a8901000000000000019fa50481008400a600aa07a0058000810102",
+        )
+        .unwrap();
+        let profile = Profile::from_package(package.clone()).unwrap();
+        assert_eq!(profile.package, package);
+        assert_eq!(profile.metadata.iccid, iccid("8901000000000000019"));
+        assert_eq!(profile.metadata.profile_name, "Vector");
+        assert_eq!(profile.mandatory_services(), [0x81, 0x84]);
+    }
+
+    #[test]
+    fn what_is_no_package_is_refused_with_the_reason() {
+        assert_eq!(Profile::from_package(vec![]), Err(ProfileError::NoHeader));
+        assert_eq!(
+            Profile::from_package(b"# hello".to_vec()),
+            Err(ProfileError::NoHeader)
+        );
+        assert_eq!(
+            Profile::from_package(vec![0xA0, 0x05, 1]),
+            Err(ProfileError::NoHeader)
+        );
+        assert_eq!(
+            Profile::from_package(vec![0xA0, 0]),
+            Err(ProfileError::NoIccid)
+        );
+    }
+
+    #[test]
+    fn filler_reaches_the_size_asked_for() {
+        for size in [60, 100, 180, 181, 182, 300, 310, 5_000, 16_500, 40_000] {
+            let package = Profile::builder(Iccid::nth(7)).size(size).build().package;
+            assert!(
+                package.len() <= size.max(72),
+                "{} for {size}",
+                package.len()
+            );
+            assert!(
+                package.len() + FILLER_SLACK >= size,
+                "{} for {size}",
+                package.len()
+            );
+            let mut rest = package.as_slice();
+            let mut last = 0;
+            while let Some((tag, _, next)) = split(rest) {
+                (last, rest) = (tag, next);
+            }
+            assert_eq!((last, rest), (0xAA, [].as_slice()));
+        }
+    }
+
+    #[test]
+    fn generated_iccids_carry_a_luhn_check_digit() {
+        assert_eq!(Iccid::nth(0).to_string(), "8901999000000000004");
+        assert_ne!(Iccid::nth(1), Iccid::nth(2));
+    }
+}
