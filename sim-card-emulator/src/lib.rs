@@ -1,1 +1,9 @@
-//! (being written)
+//! A strict software eUICC, the AT modem in front of it, and the PKI both need.
+//!
+//! Section numbers refer to SGP.22 v2.5.
+
+pub mod bsp;
+pub mod certificate;
+pub mod der;
+pub mod key;
+pub mod pki;

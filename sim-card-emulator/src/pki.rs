@@ -1,0 +1,384 @@
+//! The test PKI: a fresh one made in memory, or one kept in a folder.
+//!
+//! A folder holds `ci.der eum.der euicc.der dpauth.der dppb.der dptls.der`, and beside each the
+//! private key `*.key` in PEM. Whoever uses the folder asks for what it needs, so a card does
+//! without the server's keys and a server without the card's.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use crate::certificate::{Certificate, CertificateError, Role};
+use crate::key::PrivateKey;
+
+mod spec;
+
+pub use spec::{Attribute, BasicConstraints, CertificateSpec, KeyUsage};
+
+/// Why a PKI could not be loaded, made or used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PkiError {
+    /// A file or folder could not be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// Which file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A file does not hold a certificate.
+    #[error("{path}: {source}")]
+    Certificate {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: CertificateError,
+    },
+    /// A file does not hold a P-256 private key in PEM.
+    #[error("{path}: no P-256 private key in PEM (PKCS#8 or SEC1)")]
+    Key {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// A private key belongs to another certificate.
+    #[error("{path}: the private key does not belong to the certificate beside it")]
+    KeyMismatch {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// Something needed is not there.
+    #[error("the PKI has no {0}")]
+    Missing(&'static str),
+    /// The EID is not 32 decimal digits.
+    #[error("an EID has 32 decimal digits")]
+    Eid,
+    /// The object identifier of the SM-DP+ is not one.
+    #[error("{0} is no object identifier")]
+    Oid(String),
+    /// The operating system had no randomness to give.
+    #[error("no randomness: {0}")]
+    Random(#[from] getrandom::Error),
+}
+
+/// What a fresh PKI shall be made for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PkiOptions {
+    /// The eUICC's EID, 32 digits.
+    pub eid: String,
+    /// Host names of the SM-DP+, for its TLS certificate.
+    pub host_names: Vec<String>,
+    /// Object identifier of the SM-DP+, dotted.
+    pub smdp_oid: String,
+    /// The time the certificates begin to be valid at.
+    pub now: SystemTime,
+}
+
+impl Default for PkiOptions {
+    fn default() -> Self {
+        Self {
+            eid: "89049032123451234512345678901235".into(),
+            host_names: vec!["smdp.example.com".into()],
+            smdp_oid: "2.999.10".into(),
+            now: SystemTime::now(),
+        }
+    }
+}
+
+/// Certificates and private keys, by role.
+#[derive(Clone, Debug, Default)]
+pub struct Pki {
+    certificates: BTreeMap<Role, Certificate>,
+    keys: BTreeMap<Role, PrivateKey>,
+}
+
+impl Pki {
+    /// Makes a complete, fresh PKI.
+    ///
+    /// # Errors
+    ///
+    /// When the options are not usable or the operating system has no randomness.
+    pub fn generate(options: &PkiOptions) -> Result<Self, PkiError> {
+        let PkiOptions {
+            eid,
+            host_names,
+            smdp_oid,
+            now,
+        } = options;
+        if eid.len() != 32 || !eid.bytes().all(|digit| digit.is_ascii_digit()) {
+            return Err(PkiError::Eid);
+        }
+        if crate::der::oid(smdp_oid).is_none() {
+            return Err(PkiError::Oid(smdp_oid.clone()));
+        }
+        let mut pki = Self::default();
+        let root = PrivateKey::generate()?;
+        pki.insert(
+            Role::Ci,
+            CertificateSpec::ci(*now).self_sign(&root),
+            Some(root),
+        );
+        pki.issue(Role::Eum, Role::Ci, &CertificateSpec::eum(&eid[..8], *now))?;
+        pki.issue(Role::Euicc, Role::Eum, &CertificateSpec::euicc(eid, *now))?;
+        pki.issue(
+            Role::DpAuth,
+            Role::Ci,
+            &CertificateSpec::dp_auth(smdp_oid, *now),
+        )?;
+        pki.issue(
+            Role::DpPb,
+            Role::Ci,
+            &CertificateSpec::dp_pb(smdp_oid, *now),
+        )?;
+        pki.issue(
+            Role::DpTls,
+            Role::Ci,
+            &CertificateSpec::dp_tls(host_names, smdp_oid, *now),
+        )?;
+        Ok(pki)
+    }
+
+    /// Reads what a folder holds.
+    ///
+    /// # Errors
+    ///
+    /// When a file that is there cannot be read or does not hold what its name says. A file that
+    /// is not there is missed later, by whoever needs it.
+    pub fn load(folder: &Path) -> Result<Self, PkiError> {
+        let mut pki = Self::default();
+        for role in FILES {
+            if let Some(der) = read(&folder.join(certificate_file(role)))? {
+                let path = folder.join(certificate_file(role));
+                let certificate = Certificate::parse(&der)
+                    .map_err(|source| PkiError::Certificate { path, source })?;
+                pki.certificates.insert(role, certificate);
+            }
+            let path = folder.join(key_file(role));
+            let Some(pem) = read(&path)? else {
+                continue;
+            };
+            let key = std::str::from_utf8(&pem)
+                .ok()
+                .and_then(PrivateKey::from_pem);
+            let key = key.ok_or_else(|| PkiError::Key { path: path.clone() })?;
+            if let Some(certificate) = pki.certificates.get(&role)
+                && certificate.public_key().ok() != Some(key.public_key())
+            {
+                return Err(PkiError::KeyMismatch { path });
+            }
+            pki.keys.insert(role, key);
+        }
+        Ok(pki)
+    }
+
+    /// Writes the PKI as a folder that appears at once and complete.
+    ///
+    /// # Errors
+    ///
+    /// When the folder exists and is not empty, or something cannot be written.
+    pub fn save(&self, folder: &Path) -> Result<(), PkiError> {
+        let mut draft = folder.as_os_str().to_owned();
+        draft.push(format!(".{}.new", hex::encode(random_suffix()?)));
+        let draft = PathBuf::from(draft);
+        let result = self.write_files(&draft).and_then(|()| {
+            fs::rename(&draft, folder).map_err(at(folder))?;
+            let parent = folder
+                .parent()
+                .filter(|parent| !parent.as_os_str().is_empty());
+            sync(parent.unwrap_or_else(|| Path::new(".")))
+        });
+        if result.is_err() {
+            // The draft is of no use any more; the error to report is the first one.
+            let _ = fs::remove_dir_all(&draft);
+        }
+        result
+    }
+
+    /// Loads the folder's PKI, after making a fresh one there when the folder is empty or missing.
+    ///
+    /// Programs started together on one folder agree: the folder is renamed into place, only one
+    /// of them can do that, and the others load what it made.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pki::load`], [`Pki::generate`] and [`Pki::save`].
+    pub fn load_or_create(folder: &Path, options: &PkiOptions) -> Result<Self, PkiError> {
+        if is_empty(folder)? {
+            if let Some(parent) = folder.parent() {
+                fs::create_dir_all(parent).map_err(at(parent))?;
+            }
+            let made = Self::generate(options)?.save(folder);
+            if made.is_err() && is_empty(folder)? {
+                made?;
+            }
+        }
+        Self::load(folder)
+    }
+
+    /// The certificate of a role.
+    ///
+    /// # Errors
+    ///
+    /// [`PkiError::Missing`] with the name of the file that should have held it.
+    pub fn certificate(&self, role: Role) -> Result<&Certificate, PkiError> {
+        self.certificates
+            .get(&role)
+            .ok_or_else(|| PkiError::Missing(certificate_file(role)))
+    }
+
+    /// The private key of a role.
+    ///
+    /// # Errors
+    ///
+    /// [`PkiError::Missing`] with the name of the file that should have held it.
+    pub fn key(&self, role: Role) -> Result<&PrivateKey, PkiError> {
+        self.keys
+            .get(&role)
+            .ok_or_else(|| PkiError::Missing(key_file(role)))
+    }
+
+    /// Puts a certificate in, in place of the one that was there.
+    ///
+    /// The key of the replaced certificate goes with it.
+    pub fn insert(&mut self, role: Role, certificate: Certificate, key: Option<PrivateKey>) {
+        self.certificates.insert(role, certificate);
+        match key {
+            Some(key) => self.keys.insert(role, key),
+            None => self.keys.remove(&role),
+        };
+    }
+
+    /// Makes a key and issues a certificate for it under another one of this PKI.
+    ///
+    /// # Errors
+    ///
+    /// When the issuer's certificate or key is missing.
+    pub fn issue(
+        &mut self,
+        role: Role,
+        issuer: Role,
+        spec: &CertificateSpec,
+    ) -> Result<(), PkiError> {
+        let key = PrivateKey::generate()?;
+        let certificate = spec.issue(
+            &key.public_key(),
+            self.certificate(issuer)?,
+            self.key(issuer)?,
+        );
+        self.insert(role, certificate, Some(key));
+        Ok(())
+    }
+
+    /// Replaces the SM-DP+ TLS certificate by one for other host names, with the same owner.
+    ///
+    /// # Errors
+    ///
+    /// When the CI's private key is missing, as it is in a PKI made elsewhere.
+    pub fn issue_tls(&mut self, host_names: &[String], now: SystemTime) -> Result<(), PkiError> {
+        let owner = self
+            .certificate(Role::DpAuth)?
+            .owner()
+            .map(ToString::to_string);
+        let owner = owner.ok_or(PkiError::Missing("owner in dpauth.der"))?;
+        self.issue(
+            Role::DpTls,
+            Role::Ci,
+            &CertificateSpec::dp_tls(host_names, &owner, now),
+        )
+    }
+
+    fn write_files(&self, folder: &Path) -> Result<(), PkiError> {
+        fs::create_dir_all(folder).map_err(at(folder))?;
+        for (role, certificate) in &self.certificates {
+            write(&folder.join(certificate_file(*role)), certificate.der())?;
+        }
+        for (role, key) in &self.keys {
+            write(&folder.join(key_file(*role)), key.to_pem().as_bytes())?;
+        }
+        sync(folder)
+    }
+}
+
+fn certificate_file(role: Role) -> &'static str {
+    match role {
+        Role::Ci => "ci.der",
+        Role::Euicc => "euicc.der",
+        Role::Eum => "eum.der",
+        Role::DpTls => "dptls.der",
+        Role::DpAuth => "dpauth.der",
+        Role::DpPb => "dppb.der",
+        Role::DsTls => "dstls.der",
+        Role::DsAuth => "dsauth.der",
+    }
+}
+
+fn key_file(role: Role) -> &'static str {
+    match role {
+        Role::Ci => "ci.key",
+        Role::Euicc => "euicc.key",
+        Role::Eum => "eum.key",
+        Role::DpTls => "dptls.key",
+        Role::DpAuth => "dpauth.key",
+        Role::DpPb => "dppb.key",
+        Role::DsTls => "dstls.key",
+        Role::DsAuth => "dsauth.key",
+    }
+}
+
+fn is_empty(folder: &Path) -> Result<bool, PkiError> {
+    match fs::read_dir(folder) {
+        Ok(mut entries) => Ok(entries.next().is_none()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(at(folder)(error)),
+    }
+}
+
+fn read(path: &Path) -> Result<Option<Vec<u8>>, PkiError> {
+    match fs::read(path) {
+        Ok(content) => Ok(Some(content)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(at(path)(error)),
+    }
+}
+
+fn write(path: &Path, content: &[u8]) -> Result<(), PkiError> {
+    let mut file = File::create(path).map_err(at(path))?;
+    file.write_all(content)
+        .and_then(|()| file.sync_all())
+        .map_err(at(path))
+}
+
+fn sync(folder: &Path) -> Result<(), PkiError> {
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(at(folder))
+}
+
+fn random_suffix() -> Result<[u8; 8], PkiError> {
+    let mut suffix = [0; 8];
+    getrandom::fill(&mut suffix)?;
+    Ok(suffix)
+}
+
+fn at(path: &Path) -> impl Fn(io::Error) -> PkiError {
+    move |source| PkiError::Io {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+const FILES: [Role; 8] = [
+    Role::Ci,
+    Role::Eum,
+    Role::Euicc,
+    Role::DpAuth,
+    Role::DpPb,
+    Role::DpTls,
+    Role::DsAuth,
+    Role::DsTls,
+];
+
+#[cfg(test)]
+mod tests;

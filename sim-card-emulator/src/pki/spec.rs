@@ -1,0 +1,487 @@
+//! Issuing certificates in the shapes RSP asks for, and in shapes it must refuse.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use sha2::{Digest, Sha256};
+
+use crate::certificate::{Certificate, Role};
+use crate::der::{constructed, oid, tlv, unsigned};
+use crate::key::{PrivateKey, PublicKey};
+
+/// What a certificate shall say.
+///
+/// The constructors give the shapes of SGP.22 v2.5 section 4.5.2. For a test, one field is changed
+/// with the update syntax:
+///
+/// ```
+/// use std::time::SystemTime;
+/// use sim_card_emulator::pki::CertificateSpec;
+///
+/// let now = SystemTime::now();
+/// let unrelated =
+///     CertificateSpec { rids: Vec::new(), ..CertificateSpec::dp_auth("2.999.10", now) };
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CertificateSpec {
+    /// Subject name, one attribute per RDN.
+    pub subject: Vec<(Attribute, String)>,
+    /// Begin of the validity period.
+    pub not_before: SystemTime,
+    /// End of the validity period.
+    pub not_after: SystemTime,
+    /// Policy identifiers, dotted.
+    pub policies: Vec<String>,
+    /// Whether the policies are marked critical.
+    pub policies_critical: bool,
+    /// What the key may be used for; `None` leaves the extension out.
+    pub key_usage: Option<KeyUsage>,
+    /// Present for a CA.
+    pub basic_constraints: Option<BasicConstraints>,
+    /// Extended key usages, dotted; critical when any is given.
+    pub extended_key_usage: Vec<String>,
+    /// dNSNames of subjectAltName.
+    pub dns_names: Vec<String>,
+    /// registeredIDs of subjectAltName, dotted.
+    pub rids: Vec<String>,
+    /// Organisation and issuer identification number an EUM may issue for.
+    pub permitted: Option<(String, String)>,
+    /// Addresses of revocation lists.
+    pub crl_distribution_points: Vec<String>,
+    /// Leave the authority key identifier out.
+    pub without_authority_key_identifier: bool,
+    /// Add a critical extension that nobody knows.
+    pub unknown_critical_extension: bool,
+    /// Spoil the signature.
+    pub wrong_signature: bool,
+}
+
+/// An attribute type of a distinguished name.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Attribute {
+    /// commonName
+    CommonName,
+    /// countryName
+    Country,
+    /// organizationName
+    Organization,
+    /// organizationalUnitName
+    OrganizationalUnit,
+    /// serialNumber
+    SerialNumber,
+}
+
+/// What keyUsage says.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum KeyUsage {
+    /// keyCertSign and cRLSign
+    CertificateAndCrlSign,
+    /// keyCertSign
+    CertificateSign,
+    /// digitalSignature
+    DigitalSignature,
+    /// keyAgreement, which RSP has no use for
+    KeyAgreement,
+}
+
+/// basicConstraints of a CA.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct BasicConstraints {
+    /// Number of CAs that may stand between this one and an end entity.
+    pub path_length: Option<u8>,
+}
+
+impl CertificateSpec {
+    /// A certificate issuer, valid for 35 years.
+    pub fn ci(now: SystemTime) -> Self {
+        Self {
+            subject: vec![
+                (Attribute::CommonName, "lpad Test CI".into()),
+                (Attribute::OrganizationalUnit, "TESTCERT".into()),
+                (Attribute::Organization, "LPADTEST".into()),
+                (Attribute::Country, "IT".into()),
+            ],
+            not_after: now + 35 * YEAR,
+            key_usage: Some(KeyUsage::CertificateAndCrlSign),
+            basic_constraints: Some(BasicConstraints { path_length: None }),
+            rids: vec!["2.999.1".into()],
+            crl_distribution_points: crl_distribution_points(&["A", "B"]),
+            ..Self::new(Role::Ci, now)
+        }
+    }
+
+    /// An eUICC manufacturer that may issue for EIDs that begin with the given digits.
+    pub fn eum(issuer_number: &str, now: SystemTime) -> Self {
+        Self {
+            subject: vec![
+                (Attribute::Country, "ES".into()),
+                (Attribute::Organization, EUM_ORGANIZATION.into()),
+                (Attribute::CommonName, "EUM Test".into()),
+            ],
+            not_after: now + 30 * YEAR,
+            key_usage: Some(KeyUsage::CertificateSign),
+            basic_constraints: Some(BasicConstraints {
+                path_length: Some(0),
+            }),
+            rids: vec!["2.999.5".into()],
+            permitted: Some((EUM_ORGANIZATION.into(), issuer_number.into())),
+            crl_distribution_points: crl_distribution_points(&["B"]),
+            ..Self::new(Role::Eum, now)
+        }
+    }
+
+    /// An eUICC, valid to the year 7496 as the GSMA's test eUICC is.
+    pub fn euicc(eid: &str, now: SystemTime) -> Self {
+        Self {
+            subject: vec![
+                (Attribute::Country, "ES".into()),
+                (Attribute::Organization, EUM_ORGANIZATION.into()),
+                (Attribute::SerialNumber, eid.into()),
+                (Attribute::CommonName, "Test eUICC".into()),
+            ],
+            not_after: UNIX_EPOCH + Duration::from_secs(YEAR_7496),
+            crl_distribution_points: Vec::new(),
+            ..Self::new(Role::Euicc, now)
+        }
+    }
+
+    /// The authentication certificate of an SM-DP+.
+    pub fn dp_auth(owner: &str, now: SystemTime) -> Self {
+        Self {
+            rids: vec![owner.into()],
+            ..Self::new(Role::DpAuth, now)
+        }
+    }
+
+    /// The profile package binding certificate of an SM-DP+.
+    pub fn dp_pb(owner: &str, now: SystemTime) -> Self {
+        Self {
+            rids: vec![owner.into()],
+            ..Self::new(Role::DpPb, now)
+        }
+    }
+
+    /// The TLS certificate of an SM-DP+, valid for 397 days.
+    pub fn dp_tls(host_names: &[String], owner: &str, now: SystemTime) -> Self {
+        Self {
+            subject: vec![
+                (Attribute::Organization, "ACME".into()),
+                (
+                    Attribute::CommonName,
+                    host_names.first().cloned().unwrap_or_default(),
+                ),
+            ],
+            not_after: now + 397 * DAY,
+            policies_critical: false,
+            extended_key_usage: vec!["1.3.6.1.5.5.7.3.1".into(), "1.3.6.1.5.5.7.3.2".into()],
+            dns_names: host_names.to_vec(),
+            rids: vec![owner.into()],
+            ..Self::new(Role::DpTls, now)
+        }
+    }
+
+    /// Issues the certificate for a key.
+    ///
+    /// # Panics
+    ///
+    /// When an object identifier of the spec is not one, or a date lies outside the years 1970 to
+    /// 9999: a spec is written by hand, not received.
+    pub fn issue(
+        &self,
+        subject_key: &PublicKey,
+        issuer: &Certificate,
+        issuer_key: &PrivateKey,
+    ) -> Certificate {
+        self.sign(subject_key, &issuer.subject_der(), issuer_key, true)
+    }
+
+    /// Issues the certificate under its own key.
+    ///
+    /// # Panics
+    ///
+    /// As [`CertificateSpec::issue`].
+    pub fn self_sign(&self, key: &PrivateKey) -> Certificate {
+        self.sign(&key.public_key(), &name(&self.subject), key, false)
+    }
+
+    fn new(role: Role, now: SystemTime) -> Self {
+        Self {
+            subject: vec![
+                (Attribute::Organization, "ACME".into()),
+                (Attribute::CommonName, "TEST SM-DP+".into()),
+            ],
+            not_before: now - DAY,
+            not_after: now + 10 * YEAR,
+            policies: vec![role.policy().into()],
+            policies_critical: true,
+            key_usage: Some(KeyUsage::DigitalSignature),
+            basic_constraints: None,
+            extended_key_usage: Vec::new(),
+            dns_names: Vec::new(),
+            rids: Vec::new(),
+            permitted: None,
+            crl_distribution_points: crl_distribution_points(&["A", "B"]),
+            without_authority_key_identifier: false,
+            unknown_critical_extension: false,
+            wrong_signature: false,
+        }
+    }
+
+    fn sign(
+        &self,
+        subject_key: &PublicKey,
+        issuer_name: &[u8],
+        issuer_key: &PrivateKey,
+        authority: bool,
+    ) -> Certificate {
+        let authority = authority && !self.without_authority_key_identifier;
+        let algorithm = constructed(0x30, &[object("1.2.840.10045.4.3.2")]);
+        let tbs = constructed(
+            0x30,
+            &[
+                tlv(0xA0, &unsigned(0x02, 2)),
+                tlv(0x02, &serial_number(subject_key)),
+                algorithm.clone(),
+                issuer_name.to_vec(),
+                constructed(0x30, &[time(self.not_before), time(self.not_after)]),
+                name(&self.subject),
+                public_key_info(subject_key),
+                tlv(
+                    0xA3,
+                    &constructed(0x30, &self.extensions(subject_key, issuer_key, authority)),
+                ),
+            ],
+        );
+        let mut signature = issuer_key.sign_der(&tbs);
+        if self.wrong_signature {
+            signature = issuer_key.sign_der(&[&tbs[..], &[0]].concat());
+        }
+        let der = constructed(0x30, &[tbs, algorithm, bit_string(&signature)]);
+        Certificate::parse(&der).expect("what this module writes is a certificate")
+    }
+
+    fn extensions(
+        &self,
+        subject_key: &PublicKey,
+        issuer_key: &PrivateKey,
+        authority: bool,
+    ) -> Vec<Vec<u8>> {
+        let mut out = Vec::new();
+        if authority {
+            let identifier = tlv(0x80, &key_identifier(&issuer_key.public_key()));
+            out.push(extension("2.5.29.35", false, &tlv(0x30, &identifier)));
+        }
+        out.push(extension(
+            "2.5.29.14",
+            false,
+            &tlv(0x04, &key_identifier(subject_key)),
+        ));
+        if let Some(usage) = self.key_usage {
+            out.push(extension("2.5.29.15", true, &usage.to_der()));
+        }
+        if !self.policies.is_empty() {
+            let list = self
+                .policies
+                .iter()
+                .map(|policy| tlv(0x30, &object(policy)));
+            let list = constructed(0x30, &list.collect::<Vec<_>>());
+            out.push(extension("2.5.29.32", self.policies_critical, &list));
+        }
+        if let Some(constraints) = self.basic_constraints {
+            out.push(extension("2.5.29.19", true, &constraints.to_der()));
+        }
+        if !self.extended_key_usage.is_empty() {
+            let list = self.extended_key_usage.iter().map(|usage| object(usage));
+            let list = constructed(0x30, &list.collect::<Vec<_>>());
+            out.push(extension("2.5.29.37", true, &list));
+        }
+        if !(self.dns_names.is_empty() && self.rids.is_empty()) {
+            out.push(extension("2.5.29.17", false, &self.subject_alt_name()));
+        }
+        if let Some((organization, number)) = &self.permitted {
+            let constraints = name_constraints(organization, number);
+            out.push(extension("2.5.29.30", true, &constraints));
+        }
+        if !self.crl_distribution_points.is_empty() {
+            let list = self
+                .crl_distribution_points
+                .iter()
+                .map(|uri| tlv(0x30, &tlv(0xA0, &tlv(0xA0, &tlv(0x86, uri.as_bytes())))));
+            let list = constructed(0x30, &list.collect::<Vec<_>>());
+            out.push(extension("2.5.29.31", false, &list));
+        }
+        if self.unknown_critical_extension {
+            out.push(extension("2.999.99", true, &[0x05, 0x00]));
+        }
+        out
+    }
+
+    fn subject_alt_name(&self) -> Vec<u8> {
+        let dns = self.dns_names.iter().map(|name| tlv(0x82, name.as_bytes()));
+        let rids = self.rids.iter().map(|rid| tlv(0x88, &oid_content(rid)));
+        constructed(0x30, &dns.chain(rids).collect::<Vec<_>>())
+    }
+}
+
+impl Attribute {
+    fn to_der(self, value: &str) -> Vec<u8> {
+        let (kind, tag) = match self {
+            Self::CommonName => ("2.5.4.3", 0x0C),
+            Self::Country => ("2.5.4.6", 0x13),
+            Self::Organization => ("2.5.4.10", 0x0C),
+            Self::OrganizationalUnit => ("2.5.4.11", 0x0C),
+            Self::SerialNumber => ("2.5.4.5", 0x13),
+        };
+        tlv(
+            0x31,
+            &constructed(0x30, &[object(kind), tlv(tag, value.as_bytes())]),
+        )
+    }
+}
+
+impl KeyUsage {
+    fn to_der(self) -> Vec<u8> {
+        let bits = match self {
+            Self::CertificateAndCrlSign => [0x01, 0x06],
+            Self::CertificateSign => [0x02, 0x04],
+            Self::DigitalSignature => [0x07, 0x80],
+            Self::KeyAgreement => [0x03, 0x08],
+        };
+        tlv(0x03, &bits)
+    }
+}
+
+impl BasicConstraints {
+    fn to_der(self) -> Vec<u8> {
+        let length = self.path_length.map(|length| unsigned(0x02, length.into()));
+        constructed(0x30, &[tlv(0x01, &[0xFF]), length.unwrap_or_default()])
+    }
+}
+
+/// The identifier of a key: the first 20 octets of its SHA-256 (RFC 7093 section 2, method 1).
+fn key_identifier(key: &PublicKey) -> Vec<u8> {
+    Sha256::digest(key.to_point())[..20].to_vec()
+}
+
+/// Nine octets that differ from key to key.
+fn serial_number(key: &PublicKey) -> Vec<u8> {
+    let mut serial = vec![0x02];
+    serial.extend_from_slice(&key.to_point()[1..9]);
+    serial
+}
+
+fn name(attributes: &[(Attribute, String)]) -> Vec<u8> {
+    let rdns = attributes
+        .iter()
+        .map(|(attribute, value)| attribute.to_der(value));
+    constructed(0x30, &rdns.collect::<Vec<_>>())
+}
+
+fn public_key_info(key: &PublicKey) -> Vec<u8> {
+    let algorithm = constructed(
+        0x30,
+        &[object("1.2.840.10045.2.1"), object("1.2.840.10045.3.1.7")],
+    );
+    constructed(0x30, &[algorithm, bit_string(&key.to_point())])
+}
+
+fn name_constraints(organization: &str, number: &str) -> Vec<u8> {
+    let permitted = name(&[
+        (Attribute::Organization, organization.to_owned()),
+        (Attribute::SerialNumber, number.to_owned()),
+    ]);
+    tlv(0x30, &tlv(0xA0, &tlv(0x30, &tlv(0xA4, &permitted))))
+}
+
+fn extension(kind: &str, critical: bool, value: &[u8]) -> Vec<u8> {
+    let critical = if critical {
+        tlv(0x01, &[0xFF])
+    } else {
+        Vec::new()
+    };
+    constructed(0x30, &[object(kind), critical, tlv(0x04, value)])
+}
+
+fn bit_string(octets: &[u8]) -> Vec<u8> {
+    tlv(0x03, &[&[0], octets].concat())
+}
+
+fn object(dotted: &str) -> Vec<u8> {
+    tlv(0x06, &oid_content(dotted))
+}
+
+fn oid_content(dotted: &str) -> Vec<u8> {
+    oid(dotted).unwrap_or_else(|| panic!("{dotted} is no object identifier"))
+}
+
+/// UTCTime to the end of 2049, GeneralizedTime from then on (RFC 5280 section 4.1.2.5).
+fn time(at: SystemTime) -> Vec<u8> {
+    let seconds = at
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    let (year, month, day) = civil(seconds / 86_400);
+    let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
+    let rest = format!("{month:02}{day:02}{hour:02}{minute:02}{second:02}Z");
+    if year < 2050 {
+        tlv(0x17, format!("{:02}{rest}", year % 100).as_bytes())
+    } else {
+        tlv(0x18, format!("{year:04}{rest}").as_bytes())
+    }
+}
+
+/// Year, month and day of a number of days after 1 January 1970, in the Gregorian calendar.
+fn civil(mut days: u64) -> (u64, u64, u64) {
+    let leap = |year: u64| {
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    };
+    let mut year = 1970 + days / 146_097 * 400;
+    days %= 146_097;
+    while days >= 365 + u64::from(leap(year)) {
+        days -= 365 + u64::from(leap(year));
+        year += 1;
+    }
+    let february = 28 + u64::from(leap(year));
+    let mut month = 1;
+    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30] {
+        if days < length {
+            break;
+        }
+        days -= length;
+        month += 1;
+    }
+    (year, month, days + 1)
+}
+
+fn crl_distribution_points(lists: &[&str]) -> Vec<String> {
+    lists
+        .iter()
+        .map(|list| format!("http://ci.example.com/CRL-{list}.crl"))
+        .collect()
+}
+
+const EUM_ORGANIZATION: &str = "RSP Test EUM";
+const DAY: Duration = Duration::from_secs(86_400);
+const YEAR: Duration = Duration::from_secs(365 * 86_400 + 21_600);
+/// 24 January 7496, 12:00 UTC.
+const YEAR_7496: u64 = 174_393_432_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        assert_eq!(civil(0), (1970, 1, 1));
+        assert_eq!(civil(11_016), (2000, 2, 29));
+        assert_eq!(civil(20_779), (2026, 11, 22));
+        let at = |seconds| time(UNIX_EPOCH + Duration::from_secs(seconds));
+        assert_eq!(
+            at(951_825_599),
+            [b"\x17\x0D", &b"000229115959Z"[..]].concat()
+        );
+        assert_eq!(
+            at(2_524_608_000),
+            [b"\x18\x0F", &b"20500101000000Z"[..]].concat()
+        );
+        assert_eq!(at(YEAR_7496)[2..6], *b"7496");
+    }
+}
