@@ -1,0 +1,581 @@
+//! What a modem's bytes mean: final result, information, unsolicited result code or echo.
+//!
+//! Pure: bytes go in by [`LineParser::push`], classified lines come out by [`LineParser::next`].
+//! Lines end with CR, LF or both, in any mixture, and may be cut anywhere.
+
+use std::fmt;
+
+/// Bytes of a line kept at most; longer ones are dropped and reported as [`Line::Overlong`].
+///
+/// A modem that runs GET RESPONSE by itself may give 64 KiB of card data in one line of hex.
+const LINE_LIMIT: usize = 136 * 1024;
+
+/// Bytes of an unfinished line from which on a passed deadline is looked at.
+const FLOOD: usize = 4096;
+
+/// Splits a modem's output into lines and says what each of them is.
+#[derive(Debug, Default)]
+pub struct LineParser {
+    buffer: Vec<u8>,
+    /// How much of the buffer is known to hold no line end.
+    scanned: usize,
+    /// Inside a line that has outgrown the limit.
+    overlong: bool,
+    /// A final result that was glued to the end of an information line.
+    glued: Option<FinalResult>,
+}
+
+impl LineParser {
+    /// Takes over received bytes. NULs, which lead the first answer of some modems, are dropped.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.buffer
+            .extend(bytes.iter().copied().filter(|&byte| byte != 0));
+    }
+
+    /// The next whole line, seen by the command that is under way (none: an idle port).
+    pub fn next(&mut self, pending: Option<&Pending>) -> Option<Line> {
+        if let Some(glued) = self.glued.take() {
+            return Some(Line::Final(glued));
+        }
+        while let Some(text) = self.next_text() {
+            let Some(text) = text else {
+                return Some(Line::Overlong);
+            };
+            let text = text.trim_matches([' ', '\t']);
+            if text.is_empty() {
+                continue;
+            }
+            let (text, glued) = match pending {
+                Some(pending) => pending.unglue(text),
+                None => (text, None),
+            };
+            self.glued = glued;
+            return Some(Line::classify(text, pending));
+        }
+        None
+    }
+
+    /// Whether an unfinished line has outgrown what an ordinary answer needs.
+    pub fn is_flooded(&self) -> bool {
+        self.overlong || self.buffer.len() > FLOOD
+    }
+
+    /// Forgets an unfinished line, for a port that has been opened anew.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// The text of the next line; inside, `None` for one that was too long.
+    fn next_text(&mut self) -> Option<Option<String>> {
+        let end = self.buffer[self.scanned..]
+            .iter()
+            .position(|byte| matches!(byte, b'\r' | b'\n'));
+        let Some(end) = end.map(|end| self.scanned + end) else {
+            self.scanned = self.buffer.len();
+            if self.scanned > LINE_LIMIT {
+                self.overlong = true;
+                self.buffer.clear();
+                self.scanned = 0;
+            }
+            return None;
+        };
+        self.scanned = 0;
+        let line: Vec<u8> = self.buffer.drain(..=end).take(end).collect();
+        Some(match std::mem::take(&mut self.overlong) {
+            true => None,
+            false => Some(String::from_utf8_lossy(&line).into_owned()),
+        })
+    }
+}
+
+/// The command under way, as far as the meaning of lines depends on it.
+#[derive(Clone, Debug)]
+pub struct Pending {
+    command: String,
+    /// `+CSIM` for `AT+CSIM=…`; empty when answers carry no prefix (`AT`, `ATI`).
+    prefix: String,
+}
+
+impl Pending {
+    /// The command as it is sent, without its terminator.
+    pub fn new(command: &str) -> Self {
+        let body = command
+            .get(..2)
+            .filter(|start| start.eq_ignore_ascii_case("AT"))
+            .map_or(command, |_| &command[2..]);
+        let prefix = match body.starts_with(is_extended_mark) {
+            true => body.split(['=', '?', ';']).next().unwrap_or_default(),
+            false => "",
+        };
+        Self {
+            command: command.to_owned(),
+            prefix: prefix.to_ascii_uppercase(),
+        }
+    }
+
+    /// The text after `+CSIM:`, when the line is such an answer to this command.
+    pub fn payload<'l>(&self, line: &'l str) -> Option<&'l str> {
+        if self.prefix.is_empty() {
+            return None;
+        }
+        let (prefix, payload) = line.split_at_checked(self.prefix.len())?;
+        prefix
+            .eq_ignore_ascii_case(&self.prefix)
+            .then(|| payload.trim_start().strip_prefix(':'))?
+            .map(str::trim)
+    }
+
+    /// Whether a line is the echo of the command. The first letters may be missing, and blanks
+    /// may have come in.
+    fn is_echo(&self, line: &str) -> bool {
+        let squeeze = |text: &str| {
+            let mut text: String = text.split_whitespace().collect();
+            text.make_ascii_uppercase();
+            text
+        };
+        let (line, command) = (squeeze(line), squeeze(&self.command));
+        line == command
+            || (line.len() >= 3 && line.len() + 2 >= command.len() && command.ends_with(&line))
+    }
+
+    /// Whether a bare digit can be an answer, so that it must not be taken for a final result
+    /// in digits: the session number of `AT+CCHO`.
+    fn answers_in_bare_digits(&self) -> bool {
+        self.prefix == "+CCHO"
+    }
+
+    /// Cuts a final result off the end of this command's answer: `+CSIM: 4,"9000"OK`.
+    fn unglue<'l>(&self, line: &'l str) -> (&'l str, Option<FinalResult>) {
+        let whole = (line, None);
+        if self.payload(line).is_none() {
+            return whole;
+        }
+        let Some(quote) = line.rfind('"') else {
+            return whole;
+        };
+        let (answer, rest) = line.split_at(quote + 1);
+        match FinalResult::parse(rest.trim()) {
+            Some(result) => (answer, Some(result)),
+            None => whole,
+        }
+    }
+}
+
+/// A line from the modem.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Line {
+    /// The command came back.
+    Echo,
+    /// The command under way has ended.
+    Final(FinalResult),
+    /// Text that belongs to the command under way, or that nobody knows.
+    Information(String),
+    /// An unsolicited result code: says something about the modem, not about the command.
+    Urc(String),
+    /// A line that was too long to keep.
+    Overlong,
+}
+
+impl Line {
+    fn classify(text: &str, pending: Option<&Pending>) -> Self {
+        let Some(pending) = pending else {
+            // A late answer to a forgotten APDU is nothing to shout about.
+            let late = text.starts_with("+CSIM") || text.starts_with("+CGLA");
+            return match FinalResult::parse(text) {
+                Some(result) => Self::Final(result),
+                None if is_urc(text) && !late => Self::Urc(text.to_owned()),
+                None => Self::Information(text.to_owned()),
+            };
+        };
+        if pending.is_echo(text) {
+            return Self::Echo;
+        }
+        let digits = match pending.answers_in_bare_digits() {
+            true => None,
+            false => FinalResult::from_digit(text),
+        };
+        if let Some(result) = digits.or_else(|| FinalResult::parse(text)) {
+            return Self::Final(result);
+        }
+        match is_urc(text) && pending.payload(text).is_none() {
+            true => Self::Urc(text.to_owned()),
+            false => Self::Information(text.to_owned()),
+        }
+    }
+}
+
+/// The result code that ends a command.
+///
+/// `NO CARRIER`, `BUSY` and their like end a dialled call, and nothing is ever dialled here: they
+/// are unsolicited.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum FinalResult {
+    /// `OK`.
+    Ok,
+    /// `ERROR`.
+    Error,
+    /// `+CME ERROR:` with a number, or with words that stand for one.
+    Cme(Cme),
+    /// `+CME ERROR:` with words of the modem's own.
+    CmeText(String),
+    /// `+CMS ERROR:` with whatever follows.
+    Cms(String),
+    /// `COMMAND NOT SUPPORT`, from Huawei modems.
+    CommandNotSupported,
+    /// `TOO MANY PARAMETERS`, from Huawei modems.
+    TooManyParameters,
+}
+
+impl FinalResult {
+    fn parse(text: &str) -> Option<Self> {
+        Some(match text {
+            "OK" => Self::Ok,
+            "ERROR" => Self::Error,
+            "COMMAND NOT SUPPORT" => Self::CommandNotSupported,
+            "TOO MANY PARAMETERS" => Self::TooManyParameters,
+            _ => {
+                let after = |start| {
+                    let rest: &str = text.strip_prefix(start)?;
+                    let rest = rest.trim_start();
+                    Some(rest.strip_prefix(':').unwrap_or(rest).trim())
+                };
+                match (after("+CME ERROR"), after("+CMS ERROR")) {
+                    (Some(code), _) => Self::from_cme(code),
+                    (_, Some(code)) => Self::Cms(code.to_owned()),
+                    (None, None) => return None,
+                }
+            }
+        })
+    }
+
+    fn from_cme(code: &str) -> Self {
+        match code.parse().ok().map(Cme).or_else(|| Cme::from_words(code)) {
+            Some(code) => Self::Cme(code),
+            None => Self::CmeText(code.to_owned()),
+        }
+    }
+
+    /// A result code in digits, from a modem left in `ATV0` by another program.
+    fn from_digit(text: &str) -> Option<Self> {
+        match text {
+            "0" => Some(Self::Ok),
+            "4" => Some(Self::Error),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for FinalResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ok => f.write_str("OK"),
+            Self::Error => f.write_str("ERROR"),
+            Self::Cme(code) => write!(f, "+CME ERROR: {code}"),
+            Self::CmeText(text) => write!(f, "+CME ERROR: {text}"),
+            Self::Cms(text) => write!(f, "+CMS ERROR: {text}"),
+            Self::CommandNotSupported => f.write_str("COMMAND NOT SUPPORT"),
+            Self::TooManyParameters => f.write_str("TOO MANY PARAMETERS"),
+        }
+    }
+}
+
+/// An error number of mobile equipment, 3GPP TS 27.007 section 9.2; any value can be held.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Cme(pub u16);
+
+impl Cme {
+    /// Phone failure.
+    pub const PHONE_FAILURE: Self = Self(0);
+    /// Operation not allowed.
+    pub const NOT_ALLOWED: Self = Self(3);
+    /// Operation not supported.
+    pub const NOT_SUPPORTED: Self = Self(4);
+    /// SIM not inserted.
+    pub const SIM_NOT_INSERTED: Self = Self(10);
+    /// SIM failure.
+    pub const SIM_FAILURE: Self = Self(13);
+    /// SIM busy.
+    pub const SIM_BUSY: Self = Self(14);
+    /// SIM wrong.
+    pub const SIM_WRONG: Self = Self(15);
+    /// Incorrect parameters.
+    pub const INCORRECT_PARAMETERS: Self = Self(50);
+    /// Unknown.
+    pub const UNKNOWN: Self = Self(100);
+
+    /// The number's meaning in the words of the standard; `None` for one that has no place here.
+    pub fn meaning(self) -> Option<&'static str> {
+        CME_WORDS
+            .iter()
+            .find(|&&(code, _)| code == self.0)
+            .map(|&(_, words)| words)
+    }
+
+    /// The number that words stand for, whatever their case and spacing.
+    fn from_words(words: &str) -> Option<Self> {
+        let squeeze = |text: &str| text.replace([' ', '-', '_'], "").to_ascii_lowercase();
+        let words = squeeze(words);
+        CME_WORDS
+            .iter()
+            .find(|(_, known)| squeeze(known) == words)
+            .map(|&(code, _)| Self(code))
+    }
+}
+
+impl fmt::Display for Cme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.meaning() {
+            Some(meaning) => write!(f, "{} ({meaning})", self.0),
+            None => write!(f, "{}", self.0),
+        }
+    }
+}
+
+const CME_WORDS: [(u16, &str); 22] = [
+    (0, "phone failure"),
+    (3, "operation not allowed"),
+    (4, "operation not supported"),
+    (5, "PH-SIM PIN required"),
+    (10, "SIM not inserted"),
+    (11, "SIM PIN required"),
+    (12, "SIM PUK required"),
+    (13, "SIM failure"),
+    (14, "SIM busy"),
+    (15, "SIM wrong"),
+    (16, "incorrect password"),
+    (17, "SIM PIN2 required"),
+    (18, "SIM PUK2 required"),
+    (20, "memory full"),
+    (21, "invalid index"),
+    (22, "not found"),
+    (23, "memory failure"),
+    (24, "text string too long"),
+    (30, "no network service"),
+    (31, "network timeout"),
+    (50, "incorrect parameters"),
+    (100, "unknown"),
+];
+
+fn is_extended_mark(mark: char) -> bool {
+    matches!(mark, '+' | '^' | '$' | '%' | '#' | '*' | '!' | '&')
+}
+
+/// Whether a line has the form of an unsolicited result code: a marked name, or one of the bare
+/// words modems shout.
+fn is_urc(text: &str) -> bool {
+    const WORDS: [&str; 14] = [
+        "RING",
+        "RDY",
+        "NO CARRIER",
+        "BUSY",
+        "NO ANSWER",
+        "NO DIALTONE",
+        "READY",
+        "SMS DONE",
+        "SMS READY",
+        "PB DONE",
+        "CALL READY",
+        "NORMAL POWER DOWN",
+        "POWERED DOWN",
+        "START",
+    ];
+    let mut letters = text.chars();
+    let marked = letters.next().is_some_and(is_extended_mark)
+        && letters
+            .next()
+            .is_some_and(|letter| letter.is_ascii_alphabetic());
+    marked || WORDS.iter().any(|word| text.eq_ignore_ascii_case(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info(text: &str) -> Line {
+        Line::Information(text.to_owned())
+    }
+
+    fn urc(text: &str) -> Line {
+        Line::Urc(text.to_owned())
+    }
+
+    const OK: Line = Line::Final(FinalResult::Ok);
+    const ERROR: Line = Line::Final(FinalResult::Error);
+    const CSIM: &str = "AT+CSIM=10,\"0070000001\"";
+
+    /// What a modem wrote after which command, and the lines in it.
+    fn table() -> Vec<(&'static str, &'static str, Vec<Line>)> {
+        let cme = |code| Line::Final(FinalResult::Cme(Cme(code)));
+        vec![
+            ("AT", "\r\nOK\r\n", vec![OK]),
+            ("AT", "AT\r\r\nOK\r\n", vec![Line::Echo, OK]),
+            ("AT", "\0\0\r\nOK\r\n", vec![OK]),
+            (
+                "ATI",
+                "Quectel\r\nEC25\r\n\r\nOK\r\n",
+                vec![info("Quectel"), info("EC25"), OK],
+            ),
+            ("AT", "AT\r0\r", vec![Line::Echo, OK]),
+            ("AT+CFUN=9", "4\r", vec![ERROR]),
+            ("AT+CCHO=\"A0\"", "\r\n1\r\n\r\nOK\r\n", vec![info("1"), OK]),
+            ("AT+CCHO=\"A0\"", "4\r\nOK\r\n", vec![info("4"), OK]),
+            (
+                CSIM,
+                "+CSIM: 6,\"019000\"\r\n\r\nOK\r\n",
+                vec![info("+CSIM: 6,\"019000\""), OK],
+            ),
+            (
+                CSIM,
+                "+CSIM: 6,\"019000\"\rOK\r\n",
+                vec![info("+CSIM: 6,\"019000\""), OK],
+            ),
+            (
+                CSIM,
+                "+CSIM: 6,\"019000\"OK\r\n",
+                vec![info("+CSIM: 6,\"019000\""), OK],
+            ),
+            (
+                CSIM,
+                "+CSIM:4,\"611A\"\n\nOK\n",
+                vec![info("+CSIM:4,\"611A\""), OK],
+            ),
+            (
+                CSIM,
+                "T+CSIM=10,\"0070000001\"\r\nERROR\r\n",
+                vec![Line::Echo, ERROR],
+            ),
+            (
+                CSIM,
+                "at+csim=10, \"0070000001\"\r\r\nOK\r\n",
+                vec![Line::Echo, OK],
+            ),
+            (CSIM, "+CME ERROR: 13\r\n", vec![cme(13)]),
+            (CSIM, "+CME ERROR:14\r\n", vec![cme(14)]),
+            (CSIM, "+CME ERROR: SIM  busy\r\n", vec![cme(14)]),
+            (CSIM, "+CME ERROR: simnotinserted\r\n", vec![cme(10)]),
+            (
+                CSIM,
+                "+CME ERROR: Parameters error\r\n",
+                vec![Line::Final(FinalResult::CmeText(
+                    "Parameters error".to_owned(),
+                ))],
+            ),
+            (
+                CSIM,
+                "+CMS ERROR: 500\r\n",
+                vec![Line::Final(FinalResult::Cms("500".to_owned()))],
+            ),
+            (
+                CSIM,
+                "COMMAND NOT SUPPORT\r\n",
+                vec![Line::Final(FinalResult::CommandNotSupported)],
+            ),
+            (
+                CSIM,
+                "+CREG: 1,\"1A2B\"\r\n+CSIM: 4,\"9000\"\r\n+CGEV: ME PDN DEACT 1\r\nOK\r\n",
+                vec![
+                    urc("+CREG: 1,\"1A2B\""),
+                    info("+CSIM: 4,\"9000\""),
+                    urc("+CGEV: ME PDN DEACT 1"),
+                    OK,
+                ],
+            ),
+            (
+                CSIM,
+                "+CUSD: 0,\"OK\",15\r\n+COPS: 0,0,\"ERRNET\"\r\nRDY\r\nNO CARRIER\r\nERROR\r\n",
+                vec![
+                    urc("+CUSD: 0,\"OK\",15"),
+                    urc("+COPS: 0,0,\"ERRNET\""),
+                    urc("RDY"),
+                    urc("NO CARRIER"),
+                    ERROR,
+                ],
+            ),
+            (
+                "AT+CPIN?",
+                "+CPIN: READY\r\nOK\r\n",
+                vec![info("+CPIN: READY"), OK],
+            ),
+            (
+                "AT+CPIN?",
+                "+CPINX: 1\r\nOK\r\n",
+                vec![urc("+CPINX: 1"), OK],
+            ),
+            (
+                "AT",
+                "^SCKS: 1\r\n%XSIM: 1\r\n#QSS: 0\r\nOK\r\n",
+                vec![urc("^SCKS: 1"), urc("%XSIM: 1"), urc("#QSS: 0"), OK],
+            ),
+            (
+                "AT",
+                "\u{fffd}garbage\r\nOK\r\n",
+                vec![info("\u{fffd}garbage"), OK],
+            ),
+        ]
+    }
+
+    fn lines(parser: &mut LineParser, pending: &Pending) -> Vec<Line> {
+        std::iter::from_fn(|| parser.next(Some(pending))).collect()
+    }
+
+    #[test]
+    fn every_known_way_of_answering_is_understood() {
+        for (command, bytes, expected) in table() {
+            let mut parser = LineParser::default();
+            parser.push(bytes.as_bytes());
+            assert_eq!(
+                lines(&mut parser, &Pending::new(command)),
+                expected,
+                "{bytes:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn it_does_not_matter_where_the_bytes_are_cut() {
+        for (command, bytes, expected) in table() {
+            let pending = Pending::new(command);
+            for cut in 0..bytes.len() {
+                let mut parser = LineParser::default();
+                let (first, second) = bytes.as_bytes().split_at(cut);
+                parser.push(first);
+                let mut seen = lines(&mut parser, &pending);
+                parser.push(second);
+                seen.extend(lines(&mut parser, &pending));
+                assert_eq!(seen, expected, "{bytes:?} cut at {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_idle_port_gives_unsolicited_codes_and_stray_results() {
+        let mut parser = LineParser::default();
+        parser.push(b"\r\n+CEREG: 5\r\nEC25\r\n+CSIM: 4,\"9000\"\r\nOK\r\n");
+        let lines: Vec<_> = std::iter::from_fn(|| parser.next(None)).collect();
+        let late = info("+CSIM: 4,\"9000\"");
+        assert_eq!(lines, [urc("+CEREG: 5"), info("EC25"), late, OK]);
+    }
+
+    #[test]
+    fn a_line_without_end_is_not_kept() {
+        let mut parser = LineParser::default();
+        let pending = Pending::new("AT");
+        for _ in 0..64 {
+            parser.push(&[b'A'; 8192]);
+            assert_eq!(parser.next(Some(&pending)), None);
+            assert!(parser.buffer.len() <= LINE_LIMIT + 8192);
+        }
+        parser.push(b"\r\nOK\r\n");
+        assert_eq!(lines(&mut parser, &pending), [Line::Overlong, OK]);
+    }
+
+    #[test]
+    fn a_payload_is_that_of_the_own_command_only() {
+        let pending = Pending::new(CSIM);
+        assert_eq!(pending.payload("+CSIM: 4,\"9000\""), Some("4,\"9000\""));
+        assert_eq!(pending.payload("+csim:4,9000"), Some("4,9000"));
+        assert_eq!(pending.payload("+CSIMX: 4"), None);
+        assert_eq!(pending.payload("+CGLA: 4,\"9000\""), None);
+        assert_eq!(Pending::new("AT").payload("+CSIM: 4"), None);
+    }
+}

@@ -1,0 +1,13 @@
+//! A modem's AT port and the APDU transports over it, 3GPP TS 27.007 and V.250.
+
+mod csim;
+mod line;
+mod port;
+mod profile;
+mod serial;
+
+pub use csim::Csim;
+pub use line::{Cme, FinalResult, Line, LineParser, Pending};
+pub use port::{AtPort, Statistics};
+pub use profile::{Deadlines, Le, ModemProfile};
+pub use serial::{Serial, SerialCause, SerialError};

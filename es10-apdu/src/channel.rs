@@ -1,0 +1,359 @@
+//! A logical channel of the card with an application selected on it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::{debug, warn};
+
+use crate::apdu::{Channel, Command, Response, StatusWord, ins};
+use crate::at::{Deadlines, Le};
+use crate::transport::{Fault, Garbled, Outcome, Transport, TransportError};
+
+/// An open logical channel on which an application has been selected.
+///
+/// It has to be closed with [`LogicalChannel::close`]: a card has few channels, and one that is
+/// left open stays so until the card is reset. Who may be killed in between gives a
+/// [`ChannelRecord`] that survives, and calls [`close_recorded`] at the next start.
+#[derive(Debug)]
+pub struct LogicalChannel<T> {
+    transport: T,
+    channel: Channel,
+    record: Option<Arc<dyn ChannelRecord>>,
+    close_deadline: Duration,
+}
+
+impl<T: Transport> LogicalChannel<T> {
+    /// Opens a channel with MANAGE CHANNEL and selects the first of `options.aids` that the card
+    /// knows. When none is, the channel is closed again.
+    ///
+    /// When the card has no free channel, the recorded ones are closed, and after them channels 1
+    /// to 3: a killed process may have left them open.
+    ///
+    /// # Errors
+    /// When no channel is free, no application was found, or the transport failed.
+    ///
+    /// # Cancel safety
+    /// Dropping the future may leave a channel open. It is in the record, so that
+    /// [`close_recorded`] closes it.
+    pub async fn open(mut transport: T, options: &ChannelOptions) -> Result<Self, OpenError> {
+        let channel = open_with_clean_up(&mut transport, options).await?;
+        if let Some(record) = &options.record {
+            record.opened(channel);
+        }
+        let mut opened = Self {
+            transport,
+            channel,
+            record: options.record.clone(),
+            close_deadline: options.deadlines.close,
+        };
+        match opened.select(options).await {
+            Ok(()) => Ok(opened),
+            Err(error) => {
+                if let Err(error) = opened.close().await {
+                    warn!(%channel, %error, "the channel stays open");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Sends a command, its class byte as on the basic channel, on this channel and gathers the
+    /// whole response: `61xx` is followed by GET RESPONSE, `6Cxx` by the command with that Le.
+    ///
+    /// # Errors
+    /// When the transport fails or the card announces data without end.
+    ///
+    /// # Cancel safety
+    /// Whether the command was executed is unknown; the channel stays usable.
+    pub async fn transmit(
+        &mut self,
+        mut command: Command,
+        deadline: Duration,
+    ) -> Result<Response, TransportError> {
+        command.cla = self.channel.class(command.cla);
+        exchange(&mut self.transport, &command, deadline).await
+    }
+
+    /// Closes the channel. When the port is gone it cannot be closed; the card does so itself
+    /// when it is reset.
+    ///
+    /// # Errors
+    /// When the transport fails. The channel stays in the record then.
+    ///
+    /// # Cancel safety
+    /// As [`LogicalChannel::open`].
+    pub async fn close(self) -> Result<(), TransportError> {
+        self.close_and_give_back().await.1
+    }
+
+    /// Closes the channel and gives the transport back.
+    ///
+    /// # Cancel safety
+    /// As [`LogicalChannel::open`].
+    pub async fn close_and_give_back(mut self) -> (T, Result<(), TransportError>) {
+        let closed = close(&mut self.transport, self.channel, self.close_deadline).await;
+        if let (Ok(()), Some(record)) = (&closed, &self.record) {
+            record.closed(self.channel);
+        }
+        (self.transport, closed)
+    }
+
+    /// Its number.
+    pub fn channel(&self) -> Channel {
+        self.channel
+    }
+
+    /// The transport beneath.
+    pub fn transport(&mut self) -> &mut T {
+        &mut self.transport
+    }
+
+    async fn select(&mut self, options: &ChannelOptions) -> Result<(), OpenError> {
+        let mut last = StatusWord::NOT_FOUND;
+        for aid in &options.aids {
+            let command = Command {
+                data: aid.clone(),
+                le: options.le.field(),
+                ..Command::new(self.channel.class(0x00), ins::SELECT, 0x04, 0x00)
+            };
+            let transport = &mut self.transport;
+            let sw = exact(transport, &command, options.deadlines.open).await?.sw;
+            // The file control information is not fetched: nothing in it is needed, and a card
+            // drops it at the next command.
+            if sw.is_success() || sw.is_warning() || sw.has_more() {
+                return Ok(());
+            }
+            debug!(%sw, "not this application");
+            last = sw;
+        }
+        Err(OpenError::Select { sw: last })
+    }
+}
+
+/// How a channel is opened.
+#[derive(Clone, Debug)]
+pub struct ChannelOptions {
+    /// The applications to try, in this order.
+    pub aids: Vec<Vec<u8>>,
+    /// Whether SELECT carries Le.
+    pub le: Le,
+    /// How long the parts may take.
+    pub deadlines: Deadlines,
+    /// Where open channels are remembered.
+    pub record: Option<Arc<dyn ChannelRecord>>,
+}
+
+/// Remembers open channels beyond the life of this process.
+///
+/// A memory of open channels is void after a card reset. It is kept where it is lost together with
+/// the card's power, such as `/run`.
+pub trait ChannelRecord: fmt::Debug + Send + Sync {
+    /// The channels that were opened and not closed.
+    fn open_channels(&self) -> Vec<Channel>;
+
+    /// A channel has been opened; called before anything else is sent on it.
+    fn opened(&self, channel: Channel);
+
+    /// A channel has been closed, or is known not to be open.
+    fn closed(&self, channel: Channel);
+}
+
+/// Closes the channels that an earlier process has left open, as remembered by `record`.
+///
+/// # Errors
+/// When the transport fails; channels not yet closed stay in the record, and so do those that the
+/// modem does not let be closed. A card that refuses has no such channel any more.
+///
+/// # Cancel safety
+/// May be repeated.
+pub async fn close_recorded(
+    transport: &mut impl Transport,
+    record: &dyn ChannelRecord,
+    deadline: Duration,
+) -> Result<(), TransportError> {
+    for channel in record.open_channels() {
+        debug!(%channel, "closing a channel that was left open");
+        if close_unless_refused(transport, channel, deadline).await? {
+            record.closed(channel);
+        }
+    }
+    Ok(())
+}
+
+/// Why no channel with the application could be had.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum OpenError {
+    /// MANAGE CHANNEL was refused.
+    #[error("the card opens no logical channel: {sw}")]
+    ManageChannel {
+        /// Its status word.
+        sw: StatusWord,
+    },
+    /// MANAGE CHANNEL gave no channel number an LPA may use.
+    #[error("the card gave no usable channel number")]
+    NoChannelNumber,
+    /// No application could be selected.
+    #[error("the card does not let the application be selected: {sw}")]
+    Select {
+        /// The status word for the last one tried.
+        sw: StatusWord,
+    },
+    /// The card was not reached, or its answer is lost.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+}
+
+impl OpenError {
+    /// What the card has done; selecting an application can always be repeated.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::ManageChannel { .. } | Self::NoChannelNumber | Self::Select { .. } => {
+                Outcome::Refused
+            }
+            Self::Transport(error) => error.outcome(),
+        }
+    }
+}
+
+async fn open_with_clean_up(
+    transport: &mut impl Transport,
+    options: &ChannelOptions,
+) -> Result<Channel, OpenError> {
+    let deadline = options.deadlines.open;
+    let refused = match open(transport, deadline).await {
+        Err(error @ OpenError::ManageChannel { sw }) if means_none_free(sw) => error,
+        result => return result,
+    };
+    warn!(error = %refused, "no free channel, closing those left open");
+    if let Some(record) = &options.record
+        && !record.open_channels().is_empty()
+    {
+        close_recorded(transport, record.as_ref(), options.deadlines.close).await?;
+        match open(transport, deadline).await {
+            Err(OpenError::ManageChannel { sw }) if means_none_free(sw) => {}
+            result => return result,
+        }
+    }
+    for channel in (1..=3).filter_map(Channel::new) {
+        close_unless_refused(transport, channel, options.deadlines.close).await?;
+    }
+    open(transport, deadline).await
+}
+
+fn means_none_free(sw: StatusWord) -> bool {
+    matches!(
+        sw,
+        StatusWord::FUNCTION_NOT_SUPPORTED | StatusWord::CHANNEL_NOT_SUPPORTED
+    )
+}
+
+async fn open(transport: &mut impl Transport, deadline: Duration) -> Result<Channel, OpenError> {
+    let command = Command {
+        le: Some(1),
+        ..Command::new(0x00, ins::MANAGE_CHANNEL, 0x00, 0x00)
+    };
+    let response = exchange(transport, &command, deadline).await?;
+    let Response { data, sw } = response;
+    if !sw.is_success() {
+        return Err(OpenError::ManageChannel { sw });
+    }
+    match data[..] {
+        [number] if number != 0 => Channel::new(number).ok_or(OpenError::NoChannelNumber),
+        _ => Err(OpenError::NoChannelNumber),
+    }
+}
+
+/// Closes a channel; whether the card had it open does not matter.
+async fn close(
+    transport: &mut impl Transport,
+    channel: Channel,
+    deadline: Duration,
+) -> Result<(), TransportError> {
+    let command = Command {
+        le: Some(0),
+        ..Command::new(0x00, ins::MANAGE_CHANNEL, 0x80, channel.number())
+    };
+    let sw = transport.transmit(&command, deadline).await?.sw;
+    if !sw.is_success() {
+        debug!(%channel, %sw, "the channel was not open");
+    }
+    Ok(())
+}
+
+/// Closes a channel and says whether that was possible: modems may refuse it.
+async fn close_unless_refused(
+    transport: &mut impl Transport,
+    channel: Channel,
+    deadline: Duration,
+) -> Result<bool, TransportError> {
+    match close(transport, channel, deadline).await {
+        Ok(()) => Ok(true),
+        Err(error) if matches!(error.fault, Fault::Modem(_)) => {
+            debug!(%channel, %error, "the modem does not close the channel");
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Sends a command and gathers its whole response.
+async fn exchange(
+    transport: &mut impl Transport,
+    command: &Command,
+    deadline: Duration,
+) -> Result<Response, TransportError> {
+    let mut response = exact(transport, command, deadline).await?;
+    let mut data = std::mem::take(&mut response.data);
+    let mut sw = response.sw;
+    let mut empty_rounds = 0;
+    for _ in 0..MAX_ROUNDS {
+        if !sw.has_more() {
+            return Ok(Response { data, sw });
+        }
+        let fetch = Command {
+            le: Some(sw.sw2()),
+            // Modems that watch the class byte want that of the command the data belong to.
+            ..Command::new(command.cla, ins::GET_RESPONSE, 0x00, 0x00)
+        };
+        let more = exact(transport, &fetch, deadline).await?;
+        empty_rounds = match more.data.is_empty() {
+            true => empty_rounds + 1,
+            false => 0,
+        };
+        data.extend(more.data);
+        sw = more.sw;
+        if empty_rounds == MAX_EMPTY_ROUNDS || data.len() > MAX_RESPONSE {
+            break;
+        }
+    }
+    match sw.has_more() {
+        true => Err(Garbled::Endless.into()),
+        false => Ok(Response { data, sw }),
+    }
+}
+
+/// Sends a command, and once more with the Le the card asks for.
+async fn exact(
+    transport: &mut impl Transport,
+    command: &Command,
+    deadline: Duration,
+) -> Result<Response, TransportError> {
+    let response = transport.transmit(command, deadline).await?;
+    let Some(le) = response.sw.exact_le() else {
+        return Ok(response);
+    };
+    // A wrong Le means that nothing was done, so that even a state-changing command is safe.
+    let command = Command {
+        le: Some(le),
+        ..command.clone()
+    };
+    transport.transmit(&command, deadline).await
+}
+
+/// Bytes of one response at most.
+const MAX_RESPONSE: usize = 64 * 1024;
+/// GET RESPONSE commands for one response at most.
+const MAX_ROUNDS: usize = 256 + 8;
+/// Announcements without data in a row, after which the card is not believed any more.
+const MAX_EMPTY_ROUNDS: u8 = 2;

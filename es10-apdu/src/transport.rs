@@ -1,0 +1,177 @@
+//! One command APDU in, one response APDU out, with a deadline.
+//!
+//! A [`Transport`] does not retry, does not fetch with GET RESPONSE, opens no channel and knows no
+//! TLV; all of that is built on top of it. Middleware wraps one transport into another:
+//! [`trace`] logs, [`script`] plays a written dialogue, [`fault`] breaks things by a seed.
+
+use std::future::Future;
+use std::io;
+use std::time::Duration;
+
+use crate::apdu::{Command, MalformedApdu, Response};
+use crate::at::FinalResult;
+
+pub mod fault;
+pub mod script;
+pub mod trace;
+
+/// An APDU pipe to a card.
+pub trait Transport: Send {
+    /// Sends one command APDU and waits for its response APDU, at most `deadline` long.
+    ///
+    /// # Errors
+    /// When no response APDU came back; [`TransportError::outcome`] tells whether the card may
+    /// have executed the command.
+    ///
+    /// # Cancel safety
+    /// Dropping the future after the command was sent leaves its outcome unknown. The transport
+    /// stays usable: an answer that arrives late is never taken for that of the next command.
+    fn transmit(
+        &mut self,
+        command: &Command,
+        deadline: Duration,
+    ) -> impl Future<Output = Result<Response, TransportError>> + Send;
+}
+
+impl<T: Transport> Transport for &mut T {
+    async fn transmit(
+        &mut self,
+        command: &Command,
+        deadline: Duration,
+    ) -> Result<Response, TransportError> {
+        (**self).transmit(command, deadline).await
+    }
+}
+
+/// What is known about a command that did not succeed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// The card answered that it did not do it.
+    Refused,
+    /// The command never reached the card; it may be sent again.
+    NotReached,
+    /// The command was sent and its answer is lost or unclear: the card may have done it. The
+    /// card has to be read again before anything is said, and the command is not sent again.
+    Unknown,
+}
+
+/// No response APDU came back.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{fault}{}", if *.sent { "; the card may have executed the command" } else { "" })]
+pub struct TransportError {
+    /// What went wrong.
+    #[source]
+    pub fault: Fault,
+    /// Whether any byte of the command had been handed over before.
+    pub sent: bool,
+}
+
+impl TransportError {
+    /// The command was not handed over.
+    pub fn not_sent(fault: impl Into<Fault>) -> Self {
+        Self {
+            fault: fault.into(),
+            sent: false,
+        }
+    }
+
+    /// The command was handed over and no valid response came back.
+    pub fn unanswered(fault: impl Into<Fault>) -> Self {
+        Self {
+            fault: fault.into(),
+            sent: true,
+        }
+    }
+
+    /// [`Outcome::NotReached`] before the first byte was written, [`Outcome::Unknown`] after it.
+    ///
+    /// A modem's bare `ERROR` counts as unknown as well: modems are known to answer `ERROR` to the
+    /// last block of a command which the card goes on to execute.
+    pub fn outcome(&self) -> Outcome {
+        match self.sent {
+            true => Outcome::Unknown,
+            false => Outcome::NotReached,
+        }
+    }
+}
+
+/// Why no response APDU came back.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Fault {
+    /// The port is gone: unplugged, re-enumerating, or closed by the other side.
+    #[error("the modem's port is gone")]
+    Closed,
+    /// The operating system reported an error.
+    #[error("input/output error: {0}")]
+    Io(io::ErrorKind),
+    /// Nothing that ends a command arrived in time.
+    #[error("the modem did not answer within {} s", after.as_secs_f32())]
+    Timeout {
+        /// How long the answer was waited for.
+        after: Duration,
+    },
+    /// The modem answered, but not with a response APDU.
+    #[error("the modem answered {0}")]
+    Modem(FinalResult),
+    /// The answer is not one that can be trusted.
+    #[error(transparent)]
+    Garbled(#[from] Garbled),
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        // A hung-up tty reads as end of file and writes as EIO; ENXIO and ENODEV follow when
+        // the device has been removed.
+        const EIO: i32 = rustix::io::Errno::IO.raw_os_error();
+        const ENXIO: i32 = rustix::io::Errno::NXIO.raw_os_error();
+        const ENODEV: i32 = rustix::io::Errno::NODEV.raw_os_error();
+        match (error.raw_os_error(), error.kind()) {
+            (Some(EIO | ENXIO | ENODEV), _)
+            | (_, io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof) => Self::Closed,
+            (_, kind) => Self::Io(kind),
+        }
+    }
+}
+
+/// An answer that cannot be trusted. The bytes themselves are not kept: they may be secret.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Garbled {
+    /// The modem said it was done without giving a response APDU.
+    #[error("the modem said OK without a response APDU")]
+    NoResponse,
+    /// More than one response APDU came for one command.
+    #[error("the modem gave {count} response APDUs for one command")]
+    SeveralResponses {
+        /// How many.
+        count: usize,
+    },
+    /// Not of the form length, hexadecimal digits.
+    #[error("the modem's answer has no length and hexadecimal digits")]
+    Form,
+    /// The announced length is not that of the digits, so something is missing.
+    #[error("the modem announced {announced} hexadecimal digits and gave {digits}")]
+    Length {
+        /// What the length field says.
+        announced: usize,
+        /// How many digits followed.
+        digits: usize,
+    },
+    /// The bytes are no response APDU.
+    #[error(transparent)]
+    Apdu(#[from] MalformedApdu),
+    /// A line or an answer longer than anything a modem may say.
+    #[error("the modem's answer is longer than {limit} bytes")]
+    TooLong {
+        /// The limit.
+        limit: usize,
+    },
+    /// The card goes on announcing more data without giving any.
+    #[error("the card announces more data without end")]
+    Endless,
+}
+
+impl From<Garbled> for TransportError {
+    fn from(garbled: Garbled) -> Self {
+        Self::unanswered(garbled)
+    }
+}

@@ -1,0 +1,46 @@
+//! Logging of APDUs without their contents.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::debug;
+
+use super::{Transport, TransportError};
+use crate::apdu::{Command, Response};
+
+/// Logs header, lengths, status word and duration of every APDU, at debug level.
+///
+/// Payloads are never logged: they hold codes, keys and identifiers.
+#[derive(Debug)]
+pub struct Trace<T> {
+    inner: T,
+}
+
+impl<T> Trace<T> {
+    /// Logs what goes through `inner`.
+    pub fn new(inner: T) -> Self {
+        Self { inner }
+    }
+
+    /// The transport beneath.
+    pub fn into_inner(self) -> T {
+        self.inner
+    }
+}
+
+impl<T: Transport> Transport for Trace<T> {
+    async fn transmit(
+        &mut self,
+        command: &Command,
+        deadline: Duration,
+    ) -> Result<Response, TransportError> {
+        let start = Instant::now();
+        let result = self.inner.transmit(command, deadline).await;
+        let took = start.elapsed();
+        match &result {
+            Ok(response) => debug!(?command, ?response, ?took, "APDU"),
+            Err(error) => debug!(?command, %error, ?took, "APDU without response"),
+        }
+        result
+    }
+}
