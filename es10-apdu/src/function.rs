@@ -1,0 +1,46 @@
+//! What every ES10 function has.
+
+use rasn::Encode;
+
+use crate::asn1::{self, CodecError, Extensible};
+
+/// A request that an eUICC answers.
+///
+/// The type is the request of the ASN.1 module; sending it is [`Isdr::call`](crate::isdr::Isdr).
+pub trait Es10Function: Encode + Send + Sized + Sync {
+    /// Interface and function as SGP.22 writes them.
+    const NAME: &'static str;
+    /// The section of SGP.22 v2.5 that defines it.
+    const SECTION: &'static str;
+    /// The tag of request and answer.
+    const TAG: u16;
+    /// What the eUICC answers.
+    type Response: Extensible + Send;
+
+    /// The request in DER.
+    fn to_der(&self) -> Vec<u8> {
+        asn1::encode(self)
+    }
+
+    /// Reads an answer, tolerantly.
+    ///
+    /// # Errors
+    /// When the octets are no answer to this function.
+    fn response(bytes: &[u8]) -> Result<Self::Response, CodecError> {
+        asn1::read(bytes)
+    }
+}
+
+/// `Request => Response, name, section, tag;` for each function.
+macro_rules! functions {
+    ($($request:ty => $response:ty, $name:literal, $section:literal, $tag:literal;)+) => {$(
+        impl crate::function::Es10Function for $request {
+            const NAME: &'static str = $name;
+            const SECTION: &'static str = $section;
+            const TAG: u16 = $tag;
+            type Response = $response;
+        }
+    )+};
+}
+
+pub(crate) use functions;
