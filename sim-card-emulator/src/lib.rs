@@ -7,3 +7,4 @@ pub mod certificate;
 pub mod der;
 pub mod key;
 pub mod pki;
+pub mod saip;
