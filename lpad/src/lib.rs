@@ -1,1 +1,17 @@
-//! (being written)
+//! lpad: the Local Profile Assistant (LPAd of SGP.22 v2.5) of a Linux gateway, as a daemon.
+//!
+//! The daemon owns the eUICC behind a modem's AT port, downloads and switches profiles, delivers
+//! notifications, and is driven over HTTP on a local Unix socket. `lpactl` is its command line.
+//!
+//! A call comes in through [`api`], becomes an [`operation`] that the eUICC's one [`engine`] task
+//! carries out with the procedures of the specification, and outlives the client that asked.
+
+pub mod api;
+pub mod clock;
+pub mod config;
+pub mod engine;
+pub mod events;
+pub mod journal;
+pub mod operation;
+pub mod secret;
+pub mod snapshot;

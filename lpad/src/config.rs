@@ -1,0 +1,705 @@
+//! The configuration file: one TOML document, every key with a default but `port`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{fs, io};
+
+use serde::Deserialize;
+
+/// The whole configuration of the daemon.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// `[api]`: the local socket and who may use it.
+    pub api: ApiConfig,
+    /// `[state]`: where lpad keeps its journal.
+    pub state: StateConfig,
+    /// `[log]`: how much is logged.
+    pub log: LogConfig,
+    /// `[trust]`: certificate issuers beside the built-in GSMA ones.
+    pub trust: TrustConfig,
+    /// `[es9]`: how servers are reached.
+    pub es9: Es9Config,
+    /// `[[euicc]]`: the eUICCs, one section each.
+    #[serde(rename = "euicc")]
+    pub euiccs: Vec<EuiccConfig>,
+}
+
+/// `[api]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ApiConfig {
+    /// Path of the Unix socket.
+    pub socket: PathBuf,
+    /// The group whose members may change things; it also owns the socket when it exists.
+    pub admin_group: String,
+    /// The group whose members may read.
+    pub reader_group: Option<String>,
+    /// How many connections are served at the same time.
+    pub max_connections: usize,
+}
+
+impl Default for ApiConfig {
+    fn default() -> Self {
+        Self {
+            socket: PathBuf::from("/run/lpad/lpad.sock"),
+            admin_group: "lpad".to_owned(),
+            reader_group: None,
+            max_connections: 32,
+        }
+    }
+}
+
+/// `[state]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StateConfig {
+    /// The folder that holds the journal; made with mode 0700 when it is missing.
+    pub directory: PathBuf,
+}
+
+impl Default for StateConfig {
+    fn default() -> Self {
+        Self {
+            directory: PathBuf::from("/var/lib/lpad"),
+        }
+    }
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// The least important level that is still logged; `LPAD_LOG` wins over it.
+    pub level: LogLevel,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Only what needs somebody's attention.
+    Error,
+    /// What lpad recovers from by itself.
+    Warn,
+    /// What lpad does, one line per operation and stage.
+    #[default]
+    Info,
+    /// Every function called on the card and on servers.
+    Debug,
+    /// Every AT command, redacted.
+    Trace,
+}
+
+/// `[trust]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrustConfig {
+    /// Folder of DER or PEM certificate issuers (CI) trusted beside the built-in GSMA ones.
+    pub extra_roots: Option<PathBuf>,
+}
+
+/// `[es9]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Es9Config {
+    /// Host name → address and port to connect to in its place; names and TLS stay the host's.
+    pub connect_to: BTreeMap<String, SocketAddr>,
+    /// Deadline for TCP and TLS, in seconds.
+    pub connect_timeout_s: u64,
+    /// Deadline for one answer of a server, in seconds.
+    pub response_timeout_s: u64,
+    /// Deadline for a server's answer to a notification, in seconds.
+    pub notification_timeout_s: u64,
+}
+
+impl Default for Es9Config {
+    fn default() -> Self {
+        Self {
+            connect_to: BTreeMap::new(),
+            connect_timeout_s: 30,
+            response_timeout_s: 120,
+            notification_timeout_s: 30,
+        }
+    }
+}
+
+/// One `[[euicc]]` section.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EuiccConfig {
+    /// The eUICC's name in the API.
+    #[serde(default = "default_name")]
+    pub name: String,
+    /// The modem's AT port, for example `/dev/serial/by-id/…-if02-port0`.
+    pub port: PathBuf,
+    /// How APDUs reach the card.
+    #[serde(default)]
+    pub apdu: ApduPath,
+    /// Rate of a real UART; USB modems ignore it.
+    #[serde(default = "default_baud")]
+    pub baud: u32,
+    /// Size of one STORE DATA block in bytes.
+    #[serde(default = "default_block_size")]
+    pub block_size: u8,
+    /// ISD-R application identifiers in hex to try in this order; empty means GSMA's.
+    #[serde(default)]
+    pub aids: Vec<HexBytes>,
+    /// Deadline for an ordinary APDU, in seconds.
+    #[serde(default = "default_apdu_timeout")]
+    pub apdu_timeout_s: u64,
+    /// Deadline for one block of a profile package, in seconds.
+    #[serde(default = "default_load_timeout")]
+    pub load_timeout_s: u64,
+    /// How long a person has to answer a profile offer, in seconds.
+    #[serde(default = "default_consent_timeout")]
+    pub consent_timeout_s: u64,
+    /// How the modem is made to notice that another profile is enabled.
+    #[serde(default)]
+    pub after_enable: AfterEnable,
+    /// `[euicc.bootstrap]`: what happens by itself at start.
+    #[serde(default)]
+    pub bootstrap: BootstrapConfig,
+}
+
+fn default_name() -> String {
+    "default".to_owned()
+}
+
+const fn default_baud() -> u32 {
+    115_200
+}
+
+const fn default_block_size() -> u8 {
+    255
+}
+
+const fn default_apdu_timeout() -> u64 {
+    10
+}
+
+const fn default_load_timeout() -> u64 {
+    240
+}
+
+const fn default_consent_timeout() -> u64 {
+    300
+}
+
+/// How APDUs reach the card.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum ApduPath {
+    /// The best path the modem has; today `AT+CSIM`.
+    #[default]
+    Auto,
+    /// `AT+CSIM`, 3GPP TS 27.007 section 8.17.
+    Csim,
+}
+
+/// What is done after a profile was enabled or disabled so that the modem reads the card again.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum AfterEnable {
+    /// Look at the ICCID the modem reports, reset its radio only if it is still the old one.
+    #[default]
+    Auto,
+    /// Trust the modem to act on REFRESH.
+    Nothing,
+    /// Always `AT+CFUN=0`, `AT+CFUN=1`.
+    Radio,
+}
+
+/// `[euicc.bootstrap]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BootstrapConfig {
+    /// At which start a profile is looked for without being asked.
+    pub when: BootstrapWhen,
+    /// The SM-DP+ to ask; without it the address stored on the card.
+    pub default_smdp: Option<String>,
+    /// A file with an activation code to use in place of a default SM-DP+.
+    pub activation_code_file: Option<PathBuf>,
+    /// A file with the confirmation code, when the operator gave one.
+    pub confirmation_code_file: Option<PathBuf>,
+    /// Whether the profile is enabled once it is installed.
+    pub enable: bool,
+    /// How often it is tried before lpad waits for somebody.
+    pub attempts: u32,
+}
+
+impl Default for BootstrapConfig {
+    fn default() -> Self {
+        Self {
+            when: BootstrapWhen::default(),
+            default_smdp: None,
+            activation_code_file: None,
+            confirmation_code_file: None,
+            enable: true,
+            attempts: 12,
+        }
+    }
+}
+
+/// At which start a profile is looked for without being asked.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum BootstrapWhen {
+    /// When the card holds no profile.
+    #[default]
+    Empty,
+    /// At every start.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// Octets written as hexadecimal digits.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(try_from = "String")]
+pub struct HexBytes(pub Vec<u8>);
+
+impl TryFrom<String> for HexBytes {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match hex::decode(&text) {
+            Ok(octets) => Ok(Self(octets)),
+            Err(error) => Err(format!("\"{text}\" is not hexadecimal: {error}")),
+        }
+    }
+}
+
+impl Config {
+    /// Reads and checks a configuration file.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read, is no TOML, has an unknown key or an unusable value.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::parse(&text, path)
+    }
+
+    /// Parses and checks the text of a configuration; `path` is for messages only.
+    ///
+    /// # Errors
+    ///
+    /// When the text is no TOML, has an unknown key or an unusable value.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let config: Self =
+            toml::from_str(text).map_err(|error| ConfigError::syntax(path, text, &error))?;
+        match config.check() {
+            Ok(()) => Ok(config),
+            Err(message) => Err(ConfigError::Value {
+                path: path.to_owned(),
+                message,
+            }),
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.euiccs.is_empty() {
+            return Err("there is no [[euicc]] section; add one with port = \"/dev/…\"".into());
+        }
+        if !(1..=1024).contains(&self.api.max_connections) {
+            return Err("[api] max_connections must be between 1 and 1024".into());
+        }
+        for (key, seconds) in [
+            ("connect_timeout_s", self.es9.connect_timeout_s),
+            ("response_timeout_s", self.es9.response_timeout_s),
+            ("notification_timeout_s", self.es9.notification_timeout_s),
+        ] {
+            check_seconds("[es9]", key, seconds)?;
+        }
+        let mut names = BTreeSet::new();
+        let mut ports = BTreeSet::new();
+        for euicc in &self.euiccs {
+            euicc.check()?;
+            if !names.insert(&euicc.name) {
+                return Err(format!(
+                    "two [[euicc]] sections are called \"{}\"; give each its own name",
+                    euicc.name
+                ));
+            }
+            if !ports.insert(&euicc.port) {
+                return Err(format!(
+                    "two [[euicc]] sections use the port {}",
+                    euicc.port.display()
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Es9Config {
+    /// [`Self::connect_timeout_s`] as a duration.
+    pub fn connect_timeout(&self) -> Duration {
+        Duration::from_secs(self.connect_timeout_s)
+    }
+
+    /// [`Self::response_timeout_s`] as a duration.
+    pub fn response_timeout(&self) -> Duration {
+        Duration::from_secs(self.response_timeout_s)
+    }
+
+    /// [`Self::notification_timeout_s`] as a duration.
+    pub fn notification_timeout(&self) -> Duration {
+        Duration::from_secs(self.notification_timeout_s)
+    }
+}
+
+impl EuiccConfig {
+    /// The section as it is when only the port is given.
+    pub fn new(port: impl Into<PathBuf>) -> Self {
+        Self {
+            name: default_name(),
+            port: port.into(),
+            apdu: ApduPath::default(),
+            baud: default_baud(),
+            block_size: default_block_size(),
+            aids: Vec::new(),
+            apdu_timeout_s: default_apdu_timeout(),
+            load_timeout_s: default_load_timeout(),
+            consent_timeout_s: default_consent_timeout(),
+            after_enable: AfterEnable::default(),
+            bootstrap: BootstrapConfig::default(),
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let place = format!("[[euicc]] \"{}\":", self.name);
+        let valid = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if self.name.is_empty() || self.name.len() > 32 || !self.name.chars().all(valid) {
+            return Err(format!(
+                "{place} a name has 1 to 32 characters out of a-z, 0-9 and \"-\""
+            ));
+        }
+        if self.port.as_os_str().is_empty() {
+            return Err(format!("{place} port is empty"));
+        }
+        if self.block_size < 16 {
+            return Err(format!(
+                "{place} block_size must be between 16 and 255 bytes"
+            ));
+        }
+        if let Some(HexBytes(aid)) = self
+            .aids
+            .iter()
+            .find(|aid| !(5..=16).contains(&aid.0.len()))
+        {
+            return Err(format!(
+                "{place} an AID has 5 to 16 bytes, {} has {}",
+                hex::encode_upper(aid),
+                aid.len()
+            ));
+        }
+        for (key, seconds) in [
+            ("apdu_timeout_s", self.apdu_timeout_s),
+            ("load_timeout_s", self.load_timeout_s),
+            ("consent_timeout_s", self.consent_timeout_s),
+        ] {
+            check_seconds(&place, key, seconds)?;
+        }
+        let bootstrap = &self.bootstrap;
+        if bootstrap.default_smdp.is_some() && bootstrap.activation_code_file.is_some() {
+            return Err(format!(
+                "{place} bootstrap takes default_smdp or activation_code_file, not both"
+            ));
+        }
+        match &bootstrap.default_smdp {
+            Some(address) if !is_address(address) => Err(format!(
+                "{place} default_smdp \"{address}\" is no host name; write smdp.example.com \
+                 without https:// and without a path"
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether `text` has the form of an SM-DP+ address: a host name, perhaps with a port.
+pub fn is_address(text: &str) -> bool {
+    let (host, port) = text.split_once(':').unwrap_or((text, "443"));
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    text.len() <= 255 && host.split('.').all(label) && port.parse::<u16>().is_ok_and(|p| p != 0)
+}
+
+fn check_seconds(place: &str, key: &str, seconds: u64) -> Result<(), String> {
+    match seconds {
+        1..=3600 => Ok(()),
+        _ => Err(format!("{place} {key} must be between 1 and 3600 seconds")),
+    }
+}
+
+/// Why a configuration cannot be used; the text is for the person who wrote the file.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The text is no TOML, or a key is unknown, missing or of the wrong type.
+    #[error("{}:{line}: {message}{}", path.display(), hint(nearest.as_deref()))]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong there.
+        message: String,
+        /// The known key that looks most like an unknown one.
+        nearest: Option<String>,
+    },
+    /// A value cannot be used.
+    #[error("{}: {message}", path.display())]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// The section, the key and what it must be.
+        message: String,
+    },
+}
+
+impl ConfigError {
+    fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> Self {
+        let start = error.span().map_or(0, |span| span.start);
+        let line = 1 + text.bytes().take(start).filter(|b| *b == b'\n').count();
+        let path = path.to_owned();
+        let message = error.message();
+        // serde names the unknown key first, then every key it knows, each between backquotes;
+        // taking them from there keeps the hint true whatever keys are added.
+        let mut quoted = message.split('`').skip(1).step_by(2);
+        match quoted
+            .next()
+            .filter(|_| message.starts_with("unknown field"))
+        {
+            Some(unknown) => {
+                let nearest = quoted
+                    .map(
+                        |known| match known.starts_with(unknown) || unknown.starts_with(known) {
+                            true => (0, known),
+                            false => (distance(unknown, known), known),
+                        },
+                    )
+                    .min()
+                    .filter(|(distance, known)| *distance <= known.len().div_ceil(2))
+                    .map(|(_, known)| known.to_owned());
+                Self::Syntax {
+                    path,
+                    line,
+                    message: format!("unknown key \"{unknown}\""),
+                    nearest,
+                }
+            }
+            None => {
+                let message = message
+                    .lines()
+                    .collect::<Vec<_>>()
+                    .join(", ")
+                    .replace('`', "\"");
+                let message = message.replace("missing field", "missing key");
+                Self::Syntax {
+                    path,
+                    line,
+                    message,
+                    nearest: None,
+                }
+            }
+        }
+    }
+}
+
+fn hint(nearest: Option<&str>) -> String {
+    nearest.map_or_else(String::new, |known| format!("; did you mean \"{known}\"?"))
+}
+
+/// Levenshtein distance: how many characters must change to get from `a` to `b`.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.chars().enumerate() {
+            let cost = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = cost.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, String> {
+        Config::parse(text, Path::new("lpad.toml")).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_port_is_all_a_configuration_needs() {
+        let config = parse("[[euicc]]\nport = \"/dev/ttyUSB2\"\n").unwrap();
+        let euicc = &config.euiccs[0];
+        assert_eq!(
+            (euicc.name.as_str(), euicc.block_size, euicc.baud),
+            ("default", 255, 115_200)
+        );
+        assert_eq!(euicc.bootstrap.when, BootstrapWhen::Empty);
+        assert_eq!(config.api.socket, Path::new("/run/lpad/lpad.sock"));
+        assert_eq!(config.state.directory, Path::new("/var/lib/lpad"));
+    }
+
+    #[test]
+    fn every_key_can_be_set() {
+        let config = parse(
+            r#"
+            [api]
+            socket = "/tmp/a.sock"
+            admin_group = "wheel"
+            reader_group = "adm"
+            max_connections = 4
+            [state]
+            directory = "/tmp/state"
+            [log]
+            level = "debug"
+            [trust]
+            extra_roots = "/etc/lpad/ci.d"
+            [es9]
+            connect_to = { "smdp.example.com" = "127.0.0.1:8443" }
+            connect_timeout_s = 1
+            response_timeout_s = 2
+            notification_timeout_s = 3
+            [[euicc]]
+            name = "left"
+            port = "/dev/ttyUSB2"
+            apdu = "csim"
+            baud = 9600
+            block_size = 120
+            aids = ["A0000005591010FFFFFFFF8900000100"]
+            apdu_timeout_s = 4
+            load_timeout_s = 5
+            consent_timeout_s = 6
+            after_enable = "radio"
+            [euicc.bootstrap]
+            when = "always"
+            default_smdp = "smdp.example.com"
+            confirmation_code_file = "/etc/lpad/cc"
+            enable = false
+            attempts = 2
+            [[euicc]]
+            name = "right"
+            port = "/dev/ttyUSB6"
+            [euicc.bootstrap]
+            activation_code_file = "/etc/lpad/ac"
+            "#,
+        )
+        .unwrap();
+        assert_eq!(config.euiccs[0].aids[0].0.len(), 16);
+        assert_eq!(config.es9.connect_to["smdp.example.com"].port(), 8443);
+        assert_eq!(config.euiccs[1].name, "right");
+    }
+
+    #[test]
+    fn an_unknown_key_names_the_file_the_line_and_the_nearest_key() {
+        let error = parse("[[euicc]]\nport = \"/dev/ttyUSB2\"\nblocksize = 3\n").unwrap_err();
+        assert_eq!(
+            error,
+            "lpad.toml:3: unknown key \"blocksize\"; did you mean \"block_size\"?"
+        );
+        let error = parse("[[euicc]]\nport = \"x\"\n[euicc.boot]\nwhen = \"never\"\n").unwrap_err();
+        assert_eq!(
+            error,
+            "lpad.toml:3: unknown key \"boot\"; did you mean \"bootstrap\"?"
+        );
+    }
+
+    #[test]
+    fn messages_say_what_to_write() {
+        let cases = [
+            ("", "there is no [[euicc]] section"),
+            ("[[euicc]]\nname = \"a\"", "missing key \"port\""),
+            (
+                "[[euicc]]\nport = \"x\"\napdu = \"usb\"",
+                "lpad.toml:3: unknown variant \"usb\"",
+            ),
+            (
+                "[[euicc]]\nport = \"x\"\nname = \"My Card\"",
+                "a name has 1 to 32 characters",
+            ),
+            (
+                "[[euicc]]\nport = \"x\"\nblock_size = 2",
+                "between 16 and 255",
+            ),
+            (
+                "[[euicc]]\nport = \"x\"\naids = [\"A000\"]",
+                "an AID has 5 to 16 bytes, A000 has 2",
+            ),
+            (
+                "[[euicc]]\nport = \"x\"\napdu_timeout_s = 0",
+                "between 1 and 3600 seconds",
+            ),
+            (
+                "[[euicc]]\nport = \"x\"\n[[euicc]]\nport = \"y\"",
+                "give each its own name",
+            ),
+            (
+                "[[euicc]]\nport = \"x\"\n[[euicc]]\nname = \"b\"\nport = \"x\"",
+                "use the port x",
+            ),
+            (
+                "[[euicc]]\nport = \"x\"\n[euicc.bootstrap]\ndefault_smdp = \"https://a.b/\"",
+                "without https://",
+            ),
+            (
+                "[es9]\nconnect_to = { a = \"b\" }",
+                "lpad.toml:2: invalid socket address",
+            ),
+        ];
+        for (text, expected) in cases {
+            let error = parse(text).unwrap_err();
+            assert!(
+                error.contains(expected),
+                "{text}\n gives {error}\n not {expected}"
+            );
+        }
+    }
+
+    #[test]
+    fn addresses_are_host_names_with_an_optional_port() {
+        for good in [
+            "smdp.example.com",
+            "SMDP.GSMA.COM",
+            "a-b.c:8443",
+            "localhost",
+        ] {
+            assert!(is_address(good), "{good}");
+        }
+        for bad in [
+            "",
+            "https://a.b",
+            "a b",
+            "a..b",
+            "a:0",
+            "a:x",
+            "a/b",
+            "a:1:2",
+        ] {
+            assert!(!is_address(bad), "{bad}");
+        }
+    }
+}

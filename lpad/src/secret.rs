@@ -1,0 +1,76 @@
+//! Text that must never appear in a log, an event or an error.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// An activation code or confirmation code on its way in.
+///
+/// `Debug` shows only the length; the memory is overwritten on drop.
+#[derive(Clone, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Takes the text over.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself; the caller must not log or store it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        let mut octets = std::mem::take(&mut self.0).into_bytes();
+        octets.fill(0);
+        // Keeps the compiler from dropping the overwriting as a dead store.
+        std::hint::black_box(&octets);
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secret({} characters)", self.0.chars().count())
+    }
+}
+
+/// Shows an EID or ICCID shortened, as logs may hold it: `8904…1235`.
+#[derive(Clone, Copy, Debug)]
+pub struct Shortened<'a>(pub &'a str);
+
+impl fmt::Display for Shortened<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0;
+        match (
+            text.get(..4),
+            text.len().checked_sub(4).and_then(|at| text.get(at..)),
+        ) {
+            (Some(head), Some(tail)) if text.len() > 10 => write!(f, "{head}…{tail}"),
+            _ => f.write_str(text),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_of_a_secret_shows_no_part_of_it() {
+        let shown = format!("{:?}", Secret::new("1$smdp.example.com$A-1"));
+        assert_eq!(shown, "Secret(22 characters)");
+    }
+
+    #[test]
+    fn identifiers_keep_their_ends_in_logs() {
+        assert_eq!(
+            Shortened("89049032123451234512345678901235").to_string(),
+            "8904…1235"
+        );
+        assert_eq!(Shortened("default").to_string(), "default");
+    }
+}
