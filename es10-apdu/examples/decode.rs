@@ -16,10 +16,13 @@ use es10_apdu::{
     es10c::*,
     function::Es10Function,
     tlv::{Tlv, TlvError, Tree},
+    types::Eid,
 };
 
 fn main() -> ExitCode {
-    let hex: String = std::env::args().skip(1).flat_map(|part| part.chars().collect::<Vec<_>>())
+    let hex: String = std::env::args()
+        .skip(1)
+        .flat_map(|part| part.chars().collect::<Vec<_>>())
         .filter(|character| !character.is_whitespace())
         .collect();
     let bytes = match hex::decode(&hex) {
@@ -42,10 +45,18 @@ fn main() -> ExitCode {
 }
 
 fn explain(bytes: &[u8]) -> Result<String, CodecError> {
+    if let (16, Ok(eid)) = (bytes.len(), Eid::from_octets(bytes)) {
+        return Ok(format!(
+            "the EID {eid} without a header, as GET DATA to the ECASD gives it"
+        ));
+    }
     let (tlv, rest) = Tlv::read(bytes)?;
     let status = match *rest {
         [] => String::new(),
-        [sw1, sw2] => format!("status word {}\n", StatusWord(u16::from_be_bytes([sw1, sw2]))),
+        [sw1, sw2] => format!(
+            "status word {}\n",
+            StatusWord(u16::from_be_bytes([sw1, sw2]))
+        ),
         _ => return Err(TlvError::Trailing { len: rest.len() }.into()),
     };
     let answer = tlv.encoding;
@@ -56,19 +67,28 @@ fn explain(bytes: &[u8]) -> Result<String, CodecError> {
         0xBF23 => structure::<InitialiseSecureChannelRequest>(answer)?,
         0xBF25 => structure::<StoreMetadataRequest>(answer)?,
         0xBF27 => structure::<ProfileInstallationResultData>(answer)?,
-        0xBF28 => listed(answer, |response: &ListNotificationResponse| match response {
-            ListNotificationResponse::NotificationMetadataList(list) => unreadable(list),
-            ListNotificationResponse::ListNotificationsResultError(_) => Vec::new(),
-        })?,
+        0xBF28 => listed(
+            answer,
+            |response: &ListNotificationResponse| match response {
+                ListNotificationResponse::NotificationMetadataList(list) => unreadable(list),
+                ListNotificationResponse::ListNotificationsResultError(_) => Vec::new(),
+            },
+        )?,
         0xBF29 => function::<SetNicknameRequest>(answer)?,
-        0xBF2B => listed(answer, |response: &RetrieveNotificationsListResponse| match response {
-            RetrieveNotificationsListResponse::NotificationList(list) => unreadable(list),
-            RetrieveNotificationsListResponse::NotificationsListResultError(_) => Vec::new(),
-        })?,
-        0xBF2D => listed(answer, |response: &ProfileInfoListResponse| match response {
-            ProfileInfoListResponse::ProfileInfoListOk(list) => unreadable(list),
-            ProfileInfoListResponse::ProfileInfoListError(_) => Vec::new(),
-        })?,
+        0xBF2B => listed(
+            answer,
+            |response: &RetrieveNotificationsListResponse| match response {
+                RetrieveNotificationsListResponse::NotificationList(list) => unreadable(list),
+                RetrieveNotificationsListResponse::NotificationsListResultError(_) => Vec::new(),
+            },
+        )?,
+        0xBF2D => listed(
+            answer,
+            |response: &ProfileInfoListResponse| match response {
+                ProfileInfoListResponse::ProfileInfoListOk(list) => unreadable(list),
+                ProfileInfoListResponse::ProfileInfoListError(_) => Vec::new(),
+            },
+        )?,
         0xBF2E => function::<GetEuiccChallengeRequest>(answer)?,
         0xBF2F => structure::<NotificationMetadata>(answer)?,
         0xBF30 => function::<NotificationSentRequest>(answer)?,
@@ -77,7 +97,8 @@ fn explain(bytes: &[u8]) -> Result<String, CodecError> {
         0xBF33 => function::<DeleteProfileRequest>(answer)?,
         0xBF34 => function::<EuiccMemoryResetRequest>(answer)?,
         0xBF36 => package(answer)?,
-        0xBF37 | 0x30 => structure::<PendingNotification>(answer)?,
+        0x30 if tlv.child(0xBF2F).is_none() => String::from("an X.509 certificate\n"),
+        0x30 | 0xBF37 => structure::<PendingNotification>(answer)?,
         0xBF38 => function::<AuthenticateServerRequest>(answer)?,
         0xBF3C => function::<EuiccConfiguredAddressesRequest>(answer)?,
         0xBF3E => function::<GetEuiccDataRequest>(answer)?,
@@ -94,7 +115,11 @@ where
     F::Response: Debug,
 {
     let response = F::response(answer)?;
-    Ok(format!("{}, SGP.22 v2.5 section {}\n{response:#?}\n", F::NAME, F::SECTION))
+    Ok(format!(
+        "{}, SGP.22 v2.5 section {}\n{response:#?}\n",
+        F::NAME,
+        F::SECTION
+    ))
 }
 
 fn structure<T: Extensible + Debug>(answer: &[u8]) -> Result<String, CodecError> {
@@ -121,9 +146,12 @@ fn unreadable<T>(list: &List<T>) -> Vec<Unreadable> {
 }
 
 fn package(answer: &[u8]) -> Result<String, CodecError> {
-    let package = BoundProfilePackage::cut(answer)
-        .map_err(|error| CodecError::Decode { type_name: "BoundProfilePackage", cause: error.to_string() })?;
-    let mut text = String::from("a Bound Profile Package; the segments LoadBoundProfilePackage sends:\n");
+    let package = BoundProfilePackage::cut(answer).map_err(|error| CodecError::Decode {
+        type_name: "BoundProfilePackage",
+        cause: error.to_string(),
+    })?;
+    let mut text =
+        String::from("a Bound Profile Package; the segments LoadBoundProfilePackage sends:\n");
     for segment in package.segments() {
         text += &format!("{:?}, {} octets\n", segment.part, segment.bytes.len());
     }

@@ -6,14 +6,14 @@
 //!
 //! What somebody signed is never encoded again: [`Raw`] keeps the octets as received.
 
-use std::{borrow::Cow, fmt, ops::Deref};
+use std::{borrow::Cow, collections::BTreeMap, fmt, ops::Deref};
 
 use rasn::{
     AsnType, Decode, Decoder, Encode, Encoder,
     ber::de::{Decoder as BerDecoder, DecoderOptions},
     de::Error as _,
     error::DecodeError,
-    types::{Any, Class, Constraints, Constructed, Identifier, Tag, TagTree},
+    types::{Any, Class, Constraints, Constructed, Identifier, Tag, TagTree, fields::Field},
 };
 
 use crate::tlv::{self, Children, Tlv, TlvError};
@@ -23,8 +23,9 @@ pub trait Extensible: Decode {
     /// Whether the type is a SEQUENCE, the only kind that can have unknown components.
     const SEQUENCE: bool = false;
 
-    /// Where the component with `tag` stands in the module; `None` when the module has none.
-    fn position(_tag: Tag) -> Option<usize> {
+    /// Where the component stands in the module that is the `nth` one, from 0, to have `tag`;
+    /// `None` when the module has none.
+    fn position(_tag: Tag, _nth: usize) -> Option<usize> {
         None
     }
 }
@@ -35,8 +36,8 @@ macro_rules! sequences {
         impl crate::asn1::Extensible for $type {
             const SEQUENCE: bool = true;
 
-            fn position(tag: rasn::types::Tag) -> Option<usize> {
-                crate::asn1::component::<_, _, Self>(tag)
+            fn position(tag: rasn::types::Tag, nth: usize) -> Option<usize> {
+                crate::asn1::component::<_, _, Self>(tag, nth)
             }
         }
     )+};
@@ -61,7 +62,10 @@ pub struct Raw<T> {
 impl<T: Encode> Raw<T> {
     /// Encodes `value` for the first time.
     pub fn new(value: T) -> Self {
-        Self { bytes: encode(&value), value }
+        Self {
+            bytes: encode(&value),
+            value,
+        }
     }
 }
 
@@ -71,7 +75,10 @@ impl<T: Extensible> Raw<T> {
     /// # Errors
     /// When the octets are no such value.
     pub fn from_ber(bytes: &[u8]) -> Result<Self, CodecError> {
-        Ok(Self { value: read(bytes)?, bytes: bytes.to_vec() })
+        Ok(Self {
+            value: read(bytes)?,
+            bytes: bytes.to_vec(),
+        })
     }
 }
 
@@ -185,7 +192,8 @@ impl<T: Encode> Encode for Open<T> {
         if tag == Tag::EOC {
             return self.0.encode(encoder);
         }
-        self.0.encode_with_tag_and_constraints(encoder, tag, constraints, identifier)
+        self.0
+            .encode_with_tag_and_constraints(encoder, tag, constraints, identifier)
     }
 }
 
@@ -202,13 +210,19 @@ pub struct List<T> {
 
 impl<T> Default for List<T> {
     fn default() -> Self {
-        Self { items: Vec::new(), unreadable: Vec::new() }
+        Self {
+            items: Vec::new(),
+            unreadable: Vec::new(),
+        }
     }
 }
 
 impl<T> From<Vec<T>> for List<T> {
     fn from(items: Vec<T>) -> Self {
-        Self { items, unreadable: Vec::new() }
+        Self {
+            items,
+            unreadable: Vec::new(),
+        }
     }
 }
 
@@ -234,11 +248,18 @@ impl<T: Extensible> Decode for List<T> {
         let mut list = Self::default();
         for (index, child) in Children::of(&contents).enumerate() {
             let encoding = child.map_or_else(|_| contents.as_slice(), |tlv| tlv.encoding);
-            match child.map_err(CodecError::from).and_then(|tlv| read(tlv.encoding)) {
+            match child
+                .map_err(CodecError::from)
+                .and_then(|tlv| read(tlv.encoding))
+            {
                 Ok(item) => list.items.push(item),
                 Err(error) => {
                     let encoding = encoding.to_vec();
-                    list.unreadable.push(Unreadable { index, encoding, error });
+                    list.unreadable.push(Unreadable {
+                        index,
+                        encoding,
+                        error,
+                    });
                 }
             }
         }
@@ -298,11 +319,15 @@ pub enum CodecError {
 /// When the octets are no such value, or others follow it.
 pub fn read<T: Extensible>(bytes: &[u8]) -> Result<T, CodecError> {
     if bytes.is_empty() {
-        return Err(CodecError::Empty { type_name: type_name::<T>() });
+        return Err(CodecError::Empty {
+            type_name: type_name::<T>(),
+        });
     }
     Tlv::exactly(bytes)?;
-    read_tagged(bytes, T::TAG)
-        .map_err(|error| CodecError::Decode { type_name: type_name::<T>(), cause: cause(&error) })
+    read_tagged(bytes, T::TAG).map_err(|error| CodecError::Decode {
+        type_name: type_name::<T>(),
+        cause: cause(&error),
+    })
 }
 
 /// Encodes a value in DER.
@@ -312,11 +337,17 @@ pub fn encode<T: Encode>(value: &T) -> Vec<u8> {
     rasn::der::encode(value).expect("a value without constraints can be encoded")
 }
 
-/// The position of the component with `tag` in a SEQUENCE type.
+/// The position of the `nth` component with `tag` in a SEQUENCE type.
 pub(crate) fn component<const R: usize, const E: usize, T: Constructed<R, E>>(
     tag: Tag,
+    nth: usize,
 ) -> Option<usize> {
-    T::FIELDS.iter().position(|field| field.tag == tag || contains(&field.tag_tree, tag))
+    let has_tag = |field: &Field| field.tag == tag || contains(&field.tag_tree, tag);
+    let mut fields = T::FIELDS
+        .iter()
+        .enumerate()
+        .filter(|(_, field)| has_tag(field));
+    fields.nth(nth).map(|(position, _)| position)
 }
 
 fn contains(tree: &TagTree, tag: Tag) -> bool {
@@ -327,7 +358,11 @@ fn contains(tree: &TagTree, tag: Tag) -> bool {
 }
 
 fn read_tagged<T: Extensible>(bytes: &[u8], tag: Tag) -> Result<T, DecodeError> {
-    let bytes = if T::SEQUENCE { known_components::<T>(bytes)? } else { Cow::Borrowed(bytes) };
+    let bytes = if T::SEQUENCE {
+        known_components::<T>(bytes)?
+    } else {
+        Cow::Borrowed(bytes)
+    };
     let mut decoder = BerDecoder::new(&bytes, DecoderOptions::ber());
     if tag == Tag::EOC || tag == T::TAG {
         T::decode(&mut decoder)
@@ -340,11 +375,14 @@ fn read_tagged<T: Extensible>(bytes: &[u8], tag: Tag) -> Result<T, DecodeError> 
 fn known_components<T: Extensible>(bytes: &[u8]) -> Result<Cow<'_, [u8]>, DecodeError> {
     let malformed = |error: TlvError| DecodeError::custom(error, rasn::Codec::Ber);
     let whole = Tlv::exactly(bytes).map_err(malformed)?;
-    let mut known = Vec::new();
+    let mut known: Vec<(usize, &[u8])> = Vec::new();
+    let mut seen: BTreeMap<Tag, usize> = BTreeMap::new();
     let mut all_in_order = true;
     for child in whole.children() {
         let child = child.map_err(malformed)?;
-        let Some(position) = T::position(tag_of(child.tag)) else {
+        let tag = tag_of(child.tag);
+        let nth = seen.entry(tag).and_modify(|count| *count += 1).or_insert(0);
+        let Some(position) = T::position(tag, *nth) else {
             all_in_order = false;
             continue;
         };
@@ -355,8 +393,11 @@ fn known_components<T: Extensible>(bytes: &[u8]) -> Result<Cow<'_, [u8]>, Decode
         return Ok(Cow::Borrowed(bytes));
     }
     known.sort_by_key(|&(position, _)| position);
-    known.dedup_by_key(|&mut (position, _)| position);
-    let contents: Vec<u8> = known.into_iter().flat_map(|(_, encoding)| encoding).copied().collect();
+    let contents: Vec<u8> = known
+        .into_iter()
+        .flat_map(|(_, encoding)| encoding)
+        .copied()
+        .collect();
     Ok(Cow::Owned(tlv::encode(whole.tag, &contents)))
 }
 
@@ -372,14 +413,20 @@ fn tag_of(octets: u32) -> Tag {
     };
     let number = match &bytes[first + 1..] {
         [] => u32::from(bytes[first] & 0x1F),
-        more => more.iter().fold(0, |sum, &octet| sum << 7 | u32::from(octet & 0x7F)),
+        more => more
+            .iter()
+            .fold(0, |sum, &octet| sum << 7 | u32::from(octet & 0x7F)),
     };
     Tag::new(class, number)
 }
 
 fn type_name<T>() -> &'static str {
     let path = std::any::type_name::<T>();
-    let path = path.rsplit('<').next().unwrap_or(path).trim_end_matches('>');
+    let path = path
+        .rsplit('<')
+        .next()
+        .unwrap_or(path)
+        .trim_end_matches('>');
     path.rsplit("::").next().unwrap_or(path)
 }
 

@@ -43,7 +43,10 @@ fn every_request_is_the_octets_the_handbooks_of_the_field_print() {
     let requests: [(Vec<u8>, &str); 21] = [
         (EuiccConfiguredAddressesRequest {}.to_der(), "BF3C00"),
         (
-            SetDefaultDpAddressRequest { default_dp_address: "a.b".into() }.to_der(),
+            SetDefaultDpAddressRequest {
+                default_dp_address: "a.b".into(),
+            }
+            .to_der(),
             "BF3F 05 8003 612E62",
         ),
         (GetEuiccInfo1Request {}.to_der(), "BF2000"),
@@ -57,7 +60,10 @@ fn every_request_is_the_octets_the_handbooks_of_the_field_print() {
             .to_der(),
             "BF28 04 81 02 0780",
         ),
-        (RetrieveNotificationsListRequest::default().to_der(), "BF2B00"),
+        (
+            RetrieveNotificationsListRequest::default().to_der(),
+            "BF2B00",
+        ),
         (
             RetrieveNotificationsListRequest {
                 search_criteria: Some(SearchCriteria::SeqNumber(965)),
@@ -65,7 +71,10 @@ fn every_request_is_the_octets_the_handbooks_of_the_field_print() {
             .to_der(),
             "BF2B 06 A0 04 80 02 03C5",
         ),
-        (NotificationSentRequest { seq_number: 128 }.to_der(), "BF30 04 80 02 0080"),
+        (
+            NotificationSentRequest { seq_number: 128 }.to_der(),
+            "BF30 04 80 02 0080",
+        ),
         (GetRatRequest {}.to_der(), "BF4300"),
         (ProfileInfoListRequest::default().to_der(), "BF2D00"),
         (
@@ -94,9 +103,16 @@ fn every_request_is_the_octets_the_handbooks_of_the_field_print() {
             .to_der(),
             "BF32 17 A0 12 4F 10 A0000005591010FFFFFFFF8900001100 81 01 00",
         ),
-        (DeleteProfileRequest::Iccid(iccid()).to_der(), "BF33 0C 5A 0A 981000000000000010F9"),
         (
-            SetNicknameRequest { iccid: iccid(), profile_nickname: "uno".into() }.to_der(),
+            DeleteProfileRequest::Iccid(iccid()).to_der(),
+            "BF33 0C 5A 0A 981000000000000010F9",
+        ),
+        (
+            SetNicknameRequest {
+                iccid: iccid(),
+                profile_nickname: "uno".into(),
+            }
+            .to_der(),
             "BF29 11 5A 0A 981000000000000010F9 90 03 756E6F",
         ),
         (GetEuiccDataRequest::default().to_der(), "BF3E 03 5C 01 5A"),
@@ -137,24 +153,35 @@ fn simple_answers_give_their_result_codes() {
     let enable = EnableProfileRequest::response(&code("BF31 03 80 01 00")).unwrap();
     assert_eq!(enable.enable_result, EnableResult::OK);
     let disable = DisableProfileRequest::response(&code("BF32 03 80 01 02")).unwrap();
-    assert_eq!(disable.disable_result, DisableResult::PROFILE_NOT_IN_ENABLED_STATE);
+    assert_eq!(
+        disable.disable_result,
+        DisableResult::PROFILE_NOT_IN_ENABLED_STATE
+    );
     let delete = DeleteProfileRequest::response(&code("BF33 03 80 01 03")).unwrap();
     assert_eq!(delete.delete_result, DeleteResult::DISALLOWED_BY_POLICY);
     let nickname = SetNicknameRequest::response(&code("BF29 03 80 01 01")).unwrap();
-    assert_eq!(nickname.set_nickname_result, SetNicknameResult::ICCID_NOT_FOUND);
+    assert_eq!(
+        nickname.set_nickname_result,
+        SetNicknameResult::ICCID_NOT_FOUND
+    );
     let reset = EuiccMemoryResetRequest::response(&code("BF34 03 80 01 05")).unwrap();
     assert_eq!(reset.reset_result, ResetResult::CAT_BUSY);
     let sent = NotificationSentRequest::response(&code("BF30 03 80 01 01")).unwrap();
-    assert_eq!(sent.delete_notification_status, DeleteNotificationStatus::NOTHING_TO_DELETE);
+    assert_eq!(
+        sent.delete_notification_status,
+        DeleteNotificationStatus::NOTHING_TO_DELETE
+    );
     let address = SetDefaultDpAddressRequest::response(&code("BF3F 03 80 01 7F")).unwrap();
     assert_eq!(
         address.set_default_dp_address_result,
         SetDefaultDpAddressResult::UNDEFINED_ERROR
     );
-    let eid = GetEuiccDataRequest::response(&code(
-        "BF3E 12 5A 10 89049032123451234512345678901235",
-    ));
-    assert_eq!(eid.unwrap().eid_value.to_string(), "89049032123451234512345678901235");
+    let eid =
+        GetEuiccDataRequest::response(&code("BF3E 12 5A 10 89049032123451234512345678901235"));
+    assert_eq!(
+        eid.unwrap().eid_value.to_string(),
+        "89049032123451234512345678901235"
+    );
     let unknown = EnableProfileRequest::response(&code("BF31 03 80 01 63")).unwrap();
     assert_eq!(unknown.enable_result.to_string(), "unknown value 99");
 }
@@ -181,8 +208,16 @@ fn euicc_information_is_kept_as_received_and_read() {
     let info2 = there_and_back::<EuiccInfo2>(&bytes);
     assert_eq!(info2.svn.to_string(), "2.2.2");
     assert_eq!(info2.resources().free_non_volatile_memory, Some(0x80000));
-    assert!(info2.rsp_capability.contains(RspCapability::TEST_PROFILE_SUPPORT));
-    assert!(!info2.rsp_capability.contains(RspCapability::DEVICE_INFO_EXTENSIBILITY_SUPPORT));
+    assert!(
+        info2
+            .rsp_capability
+            .contains(RspCapability::TEST_PROFILE_SUPPORT)
+    );
+    assert!(
+        !info2
+            .rsp_capability
+            .contains(RspCapability::DEVICE_INFO_EXTENSIBILITY_SUPPORT)
+    );
 
     let challenge = vector("es10", "getEuiccChallengeResponse");
     let challenge = there_and_back::<GetEuiccChallengeResponse>(&challenge);
@@ -193,10 +228,22 @@ fn euicc_information_is_kept_as_received_and_read() {
 fn authentication_carries_what_was_signed_octet_by_octet() {
     let bytes = vector("es10", "authenticateServerRequest");
     let request = there_and_back::<AuthenticateServerRequest>(&bytes);
-    assert_eq!(request.server_signed1.bytes(), vector("parts", "serverSigned1"));
-    assert_eq!(request.server_signature1.bytes(), vector("parts", "serverSignature1"));
-    assert_eq!(request.server_certificate.bytes(), vector("certificates", "DPAUTH"));
-    assert_eq!(request.server_signed1.server_address.to_str(), "smdp.example.com");
+    assert_eq!(
+        request.server_signed1.bytes(),
+        vector("parts", "serverSigned1")
+    );
+    assert_eq!(
+        request.server_signature1.bytes(),
+        vector("parts", "serverSignature1")
+    );
+    assert_eq!(
+        request.server_certificate.bytes(),
+        vector("certificates", "DPAUTH")
+    );
+    assert_eq!(
+        request.server_signed1.server_address.to_str(),
+        "smdp.example.com"
+    );
     let CtxParams1::CtxParamsForCommonAuthentication(context) = &request.ctx_params1;
     assert_eq!(context.matching_id.as_ref().unwrap().to_str(), "M-1");
 
@@ -208,7 +255,10 @@ fn authentication_carries_what_was_signed_octet_by_octet() {
         panic!("{response:?}");
     };
     assert_eq!(ok.euicc_signed1.bytes(), vector("parts", "euiccSigned1"));
-    assert_eq!(ok.euicc_signed1.euicc_info2.bytes(), vector("es10", "euiccInfo2"));
+    assert_eq!(
+        ok.euicc_signed1.euicc_info2.bytes(),
+        vector("es10", "euiccInfo2")
+    );
     assert_eq!(ok.eum_certificate.bytes(), vector("certificates", "EUM"));
 
     let bytes = vector("es10", "authenticateServerError");
@@ -216,7 +266,10 @@ fn authentication_carries_what_was_signed_octet_by_octet() {
     else {
         panic!("not an error");
     };
-    assert_eq!(error.authenticate_error_code, AuthenticateErrorCode::INVALID_SIGNATURE);
+    assert_eq!(
+        error.authenticate_error_code,
+        AuthenticateErrorCode::INVALID_SIGNATURE
+    );
 }
 
 #[test]
@@ -232,14 +285,23 @@ fn download_preparation_carries_what_was_signed_octet_by_octet() {
         panic!("not ok");
     };
     assert_eq!(ok.euicc_signed2.bytes(), vector("parts", "euiccSigned2"));
-    assert_eq!(ok.euicc_signature2.bytes(), vector("parts", "euiccSignature2"));
-    assert_eq!(ok.euicc_signed2.euicc_otpk.octets(), vector("publicKeys", "OTEUICC"));
+    assert_eq!(
+        ok.euicc_signature2.bytes(),
+        vector("parts", "euiccSignature2")
+    );
+    assert_eq!(
+        ok.euicc_signed2.euicc_otpk.octets(),
+        vector("publicKeys", "OTEUICC")
+    );
 }
 
 #[test]
 fn package_parts_and_metadata_are_read_and_written() {
     let channel = there_and_back::<InitialiseSecureChannelRequest>(&vector("parts", "bf23"));
-    assert_eq!(channel.control_ref_template.host_id, vector("bsp", "hostId"));
+    assert_eq!(
+        channel.control_ref_template.host_id,
+        vector("bsp", "hostId")
+    );
     let metadata = there_and_back::<StoreMetadataRequest>(&vector("parts", "storeMetadata"));
     assert_eq!(metadata.iccid, iccid());
     assert_eq!(metadata.class(), ProfileClass::OPERATIONAL);
@@ -253,12 +315,19 @@ fn installation_results_tell_success_from_error() {
     let result = there_and_back::<ProfileInstallationResult>(&bytes);
     let data = &result.profile_installation_result_data;
     assert_eq!(data.smdp_oid.as_ref().unwrap().to_string(), "2.999.10");
-    let FinalResult::SuccessResult(success) = &data.final_result else { panic!("{data:?}") };
-    assert_eq!(hex::encode(success.aid.octets()), "a0000005591010ffffffff8900001100");
+    let FinalResult::SuccessResult(success) = &data.final_result else {
+        panic!("{data:?}")
+    };
+    assert_eq!(
+        hex::encode(success.aid.octets()),
+        "a0000005591010ffffffff8900001100"
+    );
 
     let result = there_and_back::<ProfileInstallationResult>(&vector("es10", "pirError"));
     let data = &result.profile_installation_result_data;
-    let FinalResult::ErrorResult(error) = &data.final_result else { panic!("{data:?}") };
+    let FinalResult::ErrorResult(error) = &data.final_result else {
+        panic!("{data:?}")
+    };
     assert_eq!(error.bpp_command_id, BppCommandId::LOAD_PROFILE_ELEMENTS);
     assert_eq!(error.error_reason, ErrorReason::PE_PROCESSING_ERROR);
 }
@@ -267,13 +336,21 @@ fn installation_results_tell_success_from_error() {
 fn pending_notifications_are_listed_with_their_octets() {
     let bytes = vector("es10", "retrieveNotificationsListResponse");
     let list = RetrieveNotificationsListRequest::response(&bytes).unwrap();
-    let RetrieveNotificationsListResponse::NotificationList(list) = list else { panic!("no list") };
+    let RetrieveNotificationsListResponse::NotificationList(list) = list else {
+        panic!("no list")
+    };
     assert_eq!(list[0].bytes(), vector("es10", "pirSuccess"));
-    assert_eq!(list[1].bytes(), vector("es10", "otherSignedNotificationEnable"));
+    assert_eq!(
+        list[1].bytes(),
+        vector("es10", "otherSignedNotificationEnable")
+    );
     assert_eq!(list[1].metadata().seq_number, 2);
     there_and_back::<RetrieveNotificationsListResponse>(&bytes);
     for (hex, expected) in [
-        ("BF2B 02 A0 00", RetrieveNotificationsListResponse::NotificationList(List::default())),
+        (
+            "BF2B 02 A0 00",
+            RetrieveNotificationsListResponse::NotificationList(List::default()),
+        ),
         (
             "BF2B 03 81 01 01",
             RetrieveNotificationsListResponse::NotificationsListResultError(
@@ -281,15 +358,32 @@ fn pending_notifications_are_listed_with_their_octets() {
             ),
         ),
     ] {
-        assert_eq!(RetrieveNotificationsListRequest::response(&unhex(hex)).unwrap(), expected);
+        assert_eq!(
+            RetrieveNotificationsListRequest::response(&unhex(hex)).unwrap(),
+            expected
+        );
     }
     let metadata = vector("es10", "otherSignedNotificationEnable");
     let metadata = es10_apdu::tlv::Tlv::exactly(&metadata).unwrap();
     let metadata = metadata.child(0xBF2F).unwrap().encoding;
-    let list = [&[0xBF, 0x28, metadata.len() as u8 + 2, 0xA0, metadata.len() as u8], metadata];
+    let list = [
+        &[
+            0xBF,
+            0x28,
+            metadata.len() as u8 + 2,
+            0xA0,
+            metadata.len() as u8,
+        ],
+        metadata,
+    ];
     let list = ListNotificationRequest::response(&list.concat()).unwrap();
-    let ListNotificationResponse::NotificationMetadataList(list) = list else { panic!("no list") };
-    assert_eq!(list[0].profile_management_operation, NotificationEvent::ENABLE);
+    let ListNotificationResponse::NotificationMetadataList(list) = list else {
+        panic!("no list")
+    };
+    assert_eq!(
+        list[0].profile_management_operation,
+        NotificationEvent::ENABLE
+    );
 }
 
 #[test]
@@ -297,8 +391,13 @@ fn cancelling_is_signed_by_the_card() {
     there_and_back::<CancelSessionRequest>(&vector("es10", "cancelSessionRequest"));
     let bytes = vector("es10", "cancelSessionResponse");
     let response = CancelSessionRequest::response(&bytes).unwrap();
-    let CancelSessionResponse::CancelSessionResponseOk(ok) = &*response else { panic!() };
-    assert_eq!(ok.euicc_cancel_session_signed.smdp_oid.to_string(), "2.999.10");
+    let CancelSessionResponse::CancelSessionResponseOk(ok) = &*response else {
+        panic!()
+    };
+    assert_eq!(
+        ok.euicc_cancel_session_signed.smdp_oid.to_string(),
+        "2.999.10"
+    );
     there_and_back::<CancelSessionResponse>(&bytes);
     let refused = CancelSessionRequest::response(&unhex("BF41 03 81 01 05")).unwrap();
     assert_eq!(
@@ -311,17 +410,26 @@ fn cancelling_is_signed_by_the_card() {
 
 #[test]
 fn rules_authorisation_table_entries_keep_their_wildcards() {
-    let bytes = unhex("BF43 18 A0 16 30 14 80 02 0560 A1 0B 30 09 80 03 EEEEEE 81 00 82 00 82 01 00");
+    let bytes =
+        unhex("BF43 18 A0 16 30 14 80 02 0560 A1 0B 30 09 80 03 EEEEEE 81 00 82 00 82 01 00");
     let rat = GetRatRequest::response(&bytes).unwrap().rat;
     assert!(rat[0].ppr_ids.contains(PprIds::PPR1 | PprIds::PPR2));
     assert_eq!(rat[0].allowed_operators[0].gid1.as_deref(), Some(&[][..]));
-    assert!(GetRatRequest::response(&unhex("BF43 02 A0 00")).unwrap().rat.is_empty());
+    assert!(
+        GetRatRequest::response(&unhex("BF43 02 A0 00"))
+            .unwrap()
+            .rat
+            .is_empty()
+    );
 }
 
 #[test]
 fn fields_of_later_versions_cost_nothing_wherever_they_stand() {
     let info2 = vector("es10", "euiccInfo2");
-    let contents = es10_apdu::tlv::Tlv::exactly(&info2).unwrap().contents.to_vec();
+    let contents = es10_apdu::tlv::Tlv::exactly(&info2)
+        .unwrap()
+        .contents
+        .to_vec();
     let later = unhex("90 01 FF B4 04 80 02 0102 9F50 01 00");
     for bytes in [
         es10_apdu::tlv::encode(0xBF22, &[contents.as_slice(), &later].concat()),
@@ -331,10 +439,13 @@ fn fields_of_later_versions_cost_nothing_wherever_they_stand() {
         assert_eq!(read.bytes(), bytes, "signed octets stay as they are");
         assert_eq!(read.svn.to_string(), "2.2.2");
     }
-    let out_of_order = unhex("BF2D 1A A0 18 E3 16 92 03 416263 9F70 01 01 BF76 00 5A 0A 981000000000000010F9");
+    let out_of_order =
+        unhex("BF2D 1A A0 18 E3 16 92 03 416263 9F70 01 01 BF76 00 5A 0A 981000000000000010F9");
     // The inner length counts 92, 9F70, BF76 and 5A.
     let list = ProfileInfoListRequest::response(&fix_lengths(&out_of_order)).unwrap();
-    let ProfileInfoListResponse::ProfileInfoListOk(list) = list else { panic!("{list:?}") };
+    let ProfileInfoListResponse::ProfileInfoListOk(list) = list else {
+        panic!("{list:?}")
+    };
     assert_eq!(list[0].iccid, Some(iccid()));
     assert!(list[0].is_enabled());
 }
@@ -354,12 +465,17 @@ fn an_unreadable_element_costs_that_element_and_is_reported_with_its_place() {
     let elements = [good.as_slice(), &bad, &text].concat();
     let answer = es10_apdu::tlv::encode(0xBF2D, &es10_apdu::tlv::encode(0xA0, &elements));
     let list = ProfileInfoListRequest::response(&answer).unwrap();
-    let ProfileInfoListResponse::ProfileInfoListOk(list) = list else { panic!("{list:?}") };
+    let ProfileInfoListResponse::ProfileInfoListOk(list) = list else {
+        panic!("{list:?}")
+    };
     assert_eq!(list.items.len(), 2);
     assert_eq!(list.unreadable.len(), 1);
     assert_eq!(list.unreadable[0].index, 1);
     assert!(list.unreadable[0].error.to_string().contains("ICCID"));
-    assert_eq!(list[1].profile_nickname.as_ref().unwrap().to_str(), "\u{FFFD}\u{FFFD}");
+    assert_eq!(
+        list[1].profile_nickname.as_ref().unwrap().to_str(),
+        "\u{FFFD}\u{FFFD}"
+    );
 }
 
 #[test]
@@ -370,7 +486,9 @@ fn wrong_answers_are_errors_that_name_the_type() {
         ("BF31038001", "ends 1 octets too early"),
         ("BF3203800100", "EnableProfileResponse"),
     ] {
-        let error = EnableProfileRequest::response(&unhex(answer)).unwrap_err().to_string();
+        let error = EnableProfileRequest::response(&unhex(answer))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(words), "{error}");
     }
 }
@@ -378,8 +496,12 @@ fn wrong_answers_are_errors_that_name_the_type() {
 #[test]
 fn non_canonical_coding_is_read_and_forwarded_as_received() {
     // Lengths in long form, an INTEGER with a leading zero.
-    let bytes = unhex("BF2F 820021 80 02 0005 81 8102 0640 0C 8103 612E62 5A 8200 0A 981000000000000010F9");
-    let bytes = [&unhex("BF2F 82001E")[..], &bytes[5..]].concat();
+    let contents = unhex("80 02 0005 81 8102 0640 0C 8103 612E62 5A 82000A 981000000000000010F9");
+    let bytes = [
+        &[0xBF, 0x2F, 0x82, 0, contents.len() as u8],
+        contents.as_slice(),
+    ]
+    .concat();
     let metadata: Raw<NotificationMetadata> = Raw::from_ber(&bytes).unwrap();
     assert_eq!((metadata.seq_number, metadata.iccid), (5, Some(iccid())));
     assert_eq!(metadata.bytes(), bytes);

@@ -74,7 +74,11 @@ result_code! {
     }
 }
 
-sequences!(CancelSessionRequest, CancelSessionResponseOk, EuiccCancelSessionSigned);
+sequences!(
+    CancelSessionRequest,
+    CancelSessionResponseOk,
+    EuiccCancelSessionSigned
+);
 
 elements!(CancelSessionResponse);
 

@@ -120,7 +120,12 @@ impl EuiccInfo2 {
         let mut resources = ExtCardResource::default();
         for child in Children::of(&self.ext_card_resource).map_while(Result::ok) {
             let value = match child.contents.len() {
-                1..=8 => Some(child.contents.iter().fold(0, |sum, &o| sum << 8 | u64::from(o))),
+                1..=8 => Some(
+                    child
+                        .contents
+                        .iter()
+                        .fold(0, |sum, &o| sum << 8 | u64::from(o)),
+                ),
                 _ => None,
             };
             match child.tag {

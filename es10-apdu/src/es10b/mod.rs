@@ -27,7 +27,7 @@ pub use info::{
     CertificationDataObject, EuiccInfo1, EuiccInfo2, ExtCardResource, GetEuiccChallengeRequest,
     GetEuiccChallengeResponse, GetEuiccInfo1Request, GetEuiccInfo2Request,
 };
-pub use metadata::StoreMetadataRequest;
+pub use metadata::{Opaque, StoreMetadataRequest};
 pub use notification::{
     DeleteNotificationStatus, ListNotificationRequest, ListNotificationResponse,
     NotificationMetadata, NotificationSentRequest, NotificationSentResponse, NotificationsError,

@@ -101,7 +101,9 @@ impl PendingNotification {
     pub fn metadata(&self) -> &NotificationMetadata {
         match self {
             Self::ProfileInstallationResult(result) => {
-                &result.profile_installation_result_data.notification_metadata
+                &result
+                    .profile_installation_result_data
+                    .notification_metadata
             }
             Self::OtherSignedNotification(other) => &other.tbs_other_notification,
         }

@@ -105,6 +105,11 @@ result_code! {
     }
 }
 
-sequences!(ErrorResult, ProfileInstallationResult, ProfileInstallationResultData, SuccessResult);
+sequences!(
+    ErrorResult,
+    ProfileInstallationResult,
+    ProfileInstallationResultData,
+    SuccessResult
+);
 
 elements!(FinalResult);

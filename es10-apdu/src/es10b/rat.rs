@@ -37,7 +37,11 @@ pub struct ProfilePolicyAuthorisationRule {
     pub ppr_flags: PprFlags,
 }
 
-sequences!(GetRatRequest, GetRatResponse, ProfilePolicyAuthorisationRule);
+sequences!(
+    GetRatRequest,
+    GetRatResponse,
+    ProfilePolicyAuthorisationRule
+);
 
 functions! {
     GetRatRequest => GetRatResponse, "ES10b.GetRAT", "5.7.22", 0xBF43;

@@ -192,6 +192,9 @@ mod tests {
             assert!(event.contains(NotificationEvent::INSTALL), "{ber}");
         }
         let several: NotificationEvent = asn1::read(&hex::decode("03020470").unwrap()).unwrap();
-        assert_eq!(several.names().collect::<Vec<_>>(), ["enable", "disable", "delete"]);
+        assert_eq!(
+            several.names().collect::<Vec<_>>(),
+            ["enable", "disable", "delete"]
+        );
     }
 }

@@ -16,7 +16,9 @@ impl Eid {
     /// # Errors
     /// When they are not sixteen, or hold something else than digits.
     pub fn from_octets(octets: &[u8]) -> Result<Self, EidError> {
-        let octets = octets.try_into().map_err(|_| EidError::Length { len: octets.len() * 2 })?;
+        let octets = octets.try_into().map_err(|_| EidError::Length {
+            len: octets.len() * 2,
+        })?;
         let eid = Self(octets);
         if let Some(character) = eid.to_string().chars().find(|c| !c.is_ascii_digit()) {
             return Err(EidError::Digit { character });
@@ -92,7 +94,10 @@ mod tests {
 
     #[test]
     fn check_digits_are_right_in_issued_eids_and_wrong_after_one_typing_error() {
-        for digits in ["89049032123451234512345678901235", "89033024343000012200000000031331"] {
+        for digits in [
+            "89049032123451234512345678901235",
+            "89033024343000012200000000031331",
+        ] {
             let eid: Eid = digits.parse().unwrap();
             assert!(eid.has_valid_check_digits());
             assert_eq!(eid.to_string(), digits);

@@ -16,7 +16,10 @@ impl Iccid {
     /// # Errors
     /// When they are not ten.
     pub fn from_octets(octets: &[u8]) -> Result<Self, IccidError> {
-        octets.try_into().map(Self).map_err(|_| IccidError::Length { len: octets.len() })
+        octets
+            .try_into()
+            .map(Self)
+            .map_err(|_| IccidError::Length { len: octets.len() })
     }
 
     /// The ten octets of EF.ICCID.
@@ -36,9 +39,15 @@ impl FromStr for Iccid {
         }
         let mut octets = [0xFF; 10];
         for (index, character) in digits.chars().enumerate() {
-            let digit = character.to_digit(16).ok_or(IccidError::Digit { character })? as u8;
+            let digit = character
+                .to_digit(16)
+                .ok_or(IccidError::Digit { character })? as u8;
             let octet = &mut octets[index / 2];
-            *octet = if index % 2 == 0 { 0xF0 | digit } else { digit << 4 | *octet & 0x0F };
+            *octet = if index % 2 == 0 {
+                0xF0 | digit
+            } else {
+                digit << 4 | *octet & 0x0F
+            };
         }
         Ok(Self(octets))
     }
@@ -57,7 +66,12 @@ impl fmt::Debug for Iccid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = self.to_string();
         let tail = digits.len().saturating_sub(4);
-        write!(f, "{}…{}", digits.get(..6).unwrap_or(""), digits.get(tail..).unwrap_or(""))
+        write!(
+            f,
+            "{}…{}",
+            digits.get(..6).unwrap_or(""),
+            digits.get(tail..).unwrap_or("")
+        )
     }
 }
 
@@ -101,7 +115,13 @@ mod tests {
 
     #[test]
     fn what_is_no_iccid_is_refused() {
-        for text in ["", "8901", "89010000000000000198765", "8901000000000000 19", "é"] {
+        for text in [
+            "",
+            "8901",
+            "89010000000000000198765",
+            "8901000000000000 19",
+            "é",
+        ] {
             assert!(text.parse::<Iccid>().is_err(), "{text}");
         }
     }

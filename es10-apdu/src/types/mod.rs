@@ -14,7 +14,7 @@ pub use code::{IconType, ProfileClass, ProfileState};
 pub use eid::{Eid, EidError};
 pub use iccid::{Iccid, IccidError};
 pub use octets::{
-    Aid, Certificate, Challenge, HashCc, OneTimeKey, Signature, SubjectKeyIdentifier,
+    Aid, Certificate, Challenge, HashCc, LengthError, OneTimeKey, Signature, SubjectKeyIdentifier,
     TransactionId, VersionType,
 };
 pub use oid::{Oid, OidError};

@@ -28,9 +28,8 @@ macro_rules! octet_string {
             ) -> Result<Self, D::Error> {
                 let codec = decoder.codec();
                 let octets: Vec<u8> = decoder.decode_octet_string(tag, constraints)?;
-                Self::from_octets(&octets).map_err(|error| {
-                    <D::Error as rasn::de::Error>::custom(error, codec)
-                })
+                Self::from_octets(&octets)
+                    .map_err(|error| <D::Error as rasn::de::Error>::custom(error, codec))
             }
         }
 
@@ -138,7 +137,10 @@ impl VersionType {
     /// When they are not three.
     pub fn from_octets(octets: &[u8]) -> Result<Self, LengthError> {
         let version = octets.try_into();
-        version.map(Self).map_err(|_| LengthError { type_name: "VersionType", len: octets.len() })
+        version.map(Self).map_err(|_| LengthError {
+            type_name: "VersionType",
+            len: octets.len(),
+        })
     }
 
     /// The octets, without tag and length.

@@ -33,9 +33,15 @@ impl FromStr for Oid {
     fn from_str(dotted: &str) -> Result<Self, OidError> {
         let decimal = |arc: &str| {
             let only_digits = !arc.is_empty() && arc.bytes().all(|octet| octet.is_ascii_digit());
-            only_digits.then(|| arc.parse::<u128>().ok()).flatten().ok_or(OidError)
+            only_digits
+                .then(|| arc.parse::<u128>().ok())
+                .flatten()
+                .ok_or(OidError)
         };
-        let arcs = dotted.split('.').map(decimal).collect::<Result<Vec<_>, _>>()?;
+        let arcs = dotted
+            .split('.')
+            .map(decimal)
+            .collect::<Result<Vec<_>, _>>()?;
         let [root @ 0..=2, second, rest @ ..] = arcs.as_slice() else {
             return Err(OidError);
         };
