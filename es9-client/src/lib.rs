@@ -1,1 +1,35 @@
-//! (being written)
+//! The LPA's side of ES9+: SGP.22 chapter 6 over HTTPS.
+//!
+//! [`Es9Client::call`] sends one function to an SM-DP+ and returns its typed answer. DER objects stay
+//! opaque bytes here: whoever signed them must find them unchanged at the other end. The server's
+//! certificate is checked against the GSMA certificate issuers ([`Roots`]) and must have been issued
+//! for the TLS role of an SM-DP+; there is no way to turn that off.
+//!
+//! The baseline is SGP.22 v2.5.
+
+mod certificate;
+mod client;
+mod envelope;
+mod error;
+mod function;
+mod http;
+mod roots;
+mod status;
+mod tls;
+mod wire;
+
+pub mod es9;
+
+pub use certificate::{Certificate, CertificateError, KeyId, Timestamp};
+pub use client::{Counters, Deadlines, Es9Client, Options};
+pub use envelope::{Answer, AnswerError, ExecutionStatus, ProtocolError};
+pub use error::{Error, Outcome, Phase};
+pub use function::Es9Function;
+pub use http::{Connect, NameNotResolved, TcpConnect};
+pub use roots::{Root, Roots, RootsError};
+pub use status::{Meaning, NextStep, Reaction, StatusCodeData};
+pub use tls::{RspServerVerifier, TlsError};
+pub use wire::{AddressError, Opaque, ServerAddress, TransactionId, TransactionIdError};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,32 @@
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::client::Deadlines;
+use crate::envelope::{Answer, AnswerError};
+
+/// One function of ES9+: the request is the type itself, serialised as the JSON body.
+///
+/// SGP.22 v2.5 section 6.5.
+pub trait Es9Function: Serialize + Sync {
+    /// The last element of the URL path, which is also the function's name in messages.
+    const NAME: &'static str;
+
+    /// The section of SGP.22 v2.5 that defines the function.
+    const SECTION: &'static str;
+
+    /// What a successful answer holds.
+    type Response: Send;
+
+    /// How long the answer may take once the connection stands.
+    fn deadline(deadlines: &Deadlines) -> Duration {
+        deadlines.response
+    }
+
+    /// Reads the server's answer.
+    ///
+    /// # Errors
+    ///
+    /// When the server says that the function was not executed, or its answer cannot be read.
+    fn response(answer: &Answer) -> Result<Self::Response, AnswerError>;
+}

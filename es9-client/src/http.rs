@@ -1,0 +1,277 @@
+//! One HTTP/1.1 connection over TLS, and how to get the stream below it.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::{Body as _, Incoming};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::envelope::{Answer, ProtocolError};
+use crate::wire::ServerAddress;
+
+/// Opens byte streams to servers. TLS and deadlines are put on top by the client.
+pub trait Connect: Send + Sync {
+    /// What comes out.
+    type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
+
+    /// Opens a stream to a port of a host.
+    ///
+    /// An error whose inner error is [`NameNotResolved`] is reported as a failure of the name server.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives the attempt up.
+    fn connect(
+        &self,
+        host: &str,
+        port: u16,
+    ) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+/// Connects over TCP.
+#[derive(Clone, Debug, Default)]
+pub struct TcpConnect {
+    connect_to: HashMap<String, String>,
+}
+
+impl TcpConnect {
+    /// Connects to the server's own address.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Connects to `host:port` targets instead for the hosts named in the map. Names that are checked
+    /// or signed stay as they are.
+    pub fn with_targets(targets: impl IntoIterator<Item = (String, String)>) -> Self {
+        let lower = |(host, target): (String, String)| (host.to_ascii_lowercase(), target);
+        Self {
+            connect_to: targets.into_iter().map(lower).collect(),
+        }
+    }
+}
+
+impl Connect for TcpConnect {
+    type Stream = TcpStream;
+
+    async fn connect(&self, host: &str, port: u16) -> io::Result<TcpStream> {
+        let target = match self.connect_to.get(&host.to_ascii_lowercase()) {
+            Some(target) => target.clone(),
+            None => format!("{host}:{port}"),
+        };
+        let addresses: Vec<_> = lookup_host(target)
+            .await
+            .map_err(|cause| io::Error::new(cause.kind(), NameNotResolved(cause)))?
+            .collect();
+        let stream = TcpStream::connect(&*addresses).await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+}
+
+/// The inner error of an [`io::Error`] when a host name could not be resolved.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub struct NameNotResolved(pub io::Error);
+
+/// A connection that is kept alive between calls.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    task: Task,
+}
+
+impl Connection {
+    /// Begins HTTP/1.1 on a stream that is secure already.
+    pub(crate) async fn open(
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    ) -> hyper::Result<Self> {
+        let (sender, connection) = http1::Builder::new()
+            .max_headers(MAX_HEADERS)
+            .max_header_size(MAX_HEADER_SIZE)
+            .handshake(TokioIo::new(stream))
+            .await?;
+        let task = tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection ended");
+            }
+        });
+        Ok(Self {
+            sender,
+            task: Task(task),
+        })
+    }
+
+    /// Whether another request may be sent as far as is known here.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.sender.is_closed()
+    }
+
+    /// Sends one request and reads the whole answer.
+    pub(crate) async fn exchange(
+        &mut self,
+        request: Request<Full<Bytes>>,
+        max_body: usize,
+    ) -> Result<Answer, ExchangeError> {
+        if self.sender.ready().await.is_err() {
+            return Err(ExchangeError::NotSent);
+        }
+        let response = self.sender.try_send_request(request).await;
+        let response = response.map_err(|mut error| match error.take_message() {
+            Some(_) => ExchangeError::NotSent,
+            None => error.into_error().into(),
+        })?;
+        read(response, max_body).await
+    }
+
+    /// Says goodbye to the server, and waits a moment until that is written.
+    pub(crate) async fn close(self) {
+        let Self { sender, mut task } = self;
+        drop(sender);
+        let _ = timeout(GOODBYE, &mut task.0).await;
+    }
+}
+
+/// Drives a connection, and ends with it.
+#[derive(Debug)]
+struct Task(JoinHandle<()>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Why an exchange on a connection brought no answer.
+#[derive(Debug)]
+pub(crate) enum ExchangeError {
+    /// The connection was closed before the first byte of the request.
+    NotSent,
+    /// The connection was closed later.
+    Closed,
+    /// The body is larger than allowed.
+    TooLarge,
+    /// The server does not speak HTTP/1.1.
+    NotHttp(String),
+}
+
+impl From<hyper::Error> for ExchangeError {
+    fn from(error: hyper::Error) -> Self {
+        match error.is_parse() {
+            true => Self::NotHttp(error.to_string()),
+            false => Self::Closed,
+        }
+    }
+}
+
+/// The request of one function.
+///
+/// SGP.22 v2.5 section 6.2.
+pub(crate) fn request(
+    address: &ServerAddress,
+    function: &str,
+    body: Bytes,
+) -> Result<Request<Full<Bytes>>, ProtocolError> {
+    Request::post(format!("/gsma/rsp2/es9plus/{function}"))
+        .header(HOST, address.to_string())
+        .header(USER_AGENT, "gsma-rsp-lpad")
+        .header("X-Admin-Protocol", ADMIN_PROTOCOL)
+        .header(CONTENT_TYPE, "application/json")
+        .header(ACCEPT, "application/json")
+        .body(Full::new(body))
+        .map_err(|error| ProtocolError::Request {
+            reason: error.to_string(),
+        })
+}
+
+async fn read(response: Response<Incoming>, max_body: usize) -> Result<Answer, ExchangeError> {
+    let (head, body) = response.into_parts();
+    if body.size_hint().lower() > max_body as u64 {
+        return Err(ExchangeError::TooLarge);
+    }
+    let body = Limited::new(body, max_body).collect().await;
+    let body = body.map_err(|error| match error.downcast::<hyper::Error>() {
+        Ok(error) => ExchangeError::from(*error),
+        Err(error) if error.is::<LengthLimitError>() => ExchangeError::TooLarge,
+        Err(_) => ExchangeError::Closed,
+    })?;
+    let content_type = head.headers.get(CONTENT_TYPE);
+    Ok(Answer {
+        status: head.status.as_u16(),
+        content_type: content_type
+            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()),
+        body: body.to_bytes(),
+    })
+}
+
+/// Bytes that went over the wire, TLS included.
+#[derive(Debug, Default)]
+pub(crate) struct Traffic {
+    pub(crate) sent: AtomicU64,
+    pub(crate) received: AtomicU64,
+}
+
+/// A stream whose bytes are counted.
+#[derive(Debug)]
+pub(crate) struct Counted<S> {
+    pub(crate) stream: S,
+    pub(crate) traffic: Arc<Traffic>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        let count = buffer.filled().len() - before;
+        self.traffic
+            .received
+            .fetch_add(count as u64, Ordering::Relaxed);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let count = ready!(Pin::new(&mut self.stream).poll_write(context, bytes))?;
+        self.traffic.sent.fetch_add(count as u64, Ordering::Relaxed);
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+/// The version the field sends; servers do not act on it.
+const ADMIN_PROTOCOL: &str = "gsma/rsp/v2.2.2";
+
+const GOODBYE: Duration = Duration::from_secs(2);
+const MAX_HEADERS: usize = 64;
+const MAX_HEADER_SIZE: usize = 32 * 1024;
