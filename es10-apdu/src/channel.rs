@@ -7,8 +7,9 @@ use std::time::Duration;
 use tracing::{debug, warn};
 
 use crate::apdu::{Channel, Command, Response, StatusWord, ins};
-use crate::at::{Deadlines, Le};
+use crate::at::{Deadlines, ModemProfile};
 use crate::transport::{Fault, Garbled, Outcome, Transport, TransportError};
+use crate::types::Aid;
 
 /// An open logical channel on which an application has been selected.
 ///
@@ -24,8 +25,8 @@ pub struct LogicalChannel<T> {
 }
 
 impl<T: Transport> LogicalChannel<T> {
-    /// Opens a channel with MANAGE CHANNEL and selects the first of `options.aids` that the card
-    /// knows. When none is, the channel is closed again.
+    /// Opens a channel with MANAGE CHANNEL and selects the first of `aids` that the card knows.
+    /// When it knows none, the channel is closed again.
     ///
     /// When the card has no free channel, the recorded ones are closed, and after them channels 1
     /// to 3: a killed process may have left them open.
@@ -36,18 +37,24 @@ impl<T: Transport> LogicalChannel<T> {
     /// # Cancel safety
     /// Dropping the future may leave a channel open. It is in the record, so that
     /// [`close_recorded`] closes it.
-    pub async fn open(mut transport: T, options: &ChannelOptions) -> Result<Self, OpenError> {
-        let channel = open_with_clean_up(&mut transport, options).await?;
-        if let Some(record) = &options.record {
+    pub async fn open(
+        mut transport: T,
+        aids: &[Aid],
+        modem: &ModemProfile,
+        record: Option<Arc<dyn ChannelRecord>>,
+    ) -> Result<Self, OpenError> {
+        let Deadlines { open, close, .. } = modem.deadlines;
+        let channel = open_with_clean_up(&mut transport, record.as_deref(), open, close).await?;
+        if let Some(record) = &record {
             record.opened(channel);
         }
         let mut opened = Self {
             transport,
             channel,
-            record: options.record.clone(),
-            close_deadline: options.deadlines.close,
+            record,
+            close_deadline: close,
         };
-        match opened.select(options).await {
+        match opened.select(aids, modem).await {
             Ok(()) => Ok(opened),
             Err(error) => {
                 if let Err(error) = opened.close().await {
@@ -109,16 +116,16 @@ impl<T: Transport> LogicalChannel<T> {
         &mut self.transport
     }
 
-    async fn select(&mut self, options: &ChannelOptions) -> Result<(), OpenError> {
+    async fn select(&mut self, aids: &[Aid], modem: &ModemProfile) -> Result<(), OpenError> {
         let mut last = StatusWord::NOT_FOUND;
-        for aid in &options.aids {
+        for aid in aids {
             let command = Command {
-                data: aid.clone(),
-                le: options.le.field(),
+                data: aid.octets().to_vec(),
+                le: modem.le.field(),
                 ..Command::new(self.channel.class(0x00), ins::SELECT, 0x04, 0x00)
             };
             let transport = &mut self.transport;
-            let sw = exact(transport, &command, options.deadlines.open).await?.sw;
+            let sw = exact(transport, &command, modem.deadlines.open).await?.sw;
             // The file control information is not fetched: nothing in it is needed, and a card
             // drops it at the next command.
             if sw.is_success() || sw.is_warning() || sw.has_more() {
@@ -129,19 +136,6 @@ impl<T: Transport> LogicalChannel<T> {
         }
         Err(OpenError::Select { sw: last })
     }
-}
-
-/// How a channel is opened.
-#[derive(Clone, Debug)]
-pub struct ChannelOptions {
-    /// The applications to try, in this order.
-    pub aids: Vec<Vec<u8>>,
-    /// Whether SELECT carries Le.
-    pub le: Le,
-    /// How long the parts may take.
-    pub deadlines: Deadlines,
-    /// Where open channels are remembered.
-    pub record: Option<Arc<dyn ChannelRecord>>,
 }
 
 /// Remembers open channels beyond the life of this process.
@@ -218,25 +212,26 @@ impl OpenError {
 
 async fn open_with_clean_up(
     transport: &mut impl Transport,
-    options: &ChannelOptions,
+    record: Option<&dyn ChannelRecord>,
+    deadline: Duration,
+    close_deadline: Duration,
 ) -> Result<Channel, OpenError> {
-    let deadline = options.deadlines.open;
     let refused = match open(transport, deadline).await {
         Err(error @ OpenError::ManageChannel { sw }) if means_none_free(sw) => error,
         result => return result,
     };
     warn!(error = %refused, "no free channel, closing those left open");
-    if let Some(record) = &options.record
+    if let Some(record) = record
         && !record.open_channels().is_empty()
     {
-        close_recorded(transport, record.as_ref(), options.deadlines.close).await?;
+        close_recorded(transport, record, close_deadline).await?;
         match open(transport, deadline).await {
             Err(OpenError::ManageChannel { sw }) if means_none_free(sw) => {}
             result => return result,
         }
     }
     for channel in (1..=3).filter_map(Channel::new) {
-        close_unless_refused(transport, channel, options.deadlines.close).await?;
+        close_unless_refused(transport, channel, close_deadline).await?;
     }
     open(transport, deadline).await
 }
@@ -357,3 +352,192 @@ const MAX_RESPONSE: usize = 64 * 1024;
 const MAX_ROUNDS: usize = 256 + 8;
 /// Announcements without data in a row, after which the card is not believed any more.
 const MAX_EMPTY_ROUNDS: u8 = 2;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::transport::script::Script;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const SELECT: &str = "01A4040002A0B0";
+
+    #[derive(Debug, Default)]
+    struct Record(Mutex<Vec<Channel>>);
+
+    impl ChannelRecord for Record {
+        fn open_channels(&self) -> Vec<Channel> {
+            self.0.lock().unwrap().clone()
+        }
+
+        fn opened(&self, channel: Channel) {
+            self.0.lock().unwrap().push(channel);
+        }
+
+        fn closed(&self, channel: Channel) {
+            self.0.lock().unwrap().retain(|&open| open != channel);
+        }
+    }
+
+    async fn open<'s>(
+        script: &'s mut Script,
+        record: &Arc<Record>,
+    ) -> Result<LogicalChannel<&'s mut Script>, OpenError> {
+        let aids = [Aid::from_octets(&[0xA0, 0xB0]).unwrap()];
+        let modem = ModemProfile::default();
+        LogicalChannel::open(script, &aids, &modem, Some(record.clone())).await
+    }
+
+    #[tokio::test]
+    async fn an_opened_channel_is_remembered_until_it_is_closed() {
+        let record = Arc::new(Record::default());
+        for select in ["9000", "6121", "6F0284009000"] {
+            let mut script = Script::new([
+                ("0070000001", "019000"),
+                (SELECT, select),
+                ("0070800100", "9000"),
+            ]);
+            let channel = open(&mut script, &record).await.unwrap();
+            assert_eq!(record.open_channels(), [channel.channel()]);
+            channel.close().await.unwrap();
+            assert_eq!(record.open_channels(), []);
+            script.finish();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_channel_without_the_application_is_closed_again() {
+        let record = Arc::new(Record::default());
+        let mut script = Script::new([
+            ("0070000001", "019000"),
+            (SELECT, "6A82"),
+            ("0070800100", "9000"),
+        ]);
+        let error = open(&mut script, &record).await.unwrap_err();
+        let sw = StatusWord::NOT_FOUND;
+        assert_eq!(error, OpenError::Select { sw });
+        assert_eq!(error.outcome(), Outcome::Refused);
+        assert_eq!(record.open_channels(), []);
+        script.finish();
+    }
+
+    #[tokio::test]
+    async fn channels_above_three_use_the_further_coding() {
+        let record = Arc::new(Record::default());
+        let mut script = Script::new([
+            ("0070000001", "6C01"),
+            ("0070000001", "059000"),
+            ("41A4040002A0B0", "9000"),
+            ("C1E2910001BF", "6103"),
+            ("C1C0000003", "BF2E009000"),
+            ("0070800500", "9000"),
+        ]);
+        let mut channel = open(&mut script, &record).await.unwrap();
+        let command = Command {
+            data: vec![0xBF],
+            ..Command::new(0x80, 0xE2, 0x91, 0x00)
+        };
+        let response = channel.transmit(command, SECOND).await.unwrap();
+        assert_eq!(response.data, [0xBF, 0x2E, 0x00]);
+        channel.close().await.unwrap();
+        script.finish();
+    }
+
+    #[tokio::test]
+    async fn without_a_free_channel_the_own_leak_is_closed_before_anything_else() {
+        let record = Arc::new(Record::default());
+        record.opened(Channel::new(2).unwrap());
+        let mut script = Script::new([
+            ("0070000001", "6A81"),
+            ("0070800200", "9000"),
+            ("0070000001", "029000"),
+            ("02A4040002A0B0", "9000"),
+        ]);
+        open(&mut script, &record).await.unwrap();
+        script.finish();
+    }
+
+    #[tokio::test]
+    async fn without_a_free_channel_and_a_leak_the_first_three_are_closed() {
+        let record = Arc::new(Record::default());
+        let mut script = Script::new([
+            ("0070000001", "6881"),
+            ("0070800100", "6881"),
+            ("0070800200", "9000"),
+            ("0070800300", "6881"),
+            ("0070000001", "6A81"),
+        ]);
+        let error = open(&mut script, &record).await.unwrap_err();
+        let sw = StatusWord::FUNCTION_NOT_SUPPORTED;
+        assert_eq!(error, OpenError::ManageChannel { sw });
+        script.finish();
+    }
+
+    #[tokio::test]
+    async fn an_earlier_process_s_channels_are_closed_and_nothing_else() {
+        let record = Record::default();
+        record.opened(Channel::new(3).unwrap());
+        let mut script = Script::new([("0070800300", "6881")]);
+        close_recorded(&mut script, &record, SECOND).await.unwrap();
+        assert_eq!(record.open_channels(), []);
+        script.finish();
+    }
+
+    #[tokio::test]
+    async fn a_channel_the_modem_does_not_let_be_closed_stays_remembered() {
+        let record = Record::default();
+        let channel = Channel::new(3).unwrap();
+        record.opened(channel);
+        let error = Fault::Modem(crate::at::FinalResult::Error);
+        let mut script = Script::default().then_lost("0070800300", error);
+        close_recorded(&mut script, &record, SECOND).await.unwrap();
+        assert_eq!(record.open_channels(), [channel]);
+        script.finish();
+    }
+
+    async fn gather(script: &mut Script) -> Result<Response, TransportError> {
+        let command = Command::new(0x81, 0xE2, 0x91, 0x00);
+        exchange(script, &command, SECOND).await
+    }
+
+    #[tokio::test]
+    async fn a_response_in_pieces_is_put_together() {
+        let mut script = Script::new([
+            ("81E29100", "AA6100"),
+            ("81C0000000", "BBCC6101"),
+            ("81C0000001", "6C02"),
+            ("81C0000002", "DDEE910B"),
+        ]);
+        let response = gather(&mut script).await.unwrap();
+        assert_eq!(response.data, [0xAA, 0xBB, 0xCC, 0xDD, 0xEE]);
+        assert_eq!(response.sw, StatusWord(0x910B));
+        script.finish();
+    }
+
+    #[tokio::test]
+    async fn a_card_that_announces_data_and_gives_none_is_not_asked_forever() {
+        let mut script = Script::new([
+            ("81E29100", "6100"),
+            ("81C0000000", "6100"),
+            ("81C0000000", "6100"),
+        ]);
+        assert_eq!(
+            gather(&mut script).await.unwrap_err(),
+            Garbled::Endless.into()
+        );
+        script.finish();
+    }
+
+    #[tokio::test]
+    async fn a_response_of_more_than_64_kib_is_cut_off() {
+        let piece = "AA".repeat(256) + "6100";
+        let pieces = std::iter::repeat_n(("81C0000000", piece.as_str()), 257);
+        let mut script = Script::new(std::iter::once(("81E29100", "6100")).chain(pieces));
+        assert_eq!(
+            gather(&mut script).await.unwrap_err(),
+            Garbled::Endless.into()
+        );
+        script.finish();
+    }
+}

@@ -1,1 +1,399 @@
-//! (being written)
+//! Typed calls to the ISD-R: the only place where codec meets channel.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::apdu::{Channel, Response, StatusWord};
+use crate::asn1::{CodecError, Raw};
+use crate::at::ModemProfile;
+use crate::channel::{ChannelRecord, LogicalChannel, OpenError};
+use crate::es10b::ProfileInstallationResult;
+use crate::function::Es10Function;
+use crate::store_data::{Blocks, P1_LAST, TooLong};
+use crate::transport::{Outcome, Transport, TransportError};
+use crate::types::Aid;
+
+/// The application identifier of the ISD-R, SGP.02 and SGP.22 v2.5 section 2.4.3.
+pub const ISDR_AID: [u8; 16] = [
+    0xA0, 0x00, 0x00, 0x05, 0x59, 0x10, 0x10, 0xFF, 0xFF, 0xFF, 0xFF, 0x89, 0x00, 0x00, 0x01, 0x00,
+];
+
+/// The ISD-R of an eUICC, selected on a logical channel of its own.
+///
+/// Nothing is ever sent twice here: whether a command may be repeated is for the caller to decide
+/// by [`CallError::outcome`]. End with [`Isdr::close`]; see [`LogicalChannel`] for what happens
+/// when that is not possible.
+#[derive(Debug)]
+pub struct Isdr<T> {
+    channel: LogicalChannel<T>,
+    modem: ModemProfile,
+    last_status: StatusWord,
+}
+
+impl<T: Transport> Isdr<T> {
+    /// Opens a logical channel and selects the ISD-R on it.
+    ///
+    /// # Errors
+    /// When no channel is free, there is no ISD-R, or the card is not reached.
+    ///
+    /// # Cancel safety
+    /// As [`LogicalChannel::open`].
+    pub async fn open(transport: T, options: &IsdrOptions) -> Result<Self, OpenError> {
+        let IsdrOptions {
+            aids,
+            modem,
+            record,
+        } = options;
+        let channel = LogicalChannel::open(transport, aids, modem, record.clone()).await?;
+        Ok(Self {
+            channel,
+            modem: modem.clone(),
+            last_status: StatusWord::OK,
+        })
+    }
+
+    /// Calls an ES10 function.
+    ///
+    /// # Errors
+    /// When the card refuses the command, its answer is lost, or it cannot be read. A refusal
+    /// inside the answer is no error here: it is part of `F::Response`.
+    ///
+    /// # Cancel safety
+    /// Whether the card executed the function is unknown once its last block was sent. The next
+    /// call starts with block 0, which makes the card forget unfinished ones.
+    pub async fn call<F: Es10Function>(&mut self, function: &F) -> Result<F::Response, CallError> {
+        let deadline = self.modem.deadlines.last_block;
+        let answer = self.store(F::NAME, &function.to_der(), deadline).await?;
+        F::response(&answer).map_err(|error| CallError::Codec {
+            command: F::NAME,
+            error,
+        })
+    }
+
+    /// Sends one segment of a bound profile package; the last one, or one that the card does not
+    /// like, is answered with the result of the installation.
+    ///
+    /// SGP.22 v2.5 section 5.7.6, LoadBoundProfilePackage. All segments have to go over one
+    /// channel, with nothing in between.
+    ///
+    /// # Errors
+    /// As [`Isdr::call`].
+    ///
+    /// # Cancel safety
+    /// The installation may have ended with this segment; the notification list of the card tells.
+    pub async fn load_segment(
+        &mut self,
+        segment: &[u8],
+    ) -> Result<Option<Raw<ProfileInstallationResult>>, CallError> {
+        let deadline = self.modem.deadlines.load_bpp;
+        let answer = self.store(LOAD_BPP, segment, deadline).await?;
+        if answer.is_empty() {
+            return Ok(None);
+        }
+        let command = LOAD_BPP;
+        Raw::from_ber(&answer)
+            .map(Some)
+            .map_err(|error| CallError::Codec { command, error })
+    }
+
+    /// Closes the logical channel.
+    ///
+    /// # Errors
+    /// When the card is not reached; see [`LogicalChannel::close`].
+    ///
+    /// # Cancel safety
+    /// The channel may stay open; it is in the record then.
+    pub async fn close(self) -> Result<(), TransportError> {
+        self.channel.close().await
+    }
+
+    /// The number of the logical channel.
+    pub fn channel(&self) -> Channel {
+        self.channel.channel()
+    }
+
+    /// The status word of the last block that was answered. `91xx` after EnableProfile and its
+    /// like says that the card wants a REFRESH, which is for the modem to fetch.
+    pub fn last_status(&self) -> StatusWord {
+        self.last_status
+    }
+
+    /// The transport beneath.
+    pub fn transport(&mut self) -> &mut T {
+        self.channel.transport()
+    }
+
+    /// Sends a payload in STORE DATA blocks and returns the answer to the last one.
+    async fn store(
+        &mut self,
+        command: &'static str,
+        payload: &[u8],
+        last_deadline: Duration,
+    ) -> Result<Vec<u8>, CallError> {
+        let ModemProfile { block_size, le, .. } = self.modem;
+        // The channel puts its own number into the class byte.
+        let blocks = Blocks::new(Channel::BASIC, payload, block_size, le.field());
+        let blocks = blocks.map_err(|error| CallError::TooLong { command, error })?;
+        let mut answer = Vec::new();
+        for block in blocks {
+            let (last, number) = (block.p1 == P1_LAST, block.p2);
+            let deadline = match last {
+                true => last_deadline,
+                false => self.modem.deadlines.block,
+            };
+            let result = self.channel.transmit(block, deadline).await;
+            let Response { data, sw } =
+                result.map_err(|error| CallError::Transport { command, error })?;
+            self.last_status = sw;
+            // A warning without data has nothing to warn about but the command itself.
+            if !(sw.is_success() || sw.is_warning() && !data.is_empty()) {
+                return Err(CallError::Status { command, sw, last });
+            }
+            answer = data;
+            if !last && !answer.is_empty() {
+                // Only the result of an installation may come early: the card has given up.
+                return match answer.starts_with(&PIR_TAG) && command == LOAD_BPP {
+                    true => Ok(answer),
+                    false => Err(CallError::EarlyAnswer { command, number }),
+                };
+            }
+        }
+        Ok(answer)
+    }
+}
+
+/// How the ISD-R is reached.
+#[derive(Clone, Debug)]
+pub struct IsdrOptions {
+    /// The applications to try, in this order. Cards outside the standard have others than
+    /// [`ISDR_AID`].
+    pub aids: Vec<Aid>,
+    /// How the modem wants to be spoken to.
+    pub modem: ModemProfile,
+    /// Where the open channel is remembered beyond the life of this process.
+    pub record: Option<Arc<dyn ChannelRecord>>,
+}
+
+impl Default for IsdrOptions {
+    fn default() -> Self {
+        let aid = Aid::from_octets(&ISDR_AID).expect("16 octets are an AID");
+        Self {
+            aids: vec![aid],
+            modem: ModemProfile::default(),
+            record: None,
+        }
+    }
+}
+
+/// An ES10 function that gave no answer to read.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum CallError {
+    /// The card answered, and not in the form of the function.
+    #[error("{command}: the card's answer cannot be read")]
+    Codec {
+        /// The function.
+        command: &'static str,
+        /// What is wrong.
+        #[source]
+        error: CodecError,
+    },
+    /// The card answered before it had the whole command.
+    #[error("{command}: the card answered block {number} of an unfinished command")]
+    EarlyAnswer {
+        /// The function.
+        command: &'static str,
+        /// The block's number.
+        number: u8,
+    },
+    /// The card refused the command.
+    #[error("{command}: the card answered {sw}")]
+    Status {
+        /// The function.
+        command: &'static str,
+        /// Its status word.
+        sw: StatusWord,
+        /// Whether the card had the whole command.
+        last: bool,
+    },
+    /// The command is longer than STORE DATA can carry.
+    #[error("{command}: {error}")]
+    TooLong {
+        /// The function.
+        command: &'static str,
+        /// By how much.
+        #[source]
+        error: TooLong,
+    },
+    /// No answer came.
+    #[error("{command}: {error}")]
+    Transport {
+        /// The function.
+        command: &'static str,
+        /// Why not.
+        #[source]
+        error: TransportError,
+    },
+}
+
+impl CallError {
+    /// What the card has done.
+    ///
+    /// A status word is a refusal, but for those that report a breakdown of the card at work; an
+    /// answer that cannot be read says nothing either.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Codec { .. } | Self::EarlyAnswer { .. } => Outcome::Unknown,
+            Self::Status { sw, last, .. } if *last && sw.is_breakdown() => Outcome::Unknown,
+            Self::Status { .. } => Outcome::Refused,
+            Self::TooLong { .. } => Outcome::NotReached,
+            Self::Transport { error, .. } => error.outcome(),
+        }
+    }
+
+    /// The function that was called.
+    pub fn command(&self) -> &'static str {
+        match *self {
+            Self::Codec { command, .. }
+            | Self::EarlyAnswer { command, .. }
+            | Self::Status { command, .. }
+            | Self::TooLong { command, .. }
+            | Self::Transport { command, .. } => command,
+        }
+    }
+}
+
+const LOAD_BPP: &str = "ES10b.LoadBoundProfilePackage";
+/// ProfileInstallationResult.
+const PIR_TAG: [u8; 2] = [0xBF, 0x37];
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::es10b::{AuthenticateServerRequest, GetEuiccChallengeRequest};
+    use crate::transport::script::Script;
+    use crate::transport::{Fault, Garbled};
+
+    const OPEN: [(&str, &str); 2] = [
+        ("0070000001", "019000"),
+        ("01A4040010A0000005591010FFFFFFFF8900000100", "9000"),
+    ];
+    const CHALLENGE: &str = "81E2910003BF2E00";
+
+    fn vectors() -> Value {
+        serde_json::from_str(include_str!("../vectors/vectors.json")).unwrap()
+    }
+
+    fn options(block_size: u8) -> IsdrOptions {
+        let modem = ModemProfile {
+            block_size,
+            ..ModemProfile::default()
+        };
+        IsdrOptions {
+            modem,
+            ..IsdrOptions::default()
+        }
+    }
+
+    /// Opens the ISD-R, calls GetEUICCChallenge and returns the error.
+    async fn refused(script: Script) -> CallError {
+        let mut isdr = Isdr::open(script, &options(255)).await.unwrap();
+        isdr.call(&GetEuiccChallengeRequest {}).await.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn a_long_request_goes_out_in_blocks_and_its_answer_comes_back_typed() {
+        let vectors = vectors();
+        let hex = |name: &str| vectors["es10"][name].as_str().unwrap();
+        let request = hex::decode(hex("authenticateServerRequest")).unwrap();
+        let request: AuthenticateServerRequest = crate::asn1::read(&request).unwrap();
+        let apdus = vectors["authenticateServerApdus"].as_array().unwrap();
+        // The vectors carry Le.
+        let apdus: Vec<&str> = apdus.iter().map(|apdu| apdu.as_str().unwrap()).collect();
+        let (last, first) = apdus.split_last().unwrap();
+        let answer = format!("{}9000", hex("authenticateServerResponse"));
+        let select = format!("{}00", OPEN[1].0);
+        let script = Script::new([OPEN[0], (&select, "9000")]);
+        let blocks = first
+            .iter()
+            .fold(script, |script, apdu| script.then(apdu, "9000"));
+        let mut script = blocks.then(last, &answer).then("0070800100", "9000");
+        let mut options = options(255);
+        options.modem.le = crate::at::Le::Zero;
+        let mut isdr = Isdr::open(&mut script, &options).await.unwrap();
+        isdr.call(&request).await.unwrap();
+        isdr.close().await.unwrap();
+        script.finish();
+    }
+
+    #[tokio::test]
+    async fn a_status_word_is_a_refusal_that_names_the_function() {
+        let error = refused(Script::new(OPEN).then(CHALLENGE, "6985")).await;
+        assert_eq!(error.outcome(), Outcome::Refused);
+        assert_eq!(
+            error.to_string(),
+            "ES10b.GetEUICCChallenge: the card answered 6985 (conditions of use not satisfied)"
+        );
+    }
+
+    #[tokio::test]
+    async fn what_a_card_that_broke_down_has_done_is_unknown() {
+        for sw in ["6F00", "6581", "6400"] {
+            let error = refused(Script::new(OPEN).then(CHALLENGE, sw)).await;
+            assert_eq!(error.outcome(), Outcome::Unknown, "{sw}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_lost_or_unreadable_leaves_the_outcome_unknown() {
+        let lost = Fault::Garbled(Garbled::NoResponse);
+        let error = refused(Script::new(OPEN).then_lost(CHALLENGE, lost)).await;
+        assert_eq!(error.outcome(), Outcome::Unknown);
+        let error = refused(Script::new(OPEN).then(CHALLENGE, "BF3E009000")).await;
+        assert_eq!(error.outcome(), Outcome::Unknown);
+    }
+
+    #[tokio::test]
+    async fn a_waiting_refresh_is_success_and_stays_visible() {
+        let answer = format!("BF2E128010{}910B", "5A".repeat(16));
+        let script = Script::new(OPEN).then(CHALLENGE, &answer);
+        let mut isdr = Isdr::open(script, &options(255)).await.unwrap();
+        isdr.call(&GetEuiccChallengeRequest {}).await.unwrap();
+        assert!(isdr.last_status().proactive_pending());
+    }
+
+    #[tokio::test]
+    async fn a_command_that_cannot_fit_is_not_begun() {
+        let script = Script::new(OPEN);
+        let mut isdr = Isdr::open(script, &options(1)).await.unwrap();
+        let error = isdr.load_segment(&[0; 257]).await.unwrap_err();
+        assert_eq!(error.outcome(), Outcome::NotReached);
+    }
+
+    #[tokio::test]
+    async fn the_last_segment_gives_the_signed_result() {
+        let vectors = vectors();
+        let result = vectors["es10"]["pirSuccess"].as_str().unwrap();
+        let script = Script::new(OPEN)
+            .then("81E2910002A000", "9000")
+            .then("81E2910002A100", &format!("{result}9000"));
+        let mut isdr = Isdr::open(script, &options(255)).await.unwrap();
+        assert_eq!(isdr.load_segment(&[0xA0, 0x00]).await, Ok(None));
+        let loaded = isdr.load_segment(&[0xA1, 0x00]).await.unwrap().unwrap();
+        assert_eq!(hex::encode(loaded.bytes()), result);
+    }
+
+    #[tokio::test]
+    async fn a_card_may_end_an_installation_early_and_nothing_else() {
+        let vectors = vectors();
+        let result = vectors["es10"]["pirError"].as_str().unwrap();
+        let early = Script::new(OPEN).then("81E2110001A0", &format!("{result}9000"));
+        let mut isdr = Isdr::open(early, &options(1)).await.unwrap();
+        assert!(isdr.load_segment(&[0xA0, 0x00]).await.unwrap().is_some());
+        let early = Script::new(OPEN).then("81E2110001BF", "BF2E009000");
+        let mut isdr = Isdr::open(early, &options(1)).await.unwrap();
+        let error = isdr.call(&GetEuiccChallengeRequest {}).await.unwrap_err();
+        assert!(matches!(error, CallError::EarlyAnswer { number: 0, .. }));
+    }
+}

@@ -22,7 +22,7 @@ pub struct Blocks<'p> {
 }
 
 impl<'p> Blocks<'p> {
-    /// Cuts `payload` into blocks of `size` bytes (0 counts as 1). The last one carries `le`.
+    /// Cuts `payload` into blocks of `size` bytes (0 counts as 1), each with `le`.
     ///
     /// # Errors
     /// When the payload needs more than [`MAX_BLOCKS`] blocks.
@@ -56,7 +56,7 @@ impl Iterator for Blocks<'_> {
         let p1 = if last { P1_LAST } else { P1_MORE };
         let command = Command {
             data: chunk.to_vec(),
-            le: self.le.filter(|_| last),
+            le: self.le,
             ..Command::new(self.cla, ins::STORE_DATA, p1, self.number)
         };
         // Wraps after block 255, which is the last one there can be.

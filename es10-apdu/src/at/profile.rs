@@ -7,7 +7,7 @@ use std::time::Duration;
 pub struct ModemProfile {
     /// Data bytes in one STORE DATA block, 1 to 255.
     pub block_size: u8,
-    /// Whether the last block of a command carries Le.
+    /// Whether STORE DATA and SELECT carry Le.
     pub le: Le,
     /// How long answers are waited for.
     pub deadlines: Deadlines,
@@ -29,7 +29,7 @@ pub enum Le {
     /// Left out: most modems, and raw ones refuse it.
     #[default]
     Absent,
-    /// `00`, all there is: modems that take the APDU as one of case 4.
+    /// `00`, all there is, as SGP.22 writes it: for modems that take the APDU as one of case 4.
     Zero,
 }
 
