@@ -8,6 +8,7 @@
 
 pub mod api;
 pub mod clock;
+pub mod closing;
 pub mod config;
 pub mod engine;
 pub mod events;

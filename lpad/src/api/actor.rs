@@ -1,0 +1,203 @@
+//! Who is calling, by SO_PEERCRED, and what they may do.
+
+use std::{fs, io};
+
+use tokio::net::UnixStream;
+
+use super::router::Access;
+use crate::config::ApiConfig;
+
+/// The process at the other end of a connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Actor {
+    /// Its user.
+    pub uid: u32,
+    /// Its primary group.
+    pub gid: u32,
+}
+
+impl Actor {
+    /// Asks the kernel who connected.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel cannot tell.
+    pub fn of(stream: &UnixStream) -> io::Result<Self> {
+        let credentials = stream.peer_cred()?;
+        Ok(Self {
+            uid: credentials.uid(),
+            gid: credentials.gid(),
+        })
+    }
+}
+
+/// Who may do what.
+#[derive(Clone, Debug)]
+pub struct Permissions {
+    own_uid: u32,
+    admin_group: String,
+    reader_group: Option<String>,
+}
+
+impl Permissions {
+    /// Root, the daemon's own user and the configured groups.
+    pub fn new(config: &ApiConfig) -> Self {
+        Self {
+            own_uid: rustix::process::geteuid().as_raw(),
+            admin_group: config.admin_group.clone(),
+            reader_group: config.reader_group.clone(),
+        }
+    }
+
+    /// What `actor` may do, with group membership as it is now.
+    pub fn access(&self, actor: Actor) -> Access {
+        if actor.uid == 0 || actor.uid == self.own_uid {
+            return Access::Change;
+        }
+        self.access_by_group(actor, &Accounts::read())
+    }
+
+    fn access_by_group(&self, actor: Actor, accounts: &Accounts) -> Access {
+        if accounts.is_member(actor, &self.admin_group) {
+            return Access::Change;
+        }
+        match &self.reader_group {
+            Some(group) if accounts.is_member(actor, group) => Access::Read,
+            _ => Access::None,
+        }
+    }
+}
+
+/// The system's users and groups.
+#[derive(Debug)]
+pub(super) struct Accounts {
+    passwd: String,
+    group: String,
+}
+
+impl Accounts {
+    /// Reads them; files that cannot be read know nobody.
+    pub(super) fn read() -> Self {
+        Self {
+            passwd: fs::read_to_string("/etc/passwd").unwrap_or_default(),
+            group: fs::read_to_string("/etc/group").unwrap_or_default(),
+        }
+    }
+
+    /// The number of a group.
+    pub(super) fn group_id(&self, name: &str) -> Option<u32> {
+        self.group_line(name)?.split(':').nth(2)?.parse().ok()
+    }
+
+    fn is_member(&self, actor: Actor, group: &str) -> bool {
+        if self.group_id(group) == Some(actor.gid) {
+            return true;
+        }
+        let members = self
+            .group_line(group)
+            .and_then(|line| line.split(':').nth(3));
+        let Some((user, members)) = self.user_name(actor.uid).zip(members) else {
+            return false;
+        };
+        members.split(',').any(|member| member.trim() == user)
+    }
+
+    fn group_line(&self, name: &str) -> Option<&str> {
+        self.group
+            .lines()
+            .find(|line| line.split(':').next() == Some(name))
+    }
+
+    fn user_name(&self, uid: u32) -> Option<&str> {
+        self.passwd.lines().find_map(|line| {
+            let mut fields = line.split(':');
+            let name = fields.next()?;
+            (fields.nth(1)?.parse() == Ok(uid)).then_some(name)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accounts() -> Accounts {
+        Accounts {
+            passwd: "root:x:0:0::/root:/bin/sh\nann:x:1000:1000::/:\nbob:x:1001:1001::/:\n".into(),
+            group: "root:x:0:\nlpad:x:200:ann\nadm:x:4:bob,carl\n".into(),
+        }
+    }
+
+    fn permissions() -> Permissions {
+        Permissions {
+            own_uid: 99,
+            admin_group: "lpad".into(),
+            reader_group: Some("adm".into()),
+        }
+    }
+
+    #[test]
+    fn root_and_the_daemons_own_user_may_change() {
+        for uid in [0, 99] {
+            assert_eq!(
+                permissions().access(Actor { uid, gid: 65534 }),
+                Access::Change
+            );
+        }
+    }
+
+    #[test]
+    fn groups_decide_by_primary_and_by_supplementary_membership() {
+        let cases = [
+            (
+                Actor {
+                    uid: 1000,
+                    gid: 1000,
+                },
+                Access::Change,
+            ),
+            (
+                Actor {
+                    uid: 1500,
+                    gid: 200,
+                },
+                Access::Change,
+            ),
+            (
+                Actor {
+                    uid: 1001,
+                    gid: 1001,
+                },
+                Access::Read,
+            ),
+            (Actor { uid: 1500, gid: 4 }, Access::Read),
+            (
+                Actor {
+                    uid: 1500,
+                    gid: 1500,
+                },
+                Access::None,
+            ),
+        ];
+        for (actor, access) in cases {
+            assert_eq!(
+                permissions().access_by_group(actor, &accounts()),
+                access,
+                "{actor:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_group_that_does_not_exist_lets_nobody_in() {
+        let permissions = Permissions {
+            admin_group: "nobodys".into(),
+            ..permissions()
+        };
+        let ann = Actor {
+            uid: 1000,
+            gid: 1000,
+        };
+        assert_eq!(permissions.access_by_group(ann, &accounts()), Access::None);
+    }
+}

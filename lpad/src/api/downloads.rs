@@ -1,0 +1,60 @@
+//! `/v1/euiccs/{name}/downloads`.
+
+use hyper::Method;
+use serde::{Deserialize, Serialize};
+
+use super::euiccs::invalid_address;
+use super::problem::{Code, Problem};
+use super::router::{Action, Request};
+use crate::config::is_address;
+use crate::engine::{Consent, Download, DownloadSource, Job};
+use crate::secret::Secret;
+
+/// Body of `POST …/downloads`: one of `activation_code`, `default` and `smdp`.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct DownloadRequest {
+    /// Download what this activation code stands for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activation_code: Option<Secret>,
+    /// Download what the default SM-DP+ holds for this EID.
+    #[serde(default)]
+    pub default: bool,
+    /// Download what this SM-DP+ holds for this EID.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub smdp: Option<String>,
+    /// The confirmation code the operator gave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmation_code: Option<Secret>,
+    /// `ask` waits for an answer to the offer, `accept` takes it.
+    #[serde(default)]
+    pub consent: Consent,
+    /// Enable the profile once it is installed.
+    #[serde(default)]
+    pub enable: bool,
+}
+
+pub(super) fn route(request: &Request<'_>, euicc: &str) -> Result<Action, Problem> {
+    if *request.method != Method::POST {
+        return Err(request.not_allowed("POST"));
+    }
+    let body: DownloadRequest = request.json()?;
+    let source = match (body.activation_code, body.default, body.smdp) {
+        (Some(code), false, None) => DownloadSource::ActivationCode(code),
+        (None, true, None) => DownloadSource::DefaultSmdp,
+        (None, false, Some(address)) if is_address(&address) => DownloadSource::Smdp(address),
+        (None, false, Some(address)) => return Err(invalid_address(&address)),
+        _ => {
+            return Err(Problem::new(Code::InvalidRequest)
+                .detail("give one of \"activation_code\", \"default\": true and \"smdp\"."));
+        }
+    };
+    let (confirmation_code, consent, enable) = (body.confirmation_code, body.consent, body.enable);
+    let download = Download {
+        source,
+        confirmation_code,
+        consent,
+        enable,
+    };
+    Ok(request.start(euicc, Job::Download(download)))
+}

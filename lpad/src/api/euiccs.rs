@@ -1,0 +1,89 @@
+//! `/v1/euiccs`, `/v1/euiccs/{name}`, its `addresses` and its `reset`.
+
+use hyper::Method;
+use serde::{Deserialize, Serialize};
+
+use super::problem::{Code, Problem};
+use super::router::{Action, Request};
+use crate::config::is_address;
+use crate::engine::{Job, ResetScope};
+use crate::snapshot::Euicc;
+
+/// Body of `GET /v1/euiccs`.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct EuiccList {
+    /// Every configured eUICC.
+    pub euiccs: Vec<Euicc>,
+}
+
+/// Body of `PUT /v1/euiccs/{name}/addresses`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddressesChange {
+    /// The default SM-DP+; an empty string removes it.
+    pub default_smdp: String,
+}
+
+/// Body of `POST /v1/euiccs/{name}/reset`.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResetRequest {
+    /// The eUICC's name once more: what is erased cannot be brought back.
+    pub confirm: String,
+    /// Erase operational profiles.
+    #[serde(default)]
+    pub operational_profiles: bool,
+    /// Erase test profiles that were loaded later.
+    #[serde(default)]
+    pub test_profiles: bool,
+    /// Erase the default SM-DP+ address.
+    #[serde(default)]
+    pub default_smdp: bool,
+}
+
+pub(super) fn route(request: &Request<'_>, euicc: &str, rest: &[&str]) -> Result<Action, Problem> {
+    match rest {
+        [] => request.only_get(Action::Euicc(euicc.to_owned())),
+        ["addresses"] => match *request.method {
+            Method::GET => Ok(Action::Addresses(euicc.to_owned())),
+            Method::PUT => set_addresses(request, euicc),
+            _ => Err(request.not_allowed("GET and PUT")),
+        },
+        ["reset"] => match *request.method {
+            Method::POST => reset(request, euicc),
+            _ => Err(request.not_allowed("POST")),
+        },
+        _ => Err(request.not_found()),
+    }
+}
+
+fn set_addresses(request: &Request<'_>, euicc: &str) -> Result<Action, Problem> {
+    let address = request.json::<AddressesChange>()?.default_smdp;
+    match address.is_empty() || is_address(&address) {
+        true => Ok(request.start(euicc, Job::SetDefaultSmdp(address))),
+        false => Err(invalid_address(&address)),
+    }
+}
+
+pub(super) fn invalid_address(address: &str) -> Problem {
+    Problem::new(Code::InvalidAddress).detail(format!("\"{address}\" is no host name."))
+}
+
+fn reset(request: &Request<'_>, euicc: &str) -> Result<Action, Problem> {
+    let body: ResetRequest = request.json()?;
+    let scope = ResetScope {
+        operational_profiles: body.operational_profiles,
+        test_profiles: body.test_profiles,
+        default_smdp: body.default_smdp,
+    };
+    let invalid = |detail: String| Err(Problem::new(Code::InvalidRequest).detail(detail));
+    if body.confirm != euicc {
+        return invalid(format!("confirm must be the eUICC's name, \"{euicc}\"."));
+    }
+    if !(scope.operational_profiles || scope.test_profiles || scope.default_smdp) {
+        return invalid(
+            "nothing to erase: set operational_profiles, test_profiles or default_smdp.".into(),
+        );
+    }
+    Ok(request.start(euicc, Job::Reset(scope)))
+}

@@ -1,0 +1,27 @@
+//! `/v1/euiccs/{name}/notifications` and its `deliver`.
+
+use hyper::Method;
+use serde::{Deserialize, Serialize};
+
+use super::problem::Problem;
+use super::router::{Action, Request};
+use crate::engine::Job;
+use crate::snapshot::Notification;
+
+/// Body of `GET …/notifications`.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct NotificationList {
+    /// The notifications that wait, in the order they were made.
+    pub notifications: Vec<Notification>,
+}
+
+pub(super) fn route(request: &Request<'_>, euicc: &str, rest: &[&str]) -> Result<Action, Problem> {
+    match rest {
+        [] => request.only_get(Action::Notifications(euicc.to_owned())),
+        ["deliver"] if *request.method == Method::POST => {
+            Ok(request.start(euicc, Job::DeliverNotifications))
+        }
+        ["deliver"] => Err(request.not_allowed("POST")),
+        _ => Err(request.not_found()),
+    }
+}

@@ -1,0 +1,76 @@
+//! `/v1/euiccs/{name}/profiles` and `/v1/euiccs/{name}/profiles/{iccid}`.
+
+use hyper::Method;
+use serde::{Deserialize, Serialize};
+
+use super::problem::{Code, Problem};
+use super::router::{Action, Request};
+use crate::engine::Job;
+use crate::snapshot::{Profile, ProfileState};
+
+/// Body of `GET …/profiles`.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct ProfileList {
+    /// The profiles on the card.
+    pub profiles: Vec<Profile>,
+}
+
+/// Body of `PATCH …/profiles/{iccid}`: one member at a time.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProfileChange {
+    /// The state the profile should have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<ProfileState>,
+    /// The nickname, at most 64 bytes; an empty one removes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nickname: Option<String>,
+}
+
+pub(super) fn route(request: &Request<'_>, euicc: &str, rest: &[&str]) -> Result<Action, Problem> {
+    let iccid = match rest {
+        [] => return request.only_get(Action::Profiles(euicc.to_owned())),
+        [iccid] => check_iccid(iccid)?,
+        _ => return Err(request.not_found()),
+    };
+    match *request.method {
+        Method::GET => Ok(Action::Profile {
+            euicc: euicc.to_owned(),
+            iccid,
+        }),
+        Method::PATCH => Ok(request.start(euicc, change(request, iccid)?)),
+        Method::DELETE => Ok(request.start(euicc, Job::Delete(iccid))),
+        _ => Err(request.not_allowed("GET, PATCH and DELETE")),
+    }
+}
+
+fn check_iccid(text: &str) -> Result<String, Problem> {
+    let digits = (18..=20).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+    match digits {
+        true => Ok(text.to_owned()),
+        false => Err(Problem::new(Code::UnknownProfile)
+            .detail(format!("\"{text}\" is no ICCID: it has 18 to 20 digits."))),
+    }
+}
+
+fn change(request: &Request<'_>, iccid: String) -> Result<Job, Problem> {
+    let invalid = |detail: &str| Err(Problem::new(Code::InvalidRequest).detail(detail));
+    match request.json()? {
+        ProfileChange {
+            state: Some(ProfileState::Enabled),
+            nickname: None,
+        } => Ok(Job::Enable(iccid)),
+        ProfileChange {
+            state: Some(ProfileState::Disabled),
+            nickname: None,
+        } => Ok(Job::Disable(iccid)),
+        ProfileChange {
+            state: None,
+            nickname: Some(nickname),
+        } => match nickname.len() {
+            0..=64 => Ok(Job::Rename { iccid, nickname }),
+            _ => invalid("a nickname has at most 64 bytes."),
+        },
+        _ => invalid("give either \"state\" or \"nickname\"."),
+    }
+}

@@ -1,0 +1,401 @@
+//! The socket, the connections and what each action is answered with.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::fs::{self, Permissions as Mode};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::fs::Mode as Umask;
+use serde::Serialize;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::actor::{Accounts, Actor, Permissions};
+use super::euiccs::EuiccList;
+use super::events::EventStream;
+use super::health::{Health, Version};
+use super::notifications::NotificationList;
+use super::operations::OperationList;
+use super::problem::{Code, Problem};
+use super::profiles::ProfileList;
+use super::router::{Access, Action, Request};
+use crate::closing::Closing;
+use crate::config::ApiConfig;
+use crate::engine::EngineHandle;
+use crate::events::Events;
+use crate::operation::{Operation, Operations, RequestKey};
+use crate::snapshot::{Availability, Snapshot};
+
+/// Makes the socket: only root, the daemon's user and the admin group can open it.
+///
+/// A socket nobody listens on is what a killed daemon leaves, and is replaced.
+///
+/// # Errors
+///
+/// When another daemon listens on it, the path is something else than a socket, or it cannot be made.
+pub fn bind(config: &ApiConfig) -> io::Result<UnixListener> {
+    let path = &config.socket;
+    remove_stale(path)?;
+    if let Some(directory) = path.parent().filter(|directory| !directory.exists()) {
+        fs::create_dir_all(directory)?;
+    }
+    // Nobody else may connect before the permissions are set.
+    let umask = rustix::process::umask(Umask::from_raw_mode(0o177));
+    let listener = UnixListener::bind(path);
+    rustix::process::umask(umask);
+    let listener = listener?;
+    let group = match config.reader_group {
+        // Two groups cannot own one file; SO_PEERCRED sorts the callers out.
+        Some(_) => None,
+        None => Accounts::read().group_id(&config.admin_group),
+    };
+    if let Some(group) = group
+        && let Err(error) = chown(path, None, Some(group))
+    {
+        tracing::warn!(group = config.admin_group, %error, "the socket stays with its group");
+    }
+    let mode = if config.reader_group.is_some() {
+        0o666
+    } else {
+        0o660
+    };
+    fs::set_permissions(path, Mode::from_mode(mode))?;
+    Ok(listener)
+}
+
+fn remove_stale(path: &Path) -> io::Result<()> {
+    let kind = match fs::symlink_metadata(path) {
+        Ok(metadata) => metadata.file_type(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if !kind.is_socket() {
+        let message = format!("{} exists and is no socket", path.display());
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
+    }
+    match std::os::unix::net::UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(error) => Err(error),
+        Ok(_) => {
+            let message = format!("another lpad listens on {}", path.display());
+            Err(io::Error::new(io::ErrorKind::AddrInUse, message))
+        }
+    }
+}
+
+/// What the API answers from.
+#[derive(Debug)]
+pub struct Api {
+    /// The engines by name.
+    pub engines: BTreeMap<String, EngineHandle>,
+    /// All operations.
+    pub operations: Operations,
+    /// What happens.
+    pub events: Events,
+    /// Who may do what.
+    pub permissions: Permissions,
+    /// How many connections are served at the same time.
+    pub max_connections: usize,
+}
+
+impl Api {
+    /// Serves until `closing` becomes true, then lets the requests under way end, but not for long.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes every connection; operations go on.
+    pub async fn serve(self, listener: UnixListener, closing: Closing) {
+        let api = Arc::new(self);
+        let slots = Arc::new(Semaphore::new(api.max_connections));
+        let mut connections = JoinSet::new();
+        loop {
+            let accepted = tokio::select! {
+                () = closing.announced() => break,
+                Some(_) = connections.join_next() => continue,
+                accepted = accept(&listener, &slots) => accepted,
+            };
+            match accepted {
+                Ok((stream, slot)) => {
+                    let connection = Arc::clone(&api).connection(stream, closing.clone());
+                    connections.spawn(async move {
+                        connection.await;
+                        drop(slot);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    // Out of descriptors: give others time to close theirs.
+                    sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+        drop(listener);
+        let drained = async { while connections.join_next().await.is_some() {} };
+        if timeout(DRAIN, drained).await.is_err() {
+            tracing::warn!("clients are still connected and are left");
+        }
+    }
+
+    async fn connection(self: Arc<Self>, stream: UnixStream, closing: Closing) {
+        let access = match Actor::of(&stream) {
+            Ok(actor) => self.permissions.access(actor),
+            Err(_) => Access::None,
+        };
+        let service = service_fn(|request| {
+            let (api, closing) = (Arc::clone(&self), closing.clone());
+            async move { Ok::<_, Infallible>(api.request(access, request, closing).await) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(REQUEST_DEADLINE)
+            .max_buf_size(16 * 1024)
+            .serve_connection(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = closing.announced() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a connection ended early");
+        }
+    }
+
+    async fn request(
+        &self,
+        access: Access,
+        request: hyper::Request<Incoming>,
+        closing: Closing,
+    ) -> Response<BoxBody<Bytes, Infallible>> {
+        match self.answer(access, request, closing).await {
+            Ok(response) => response,
+            Err(problem) => problem_response(&problem),
+        }
+    }
+
+    async fn answer(
+        &self,
+        access: Access,
+        request: hyper::Request<Incoming>,
+        closing: Closing,
+    ) -> Result<Response<BoxBody<Bytes, Infallible>>, Problem> {
+        if access == Access::None {
+            return Err(Problem::new(Code::Forbidden));
+        }
+        let (head, body) = request.into_parts();
+        let body = read_body(body).await?;
+        let action = Request {
+            method: &head.method,
+            path: head.uri.path(),
+            query: head.uri.query(),
+            idempotency_key: header(&head.headers, "idempotency-key")?,
+            last_event_id: header(&head.headers, "last-event-id")?,
+            body: &body,
+        }
+        .route()?;
+        if access < action.access() {
+            return Err(Problem::new(Code::Forbidden));
+        }
+        self.act(action, &body, closing).await
+    }
+
+    async fn act(
+        &self,
+        action: Action,
+        body: &Bytes,
+        closing: Closing,
+    ) -> Result<Response<BoxBody<Bytes, Infallible>>, Problem> {
+        match action {
+            Action::Health => Ok(ok(&Health::new(self.availability()))),
+            Action::Version => Ok(ok(&Version::own())),
+            Action::Euiccs => {
+                let euiccs = self
+                    .engines
+                    .values()
+                    .map(|engine| engine.snapshot().euicc)
+                    .collect();
+                Ok(ok(&EuiccList { euiccs }))
+            }
+            Action::Euicc(name) => Ok(ok(&self.engine(&name)?.fresh().await.euicc)),
+            Action::Addresses(name) => Ok(ok(&self.card(&name).await?.addresses)),
+            Action::Profiles(name) => Ok(ok(&ProfileList {
+                profiles: self.card(&name).await?.profiles,
+            })),
+            Action::Profile { euicc, iccid } => {
+                let profiles = self.card(&euicc).await?.profiles;
+                let profile = profiles.iter().find(|profile| profile.iccid == iccid);
+                profile.map(ok).ok_or_else(|| {
+                    Problem::new(Code::UnknownProfile)
+                        .detail(format!("no profile {iccid} is on the card."))
+                })
+            }
+            Action::Notifications(name) => {
+                let notifications = self.card(&name).await?.notifications;
+                Ok(ok(&NotificationList { notifications }))
+            }
+            Action::Start {
+                euicc,
+                job,
+                idempotency_key,
+            } => {
+                let request = idempotency_key.map(|key| RequestKey {
+                    key,
+                    digest: digest(&euicc, body),
+                });
+                Ok(accepted(&self.engine(&euicc)?.start(job, request)?))
+            }
+            Action::Operations => Ok(ok(&OperationList {
+                operations: self.operations.list(),
+            })),
+            Action::Operation { id, wait_s } => {
+                let wait = self.operations.wait(id, Duration::from_secs(wait_s));
+                tokio::select! {
+                    operation = wait => Ok(ok(&operation?)),
+                    () = closing.announced() => {
+                        Ok(ok(&self.operations.find(id)?))
+                    }
+                }
+            }
+            Action::Answer { id, answer } => Ok(ok(&self.operations.answer(id, answer)?)),
+            Action::Cancel(id) => Ok(accepted(&self.operations.cancel(id)?)),
+            Action::Events { last_seen } => {
+                let stream = EventStream::new(self.events.follow(last_seen), closing);
+                Ok(event_stream(stream))
+            }
+        }
+    }
+
+    fn availability(&self) -> BTreeMap<String, Availability> {
+        self.engines
+            .values()
+            .map(|engine| (engine.name().to_owned(), engine.snapshot().euicc.state))
+            .collect()
+    }
+
+    fn engine(&self, name: &str) -> Result<&EngineHandle, Problem> {
+        self.engines.get(name).ok_or_else(|| {
+            Problem::new(Code::UnknownEuicc).detail(format!("no eUICC is called \"{name}\"."))
+        })
+    }
+
+    /// What is known of the card, unless nothing is.
+    async fn card(&self, name: &str) -> Result<Snapshot, Problem> {
+        let snapshot = self.engine(name)?.fresh().await;
+        match (snapshot.read_at, &snapshot.euicc.problem) {
+            (Some(_), _) => Ok(snapshot),
+            (None, Some(problem)) => Err(problem.clone()),
+            (None, None) => Err(Problem::new(Code::ModemUnavailable)
+                .detail("the card has not been read yet.")
+                .next_step("Try again in a few seconds.")),
+        }
+    }
+}
+
+async fn accept(
+    listener: &UnixListener,
+    slots: &Arc<Semaphore>,
+) -> io::Result<(UnixStream, OwnedSemaphorePermit)> {
+    // The semaphore is never closed.
+    let slot = Arc::clone(slots)
+        .acquire_owned()
+        .await
+        .map_err(io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    Ok((stream, slot))
+}
+
+async fn read_body(body: Incoming) -> Result<Bytes, Problem> {
+    match timeout(REQUEST_DEADLINE, Limited::new(body, BODY_LIMIT).collect()).await {
+        Err(_) => Err(Problem::new(Code::RequestTimeout)),
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::new(Code::BodyTooLarge)),
+        Ok(Err(_)) => {
+            Err(Problem::new(Code::InvalidRequest).detail("the body ends before its end."))
+        }
+    }
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
+    let Some(value) = headers.get(name) else {
+        return Ok(None);
+    };
+    match value.to_str() {
+        Ok(text) if (1..=128).contains(&text.len()) => Ok(Some(text)),
+        _ => Err(Problem::new(Code::InvalidRequest)
+            .detail(format!("{name} has 1 to 128 printable characters."))),
+    }
+}
+
+fn digest(euicc: &str, body: &[u8]) -> [u8; 32] {
+    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+    context.update(euicc.as_bytes());
+    context.update(&[0]);
+    context.update(body);
+    let mut octets = [0; 32];
+    octets.copy_from_slice(context.finish().as_ref());
+    octets
+}
+
+fn ok(body: &impl Serialize) -> Response<BoxBody<Bytes, Infallible>> {
+    json(StatusCode::OK, "application/json", body)
+}
+
+fn accepted(operation: &Operation) -> Response<BoxBody<Bytes, Infallible>> {
+    let mut response = json(StatusCode::ACCEPTED, "application/json", operation);
+    if let Ok(location) = HeaderValue::try_from(format!("/v1/operations/{}", operation.id)) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    response
+}
+
+fn problem_response(problem: &Problem) -> Response<BoxBody<Bytes, Infallible>> {
+    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    json(status, "application/problem+json", problem)
+}
+
+fn json(
+    status: StatusCode,
+    content_type: &'static str,
+    body: &impl Serialize,
+) -> Response<BoxBody<Bytes, Infallible>> {
+    // The API's types have only string keys, so writing them cannot fail.
+    let body = serde_json::to_vec(body).unwrap_or_default();
+    let mut response = Response::new(Full::new(Bytes::from(body)).boxed());
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+fn event_stream(stream: EventStream) -> Response<BoxBody<Bytes, Infallible>> {
+    let mut response = Response::new(stream.boxed());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}
+
+/// The largest body a request may have.
+const BODY_LIMIT: usize = 64 * 1024;
+/// How long a request's head, and its body, may take to arrive.
+const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
+/// How long requests under way may take when the daemon ends.
+const DRAIN: Duration = Duration::from_secs(3);

@@ -1,0 +1,80 @@
+//! What an eUICC says of itself, and its two settings.
+
+use es10_apdu::{
+    asn1::Raw,
+    es10a::{
+        EuiccConfiguredAddressesRequest, EuiccConfiguredAddressesResponse,
+        SetDefaultDpAddressRequest, SetDefaultDpAddressResult,
+    },
+    es10b::{EuiccInfo2, GetEuiccInfo2Request},
+    es10c::{EuiccMemoryResetRequest, GetEuiccDataRequest, ResetResult},
+    isdr::CallError,
+    types::{Eid, ResetOptions},
+};
+
+use super::{Card, FunctionError};
+
+/// Reads the EID.
+///
+/// # Errors
+/// When the card is not reached or answers something else.
+///
+/// # Cancel safety
+/// Nothing changes on the card.
+pub async fn eid(card: &mut impl Card) -> Result<Eid, CallError> {
+    Ok(card.call(&GetEuiccDataRequest::default()).await?.eid_value)
+}
+
+/// Reads EUICCInfo2.
+///
+/// # Errors
+/// When the card is not reached or answers something else.
+///
+/// # Cancel safety
+/// Nothing changes on the card.
+pub async fn info2(card: &mut impl Card) -> Result<Raw<EuiccInfo2>, CallError> {
+    card.call(&GetEuiccInfo2Request {}).await
+}
+
+/// Reads the configured addresses.
+///
+/// # Errors
+/// When the card is not reached or answers something else.
+///
+/// # Cancel safety
+/// Nothing changes on the card.
+pub async fn addresses(
+    card: &mut impl Card,
+) -> Result<EuiccConfiguredAddressesResponse, CallError> {
+    card.call(&EuiccConfiguredAddressesRequest {}).await
+}
+
+/// Sets the default SM-DP+; an empty address clears it.
+///
+/// # Errors
+/// When the card is not reached or refuses.
+///
+/// # Cancel safety
+/// The address may be the old or the new one; read it.
+pub async fn set_default_smdp(card: &mut impl Card, address: &str) -> Result<(), FunctionError> {
+    let request = SetDefaultDpAddressRequest { default_dp_address: address.into() };
+    match card.call(&request).await?.set_default_dp_address_result {
+        SetDefaultDpAddressResult::OK => Ok(()),
+        result => Err(FunctionError::refused::<SetDefaultDpAddressRequest>(result.0, &result)),
+    }
+}
+
+/// Clears what `options` name; nothing to clear is a success.
+///
+/// # Errors
+/// When the card is not reached or refuses.
+///
+/// # Cancel safety
+/// The card may have been cleared; read the profile list.
+pub async fn reset(card: &mut impl Card, options: ResetOptions) -> Result<(), FunctionError> {
+    let request = EuiccMemoryResetRequest { reset_options: options };
+    match card.call(&request).await?.reset_result {
+        ResetResult::OK | ResetResult::NOTHING_TO_DELETE => Ok(()),
+        result => Err(FunctionError::refused::<EuiccMemoryResetRequest>(result.0, &result)),
+    }
+}

@@ -1,0 +1,125 @@
+//! The procedures of SGP.22 chapter 3 as plain async functions.
+//!
+//! They know a [`Card`] and a [`Server`] and nothing else: no clock, no file, no user. What they
+//! need a decision for they return as a value.
+
+use std::fmt;
+
+use es10_apdu::{
+    asn1::Raw,
+    es10b::ProfileInstallationResult,
+    function::Es10Function,
+    isdr::{CallError, Isdr},
+    transport::Transport,
+};
+use es9_client::{Connect, Es9Client, Es9Function, ServerAddress};
+
+pub mod download;
+pub mod euicc;
+pub mod notifications;
+pub mod profiles;
+
+/// An eUICC whose ISD-R is selected.
+pub trait Card: Send {
+    /// Calls an ES10 function.
+    ///
+    /// # Errors
+    /// As [`Isdr::call`].
+    ///
+    /// # Cancel safety
+    /// As [`Isdr::call`]: the card may have executed the function.
+    fn call<F: Es10Function>(
+        &mut self,
+        function: &F,
+    ) -> impl Future<Output = Result<F::Response, CallError>> + Send;
+
+    /// Sends one segment of a Bound Profile Package.
+    ///
+    /// # Errors
+    /// As [`Isdr::load_segment`].
+    ///
+    /// # Cancel safety
+    /// As [`Isdr::load_segment`]: the installation may have ended.
+    fn load_segment(
+        &mut self,
+        segment: &[u8],
+    ) -> impl Future<Output = Result<Option<Raw<ProfileInstallationResult>>, CallError>> + Send;
+}
+
+impl<T: Transport> Card for Isdr<T> {
+    async fn call<F: Es10Function>(&mut self, function: &F) -> Result<F::Response, CallError> {
+        Self::call(self, function).await
+    }
+
+    async fn load_segment(
+        &mut self,
+        segment: &[u8],
+    ) -> Result<Option<Raw<ProfileInstallationResult>>, CallError> {
+        Self::load_segment(self, segment).await
+    }
+}
+
+/// RSP servers, each under its address.
+pub trait Server: Sync {
+    /// Calls an ES9+ function.
+    ///
+    /// # Errors
+    /// As [`Es9Client::call`].
+    ///
+    /// # Cancel safety
+    /// The server may have executed the function.
+    fn call<F: Es9Function>(
+        &self,
+        address: &ServerAddress,
+        function: &F,
+    ) -> impl Future<Output = Result<F::Response, es9_client::Error>> + Send;
+}
+
+impl<C: Connect> Server for Es9Client<C> {
+    async fn call<F: Es9Function>(
+        &self,
+        address: &ServerAddress,
+        function: &F,
+    ) -> Result<F::Response, es9_client::Error> {
+        Self::call(self, address, function).await
+    }
+}
+
+/// An ES10 function that did not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum FunctionError {
+    /// It was not executed, or nobody knows.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The eUICC said no.
+    #[error("{function}: {refusal}")]
+    Refused {
+        /// The function.
+        function: &'static str,
+        /// The eUICC's result.
+        refusal: Refusal,
+    },
+}
+
+impl FunctionError {
+    /// The refusal of `function` with the given result.
+    pub(crate) fn refused<F: Es10Function>(code: i64, text: &dyn fmt::Display) -> Self {
+        let refusal = Refusal { code, text: text.to_string() };
+        Self::Refused { function: F::NAME, refusal }
+    }
+}
+
+/// A result of an ES10 function other than ok.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Refusal {
+    /// Its number in the ASN.1 module.
+    pub code: i64,
+    /// Its meaning, with the number.
+    pub text: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}

@@ -1,0 +1,104 @@
+//! Local profile management: list, enable, disable, delete, name.
+//!
+//! After any error whose outcome is unknown, the caller re-reads the list before saying anything.
+
+use es10_apdu::{
+    asn1::List,
+    es10c::{
+        DeleteProfileRequest, DeleteResult, DisableProfileRequest, DisableResult,
+        EnableProfileRequest, EnableResult, ProfileIdentifier, ProfileInfo, ProfileInfoListRequest,
+        ProfileInfoListResponse, SetNicknameRequest, SetNicknameResult,
+    },
+    types::Iccid,
+};
+
+use super::{Card, FunctionError};
+
+/// Lists the profiles.
+///
+/// # Errors
+/// When the card is not reached or refuses. An error is never an empty list.
+///
+/// # Cancel safety
+/// Nothing changes on the card.
+pub async fn list(card: &mut impl Card) -> Result<List<ProfileInfo>, FunctionError> {
+    match card.call(&ProfileInfoListRequest::all_but_icons()).await? {
+        ProfileInfoListResponse::ProfileInfoListOk(profiles) => Ok(profiles),
+        ProfileInfoListResponse::ProfileInfoListError(error) => {
+            Err(FunctionError::refused::<ProfileInfoListRequest>(error.0, &error))
+        }
+    }
+}
+
+/// Enables a profile. With `refresh` the switch happens when the modem acts on the REFRESH.
+///
+/// # Errors
+/// When the card is not reached or refuses.
+///
+/// # Cancel safety
+/// Either profile may be enabled; read the list.
+pub async fn enable(
+    card: &mut impl Card,
+    iccid: Iccid,
+    refresh: bool,
+) -> Result<(), FunctionError> {
+    let profile_identifier = ProfileIdentifier::Iccid(iccid);
+    let request = EnableProfileRequest { profile_identifier, refresh_flag: refresh };
+    match card.call(&request).await?.enable_result {
+        EnableResult::OK => Ok(()),
+        result => Err(FunctionError::refused::<EnableProfileRequest>(result.0, &result)),
+    }
+}
+
+/// Disables a profile. With `refresh` it happens when the modem acts on the REFRESH.
+///
+/// # Errors
+/// When the card is not reached or refuses.
+///
+/// # Cancel safety
+/// The profile may be disabled; read the list.
+pub async fn disable(
+    card: &mut impl Card,
+    iccid: Iccid,
+    refresh: bool,
+) -> Result<(), FunctionError> {
+    let profile_identifier = ProfileIdentifier::Iccid(iccid);
+    let request = DisableProfileRequest { profile_identifier, refresh_flag: refresh };
+    match card.call(&request).await?.disable_result {
+        DisableResult::OK => Ok(()),
+        result => Err(FunctionError::refused::<DisableProfileRequest>(result.0, &result)),
+    }
+}
+
+/// Deletes a disabled profile.
+///
+/// # Errors
+/// When the card is not reached or refuses.
+///
+/// # Cancel safety
+/// The profile may be gone; read the list.
+pub async fn delete(card: &mut impl Card, iccid: Iccid) -> Result<(), FunctionError> {
+    match card.call(&DeleteProfileRequest::Iccid(iccid)).await?.delete_result {
+        DeleteResult::OK => Ok(()),
+        result => Err(FunctionError::refused::<DeleteProfileRequest>(result.0, &result)),
+    }
+}
+
+/// Names a profile; an empty name removes the old one.
+///
+/// # Errors
+/// When the card is not reached or refuses.
+///
+/// # Cancel safety
+/// The name may be the old or the new one; read the list.
+pub async fn set_nickname(
+    card: &mut impl Card,
+    iccid: Iccid,
+    nickname: &str,
+) -> Result<(), FunctionError> {
+    let request = SetNicknameRequest { iccid, profile_nickname: nickname.into() };
+    match card.call(&request).await?.set_nickname_result {
+        SetNicknameResult::OK => Ok(()),
+        result => Err(FunctionError::refused::<SetNicknameRequest>(result.0, &result)),
+    }
+}
