@@ -396,7 +396,10 @@ fn octets(bits: &BitString, what: &'static str) -> Result<Vec<u8>, CertificateEr
 
 fn readable(name: &RdnSequence) -> String {
     let attributes = || name.iter().flat_map(|rdn| rdn.to_vec());
-    let text = |value: &Any| String::from_utf8_lossy(contents(value.as_bytes())).into_owned();
+    let text = |value: &Any| {
+        let text = String::from_utf8_lossy(contents(value.as_bytes()));
+        text.escape_debug().to_string()
+    };
     attributes()
         .find(|attribute| attribute.r#type.as_ref() == COMMON_NAME)
         .map_or_else(
@@ -417,7 +420,7 @@ fn of_key(issuer: Option<&KeyId>) -> String {
 fn list(names: &[String]) -> String {
     match names {
         [] => "nothing".to_owned(),
-        names => names.join(", "),
+        names => names.join(", ").escape_debug().to_string(),
     }
 }
 

@@ -118,7 +118,7 @@ impl<C: Connect> Es9Client<C> {
                 // The server's own words help its operator, and nobody else.
                 tracing::info!(
                     host = address.host(), function = F::NAME, %status, %data,
-                    message = data.message, "the server refused"
+                    server_message = data.message, "the server refused"
                 );
                 Error::Status {
                     host: host(),
@@ -200,8 +200,8 @@ impl<C: Connect> Es9Client<C> {
         let limit = self.options.max_body;
         let after = F::deadline(&self.options.deadlines);
         let request = http::request(address, function, body).map_err(protocol)?;
-        self.requests.fetch_add(1, Ordering::Relaxed);
         let Ok(result) = timeout(after, connection.exchange(request, limit)).await else {
+            self.requests.fetch_add(1, Ordering::Relaxed);
             let phase = Phase::Response;
             return Err(Error::Timeout {
                 host: host(),
@@ -209,6 +209,9 @@ impl<C: Connect> Es9Client<C> {
                 after,
             });
         };
+        if !matches!(result, Err(ExchangeError::NotSent)) {
+            self.requests.fetch_add(1, Ordering::Relaxed);
+        }
         result.map_err(|error| match error {
             ExchangeError::NotSent => Error::Closed {
                 host: host(),

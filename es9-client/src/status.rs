@@ -40,7 +40,10 @@ impl fmt::Display for StatusCodeData {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&*self.subject_code, &*self.reason_code) {
             ("", "") => f.write_str("no status code"),
-            (subject, reason) => write!(f, "status code {subject}/{reason}"),
+            (subject, reason) => {
+                let (subject, reason) = (subject.escape_debug(), reason.escape_debug());
+                write!(f, "status code {subject}/{reason}")
+            }
         }
     }
 }

@@ -1,0 +1,607 @@
+//! The client against servers that behave well and badly, over TLS in memory.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+
+use std::future::Future;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use es9_client::es9::{CancelSessionRequestEs9, HandleNotification};
+use es9_client::{
+    CertificateError, Connect, Error, Es9Client, NameNotResolved, Opaque, Options, Outcome, Phase,
+    ProtocolError, Roots, ServerAddress, TcpConnect, TlsError,
+};
+use rustls::crypto::ring;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivateSec1KeyDer, UnixTime};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::time_provider::TimeProvider;
+use rustls::version::{TLS12, TLS13};
+use rustls::{ServerConfig, SupportedProtocolVersion};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
+
+type Stream = tokio_rustls::server::TlsStream<DuplexStream>;
+
+#[tokio::test(start_paused = true)]
+async fn five_calls_and_an_early_connect_need_one_handshake() {
+    let server = Server::start(|mut stream| async move {
+        while read_request(&mut stream).await.is_some() {
+            stream.write_all(EXECUTED).await.unwrap();
+        }
+    });
+    let client = client(&server);
+    client.connect(&address()).await.unwrap();
+    for _ in 0..5 {
+        client.call(&address(), &cancel()).await.unwrap();
+    }
+    let counters = client.counters();
+    assert_eq!((counters.handshakes, counters.requests), (1, 5));
+    assert_eq!(server.connections(), 1);
+    assert!(counters.bytes_sent > 1000 && counters.bytes_received > 1000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_come_while_the_handshake_runs_wait_for_it() {
+    let server = Server::start(|mut stream| async move {
+        while read_request(&mut stream).await.is_some() {
+            stream.write_all(EXECUTED).await.unwrap();
+        }
+    });
+    let (client, address, cancel) = (client(&server), address(), cancel());
+    let (early, first, second) = tokio::join!(
+        client.connect(&address),
+        client.call(&address, &cancel),
+        client.call(&address, &cancel),
+    );
+    assert!(early.is_ok() && first.is_ok() && second.is_ok());
+    assert_eq!(server.connections(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_request_is_the_one_of_sgp_22() {
+    let seen = Arc::new(Mutex::new(String::new()));
+    let record = seen.clone();
+    let server = Server::start(move |mut stream| {
+        let record = record.clone();
+        async move {
+            *record.lock().unwrap() = read_request(&mut stream).await.unwrap();
+            stream.write_all(NO_CONTENT).await.unwrap();
+        }
+    });
+    let address: ServerAddress = "smdp.example.com:8443".parse().unwrap();
+    client(&server)
+        .call(&address, &notification())
+        .await
+        .unwrap();
+    let request = seen.lock().unwrap().clone();
+    for line in [
+        "POST /gsma/rsp2/es9plus/handleNotification HTTP/1.1\r\n",
+        "host: smdp.example.com:8443\r\n",
+        "user-agent: gsma-rsp-lpad\r\n",
+        "x-admin-protocol: gsma/rsp/v2.2.2\r\n",
+        "content-type: application/json\r\n",
+        "\r\n\r\n{\"pendingNotification\":\"vzcA\"}",
+    ] {
+        assert!(request.contains(line), "{line:?} is not in {request}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_the_server_closed_between_calls_is_made_again() {
+    let server = Server::start(|mut stream| async move {
+        read_request(&mut stream).await;
+        stream.write_all(EXECUTED).await.unwrap();
+    });
+    let client = client(&server);
+    for _ in 0..3 {
+        client.call(&address(), &cancel()).await.unwrap();
+    }
+    assert_eq!(server.connections(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_was_sent_is_never_sent_again() {
+    let requests = Arc::new(AtomicUsize::new(0));
+    let count = requests.clone();
+    let server = Server::start(move |mut stream| {
+        let count = count.clone();
+        async move {
+            read_request(&mut stream).await;
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let error = client(&server)
+        .call(&address(), &cancel())
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::Closed { sent: true, .. }), "{error}");
+    assert_eq!(error.outcome(), Outcome::Unknown);
+    assert_eq!(requests.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_breaks_off_is_no_answer() {
+    let server = Server::start(|mut stream| async move {
+        read_request(&mut stream).await;
+        stream
+            .write_all(&EXECUTED[..EXECUTED.len() - 1])
+            .await
+            .unwrap();
+    });
+    let error = client(&server)
+        .call(&address(), &cancel())
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::Closed { sent: true, .. }), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn http_500_and_redirects_are_errors_with_their_status() {
+    for (head, status, outcome) in [
+        ("HTTP/1.1 500 Oops\r\n", 500, Outcome::Unknown),
+        ("HTTP/1.1 404 Not Found\r\n", 404, Outcome::Refused),
+        (
+            "HTTP/1.1 302 Found\r\nLocation: https://evil.example.com/\r\n",
+            302,
+            Outcome::Refused,
+        ),
+    ] {
+        let server = Server::start(move |mut stream| async move {
+            read_request(&mut stream).await;
+            let answer = format!("{head}Content-Length: 0\r\n\r\n");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            read_request(&mut stream).await;
+        });
+        let error = client(&server)
+            .call(&address(), &cancel())
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(error, Error::Http { status: s, .. } if s == status),
+            "{error}"
+        );
+        assert_eq!(error.outcome(), outcome, "{error}");
+        assert!(
+            error
+                .to_string()
+                .starts_with("smdp.example.com answered cancelSession")
+        );
+        assert_eq!(server.connections(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_server_is_given_up_at_the_deadline_of_the_function() {
+    let server =
+        Server::start(
+            |mut stream| async move { while read_request(&mut stream).await.is_some() {} },
+        );
+    let client = client(&server);
+    let begin = Instant::now();
+    let error = client.call(&address(), &cancel()).await.unwrap_err();
+    assert_eq!(begin.elapsed().as_secs(), 120);
+    assert!(
+        matches!(
+            error,
+            Error::Timeout {
+                phase: Phase::Response,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert_eq!(error.outcome(), Outcome::Unknown);
+    assert_eq!(
+        error.to_string(),
+        "smdp.example.com did not answer within 120 s"
+    );
+
+    let begin = Instant::now();
+    client.call(&address(), &notification()).await.unwrap_err();
+    assert_eq!(begin.elapsed().as_secs(), 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_sends_its_answer_byte_by_byte_forever_is_given_up_too() {
+    let server = Server::start(|mut stream| async move {
+        read_request(&mut stream).await;
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            .await
+            .unwrap();
+        while stream.write_all(b"1\r\n \r\n").await.is_ok() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    });
+    let error = client(&server)
+        .call(&address(), &cancel())
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::Timeout {
+                phase: Phase::Response,
+                ..
+            }
+        ),
+        "{error}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_accepts_and_says_nothing_is_given_up_before_tls() {
+    let held = Mutex::new(Vec::new());
+    let client = connecting(move |_| {
+        let (near, far) = duplex(1024);
+        held.lock().unwrap().push(far);
+        Ok(near)
+    });
+    let begin = Instant::now();
+    let error = client.call(&address(), &cancel()).await.unwrap_err();
+    assert_eq!(begin.elapsed().as_secs(), 30);
+    assert!(
+        matches!(
+            error,
+            Error::Timeout {
+                phase: Phase::Connect,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert_eq!(error.outcome(), Outcome::NotReached);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_of_64_megabytes_is_refused_without_reading_it() {
+    let written = Arc::new(AtomicUsize::new(0));
+    for head in ["Transfer-Encoding: chunked", "Content-Length: 67108864"] {
+        let count = written.clone();
+        let server = Server::start(move |mut stream| {
+            let count = count.clone();
+            async move {
+                read_request(&mut stream).await;
+                let head = format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n");
+                stream.write_all(head.as_bytes()).await.unwrap();
+                let chunk = [b"10000\r\n".to_vec(), vec![b' '; 0x10000], b"\r\n".to_vec()].concat();
+                for _ in 0..1024 {
+                    if stream.write_all(&chunk).await.is_err() {
+                        return;
+                    }
+                    count.fetch_add(chunk.len(), Ordering::Relaxed);
+                }
+            }
+        });
+        let error = client(&server)
+            .call(&address(), &cancel())
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(
+                error,
+                Error::TooLarge {
+                    limit: 4_194_304,
+                    ..
+                }
+            ),
+            "{error}"
+        );
+        assert_eq!(error.outcome(), Outcome::Unknown);
+    }
+    assert!(written.load(Ordering::Relaxed) < 6 * 1024 * 1024);
+}
+
+#[tokio::test(start_paused = true)]
+async fn headers_without_end_and_foreign_protocols_are_no_http() {
+    let endless = || {
+        format!(
+            "HTTP/1.1 200 OK\r\nX-Padding: {}\r\n\r\n",
+            "x".repeat(100_000)
+        )
+    };
+    for answer in [endless(), "SSH-2.0-OpenSSH_9.9\r\n\r\n".to_owned()] {
+        let server = Server::start(move |mut stream| {
+            let answer = answer.clone();
+            async move {
+                read_request(&mut stream).await;
+                let _ = stream.write_all(answer.as_bytes()).await;
+                read_request(&mut stream).await;
+            }
+        });
+        let error = client(&server)
+            .call(&address(), &cancel())
+            .await
+            .unwrap_err();
+        let cause = match error {
+            Error::Protocol { cause, .. } => cause,
+            error => panic!("{error}"),
+        };
+        assert!(matches!(cause, ProtocolError::NotHttp { .. }), "{cause}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_certificate_keeps_its_reason_in_tls_1_2_and_1_3() {
+    for version in [&TLS12, &TLS13] {
+        let server = Server::start_with(version, |_| async {});
+        let address: ServerAddress = "other.example.com".parse().unwrap();
+        let error = client(&server).connect(&address).await.unwrap_err();
+        assert_eq!(error.outcome(), Outcome::NotReached);
+        assert_eq!(
+            error.to_string(),
+            "no secure connection to other.example.com: \
+             the certificate is not for other.example.com but for smdp.example.com"
+        );
+        let cause = match error {
+            Error::Tls { cause, .. } => *cause,
+            error => panic!("{error}"),
+        };
+        let TlsError::Certificate(refusal) = cause else {
+            panic!("{cause}");
+        };
+        assert!(
+            matches!(refusal, CertificateError::WrongHost { .. }),
+            "{refusal}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn tls_1_2_and_1_3_both_serve() {
+    for version in [&TLS12, &TLS13] {
+        let server = Server::start_with(version, |mut stream| async move {
+            read_request(&mut stream).await;
+            stream.write_all(EXECUTED).await.unwrap();
+        });
+        client(&server).call(&address(), &cancel()).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_without_tls_is_refused() {
+    let client = connecting(|_| {
+        let (near, mut far) = duplex(1024);
+        tokio::spawn(async move {
+            let _ = far.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+            let _ = far.read_to_end(&mut Vec::new()).await;
+        });
+        Ok(near)
+    });
+    let error = client.call(&address(), &cancel()).await.unwrap_err();
+    let cause = match error {
+        Error::Tls { cause, .. } => *cause,
+        error => panic!("{error}"),
+    };
+    assert!(matches!(cause, TlsError::Handshake(_)), "{cause}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_below_tls_are_told_apart() {
+    let unknown = io::Error::new(
+        io::ErrorKind::NotFound,
+        NameNotResolved(io::Error::other("no such name")),
+    );
+    let unknown = Mutex::new(Some(unknown));
+    let client = connecting(move |_| Err(unknown.lock().unwrap().take().unwrap()));
+    let error = client.connect(&address()).await.unwrap_err();
+    assert!(matches!(error, Error::Dns { .. }), "{error}");
+
+    let client = connecting(|_| Err(io::ErrorKind::ConnectionRefused.into()));
+    let error = client.connect(&address()).await.unwrap_err();
+    assert!(matches!(error, Error::Connect { .. }), "{error}");
+
+    let client = connecting(|_| Ok(duplex(1024).0));
+    let error = client.connect(&address()).await.unwrap_err();
+    assert!(
+        matches!(&error, Error::Tls { cause, .. } if matches!(**cause, TlsError::Interrupted(_))),
+        "{error}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_ends_the_connection_towards_the_server() {
+    let (ended, mut end) = tokio::sync::mpsc::unbounded_channel();
+    let server = Server::start(move |mut stream| {
+        let ended = ended.clone();
+        async move {
+            assert!(read_request(&mut stream).await.is_none());
+            ended.send(()).unwrap();
+        }
+    });
+    let client = client(&server);
+    client.connect(&address()).await.unwrap();
+    client.close().await;
+    assert_eq!(end.recv().await, Some(()));
+}
+
+#[tokio::test]
+async fn tcp_goes_to_the_target_set_for_a_host() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = listener.local_addr().unwrap().to_string();
+    let connect = TcpConnect::with_targets([("SMDP.example.com".to_owned(), target)]);
+    let (stream, accepted) =
+        tokio::join!(connect.connect("smdp.EXAMPLE.com", 443), listener.accept());
+    assert_eq!(stream.unwrap().local_addr().unwrap(), accepted.unwrap().1);
+}
+
+#[test]
+fn calls_can_be_spawned() {
+    fn is_send<T: Send>(_: &T) {}
+    let client = connecting(|_| Err(io::ErrorKind::NotFound.into()));
+    let (address, cancel) = (address(), cancel());
+    is_send(&client.call(&address, &cancel));
+    is_send(&client.connect(&address));
+    is_send(&client.close());
+}
+
+/// A client that trusts the test issuer, at a time in 2026.
+fn connecting(
+    connect: impl Fn(&str) -> io::Result<DuplexStream> + Send + Sync + 'static,
+) -> Es9Client<Memory> {
+    let mut roots = Roots::empty();
+    roots.add_der(&vector("certificates", "CI")).unwrap();
+    let options = Options {
+        clock: Arc::new(In2026),
+        ..Options::default()
+    };
+    Es9Client::new(Memory(Box::new(connect)), roots, options)
+}
+
+fn client(server: &Server) -> Es9Client<Memory> {
+    let incoming = server.incoming.clone();
+    connecting(move |_| {
+        let (near, far) = duplex(16 * 1024);
+        incoming
+            .send(far)
+            .map_err(|_| io::ErrorKind::ConnectionRefused)?;
+        Ok(near)
+    })
+}
+
+type Dial = dyn Fn(&str) -> io::Result<DuplexStream> + Send + Sync;
+
+struct Memory(Box<Dial>);
+
+impl Connect for Memory {
+    type Stream = DuplexStream;
+
+    async fn connect(&self, host: &str, _port: u16) -> io::Result<DuplexStream> {
+        (self.0)(host)
+    }
+}
+
+#[derive(Debug)]
+struct In2026;
+
+impl TimeProvider for In2026 {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(
+            1_795_000_000,
+        )))
+    }
+}
+
+/// A TLS server with the test certificate for `smdp.example.com`.
+struct Server {
+    incoming: tokio::sync::mpsc::UnboundedSender<DuplexStream>,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Server {
+    fn start<F>(serve: impl Fn(Stream) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Self::start_with(&TLS13, serve)
+    }
+
+    fn start_with<F>(
+        version: &'static SupportedProtocolVersion,
+        serve: impl Fn(Stream) -> F + Send + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let acceptor = TlsAcceptor::from(server_config(version));
+        let (incoming, mut streams) = tokio::sync::mpsc::unbounded_channel();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let count = connections.clone();
+        tokio::spawn(async move {
+            while let Some(stream) = streams.recv().await {
+                count.fetch_add(1, Ordering::Relaxed);
+                if let Ok(stream) = acceptor.accept(stream).await {
+                    tokio::spawn(serve(stream));
+                }
+            }
+        });
+        Self {
+            incoming,
+            connections,
+        }
+    }
+
+    fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+}
+
+fn server_config(version: &'static SupportedProtocolVersion) -> Arc<ServerConfig> {
+    let provider = Arc::new(ring::default_provider());
+    let key = PrivateKeyDer::Sec1(sec1(
+        &vector("privateKeys", "DPTLS"),
+        &vector("publicKeys", "DPTLS"),
+    ));
+    let key = provider.key_provider.load_private_key(key).unwrap();
+    let chain = vec![CertificateDer::from(vector("certificates", "DPTLS"))];
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(CertifiedKey::new(
+            chain, key,
+        ))));
+    Arc::new(config)
+}
+
+/// RFC 5915: a private key on P-256 with its public point.
+fn sec1(secret: &[u8], point: &[u8]) -> PrivateSec1KeyDer<'static> {
+    let mut der = vec![0x30, 0x77, 0x02, 0x01, 0x01, 0x04, 0x20];
+    der.extend(secret);
+    der.extend([
+        0xA0, 0x0A, 0x06, 0x08, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x03, 0x01, 0x07,
+    ]);
+    der.extend([0xA1, 0x44, 0x03, 0x42, 0x00]);
+    der.extend(point);
+    PrivateSec1KeyDer::from(der)
+}
+
+/// Reads one request with its body, or nothing when the client closes first.
+async fn read_request(stream: &mut Stream) -> Option<String> {
+    let mut request = Vec::new();
+    loop {
+        let text = String::from_utf8_lossy(&request);
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head.split("content-length: ").nth(1).unwrap();
+            let length: usize = length.lines().next().unwrap().parse().unwrap();
+            if body.len() >= length {
+                return Some(text.into_owned());
+            }
+        }
+        if stream.read_buf(&mut request).await.unwrap_or(0) == 0 {
+            return None;
+        }
+    }
+}
+
+fn vector(group: &str, name: &str) -> Vec<u8> {
+    let text = include_str!("../../es10-apdu/vectors/vectors.json");
+    let vectors: serde_json::Value = serde_json::from_str(text).unwrap();
+    hex::decode(vectors[group][name].as_str().unwrap()).unwrap()
+}
+
+fn address() -> ServerAddress {
+    "smdp.example.com".parse().unwrap()
+}
+
+fn cancel() -> CancelSessionRequestEs9 {
+    CancelSessionRequestEs9 {
+        transaction_id: "0102".parse().unwrap(),
+        cancel_session_response: Opaque::from(&[0xBF, 0x41, 0x00][..]),
+    }
+}
+
+fn notification() -> HandleNotification {
+    HandleNotification {
+        pending_notification: Opaque::from(&[0xBF, 0x37, 0x00][..]),
+    }
+}
+
+const EXECUTED: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/json;charset=UTF-8\r\n\
+    Content-Length: 69\r\n\r\n\
+    {\"header\":{\"functionExecutionStatus\":{\"status\":\"Executed-Success\"}}}\n";
+
+const NO_CONTENT: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
