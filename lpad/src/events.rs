@@ -85,11 +85,9 @@ impl Events {
     /// Follows the events after `last_seen`, or the ones still to come when there is none.
     pub fn follow(&self, last_seen: Option<u64>) -> Follower {
         let newest = self.newest.subscribe();
+        let newest_id = *newest.borrow();
         // A number from the future is from another life of the daemon: start over.
-        let last = last_seen.map_or(*newest.borrow(), |id| match id <= *newest.borrow() {
-            true => id,
-            false => 0,
-        });
+        let last = last_seen.map_or(newest_id, |id| if id <= newest_id { id } else { 0 });
         Follower {
             ring: Arc::clone(&self.ring),
             newest,

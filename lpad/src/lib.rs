@@ -6,7 +6,14 @@
 //! A call comes in through [`api`], becomes an [`operation`] that the eUICC's one [`engine`] task
 //! carries out with the procedures of the specification, and outlives the client that asked.
 
+#![allow(
+    clippy::result_large_err,
+    reason = "problems are rare, and end a request"
+)]
+
 pub mod api;
+pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod closing;
 pub mod config;

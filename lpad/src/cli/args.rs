@@ -1,0 +1,231 @@
+//! What `lpactl` can be told on its command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::operation::OperationId;
+
+/// Look after the eSIM of this gateway.
+#[derive(Debug, Parser)]
+#[command(
+    name = "lpactl",
+    version,
+    after_help = EXIT_CODES,
+    disable_help_subcommand = true,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub struct Arguments {
+    /// The daemon's socket [default: $LPAD_SOCKET or /run/lpad/lpad.sock]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Print the API's JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// The eUICC, when there are several
+    #[arg(long, global = true, value_name = "NAME")]
+    pub euicc: Option<String>,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What `lpactl` does.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show the daemon, its eUICCs and what they do
+    Status,
+    /// The eUICC itself
+    #[command(subcommand)]
+    Euicc(EuiccCommand),
+    /// The profiles on the eUICC
+    #[command(subcommand)]
+    Profile(ProfileCommand),
+    /// Download a profile and install it
+    Download(DownloadArguments),
+    /// The notifications that wait for delivery
+    #[command(subcommand)]
+    Notification(NotificationCommand),
+    /// What the daemon does and did
+    #[command(subcommand)]
+    Operation(OperationCommand),
+    /// Follow what happens, until interrupted
+    Events {
+        /// Begin after this event
+        #[arg(long, value_name = "ID")]
+        after: Option<u64>,
+    },
+}
+
+/// `lpactl euicc …`.
+#[derive(Debug, Subcommand)]
+pub enum EuiccCommand {
+    /// Show the eUICC: EID, versions, memory, addresses
+    Info,
+    /// Store the SM-DP+ that is asked by default
+    SetDefaultSmdp {
+        /// Its host name; "" removes it
+        address: String,
+    },
+    /// Erase profiles for ever
+    Reset(ResetArguments),
+}
+
+/// `lpactl euicc reset …`.
+#[derive(Args, Debug)]
+pub struct ResetArguments {
+    /// What is erased
+    #[command(flatten)]
+    pub scope: ResetScopeArguments,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// What `lpactl euicc reset` erases.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = true)]
+pub struct ResetScopeArguments {
+    /// Erase operational profiles
+    #[arg(long)]
+    pub operational: bool,
+    /// Erase test profiles that were loaded later
+    #[arg(long)]
+    pub test: bool,
+    /// Erase the default SM-DP+ address
+    #[arg(long)]
+    pub default_smdp: bool,
+}
+
+/// `lpactl profile …`.
+#[derive(Debug, Subcommand)]
+pub enum ProfileCommand {
+    /// List the profiles
+    List,
+    /// Show one profile
+    Show {
+        /// Its ICCID or name
+        profile: String,
+    },
+    /// Use this profile from now on
+    Enable {
+        /// Its ICCID or name
+        profile: String,
+    },
+    /// Stop using this profile
+    Disable {
+        /// Its ICCID or name
+        profile: String,
+    },
+    /// Give the profile a name of your own
+    Rename {
+        /// Its ICCID or name
+        profile: String,
+        /// The new name; "" removes it
+        nickname: String,
+    },
+    /// Delete the profile for ever
+    Delete {
+        /// Its ICCID or name
+        profile: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// `lpactl download …`.
+#[derive(Args, Debug)]
+pub struct DownloadArguments {
+    /// Where the profile is
+    #[command(flatten)]
+    pub source: SourceArguments,
+    /// Enable the profile once it is installed
+    #[arg(long)]
+    pub enable: bool,
+    /// Accept the profile without asking
+    #[arg(long)]
+    pub yes: bool,
+    /// Where the confirmation code is, or - for standard input
+    #[arg(long, value_name = "FILE")]
+    pub confirmation_code_file: Option<PathBuf>,
+}
+
+/// Where `lpactl download` finds the profile.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+pub struct SourceArguments {
+    /// The activation code (LPA:1$…), or - to read it from standard input
+    #[arg(value_name = "CODE")]
+    pub code: Option<String>,
+    /// Ask the default SM-DP+ for a profile made for this EID
+    #[arg(long)]
+    pub default: bool,
+    /// Ask this SM-DP+ for a profile made for this EID
+    #[arg(long, value_name = "ADDRESS")]
+    pub smdp: Option<String>,
+}
+
+/// `lpactl notification …`.
+#[derive(Debug, Subcommand)]
+pub enum NotificationCommand {
+    /// List the notifications that wait
+    List,
+    /// Deliver them now
+    Deliver,
+}
+
+/// `lpactl operation …`.
+#[derive(Debug, Subcommand)]
+pub enum OperationCommand {
+    /// List the operations
+    List,
+    /// Show one operation
+    Show {
+        /// Its number
+        id: OperationId,
+    },
+    /// Wait until the operation has ended, and tell how
+    Wait {
+        /// Its number
+        id: OperationId,
+    },
+    /// Stop the operation, if it still can be
+    Cancel {
+        /// Its number
+        id: OperationId,
+    },
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  the operation failed, or the daemon refused it
+  2  the command line or a value in it cannot be used
+  3  the daemon cannot be reached
+  4  you may not do this
+  5  cancelled, declined, postponed or not answered in time";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_download_has_exactly_one_source() {
+        let parse = |line: &str| Arguments::try_parse_from(line.split(' '));
+        assert!(parse("lpactl download").is_err());
+        assert!(parse("lpactl download 1$a.b$c --default").is_err());
+        assert!(parse("lpactl download - --enable --yes").is_ok());
+        assert!(parse("lpactl --json download --smdp a.b").is_ok());
+        assert!(parse("lpactl euicc reset").is_err());
+        assert!(parse("lpactl euicc reset --test --operational").is_ok());
+    }
+}

@@ -1,0 +1,97 @@
+//! `lpactl download`.
+
+use std::fs;
+use std::io::{Read, Write, stderr, stdin};
+use std::path::Path;
+
+use super::args::DownloadArguments;
+use super::{CliError, Session, prompt, render};
+use crate::api::downloads::DownloadRequest;
+use crate::engine::Consent;
+use crate::operation::{Answer, Decision, Operation};
+use crate::secret::Secret;
+
+impl Session {
+    pub(super) async fn download(&self, arguments: DownloadArguments) -> Result<(), CliError> {
+        let attended = prompt::somebody_is_there() && !self.json;
+        if !arguments.yes && !attended {
+            return Err(CliError::Usage(
+                "nobody is there to accept the profile: say --yes".to_owned(),
+            ));
+        }
+        let request = request(&arguments)?;
+        let name = self.name().await?;
+        let operation = self.client.download(&name, &request).await?;
+        let ended = self
+            .watch(operation, async |asking| self.answer(asking).await)
+            .await?;
+        self.tell(ended)
+    }
+
+    /// Shows an offer and passes on what the person says.
+    async fn answer(&self, asking: &Operation) -> Result<(), CliError> {
+        let Some(offer) = &asking.offer else {
+            return Ok(());
+        };
+        let _ = stderr().write_all(render::offer(offer).as_bytes());
+        let decision = prompt::decide()?;
+        let code_needed = decision == Decision::Accept && offer.confirmation_code_required;
+        let confirmation_code = match code_needed {
+            true => Some(prompt::secret("Confirmation code: ")?),
+            false => None,
+        };
+        let answer = Answer {
+            answer: decision,
+            confirmation_code,
+        };
+        self.client.answer(asking.id, &answer).await?;
+        Ok(())
+    }
+}
+
+fn request(arguments: &DownloadArguments) -> Result<DownloadRequest, CliError> {
+    let code_from_stdin = arguments.source.code.as_deref() == Some("-");
+    let file = arguments.confirmation_code_file.as_deref();
+    if code_from_stdin && file == Some(Path::new("-")) {
+        return Err(CliError::Usage(
+            "standard input can hold only one of the codes".to_owned(),
+        ));
+    }
+    let activation_code = match &arguments.source.code {
+        Some(_) if code_from_stdin => Some(read_code(Path::new("-"))?),
+        code => code.as_ref().map(Secret::new),
+    };
+    Ok(DownloadRequest {
+        activation_code,
+        default: arguments.source.default,
+        smdp: arguments.source.smdp.clone(),
+        confirmation_code: file.map(read_code).transpose()?,
+        consent: if arguments.yes {
+            Consent::Accept
+        } else {
+            Consent::Ask
+        },
+        enable: arguments.enable,
+    })
+}
+
+/// The first line of a file, or of standard input.
+fn read_code(path: &Path) -> Result<Secret, CliError> {
+    let mut text = String::new();
+    let read = match path == Path::new("-") {
+        true => stdin().take(CODE_LIMIT).read_to_string(&mut text),
+        false => {
+            fs::File::open(path).and_then(|file| file.take(CODE_LIMIT).read_to_string(&mut text))
+        }
+    };
+    match read {
+        Ok(_) => match text.lines().next() {
+            Some(line) if !line.is_empty() => Ok(Secret::new(line)),
+            _ => Err(CliError::Usage(format!("{} holds no code", path.display()))),
+        },
+        Err(error) => Err(CliError::Usage(format!("{}: {error}", path.display()))),
+    }
+}
+
+/// More than any code has.
+const CODE_LIMIT: u64 = 4096;

@@ -1,0 +1,397 @@
+//! What people read.
+
+use super::progress::doing;
+use super::table::{Table, facts, printable};
+use crate::api::health::Version;
+use crate::api::problem::{CodeConsumed, Problem};
+use crate::events::Event;
+use crate::operation::{Achievement, Kind, Offer, Operation, State};
+use crate::snapshot::{Addresses, Euicc, Notification, Profile, ProfileState};
+
+/// One eUICC with what is on it, for `lpactl status`.
+#[derive(Debug)]
+pub(super) struct Overview {
+    pub(super) euicc: Euicc,
+    pub(super) profiles: Vec<Profile>,
+    pub(super) notifications: Vec<Notification>,
+    pub(super) operation: Option<Operation>,
+}
+
+pub(super) fn status(version: &Version, overviews: &[Overview]) -> String {
+    let mut text = format!("lpad {} (SGP.22 v{})\n", version.version, version.sgp22);
+    for overview in overviews {
+        let euicc = &overview.euicc;
+        text.push_str(&format!("\n{}: {}\n", euicc.name, euicc.state.name()));
+        let mut lines = vec![("Port", euicc.port.clone())];
+        if let Some(eid) = &euicc.eid {
+            lines.push(("EID", eid.clone()));
+            lines.push(("Enabled", enabled(&overview.profiles)));
+            lines.push(("Profiles", overview.profiles.len().to_string()));
+            lines.push(("Notifications", waiting(overview.notifications.len())));
+        }
+        if let Some(operation) = &overview.operation {
+            let what = format!("{} {}", operation.id, operation.kind.name());
+            lines.push(("Operation", format!("{what}, {}", doing(operation))));
+        }
+        if let Some(problem) = &euicc.problem {
+            lines.push(("Problem", problem.detail.clone()));
+            lines.push(("Next", problem.next_step.clone()));
+        }
+        text.push_str(&facts(&lines));
+    }
+    text
+}
+
+fn enabled(profiles: &[Profile]) -> String {
+    match profiles
+        .iter()
+        .find(|profile| profile.state == ProfileState::Enabled)
+    {
+        Some(profile) => format!("{} ({})", title(profile), profile.iccid),
+        None => "none".to_owned(),
+    }
+}
+
+fn waiting(count: usize) -> String {
+    match count {
+        0 => "none waiting".to_owned(),
+        count => format!("{count} waiting"),
+    }
+}
+
+/// The name people know a profile by.
+pub(super) fn title(profile: &Profile) -> &str {
+    profile.nickname.as_deref().unwrap_or(&profile.name)
+}
+
+pub(super) fn euicc(euicc: &Euicc, addresses: &Addresses) -> String {
+    let mut lines = vec![("Name", euicc.name.clone()), ("Port", euicc.port.clone())];
+    lines.push(("State", euicc.state.name().to_owned()));
+    lines.push((
+        "EID",
+        euicc.eid.clone().unwrap_or_else(|| "unknown".to_owned()),
+    ));
+    if let Some(info) = &euicc.info {
+        lines.push(("SGP.22", format!("v{}", info.svn)));
+        lines.push(("Firmware", info.firmware.clone()));
+        lines.push(("Profiles as of", format!("v{}", info.profile_version)));
+        if let Some(bytes) = info.free_memory_bytes {
+            lines.push(("Free memory", format!("{bytes} bytes")));
+        }
+        lines.push(("Trusts issuers", info.ci_keys_for_verification.join(", ")));
+        lines.push(("Signs for issuers", info.ci_keys_for_signing.join(", ")));
+    }
+    let default = addresses.default_smdp.clone();
+    lines.push((
+        "Default SM-DP+",
+        default.unwrap_or_else(|| "none".to_owned()),
+    ));
+    lines.push(("Root SM-DS", addresses.root_smds.clone()));
+    facts(&lines)
+}
+
+pub(super) fn profiles(profiles: &[Profile]) -> String {
+    if profiles.is_empty() {
+        return "No profile is installed. `lpactl download` brings one.\n".to_owned();
+    }
+    let mut table = Table::new(["ICCID", "STATE", "NAME", "PROVIDER", "CLASS"]);
+    for profile in profiles {
+        table.row([
+            profile.iccid.clone(),
+            profile.state.name().to_owned(),
+            title(profile).to_owned(),
+            profile.service_provider.clone(),
+            profile.class.clone(),
+        ]);
+    }
+    table.render()
+}
+
+pub(super) fn profile(profile: &Profile) -> String {
+    let mut lines = vec![
+        ("ICCID", profile.iccid.clone()),
+        ("State", profile.state.name().to_owned()),
+        ("Name", profile.name.clone()),
+    ];
+    if let Some(nickname) = &profile.nickname {
+        lines.push(("Nickname", nickname.clone()));
+    }
+    lines.push(("Provider", profile.service_provider.clone()));
+    lines.push(("Class", profile.class.clone()));
+    if let Some(aid) = &profile.aid {
+        lines.push(("ISD-P AID", aid.clone()));
+    }
+    if !profile.policy_rules.is_empty() {
+        lines.push(("Policy rules", profile.policy_rules.join(", ")));
+    }
+    facts(&lines)
+}
+
+pub(super) fn notifications(notifications: &[Notification]) -> String {
+    if notifications.is_empty() {
+        return "No notification waits.\n".to_owned();
+    }
+    let mut table = Table::new(["NUMBER", "EVENT", "RECIPIENT", "ICCID", "LAST ATTEMPT"]);
+    for notification in notifications {
+        table.row([
+            notification.sequence_number.to_string(),
+            notification.event.clone(),
+            notification.address.clone(),
+            notification.iccid.clone().unwrap_or_default(),
+            notification.last_error.clone().unwrap_or_default(),
+        ]);
+    }
+    table.render()
+}
+
+pub(super) fn operations(operations: &[Operation]) -> String {
+    if operations.is_empty() {
+        return "Nothing has been done yet.\n".to_owned();
+    }
+    let mut table = Table::new(["ID", "EUICC", "WHAT", "STATE", "OUTCOME"]);
+    for operation in operations {
+        let outcome = match (&operation.problem, &operation.result) {
+            (Some(problem), _) => problem.title.clone(),
+            (None, Some(result)) => achieved(operation.kind, result),
+            (None, None) => doing(operation),
+        };
+        table.row([
+            operation.id.to_string(),
+            operation.euicc.clone(),
+            operation.kind.name().to_owned(),
+            operation.state.name().to_owned(),
+            outcome,
+        ]);
+    }
+    table.render()
+}
+
+pub(super) fn operation(operation: &Operation) -> String {
+    let mut lines = vec![
+        ("Operation", operation.id.to_string()),
+        ("eUICC", operation.euicc.clone()),
+        ("What", operation.kind.name().to_owned()),
+        ("State", operation.state.name().to_owned()),
+    ];
+    if let (false, Some(stage)) = (operation.state.is_final(), operation.stage) {
+        lines.push(("Stage", stage.name().to_owned()));
+    }
+    if let Some(progress) = operation.progress {
+        let text = format!("{} of {} bytes", progress.done, progress.total);
+        lines.push(("Package", text));
+    }
+    if let Some(result) = &operation.result {
+        lines.push(("Outcome", achieved(operation.kind, result)));
+        lines.extend(
+            result
+                .warnings
+                .iter()
+                .map(|warning| ("Note", warning.clone())),
+        );
+    }
+    let problem = operation.problem.as_ref().map(problem).unwrap_or_default();
+    facts(&lines) + &problem
+}
+
+/// How an operation ended, in one or a few lines.
+pub(super) fn outcome(ended: &Operation) -> String {
+    match (&ended.result, &ended.problem) {
+        (Some(result), _) => {
+            let mut text = format!("{}\n", printable(&achieved(ended.kind, result)));
+            for warning in &result.warnings {
+                text.push_str(&format!("Note: {}\n", printable(warning)));
+            }
+            text
+        }
+        (None, Some(found)) => problem(found),
+        (None, None) => format!("The operation is {}.\n", ended.state.name()),
+    }
+}
+
+fn achieved(kind: Kind, result: &Achievement) -> String {
+    let profile = match (&result.profile_name, &result.iccid) {
+        (Some(name), Some(iccid)) => format!("{name} ({iccid})"),
+        (None, Some(iccid)) => iccid.clone(),
+        _ => "The profile".to_owned(),
+    };
+    let what = match kind {
+        Kind::Download if result.nothing_to_download => "Nothing to download".to_owned(),
+        Kind::Download if result.enabled == Some(true) => {
+            format!("{profile} is installed and enabled")
+        }
+        Kind::Download => format!("{profile} is installed"),
+        Kind::Enable if result.nothing_to_change => format!("{profile} was enabled already"),
+        Kind::Enable => format!("{profile} is enabled"),
+        Kind::Disable if result.nothing_to_change => format!("{profile} was disabled already"),
+        Kind::Disable => format!("{profile} is disabled"),
+        Kind::Delete => format!("{profile} is deleted"),
+        Kind::Rename => format!("{profile} is renamed"),
+        Kind::SetDefaultSmdp => "The default SM-DP+ is stored".to_owned(),
+        Kind::DeliverNotifications => "Notifications are delivered".to_owned(),
+        Kind::Reset => "The eUICC is reset".to_owned(),
+    };
+    match (result.notifications_delivered, result.notifications_pending) {
+        (0, 0) => format!("{what}."),
+        (delivered, 0) => format!("{what}; notifications delivered: {delivered}."),
+        (delivered, pending) => {
+            format!("{what}; notifications delivered: {delivered}, still waiting: {pending}.")
+        }
+    }
+}
+
+pub(super) fn offer(offer: &Offer) -> String {
+    let mut lines = vec![
+        ("Provider", offer.service_provider.clone()),
+        ("Name", offer.profile_name.clone()),
+        ("ICCID", offer.iccid.clone()),
+        ("Class", offer.class.clone()),
+    ];
+    if !offer.policy_rules.is_empty() {
+        lines.push(("Policy rules", offer.policy_rules.join(", ")));
+    }
+    format!("This profile is offered:\n{}", facts(&lines))
+}
+
+pub(super) fn problem(problem: &Problem) -> String {
+    let mut lines = Vec::new();
+    let title = problem.title.as_str();
+    if problem.detail.trim_end_matches('.') != title {
+        lines.push(("What", problem.detail.clone()));
+    }
+    if let Some(sgp22) = &problem.sgp22 {
+        lines.push(("SM-DP+ says", format!("{}/{}", sgp22.subject, sgp22.reason)));
+    }
+    if let Some(card) = &problem.card {
+        let result = card.result.map(|result| format!(" result {result}"));
+        let sw = card.sw.as_ref().map(|sw| format!(" status {sw}"));
+        let says = [Some(card.function.clone()), result, sw];
+        lines.push(("Card says", says.into_iter().flatten().collect()));
+    }
+    match problem.code_consumed {
+        Some(CodeConsumed::Yes) => lines.push(("Code", "used up".to_owned())),
+        Some(CodeConsumed::No) => lines.push(("Code", "not used up".to_owned())),
+        Some(CodeConsumed::Unknown) => lines.push(("Code", "perhaps used up".to_owned())),
+        None => {}
+    }
+    lines.push(("Next", problem.next_step.clone()));
+    format!("{title}.\n{}", facts(&lines))
+}
+
+pub(super) fn event(event: &Event) -> String {
+    let field = |name: &str| event.data[name].as_str().unwrap_or_default();
+    let text = match serde_json::from_value::<Operation>(event.data.clone()) {
+        Ok(operation) => {
+            let bytes = operation
+                .progress
+                .filter(|_| operation.state == State::Running)
+                .map(|progress| format!(", {} of {} bytes", progress.done, progress.total));
+            let (id, kind) = (operation.id, operation.kind.name());
+            format!(
+                "operation {id} {kind}: {}{}",
+                doing(&operation),
+                bytes.unwrap_or_default()
+            )
+        }
+        Err(_) => match event.kind.name() {
+            "euicc" => format!("eUICC {}: {}", field("name"), field("state")),
+            other => format!("{other}: {}", event.data),
+        },
+    };
+    format!("{:>6}  {}\n", event.id, printable(&text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::problem::Code;
+    use crate::snapshot::Availability;
+
+    fn acme(state: ProfileState) -> Profile {
+        Profile {
+            iccid: "89001234567890123457".into(),
+            state,
+            class: "operational".into(),
+            service_provider: "Acme".into(),
+            name: "Acme IoT".into(),
+            ..Profile::default()
+        }
+    }
+
+    #[test]
+    fn the_status_tells_what_matters_first() {
+        let overview = Overview {
+            euicc: Euicc {
+                name: "default".into(),
+                port: "/dev/ttyUSB2".into(),
+                state: Availability::Ready,
+                eid: Some("89049032123451234512345678901235".into()),
+                ..Euicc::default()
+            },
+            profiles: vec![acme(ProfileState::Enabled)],
+            notifications: Vec::new(),
+            operation: None,
+        };
+        let version = Version {
+            version: "0.1.0".into(),
+            api: "v1".into(),
+            sgp22: "2.5".into(),
+        };
+        assert_eq!(
+            status(&version, &[overview]),
+            "lpad 0.1.0 (SGP.22 v2.5)\n\
+             \n\
+             default: ready\n\
+             \x20 Port           /dev/ttyUSB2\n\
+             \x20 EID            89049032123451234512345678901235\n\
+             \x20 Enabled        Acme IoT (89001234567890123457)\n\
+             \x20 Profiles       1\n\
+             \x20 Notifications  none waiting\n"
+        );
+    }
+
+    #[test]
+    fn profiles_are_a_table() {
+        let spare = Profile {
+            nickname: Some("spare".into()),
+            ..acme(ProfileState::Disabled)
+        };
+        assert_eq!(
+            profiles(&[acme(ProfileState::Enabled), spare]),
+            "ICCID                 STATE     NAME      PROVIDER  CLASS\n\
+             89001234567890123457  enabled   Acme IoT  Acme      operational\n\
+             89001234567890123457  disabled  spare     Acme      operational\n"
+        );
+    }
+
+    #[test]
+    fn a_problem_says_what_and_what_next() {
+        let found = Problem::new(Code::MatchingIdRefused)
+            .detail("smdp.example.com refuses the matching identifier.")
+            .sgp22("8.2.6", "3.8")
+            .code_consumed(CodeConsumed::No);
+        assert_eq!(
+            problem(&found),
+            "The SM-DP+ does not know this activation code, or it is used up.\n\
+             \x20 What         smdp.example.com refuses the matching identifier.\n\
+             \x20 SM-DP+ says  8.2.6/3.8\n\
+             \x20 Code         not used up\n\
+             \x20 Next         Check the code, or ask the operator for a new one.\n"
+        );
+    }
+
+    #[test]
+    fn an_outcome_counts_the_notifications() {
+        let result = Achievement {
+            iccid: Some("8900".into()),
+            profile_name: Some("Acme IoT".into()),
+            enabled: Some(true),
+            notifications_delivered: 2,
+            notifications_pending: 1,
+            ..Achievement::default()
+        };
+        assert_eq!(
+            achieved(Kind::Download, &result),
+            "Acme IoT (8900) is installed and enabled; notifications delivered: 2, still waiting: 1."
+        );
+    }
+}

@@ -1,0 +1,505 @@
+//! A typed client of the API, used by `lpactl` and by tests.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use crate::api::downloads::DownloadRequest;
+use crate::api::euiccs::{AddressesChange, EuiccList, ResetRequest};
+use crate::api::health::{Health, Version};
+use crate::api::notifications::NotificationList;
+use crate::api::operations::OperationList;
+use crate::api::problem::Problem;
+use crate::api::profiles::{ProfileChange, ProfileList};
+use crate::events::{Event, EventKind};
+use crate::operation::{Answer, Operation, OperationId};
+use crate::snapshot::{Addresses, Euicc, Notification, Profile, ProfileState};
+
+/// A client of one daemon. Every call opens a connection of its own.
+#[derive(Clone, Debug)]
+pub struct Client {
+    socket: PathBuf,
+}
+
+/// Why a call brought no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody listens on the socket, or the caller may not open it.
+    #[error("cannot reach lpad on {}: {source}", socket.display())]
+    Unreachable {
+        /// The socket.
+        socket: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The daemon says no.
+    #[error("{0}")]
+    Problem(Box<Problem>),
+    /// The connection broke.
+    #[error("the connection to lpad broke: {0}")]
+    Connection(#[from] hyper::Error),
+    /// The answer is not what this version expects.
+    #[error("the answer of lpad cannot be understood: {0}")]
+    Garbled(String),
+    /// No answer came.
+    #[error("lpad did not answer within {} s", DEADLINE.as_secs())]
+    Timeout,
+}
+
+impl Client {
+    /// A client of the daemon that listens on `socket`.
+    pub fn new(socket: impl Into<PathBuf>) -> Self {
+        Self {
+            socket: socket.into(),
+        }
+    }
+
+    /// The socket.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// `GET /v1/health`.
+    ///
+    /// # Errors
+    ///
+    /// As [`ClientError`] says; so for every call.
+    pub async fn health(&self) -> Result<Health, ClientError> {
+        self.get("/v1/health").await
+    }
+
+    /// `GET /v1/version`.
+    ///
+    /// # Errors
+    ///
+    /// As [`ClientError`] says.
+    pub async fn version(&self) -> Result<Version, ClientError> {
+        self.get("/v1/version").await
+    }
+
+    /// `GET /v1/euiccs`.
+    ///
+    /// # Errors
+    ///
+    /// As [`ClientError`] says.
+    pub async fn euiccs(&self) -> Result<Vec<Euicc>, ClientError> {
+        Ok(self.get::<EuiccList>("/v1/euiccs").await?.euiccs)
+    }
+
+    /// `GET /v1/euiccs/{name}`.
+    ///
+    /// # Errors
+    ///
+    /// As [`ClientError`] says.
+    pub async fn euicc(&self, name: &str) -> Result<Euicc, ClientError> {
+        self.get(&format!("/v1/euiccs/{name}")).await
+    }
+
+    /// `GET /v1/euiccs/{name}/addresses`.
+    ///
+    /// # Errors
+    ///
+    /// As [`ClientError`] says.
+    pub async fn addresses(&self, name: &str) -> Result<Addresses, ClientError> {
+        self.get(&format!("/v1/euiccs/{name}/addresses")).await
+    }
+
+    /// `PUT /v1/euiccs/{name}/addresses`.
+    ///
+    /// # Errors
+    ///
+    /// As [`ClientError`] says.
+    pub async fn set_default_smdp(
+        &self,
+        name: &str,
+        address: &str,
+    ) -> Result<Operation, ClientError> {
+        let change = AddressesChange {
+            default_smdp: address.to_owned(),
+        };
+        self.call(
+            Method::PUT,
+            &format!("/v1/euiccs/{name}/addresses"),
+            Some(&change),
+        )
+        .await
+    }
+
+    /// `GET /v1/euiccs/{name}/profiles`.
+    ///
+    /// # Errors
+    ///
+    /// As [`ClientError`] says.
+    pub async fn profiles(&self, name: &str) -> Result<Vec<Profile>, ClientError> {
+        Ok(self
+            .get::<ProfileList>(&format!("/v1/euiccs/{name}/profiles"))
+            .await?
+            .profiles)
+    }
+
+    /// `PATCH /v1/euiccs/{name}/profiles/{iccid}` with a state.
+    ///
+    /// # Errors
+    ///
+    /// As [`ClientError`] says.
+    pub async fn set_state(
+        &self,
+        name: &str,
+        iccid: &str,
+        state: ProfileState,
+    ) -> Result<Operation, ClientError> {
+        let change = ProfileChange {
+            state: Some(state),
+            nickname: None,
+        };
+        self.call(
+            Method::PATCH,
+            &format!("/v1/euiccs/{name}/profiles/{iccid}"),
+            Some(&change),
+        )
+        .await
+    }
+
+    /// `PATCH /v1/euiccs/{name}/profiles/{iccid}` with a nickname.
+    ///
+    /// # Errors
+    ///
+    /// As [`ClientError`] says.
+    pub async fn rename(
+        &self,
+        name: &str,
+        iccid: &str,
+        nickname: &str,
+    ) -> Result<Operation, ClientError> {
+        let change = ProfileChange {
+            state: None,
+            nickname: Some(nickname.to_owned()),
+        };
+        self.call(
+            Method::PATCH,
+            &format!("/v1/euiccs/{name}/profiles/{iccid}"),
+            Some(&change),
+        )
+        .await
+    }
+
+    /// `DELETE /v1/euiccs/{name}/profiles/{iccid}`.
+    ///
+    /// # Errors
+    ///
+    /// As [`ClientError`] says.
+    pub async fn delete(&self, name: &str, iccid: &str) -> Result<Operation, ClientError> {
+        self.call(
+            Method::DELETE,
+            &format!("/v1/euiccs/{name}/profiles/{iccid}"),
+            NOTHING,
+        )
+        .await
+    }
+
+    /// `POST /v1/euiccs/{name}/downloads`.
+    ///
+    /// # Errors
+    ///
+    /// As [`ClientError`] says.
+    pub async fn download(
+        &self,
+        name: &str,
+        request: &DownloadRequest,
+    ) -> Result<Operation, ClientError> {
+        self.call(
+            Method::POST,
+            &format!("/v1/euiccs/{name}/downloads"),
+            Some(request),
+        )
+        .await
+    }
+
+    /// `GET /v1/euiccs/{name}/notifications`.
+    ///
+    /// # Errors
+    ///
+    /// As [`ClientError`] says.
+    pub async fn notifications(&self, name: &str) -> Result<Vec<Notification>, ClientError> {
+        let path = format!("/v1/euiccs/{name}/notifications");
+        Ok(self.get::<NotificationList>(&path).await?.notifications)
+    }
+
+    /// `POST /v1/euiccs/{name}/notifications/deliver`.
+    ///
+    /// # Errors
+    ///
+    /// As [`ClientError`] says.
+    pub async fn deliver_notifications(&self, name: &str) -> Result<Operation, ClientError> {
+        let path = format!("/v1/euiccs/{name}/notifications/deliver");
+        self.call(Method::POST, &path, NOTHING).await
+    }
+
+    /// `POST /v1/euiccs/{name}/reset`.
+    ///
+    /// # Errors
+    ///
+    /// As [`ClientError`] says.
+    pub async fn reset(
+        &self,
+        name: &str,
+        request: &ResetRequest,
+    ) -> Result<Operation, ClientError> {
+        self.call(
+            Method::POST,
+            &format!("/v1/euiccs/{name}/reset"),
+            Some(request),
+        )
+        .await
+    }
+
+    /// `GET /v1/operations`.
+    ///
+    /// # Errors
+    ///
+    /// As [`ClientError`] says.
+    pub async fn operations(&self) -> Result<Vec<Operation>, ClientError> {
+        Ok(self
+            .get::<OperationList>("/v1/operations")
+            .await?
+            .operations)
+    }
+
+    /// `GET /v1/operations/{id}?wait=…`, at most 60 seconds.
+    ///
+    /// # Errors
+    ///
+    /// As [`ClientError`] says.
+    pub async fn operation(&self, id: OperationId, wait_s: u64) -> Result<Operation, ClientError> {
+        self.get(&format!("/v1/operations/{id}?wait={wait_s}"))
+            .await
+    }
+
+    /// Waits until the operation has ended.
+    ///
+    /// # Errors
+    ///
+    /// As [`ClientError`] says.
+    pub async fn wait(&self, id: OperationId) -> Result<Operation, ClientError> {
+        loop {
+            let operation = self.operation(id, LONG_POLL_S).await?;
+            if operation.state.is_final() {
+                return Ok(operation);
+            }
+            if operation.offer.is_some() {
+                // A pending offer answers at once: do not ask in a tight loop.
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+
+    /// `POST /v1/operations/{id}/answer`.
+    ///
+    /// # Errors
+    ///
+    /// As [`ClientError`] says.
+    pub async fn answer(&self, id: OperationId, answer: &Answer) -> Result<Operation, ClientError> {
+        self.call(
+            Method::POST,
+            &format!("/v1/operations/{id}/answer"),
+            Some(answer),
+        )
+        .await
+    }
+
+    /// `POST /v1/operations/{id}/cancel`.
+    ///
+    /// # Errors
+    ///
+    /// As [`ClientError`] says.
+    pub async fn cancel(&self, id: OperationId) -> Result<Operation, ClientError> {
+        self.call(
+            Method::POST,
+            &format!("/v1/operations/{id}/cancel"),
+            NOTHING,
+        )
+        .await
+    }
+
+    /// `GET /v1/events`, from the event after `last_seen` on, or from now on.
+    ///
+    /// # Errors
+    ///
+    /// As [`ClientError`] says.
+    pub async fn events(&self, last_seen: Option<u64>) -> Result<EventReader, ClientError> {
+        let mut request = self.request(Method::GET, "/v1/events", Bytes::new())?;
+        if let Some(id) = last_seen {
+            request.headers_mut().insert("last-event-id", id.into());
+        }
+        let response = timeout(DEADLINE, self.send(request));
+        let response = response.await.map_err(|_| ClientError::Timeout)??;
+        match response.status() {
+            StatusCode::OK => Ok(EventReader {
+                body: response.into_body(),
+                text: String::new(),
+            }),
+            status => Err(read(status, response.into_body())
+                .await
+                .map(|_: Health| ())
+                .map_or_else(|error| error, |()| ClientError::Garbled(status.to_string()))),
+        }
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.call(Method::GET, path, NOTHING).await
+    }
+
+    async fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+    ) -> Result<T, ClientError> {
+        let garbled = |error: serde_json::Error| ClientError::Garbled(error.to_string());
+        let body = body.map(serde_json::to_vec).transpose().map_err(garbled)?;
+        let request = self.request(method, path, body.unwrap_or_default().into())?;
+        let call = async {
+            let response = self.send(request).await?;
+            read(response.status(), response.into_body()).await
+        };
+        timeout(DEADLINE, call)
+            .await
+            .map_err(|_| ClientError::Timeout)?
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Request<Full<Bytes>>, ClientError> {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, "lpad");
+        let request = request
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::new(body));
+        request.map_err(|error| ClientError::Garbled(error.to_string()))
+    }
+
+    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, ClientError> {
+        let unreachable = |source| ClientError::Unreachable {
+            socket: self.socket.clone(),
+            source,
+        };
+        let stream = UnixStream::connect(&self.socket)
+            .await
+            .map_err(unreachable)?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        // Ends with the response's body; an error shows in the answer.
+        tokio::spawn(connection);
+        Ok(sender.send_request(request).await?)
+    }
+}
+
+async fn read<T: DeserializeOwned>(status: StatusCode, body: Incoming) -> Result<T, ClientError> {
+    let garbled =
+        |error: &dyn std::fmt::Display| ClientError::Garbled(format!("{status}, {error}"));
+    let body = Limited::new(body, ANSWER_LIMIT).collect().await;
+    let body = body.map_err(|error| garbled(&error))?.to_bytes();
+    if status.is_success() {
+        return serde_json::from_slice(&body).map_err(|error| garbled(&error));
+    }
+    match serde_json::from_slice(&body) {
+        Ok(problem) => Err(ClientError::Problem(Box::new(problem))),
+        Err(error) => Err(garbled(&error)),
+    }
+}
+
+/// Reads server-sent events.
+#[derive(Debug)]
+pub struct EventReader {
+    body: Incoming,
+    text: String,
+}
+
+impl EventReader {
+    /// The next event, or `None` when the daemon ends.
+    ///
+    /// # Errors
+    ///
+    /// When the connection breaks or the daemon sends something else.
+    ///
+    /// # Cancel safety
+    ///
+    /// No event is lost when the future is dropped.
+    pub async fn next(&mut self) -> Result<Option<Event>, ClientError> {
+        loop {
+            while let Some(end) = self.text.find("\n\n") {
+                let block: String = self.text.drain(..end + 2).collect();
+                if let Some(event) = parse_event(&block)? {
+                    return Ok(Some(event));
+                }
+            }
+            let Some(frame) = self.body.frame().await else {
+                return Ok(None);
+            };
+            if let Ok(data) = frame?.into_data() {
+                self.text.push_str(&String::from_utf8_lossy(&data));
+            }
+            if self.text.len() > ANSWER_LIMIT {
+                return Err(ClientError::Garbled("an event without end".into()));
+            }
+        }
+    }
+}
+
+fn parse_event(block: &str) -> Result<Option<Event>, ClientError> {
+    let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name));
+    let Some(data) = field("data: ") else {
+        return Ok(None);
+    };
+    let garbled = |error: serde_json::Error| ClientError::Garbled(error.to_string());
+    let kind = field("event: ").unwrap_or_default();
+    let kind: EventKind = serde_json::from_value(kind.into()).map_err(garbled)?;
+    let id = field("id: ")
+        .and_then(|id| id.parse().ok())
+        .unwrap_or_default();
+    Ok(Some(Event {
+        id,
+        kind,
+        data: serde_json::from_str(data).map_err(garbled)?,
+    }))
+}
+
+/// How long one answer of the daemon may take: longer than the longest `?wait=` and a slow card.
+const DEADLINE: Duration = Duration::from_secs(100);
+/// The largest answer read.
+const ANSWER_LIMIT: usize = 4 * 1024 * 1024;
+/// How long one `?wait=` of [`Client::wait`] asks for.
+const LONG_POLL_S: u64 = 30;
+/// No body.
+const NOTHING: Option<&()> = None;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_read_and_a_heartbeat_is_none() {
+        let event = parse_event("id: 7\nevent: operation\ndata: {\"id\":\"1\"}\n\n").unwrap();
+        let event = event.unwrap();
+        assert_eq!((event.id, event.kind), (7, EventKind::Operation));
+        assert_eq!(event.data["id"], "1");
+        assert_eq!(parse_event(": still here\n\n").unwrap(), None);
+        assert!(parse_event("event: other\ndata: 1\n\n").is_err());
+    }
+}
