@@ -7,6 +7,7 @@
 
 use std::fmt;
 
+use es10_apdu::tlv::{Children, Tlv, encode as tlv};
 use serde::{Deserialize, Serialize};
 
 /// An unprotected profile package with the metadata its SM-DP+ announces for it.
@@ -197,35 +198,25 @@ struct Header {
 
 impl Header {
     fn read(package: &[u8]) -> Result<Self, ProfileError> {
-        let (tag, mut fields, _) = split(package).ok_or(ProfileError::NoHeader)?;
-        if tag != 0xA0 {
+        let (header, _) = Tlv::read(package).map_err(|_| ProfileError::NoHeader)?;
+        if header.tag != 0xA0 {
             return Err(ProfileError::NoHeader);
         }
-        let (mut iccid, mut profile_type, mut mandatory_services) = (None, None, Vec::new());
-        while let Some((tag, value, rest)) = split(fields) {
-            match tag {
-                0x82 => profile_type = Some(String::from_utf8_lossy(value).into_owned()),
-                0x83 => iccid = Some(Iccid::from_reading_order(value)?),
-                0xA5 => mandatory_services = tags(value),
-                _ => {}
-            }
-            fields = rest;
-        }
+        let iccid = header.child(0x83).ok_or(ProfileError::NoIccid)?;
+        let profile_type = header.child(0x82);
+        let services = header
+            .child(0xA5)
+            .map_or(&[][..], |services| services.contents);
         Ok(Self {
-            iccid: iccid.ok_or(ProfileError::NoIccid)?,
-            profile_type,
-            mandatory_services,
+            iccid: Iccid::from_reading_order(iccid.contents)?,
+            profile_type: profile_type
+                .map(|text| String::from_utf8_lossy(text.contents).into_owned()),
+            mandatory_services: Children::of(services)
+                .map_while(Result::ok)
+                .filter_map(|service| service.tag.try_into().ok())
+                .collect(),
         })
     }
-}
-
-fn tags(mut fields: &[u8]) -> Vec<u8> {
-    let mut tags = Vec::new();
-    while let Some((tag, _, rest)) = split(fields) {
-        tags.push(tag);
-        fields = rest;
-    }
-    tags
 }
 
 /// Why a file is not a profile package.
@@ -478,48 +469,6 @@ fn named_bits(bits: u8) -> [u8; 2] {
     [unused, bits]
 }
 
-/// One TLV with the shortest length form; `tag` holds the tag's bytes as a number.
-pub(crate) fn tlv(tag: u32, value: &[u8]) -> Vec<u8> {
-    let mut bytes = significant(&tag.to_be_bytes()).to_vec();
-    match significant(&value.len().to_be_bytes()) {
-        [] => bytes.push(0),
-        [short @ 0..=0x7F] => bytes.push(*short),
-        long => {
-            let [.., count] = long.len().to_be_bytes();
-            bytes.push(0x80 | count);
-            bytes.extend(long);
-        }
-    }
-    bytes.extend(value);
-    bytes
-}
-
-fn significant(bytes: &[u8]) -> &[u8] {
-    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
-    &bytes[zeros..]
-}
-
-/// The first TLV with a one-byte tag: tag, value, rest.
-fn split(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (&tag, rest) = bytes.split_first()?;
-    let (&first, rest) = rest.split_first()?;
-    let (length, rest) = match first {
-        0..=0x7F => (usize::from(first), rest),
-        0x81..=0x83 => {
-            let (length, rest) = rest.split_at_checked(usize::from(first & 0x7F))?;
-            (
-                length
-                    .iter()
-                    .fold(0, |sum, byte| sum << 8 | usize::from(*byte)),
-                rest,
-            )
-        }
-        _ => return None,
-    };
-    let (value, rest) = rest.split_at_checked(length)?;
-    Some((tag, value, rest))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -623,12 +572,13 @@ mod tests {
                 "{} for {size}",
                 package.len()
             );
-            let mut rest = package.as_slice();
-            let mut last = 0;
-            while let Some((tag, _, next)) = split(rest) {
-                (last, rest) = (tag, next);
-            }
-            assert_eq!((last, rest), (0xAA, [].as_slice()));
+            let elements: Vec<u32> = Children::of(&package)
+                .map(|element| element.unwrap().tag)
+                .collect();
+            assert_eq!(
+                (elements.first(), elements.last()),
+                (Some(&0xA0), Some(&0xAA))
+            );
         }
     }
 

@@ -1,1 +1,334 @@
-//! A test SM-DP+.
+//! A test SM-DP+: real TLS, real cryptography, orders, sessions, reservations, and named faults.
+//!
+//! [`Smdp`] is a handle; clones share one server. It can listen on sockets ([`Smdp::serve`]) or
+//! answer on a single in-memory stream ([`Smdp::serve_stream`]), so that the same download runs
+//! with and without a network.
+//!
+//! The baseline is SGP.22 v2.5.
+
+use std::{
+    io,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    time::Duration,
+};
+
+use rustls::{ServerConfig, SupportedProtocolVersion};
+use sim_card_emulator::{
+    certificate::Certificate,
+    key::PrivateKey,
+    pki::{Pki, PkiError},
+};
+use tokio::sync::watch;
+
+use crate::profile::{Iccid, Profile};
+
+mod admin;
+mod bpp;
+mod callback;
+mod eligibility;
+mod es9;
+mod faults;
+mod folder;
+mod http;
+mod notification;
+mod order;
+mod reservation;
+mod server;
+mod session;
+mod status;
+mod store;
+mod tls;
+
+pub use self::{
+    bpp::{Binding, BindingRequest},
+    es9::Function,
+    faults::{Calls, Fault},
+    folder::{FolderError, orders_of_folder},
+    notification::{ReceivedNotification, Verdict},
+    order::{Failure, Order, OrderId, OrderRequest, OrderState},
+    reservation::{Callback, CallbackMethod, Reservation, ReservationRequest, ReservationStatus},
+    status::StatusCode,
+    store::Counters,
+};
+use self::{reservation::Context, store::State};
+
+/// What a server is made of.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Its FQDN: the serverAddress it signs and the smdpAddress it accepts.
+    pub host_name: String,
+    /// Its certificates and keys; those of the CI, DPauth, DPpb and DPtls are needed.
+    pub pki: Pki,
+    /// The user of the reservation API.
+    pub account_sid: String,
+    /// The password of the reservation API.
+    pub auth_token: String,
+    /// How long a reservation stays `new`, and then `reserving`.
+    pub reservation_step: Duration,
+    /// How large the packages of reserved profiles are, in octets.
+    pub reserved_profile_size: usize,
+    /// Where orders and reservations are kept; `None` keeps them in memory.
+    pub state_folder: Option<PathBuf>,
+    /// Whether an eUICC without the memory or the services for a profile is refused.
+    pub check_eligibility: bool,
+    /// The TLS versions to offer.
+    pub tls_versions: &'static [&'static SupportedProtocolVersion],
+}
+
+impl Config {
+    /// A server that keeps nothing and offers TLS 1.2 and 1.3.
+    pub fn new(host_name: impl Into<String>, pki: Pki) -> Self {
+        Self {
+            host_name: host_name.into(),
+            pki,
+            account_sid: "AC00000000000000000000000000000001".to_owned(),
+            auth_token: "test-token".to_owned(),
+            reservation_step: Duration::from_millis(300),
+            reserved_profile_size: 3000,
+            state_folder: None,
+            check_eligibility: true,
+            tls_versions: rustls::ALL_VERSIONS,
+        }
+    }
+}
+
+/// Why a server could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SmdpError {
+    /// A certificate or key is missing or cannot be used.
+    #[error(transparent)]
+    Pki(#[from] PkiError),
+    /// The saved orders cannot be read.
+    #[error("{path}: {source}")]
+    State {
+        /// The folder they are in.
+        path: PathBuf,
+        /// What is wrong with them.
+        source: io::Error,
+    },
+    /// The TLS certificate and key do not suit TLS.
+    #[error("TLS: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+/// A test SM-DP+; clones are handles of the same server.
+#[derive(Clone, Debug)]
+pub struct Smdp(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    config: Config,
+    tls: RwLock<Arc<ServerConfig>>,
+    state: Mutex<State>,
+    changes: watch::Sender<u64>,
+}
+
+impl Smdp {
+    /// Makes a server; it begins to answer with [`Smdp::serve`] or [`Smdp::serve_stream`].
+    ///
+    /// # Errors
+    ///
+    /// When a certificate or key is missing or the saved orders cannot be read.
+    pub fn new(config: Config) -> Result<Self, SmdpError> {
+        use sim_card_emulator::certificate::Role;
+        let chain = [config.pki.certificate(Role::DpTls)?.clone()];
+        let tls = tls::server_config(&chain, config.pki.key(Role::DpTls)?, config.tls_versions)?;
+        for role in [Role::DpAuth, Role::DpPb] {
+            config.pki.certificate(role)?;
+            config.pki.key(role)?;
+        }
+        config.pki.certificate(Role::Ci)?;
+        let state = match &config.state_folder {
+            Some(folder) => State::load(folder).map_err(|source| SmdpError::State {
+                path: folder.clone(),
+                source,
+            })?,
+            None => State::default(),
+        };
+        Ok(Self(Arc::new(Shared {
+            config,
+            tls: RwLock::new(tls),
+            state: Mutex::new(state),
+            changes: watch::Sender::new(0),
+        })))
+    }
+
+    /// Takes an order.
+    pub fn create_order(&self, request: OrderRequest) -> OrderId {
+        self.update(|state| state.orders.create(request))
+    }
+
+    /// Releases an order that was created unreleased.
+    pub fn release(&self, order: OrderId) {
+        self.update(
+            |state| {
+                while state.orders.get_mut(order).is_some_and(Order::prepare) {}
+            },
+        );
+    }
+
+    /// Withdraws an order: nothing can be downloaded from it any more.
+    pub fn withdraw(&self, order: OrderId) {
+        self.update(|state| state.orders.get_mut(order).map(Order::withdraw));
+    }
+
+    /// One order as it is now.
+    pub fn order(&self, order: OrderId) -> Option<Order> {
+        self.state().orders.get(order).cloned()
+    }
+
+    /// All orders as they are now, the oldest first.
+    pub fn orders(&self) -> Vec<Order> {
+        self.state().orders.all().to_vec()
+    }
+
+    /// Reserves a fresh profile of our own, as a customer of the operator would.
+    ///
+    /// The reservation becomes available by itself; must be called in a tokio runtime.
+    pub fn reserve(&self, request: ReservationRequest) -> Reservation {
+        let number = u32::from_be_bytes(random());
+        let profile = Profile::builder(Iccid::nth(number))
+            .size(self.0.config.reserved_profile_size)
+            .build();
+        self.reserve_profile(request, profile)
+    }
+
+    /// Reserves the given profile.
+    ///
+    /// The reservation becomes available by itself; must be called in a tokio runtime.
+    pub fn reserve_profile(&self, request: ReservationRequest, profile: Profile) -> Reservation {
+        let reservation = self.update(|state| {
+            let State {
+                orders,
+                reservations,
+                ..
+            } = state;
+            reservations.create(orders, request, profile)
+        });
+        tracing::info!(sid = reservation.sid, "profile reserved");
+        let (smdp, order) = (self.clone(), reservation.order);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(smdp.0.config.reservation_step).await;
+                if !smdp.update(|state| state.orders.get_mut(order).is_some_and(Order::prepare)) {
+                    break;
+                }
+            }
+        });
+        reservation
+    }
+
+    /// One reservation as it is now.
+    pub fn reservation(&self, sid: &str) -> Option<Reservation> {
+        self.state().reservations.get(sid).cloned()
+    }
+
+    /// All notifications received, the oldest first.
+    pub fn notifications(&self) -> Vec<ReceivedNotification> {
+        self.state().notifications.clone()
+    }
+
+    /// How often the server was asked what.
+    pub fn counters(&self) -> Counters {
+        self.state().counters
+    }
+
+    /// Plans a fault.
+    pub fn set_fault(&self, function: Function, calls: Calls, fault: Fault) {
+        self.update(|state| state.faults.plan(function, calls, fault));
+    }
+
+    /// Forgets all faults planned.
+    pub fn clear_faults(&self) {
+        self.update(|state| state.faults.clear());
+    }
+
+    /// Presents another TLS certificate from the next connection on, the leaf first.
+    ///
+    /// # Errors
+    ///
+    /// When the key cannot be used for TLS.
+    pub fn set_tls(&self, chain: &[Certificate], key: &PrivateKey) -> Result<(), SmdpError> {
+        let tls = tls::server_config(chain, key, self.0.config.tls_versions)?;
+        *self.0.tls.write().unwrap_or_else(PoisonError::into_inner) = tls;
+        Ok(())
+    }
+
+    /// Counts up whenever anything changed: orders, reservations, notifications, counters.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changes.subscribe()
+    }
+
+    /// Waits until the condition holds; the caller sets the deadline.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when the future is dropped.
+    pub async fn wait_until(&self, mut condition: impl FnMut(&Self) -> bool) {
+        let mut changes = self.changes();
+        while !condition(self) {
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic elsewhere leaves single values behind, none of them half written.
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The only way to change anything: reservations, callbacks and the copy on disk follow.
+    fn update<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+        let mut state = self.state();
+        let result = change(&mut state);
+        let State {
+            orders,
+            reservations,
+            ..
+        } = &mut *state;
+        for reservation in reservations.follow(orders) {
+            tracing::info!(sid = reservation.sid, status = %reservation.status, "reservation");
+            if let Some(order) = orders.get(reservation.order) {
+                callback::spawn(&reservation, order, &self.0.config.account_sid);
+            }
+        }
+        self.save(&state);
+        drop(state);
+        self.0.changes.send_modify(|count| *count += 1);
+        result
+    }
+
+    fn save(&self, state: &State) {
+        let Some(folder) = &self.0.config.state_folder else {
+            return;
+        };
+        let saved = state
+            .to_json()
+            .map_err(io::Error::from)
+            .and_then(|text| store::save(folder, &text));
+        if let Err(error) = saved {
+            tracing::error!(%error, folder = %folder.display(), "orders could not be saved");
+        }
+    }
+
+    fn context<'a>(&'a self, base_url: &'a str) -> Context<'a> {
+        Context {
+            account_sid: &self.0.config.account_sid,
+            host_name: &self.0.config.host_name,
+            base_url,
+        }
+    }
+}
+
+/// Random octets of the operating system.
+///
+/// # Panics
+///
+/// When the operating system has none, which leaves a server nothing it could do.
+fn random<const N: usize>() -> [u8; N] {
+    let mut octets = [0; N];
+    getrandom::fill(&mut octets).expect("the operating system has randomness");
+    octets
+}

@@ -1,0 +1,236 @@
+//! A folder of profiles: `<matching id>.der`, with an optional `<matching id>.toml` beside it.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+
+use super::order::OrderRequest;
+use crate::profile::{
+    NotificationEvent, PolicyRule, Profile, ProfileClass, ProfileError, ProfileOwner,
+};
+
+/// What can be said about a package in the file beside it; every key can be left out.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Settings {
+    service_provider: Option<String>,
+    profile_name: Option<String>,
+    class: Option<ProfileClass>,
+    /// Events to be notified of.
+    notifications: Option<Vec<NotificationEvent>>,
+    /// Who is notified, when it is not this server.
+    notification_address: Option<String>,
+    owner: Option<ProfileOwner>,
+    policy_rules: Vec<PolicyRule>,
+    /// Protect the package with keys of its own.
+    ppk: bool,
+    confirmation_code: Option<String>,
+    max_confirmation_attempts: Option<u32>,
+    /// Only this eUICC may download it, and it need not show the matching ID.
+    eid: Option<String>,
+    /// Any number of downloads, which is the default without `max_downloads`.
+    repeat: bool,
+    max_downloads: Option<u32>,
+    max_attempts: Option<u32>,
+}
+
+/// Why a folder of profiles cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// A file or folder cannot be read.
+    #[error("{path}: {source}")]
+    Io {
+        /// Which one.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A `.der` file is not a profile package.
+    #[error("{path}: {source}")]
+    Package {
+        /// Which one.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: ProfileError,
+    },
+    /// A `.toml` file cannot be understood.
+    #[error("{path}: {source}")]
+    Settings {
+        /// Which one.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<toml::de::Error>,
+    },
+    /// A `.toml` file contradicts itself.
+    #[error("{path}: {problem}")]
+    Contradiction {
+        /// Which one.
+        path: PathBuf,
+        /// What does not fit.
+        problem: &'static str,
+    },
+}
+
+/// Makes an order of every package in a folder, in the order of their names.
+///
+/// # Errors
+///
+/// When the folder or a file in it cannot be read, or is not what its name says.
+pub fn orders_of_folder(folder: &Path) -> Result<Vec<OrderRequest>, FolderError> {
+    let mut packages = Vec::new();
+    for entry in fs::read_dir(folder).map_err(at(folder))? {
+        let path = entry.map_err(at(folder))?.path();
+        if path.extension().is_some_and(|extension| extension == "der") {
+            packages.push(path);
+        }
+    }
+    packages.sort();
+    packages.iter().map(|path| order(path)).collect()
+}
+
+fn order(path: &Path) -> Result<OrderRequest, FolderError> {
+    let package = fs::read(path).map_err(at(path))?;
+    let mut profile = Profile::from_package(package).map_err(|source| FolderError::Package {
+        path: path.to_owned(),
+        source,
+    })?;
+    let settings_path = path.with_extension("toml");
+    let settings = settings(&settings_path)?;
+    let contradiction = |problem| {
+        Err(FolderError::Contradiction {
+            path: settings_path.clone(),
+            problem,
+        })
+    };
+    if settings.repeat && settings.max_downloads.is_some() {
+        return contradiction("repeat = true and max_downloads exclude each other");
+    }
+    if settings.eid.as_ref().is_some_and(|eid| !is_eid(eid)) {
+        return contradiction("an eid has 32 digits");
+    }
+    let matching_id = path.file_stem().unwrap_or_default().to_string_lossy();
+    let defaults = OrderRequest::with_matching_id(profile.clone(), matching_id);
+    let metadata = &mut profile.metadata;
+    metadata.class = settings.class.unwrap_or(metadata.class);
+    metadata.owner = settings.owner;
+    metadata.policy_rules = settings.policy_rules;
+    metadata.notification_address = settings.notification_address;
+    for (member, value) in [
+        (&mut metadata.service_provider, settings.service_provider),
+        (&mut metadata.profile_name, settings.profile_name),
+    ] {
+        if let Some(value) = value {
+            *member = value;
+        }
+    }
+    if let Some(events) = settings.notifications {
+        metadata.notification_events = events;
+    }
+    profile.ppk = settings.ppk;
+    Ok(OrderRequest {
+        profile,
+        eid: settings.eid,
+        confirmation_code: settings.confirmation_code,
+        max_confirmation_attempts: settings
+            .max_confirmation_attempts
+            .unwrap_or(defaults.max_confirmation_attempts),
+        max_downloads: settings.max_downloads,
+        max_attempts: settings.max_attempts.unwrap_or(defaults.max_attempts),
+        ..defaults
+    })
+}
+
+fn settings(path: &Path) -> Result<Settings, FolderError> {
+    let text = match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Settings::default()),
+        other => other.map_err(at(path))?,
+    };
+    toml::from_str(&text).map_err(|source| FolderError::Settings {
+        path: path.to_owned(),
+        source: Box::new(source),
+    })
+}
+
+fn is_eid(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|digit| digit.is_ascii_digit())
+}
+
+fn at(path: &Path) -> impl Fn(io::Error) -> FolderError {
+    move |source| FolderError::Io {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::Iccid;
+
+    fn folder(name: &str, settings: &str) -> PathBuf {
+        let suffix = hex::encode(crate::smdp::random::<8>());
+        let folder = std::env::temp_dir().join(format!("lpad-profiles-{suffix}"));
+        fs::create_dir(&folder).unwrap();
+        let package = Profile::builder(Iccid::nth(5))
+            .name("In a file")
+            .build()
+            .package;
+        fs::write(folder.join(format!("{name}.der")), package).unwrap();
+        if !settings.is_empty() {
+            fs::write(folder.join(format!("{name}.toml")), settings).unwrap();
+        }
+        folder
+    }
+
+    #[test]
+    fn a_package_alone_can_be_downloaded_any_number_of_times_under_its_name() {
+        let folder = folder("MATCHING-1", "");
+        let orders = orders_of_folder(&folder).unwrap();
+        fs::remove_dir_all(folder).unwrap();
+        let [order] = orders.as_slice() else {
+            panic!("{orders:?}")
+        };
+        assert_eq!(order.matching_id, "MATCHING-1");
+        assert_eq!(order.max_downloads, None);
+        assert_eq!(order.profile.metadata.profile_name, "In a file");
+    }
+
+    #[test]
+    fn the_settings_beside_a_package_shape_its_order() {
+        let settings = r#"
+            service_provider = "Another"
+            class = "test"
+            confirmation_code = "1234"
+            eid = "89049032123451234512345678901235"
+            max_downloads = 2
+            ppk = true
+            notifications = ["enable"]
+        "#;
+        let folder = folder("A", settings);
+        let order = orders_of_folder(&folder).unwrap().remove(0);
+        fs::remove_dir_all(folder).unwrap();
+        assert_eq!(
+            order.eid.as_deref(),
+            Some("89049032123451234512345678901235")
+        );
+        assert_eq!((order.max_downloads, order.profile.ppk), (Some(2), true));
+        let metadata = order.profile.metadata;
+        assert_eq!(metadata.service_provider, "Another");
+        assert_eq!(metadata.class, ProfileClass::Test);
+        assert_eq!(metadata.notification_events, [NotificationEvent::Enable]);
+    }
+
+    #[test]
+    fn a_misspelt_setting_is_an_error_that_names_its_file() {
+        let folder = folder("A", "confirmationcode = \"1\"");
+        let error = orders_of_folder(&folder).unwrap_err().to_string();
+        fs::remove_dir_all(folder).unwrap();
+        assert!(
+            error.contains("A.toml") && error.contains("confirmationcode"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,108 @@
+//! RSP sessions, from initiateAuthentication to the installation result.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use sim_card_emulator::key::PublicKey;
+use tokio::time::Instant;
+
+use super::{es9::Function, order::OrderId};
+
+/// A session, found by its transaction ID.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) transaction_id: [u8; 16],
+    pub(super) server_challenge: [u8; 16],
+    /// Who the eUICC is and what it may download, once it has authenticated.
+    pub(super) client: Option<Client>,
+    /// The last request and its answer, for a client that lost the answer and asks again.
+    last: Option<(Function, Value, Value)>,
+    since: Instant,
+}
+
+/// An authenticated eUICC.
+#[derive(Clone, Debug)]
+pub(super) struct Client {
+    pub(super) order: OrderId,
+    pub(super) eid: String,
+    pub(super) key: PublicKey,
+    /// smdpSignature2 with its tag, which the eUICC signs too.
+    pub(super) smdp_signature2: Vec<u8>,
+}
+
+impl Session {
+    pub(super) fn new(transaction_id: [u8; 16], server_challenge: [u8; 16]) -> Self {
+        Self {
+            transaction_id,
+            server_challenge,
+            client: None,
+            last: None,
+            since: Instant::now(),
+        }
+    }
+
+    /// The answer already given to exactly this request.
+    pub(super) fn repeated(&self, function: Function, request: &Value) -> Option<Value> {
+        let (last, asked, answer) = self.last.as_ref()?;
+        (*last == function && asked == request).then(|| answer.clone())
+    }
+
+    pub(super) fn answered(&mut self, function: Function, request: Value, answer: Value) {
+        self.last = Some((function, request, answer));
+    }
+}
+
+/// The sessions that are open.
+#[derive(Debug, Default)]
+pub(super) struct Sessions(Vec<Session>);
+
+impl Sessions {
+    /// Opens a session; those nobody came back for make room.
+    pub(super) fn open(&mut self, session: Session) {
+        self.0
+            .retain(|session| session.since.elapsed() < SESSION_LIFETIME);
+        if self.0.len() == MAX_SESSIONS {
+            self.0.remove(0);
+        }
+        self.0.push(session);
+    }
+
+    pub(super) fn get_mut(&mut self, transaction_id: &[u8]) -> Option<&mut Session> {
+        self.0.iter_mut().find(|session| {
+            session.transaction_id == transaction_id && session.since.elapsed() < SESSION_LIFETIME
+        })
+    }
+
+    pub(super) fn close(&mut self, transaction_id: &[u8]) {
+        self.0
+            .retain(|session| session.transaction_id != transaction_id);
+    }
+}
+
+/// How long a session waits for its client: the slowest serial line needs minutes, not hours.
+const SESSION_LIFETIME: Duration = Duration::from_secs(3600);
+const MAX_SESSIONS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_nobody_came_back_for_is_unknown() {
+        let mut sessions = Sessions::default();
+        sessions.open(Session::new([1; 16], [2; 16]));
+        assert!(sessions.get_mut(&[1; 16]).is_some());
+        tokio::time::advance(SESSION_LIFETIME).await;
+        assert!(sessions.get_mut(&[1; 16]).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_oldest_session_makes_room() {
+        let mut sessions = Sessions::default();
+        for number in 0..=MAX_SESSIONS {
+            sessions.open(Session::new([number.to_be_bytes()[7]; 16], [0; 16]));
+        }
+        assert!(sessions.get_mut(&[0; 16]).is_none());
+        assert!(sessions.get_mut(&[1; 16]).is_some());
+    }
+}

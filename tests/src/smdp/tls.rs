@@ -1,0 +1,35 @@
+//! TLS of the server.
+
+use std::sync::Arc;
+
+use rustls::{
+    ServerConfig, SupportedProtocolVersion,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    sign::{CertifiedKey, SingleCertAndKey},
+};
+use sim_card_emulator::{certificate::Certificate, key::PrivateKey};
+
+/// A configuration that presents this chain, the leaf first.
+///
+/// The certificates are not looked at: a server with a wrong one is what some tests need, and
+/// rustls' own check refuses the critical policies of this PKI.
+pub(super) fn server_config(
+    chain: &[Certificate],
+    key: &PrivateKey,
+    versions: &[&'static SupportedProtocolVersion],
+) -> Result<Arc<ServerConfig>, rustls::Error> {
+    let chain = chain
+        .iter()
+        .map(|one| CertificateDer::from(one.der().to_vec()))
+        .collect();
+    let key = PrivateKeyDer::from_pem_slice(key.to_pem().as_bytes())
+        .map_err(|error| rustls::Error::General(error.to_string()))?;
+    let key = ring::sign::any_ecdsa_type(&key)?;
+    let resolver = SingleCertAndKey::from(CertifiedKey::new(chain, key));
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(versions)?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(resolver));
+    Ok(Arc::new(config))
+}
