@@ -5,8 +5,8 @@
 
 use std::{fmt, str::FromStr};
 
-use es10_apdu::types::{Oid, OidError};
 use es9_client::{AddressError, ServerAddress};
+use es10_apdu::types::{Oid, OidError};
 
 use crate::secret::Secret;
 
@@ -41,7 +41,10 @@ impl FromStr for ActivationCode {
         if code.chars().count() > MAX_LEN {
             return Err(ActivationCodeError::TooLong);
         }
-        if code.chars().any(|character| character.is_control() || character.is_whitespace()) {
+        if code
+            .chars()
+            .any(|character| character.is_control() || character.is_whitespace())
+        {
             return Err(ActivationCodeError::Character);
         }
         let mut fields = code.split('$');
@@ -57,7 +60,9 @@ impl FromStr for ActivationCode {
         };
         let flag = fields.next().unwrap_or_default();
         if !matches!(flag, "" | "1") {
-            tracing::info!("the activation code's confirmation flag is neither empty nor 1: ignored");
+            tracing::info!(
+                "the activation code's confirmation flag is neither empty nor 1: ignored"
+            );
         }
         if fields.next().is_some() {
             tracing::info!("the activation code has fields of a later version: ignored");
@@ -109,7 +114,8 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> ActivationCode {
-        text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+        text.parse()
+            .unwrap_or_else(|error| panic!("{text}: {error}"))
     }
 
     #[test]
@@ -129,7 +135,10 @@ mod tests {
 
     #[test]
     fn the_token_is_passed_through_and_may_be_empty() {
-        assert_eq!(parse("1$DP.EXAMPLE.COM$m-1_x").matching_id.expose(), "m-1_x");
+        assert_eq!(
+            parse("1$DP.EXAMPLE.COM$m-1_x").matching_id.expose(),
+            "m-1_x"
+        );
         assert_eq!(parse("1$dp.example.com$").matching_id.expose(), "");
         let code = parse("1$SMDP.GSMA.COM$$1.3.6.1.4.1.31746");
         assert_eq!(code.matching_id.expose(), "");
@@ -163,13 +172,20 @@ mod tests {
             ("1$dp.example.com$M\u{7}1", E::Character),
             ("1$dp.example.com$M$2.x", E::Oid(OidError)),
         ] {
-            assert_eq!(text.parse::<ActivationCode>().err(), Some(expected), "{text}");
+            assert_eq!(
+                text.parse::<ActivationCode>().err(),
+                Some(expected),
+                "{text}"
+            );
         }
         let long = format!("1$dp.example.com${}", "A".repeat(256));
         assert_eq!(long.parse::<ActivationCode>().err(), Some(E::TooLong));
         for port in ["0", "70000", "x", ""] {
             let text = format!("1$dp.example.com:{port}$M");
-            assert!(matches!(text.parse::<ActivationCode>(), Err(E::Address(_))), "{text}");
+            assert!(
+                matches!(text.parse::<ActivationCode>(), Err(E::Address(_))),
+                "{text}"
+            );
         }
     }
 

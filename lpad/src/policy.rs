@@ -48,7 +48,10 @@ pub fn judge_rules(
     operational_profile_installed: bool,
 ) -> Result<Consent, RuleRefusal> {
     let rules = metadata.rules();
-    let mut consent = Consent { rules, strong: false };
+    let mut consent = Consent {
+        rules,
+        strong: false,
+    };
     for (bit, rule) in [(PprIds::PPR1, "ppr1"), (PprIds::PPR2, "ppr2")] {
         if !rules.contains(bit) {
             continue;
@@ -56,12 +59,18 @@ pub fn judge_rules(
         if forbidden.contains(bit) {
             return Err(RuleRefusal::Forbidden { rule });
         }
-        let owner = metadata.profile_owner.as_deref().ok_or(RuleRefusal::OwnerMissing)?;
+        let owner = metadata
+            .profile_owner
+            .as_deref()
+            .ok_or(RuleRefusal::OwnerMissing)?;
         let entry = table
             .iter()
             .find(|entry| {
                 entry.ppr_ids.contains(bit)
-                    && entry.allowed_operators.iter().any(|allowed| allows(allowed, owner))
+                    && entry
+                        .allowed_operators
+                        .iter()
+                        .any(|allowed| allows(allowed, owner))
             })
             .ok_or(RuleRefusal::NotAuthorised { rule })?;
         consent.strong |= entry.ppr_flags.contains(PprFlags::CONSENT_REQUIRED);
@@ -77,11 +86,17 @@ pub fn judge_rules(
 /// group identifier for any; one that is absent covers only an operator without it.
 fn allows(allowed: &OperatorId, owner: &OperatorId) -> bool {
     let nibbles = |octets: &[u8]| -> Vec<u8> {
-        octets.iter().flat_map(|octet| [octet >> 4, octet & 0x0F]).collect()
+        octets
+            .iter()
+            .flat_map(|octet| [octet >> 4, octet & 0x0F])
+            .collect()
     };
     let (pattern, digits) = (nibbles(&allowed.mcc_mnc), nibbles(&owner.mcc_mnc));
     let network = pattern.len() == digits.len()
-        && pattern.iter().zip(&digits).all(|(pattern, digit)| *pattern == 0xE || pattern == digit);
+        && pattern
+            .iter()
+            .zip(&digits)
+            .all(|(pattern, digit)| *pattern == 0xE || pattern == digit);
     let group = |allowed: Option<&[u8]>, owner: Option<&[u8]>| match allowed {
         Some([]) => true,
         allowed => allowed == owner,
@@ -98,7 +113,11 @@ mod tests {
     use super::*;
 
     fn operator(mcc_mnc: [u8; 3]) -> OperatorId {
-        OperatorId { mcc_mnc: mcc_mnc.to_vec().into(), gid1: None, gid2: None }
+        OperatorId {
+            mcc_mnc: mcc_mnc.to_vec().into(),
+            gid1: None,
+            gid2: None,
+        }
     }
 
     fn profile(rules: PprIds, owner: Option<OperatorId>) -> StoreMetadataRequest {
@@ -116,7 +135,11 @@ mod tests {
         }
     }
 
-    fn entry(rules: PprIds, allowed: OperatorId, flags: PprFlags) -> ProfilePolicyAuthorisationRule {
+    fn entry(
+        rules: PprIds,
+        allowed: OperatorId,
+        flags: PprFlags,
+    ) -> ProfilePolicyAuthorisationRule {
         ProfilePolicyAuthorisationRule {
             ppr_ids: rules,
             allowed_operators: vec![Open(allowed)].into(),
@@ -137,12 +160,22 @@ mod tests {
     fn the_first_entry_for_rule_and_operator_decides() {
         let table = [
             Open(entry(PprIds::PPR2, operator([0xEE; 3]), PprFlags(0))),
-            Open(entry(PprIds::PPR1, operator([0x62, 0xF2, 0xEE]), PprFlags::CONSENT_REQUIRED)),
+            Open(entry(
+                PprIds::PPR1,
+                operator([0x62, 0xF2, 0xEE]),
+                PprFlags::CONSENT_REQUIRED,
+            )),
             Open(entry(PprIds::PPR1, operator([0xEE; 3]), PprFlags(0))),
         ];
         let offered = profile(PprIds::PPR1, Some(operator(OWNER)));
         let consent = judge_rules(&offered, PprIds(0), &table, false);
-        assert_eq!(consent, Ok(Consent { rules: PprIds::PPR1, strong: true }));
+        assert_eq!(
+            consent,
+            Ok(Consent {
+                rules: PprIds::PPR1,
+                strong: true
+            })
+        );
         let refused = judge_rules(&offered, PprIds(0), &table[..1], false);
         assert_eq!(refused, Err(RuleRefusal::NotAuthorised { rule: "ppr1" }));
     }

@@ -57,10 +57,14 @@ pub async fn addresses(
 /// # Cancel safety
 /// The address may be the old or the new one; read it.
 pub async fn set_default_smdp(card: &mut impl Card, address: &str) -> Result<(), FunctionError> {
-    let request = SetDefaultDpAddressRequest { default_dp_address: address.into() };
+    let request = SetDefaultDpAddressRequest {
+        default_dp_address: address.into(),
+    };
     match card.call(&request).await?.set_default_dp_address_result {
         SetDefaultDpAddressResult::OK => Ok(()),
-        result => Err(FunctionError::refused::<SetDefaultDpAddressRequest>(result.0, &result)),
+        result => Err(FunctionError::refused::<SetDefaultDpAddressRequest>(
+            result.0, &result,
+        )),
     }
 }
 
@@ -72,9 +76,13 @@ pub async fn set_default_smdp(card: &mut impl Card, address: &str) -> Result<(),
 /// # Cancel safety
 /// The card may have been cleared; read the profile list.
 pub async fn reset(card: &mut impl Card, options: ResetOptions) -> Result<(), FunctionError> {
-    let request = EuiccMemoryResetRequest { reset_options: options };
+    let request = EuiccMemoryResetRequest {
+        reset_options: options,
+    };
     match card.call(&request).await?.reset_result {
         ResetResult::OK | ResetResult::NOTHING_TO_DELETE => Ok(()),
-        result => Err(FunctionError::refused::<EuiccMemoryResetRequest>(result.0, &result)),
+        result => Err(FunctionError::refused::<EuiccMemoryResetRequest>(
+            result.0, &result,
+        )),
     }
 }

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use es9_client::{Connect, Es9Client, Es9Function, ServerAddress};
 use es10_apdu::{
     asn1::Raw,
     es10b::ProfileInstallationResult,
@@ -12,7 +13,6 @@ use es10_apdu::{
     isdr::{CallError, Isdr},
     transport::Transport,
 };
-use es9_client::{Connect, Es9Client, Es9Function, ServerAddress};
 
 pub mod download;
 pub mod euicc;
@@ -104,8 +104,14 @@ pub enum FunctionError {
 impl FunctionError {
     /// The refusal of `function` with the given result.
     pub(crate) fn refused<F: Es10Function>(code: i64, text: &dyn fmt::Display) -> Self {
-        let refusal = Refusal { code, text: text.to_string() };
-        Self::Refused { function: F::NAME, refusal }
+        let refusal = Refusal {
+            code,
+            text: text.to_string(),
+        };
+        Self::Refused {
+            function: F::NAME,
+            refusal,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! SGP.22 v2.5 section 3.5. Order, patience and recipients that are down are the business of
 //! [`outbox`](crate::outbox).
 
+use es9_client::{Opaque, ServerAddress, es9::HandleNotification};
 use es10_apdu::{
     asn1::{Raw, Unreadable},
     es10b::{
@@ -11,8 +12,8 @@ use es10_apdu::{
         RetrieveNotificationsListResponse, SearchCriteria,
     },
     isdr::CallError,
+    transport::{Fault, Garbled, TransportError},
 };
-use es9_client::{Opaque, ServerAddress, es9::HandleNotification};
 
 use super::{Card, FunctionError, Server};
 
@@ -33,16 +34,27 @@ pub struct Pending {
 /// # Cancel safety
 /// Nothing changes on the card.
 pub async fn pending(card: &mut impl Card) -> Result<Pending, FunctionError> {
-    match card.call(&RetrieveNotificationsListRequest::default()).await {
-        Ok(RetrieveNotificationsListResponse::NotificationList(list)) => {
-            Ok(Pending { notifications: list.items, unreadable: list.unreadable })
-        }
+    match card
+        .call(&RetrieveNotificationsListRequest::default())
+        .await
+    {
+        Ok(RetrieveNotificationsListResponse::NotificationList(list)) => Ok(Pending {
+            notifications: list.items,
+            unreadable: list.unreadable,
+        }),
         // Old cards say "no result" or "undefined error" for an empty list: the list of metadata
         // tells an empty one from a failure.
         Ok(RetrieveNotificationsListResponse::NotificationsListResultError(_)) => {
             one_by_one(card).await
         }
-        Err(CallError::Transport { error, .. }) if error.is_too_long() => one_by_one(card).await,
+        Err(CallError::Transport {
+            error:
+                TransportError {
+                    fault: Fault::Garbled(Garbled::TooLong { .. }),
+                    ..
+                },
+            ..
+        }) => one_by_one(card).await,
         Err(error) => Err(error.into()),
     }
 }
@@ -52,7 +64,10 @@ async fn one_by_one(card: &mut impl Card) -> Result<Pending, FunctionError> {
         ListNotificationResponse::NotificationMetadataList(list) => list,
         ListNotificationResponse::ListNotificationsResultError(_) => return Ok(Pending::default()),
     };
-    let mut pending = Pending { notifications: Vec::new(), unreadable: metadata.unreadable };
+    let mut pending = Pending {
+        notifications: Vec::new(),
+        unreadable: metadata.unreadable,
+    };
     for entry in metadata.items {
         let search_criteria = Some(SearchCriteria::SeqNumber(entry.seq_number));
         let request = RetrieveNotificationsListRequest { search_criteria };
@@ -84,7 +99,14 @@ pub async fn deliver(
     notification: &Raw<PendingNotification>,
 ) -> Result<(), es9_client::Error> {
     let pending_notification = Opaque::from(notification.bytes());
-    server.call(address, &HandleNotification { pending_notification }).await
+    server
+        .call(
+            address,
+            &HandleNotification {
+                pending_notification,
+            },
+        )
+        .await
 }
 
 /// Removes a delivered notification; one that is gone already is fine.
@@ -98,6 +120,8 @@ pub async fn remove(card: &mut impl Card, seq_number: i64) -> Result<(), Functio
     let request = NotificationSentRequest { seq_number };
     match card.call(&request).await?.delete_notification_status {
         DeleteNotificationStatus::OK | DeleteNotificationStatus::NOTHING_TO_DELETE => Ok(()),
-        status => Err(FunctionError::refused::<NotificationSentRequest>(status.0, &status)),
+        status => Err(FunctionError::refused::<NotificationSentRequest>(
+            status.0, &status,
+        )),
     }
 }

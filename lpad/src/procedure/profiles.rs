@@ -24,9 +24,9 @@ use super::{Card, FunctionError};
 pub async fn list(card: &mut impl Card) -> Result<List<ProfileInfo>, FunctionError> {
     match card.call(&ProfileInfoListRequest::all_but_icons()).await? {
         ProfileInfoListResponse::ProfileInfoListOk(profiles) => Ok(profiles),
-        ProfileInfoListResponse::ProfileInfoListError(error) => {
-            Err(FunctionError::refused::<ProfileInfoListRequest>(error.0, &error))
-        }
+        ProfileInfoListResponse::ProfileInfoListError(error) => Err(FunctionError::refused::<
+            ProfileInfoListRequest,
+        >(error.0, &error)),
     }
 }
 
@@ -43,10 +43,15 @@ pub async fn enable(
     refresh: bool,
 ) -> Result<(), FunctionError> {
     let profile_identifier = ProfileIdentifier::Iccid(iccid);
-    let request = EnableProfileRequest { profile_identifier, refresh_flag: refresh };
+    let request = EnableProfileRequest {
+        profile_identifier,
+        refresh_flag: refresh,
+    };
     match card.call(&request).await?.enable_result {
         EnableResult::OK => Ok(()),
-        result => Err(FunctionError::refused::<EnableProfileRequest>(result.0, &result)),
+        result => Err(FunctionError::refused::<EnableProfileRequest>(
+            result.0, &result,
+        )),
     }
 }
 
@@ -63,10 +68,15 @@ pub async fn disable(
     refresh: bool,
 ) -> Result<(), FunctionError> {
     let profile_identifier = ProfileIdentifier::Iccid(iccid);
-    let request = DisableProfileRequest { profile_identifier, refresh_flag: refresh };
+    let request = DisableProfileRequest {
+        profile_identifier,
+        refresh_flag: refresh,
+    };
     match card.call(&request).await?.disable_result {
         DisableResult::OK => Ok(()),
-        result => Err(FunctionError::refused::<DisableProfileRequest>(result.0, &result)),
+        result => Err(FunctionError::refused::<DisableProfileRequest>(
+            result.0, &result,
+        )),
     }
 }
 
@@ -78,9 +88,15 @@ pub async fn disable(
 /// # Cancel safety
 /// The profile may be gone; read the list.
 pub async fn delete(card: &mut impl Card, iccid: Iccid) -> Result<(), FunctionError> {
-    match card.call(&DeleteProfileRequest::Iccid(iccid)).await?.delete_result {
+    match card
+        .call(&DeleteProfileRequest::Iccid(iccid))
+        .await?
+        .delete_result
+    {
         DeleteResult::OK => Ok(()),
-        result => Err(FunctionError::refused::<DeleteProfileRequest>(result.0, &result)),
+        result => Err(FunctionError::refused::<DeleteProfileRequest>(
+            result.0, &result,
+        )),
     }
 }
 
@@ -96,9 +112,14 @@ pub async fn set_nickname(
     iccid: Iccid,
     nickname: &str,
 ) -> Result<(), FunctionError> {
-    let request = SetNicknameRequest { iccid, profile_nickname: nickname.into() };
+    let request = SetNicknameRequest {
+        iccid,
+        profile_nickname: nickname.into(),
+    };
     match card.call(&request).await?.set_nickname_result {
         SetNicknameResult::OK => Ok(()),
-        result => Err(FunctionError::refused::<SetNicknameRequest>(result.0, &result)),
+        result => Err(FunctionError::refused::<SetNicknameRequest>(
+            result.0, &result,
+        )),
     }
 }
