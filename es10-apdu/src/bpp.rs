@@ -75,7 +75,10 @@ impl BoundProfilePackage {
             part: Part::InitialiseSecureChannel,
             bytes: [whole.header(), first.encoding].concat(),
         }];
-        let mut rest = children.collect::<Result<Vec<_>, _>>()?.into_iter().peekable();
+        let mut rest = children
+            .collect::<Result<Vec<_>, _>>()?
+            .into_iter()
+            .peekable();
         for (tag, element, part) in Part::SEQUENCES {
             match rest.next_if(|sequence| sequence.tag == tag) {
                 Some(sequence) => cut_sequence(&mut segments, sequence, element, part)?,
@@ -96,7 +99,10 @@ impl BoundProfilePackage {
 
     /// Octets of all segments.
     pub fn len(&self) -> usize {
-        self.segments.iter().map(|segment| segment.bytes.len()).sum()
+        self.segments
+            .iter()
+            .map(|segment| segment.bytes.len())
+            .sum()
     }
 
     /// Whether there is nothing to send, which a package that could be cut never has.
@@ -113,7 +119,10 @@ impl BoundProfilePackage {
     ) -> Result<Raw<InitialiseSecureChannelRequest>, CodecError> {
         // The first segment is the header of BF36, whose contents go on in the others, and BF23.
         let first = &self.segments[0].bytes;
-        let at = first.windows(2).position(|octets| octets == [0xBF, 0x23]).unwrap_or(0);
+        let at = first
+            .windows(2)
+            .position(|octets| octets == [0xBF, 0x23])
+            .unwrap_or(0);
         Raw::from_ber(&first[at..])
     }
 
@@ -122,7 +131,10 @@ impl BoundProfilePackage {
     /// # Errors
     /// When the 88 TLVs together are no StoreMetadata.
     pub fn store_metadata(&self) -> Result<StoreMetadataRequest, CodecError> {
-        let elements = self.segments.iter().filter(|segment| segment.part == Part::StoreMetadata);
+        let elements = self
+            .segments
+            .iter()
+            .filter(|segment| segment.part == Part::StoreMetadata);
         let mut metadata = Vec::new();
         for element in elements.skip(1) {
             let contents = Tlv::exactly(&element.bytes)?.contents;
@@ -140,7 +152,10 @@ fn cut_sequence(
 ) -> Result<(), BppError> {
     let mut header = Some(sequence.header());
     if !part.header_travels_with_first() {
-        segments.extend(header.take().map(|header| Segment { part, bytes: header.to_vec() }));
+        segments.extend(header.take().map(|header| Segment {
+            part,
+            bytes: header.to_vec(),
+        }));
     }
     for (index, child) in sequence.children().enumerate() {
         let child = child?;
@@ -199,10 +214,19 @@ mod tests {
         for key in ["bpp", "bppWithPpk"] {
             let der = hex::decode(vectors[key]["der"].as_str().unwrap()).unwrap();
             let package = BoundProfilePackage::cut(&der).unwrap();
-            let segments: Vec<_> =
-                package.segments().iter().map(|segment| hex::encode(&segment.bytes)).collect();
+            let segments: Vec<_> = package
+                .segments()
+                .iter()
+                .map(|segment| hex::encode(&segment.bytes))
+                .collect();
             let expected: Vec<_> = vectors[key]["segments"].as_array().unwrap().to_vec();
-            assert_eq!(segments, expected.iter().map(|s| s.as_str().unwrap()).collect::<Vec<_>>());
+            assert_eq!(
+                segments,
+                expected
+                    .iter()
+                    .map(|s| s.as_str().unwrap())
+                    .collect::<Vec<_>>()
+            );
             assert_eq!(segments.concat(), hex::encode(&der));
         }
     }
@@ -213,7 +237,10 @@ mod tests {
         let der = hex::decode(vectors["bpp"]["der"].as_str().unwrap()).unwrap();
         let package = BoundProfilePackage::cut(&der).unwrap();
         let channel = package.initialise_secure_channel().unwrap();
-        assert_eq!(hex::encode(channel.bytes()), vectors["parts"]["bf23"].as_str().unwrap());
+        assert_eq!(
+            hex::encode(channel.bytes()),
+            vectors["parts"]["bf23"].as_str().unwrap()
+        );
         assert_eq!(channel.transaction_id.octets()[15], 0x10);
         let metadata = package.store_metadata().unwrap();
         assert_eq!(metadata.iccid.to_string(), "8901000000000000019");
@@ -224,16 +251,28 @@ mod tests {
         let vectors = vectors();
         let der = hex::decode(vectors["bpp"]["der"].as_str().unwrap()).unwrap();
         let whole = Tlv::exactly(&der).unwrap();
-        let parts: Vec<_> = whole.children().map(|child| child.unwrap().encoding).collect();
+        let parts: Vec<_> = whole
+            .children()
+            .map(|child| child.unwrap().encoding)
+            .collect();
         let build = |parts: &[&[u8]]| crate::tlv::encode(0xBF36, &parts.concat());
         for (damage, package) in [
             ("truncated", der[..der.len() - 1].to_vec()),
             ("extra octet", [der.as_slice(), &[0]].concat()),
             ("A1 missing", build(&[parts[0], parts[1], parts[3]])),
-            ("A1 before A0", build(&[parts[0], parts[2], parts[1], parts[3]])),
+            (
+                "A1 before A0",
+                build(&[parts[0], parts[2], parts[1], parts[3]]),
+            ),
             ("A3 missing", build(&[parts[0], parts[1], parts[2]])),
-            ("unknown part", build(&[parts[0], parts[1], parts[2], parts[3], &[0xA4, 0]])),
-            ("empty A0", build(&[parts[0], &[0xA0, 0], parts[2], parts[3]])),
+            (
+                "unknown part",
+                build(&[parts[0], parts[1], parts[2], parts[3], &[0xA4, 0]]),
+            ),
+            (
+                "empty A0",
+                build(&[parts[0], &[0xA0, 0], parts[2], parts[3]]),
+            ),
             ("another tag", crate::tlv::encode(0xBF37, whole.contents)),
         ] {
             assert!(BoundProfilePackage::cut(&package).is_err(), "{damage}");

@@ -19,9 +19,15 @@ pub mod at;
 pub mod bpp;
 pub mod channel;
 pub mod es10a;
-#[allow(elided_lifetimes_in_paths, reason = "rasn's derive writes them for tagged CHOICE types")]
+#[allow(
+    elided_lifetimes_in_paths,
+    reason = "rasn's derive writes them for tagged CHOICE types"
+)]
 pub mod es10b;
-#[allow(elided_lifetimes_in_paths, reason = "rasn's derive writes them for tagged CHOICE types")]
+#[allow(
+    elided_lifetimes_in_paths,
+    reason = "rasn's derive writes them for tagged CHOICE types"
+)]
 pub mod es10c;
 pub mod function;
 pub mod isdr;

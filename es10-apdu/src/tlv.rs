@@ -46,7 +46,9 @@ impl<'a> Tlv<'a> {
 
     /// The first child with `tag`; a malformed child ends the search.
     pub fn child(&self, tag: u32) -> Option<Self> {
-        self.children().map_while(Result::ok).find(|child| child.tag == tag)
+        self.children()
+            .map_while(Result::ok)
+            .find(|child| child.tag == tag)
     }
 
     /// Octets of tag and length field.
@@ -61,14 +63,26 @@ impl<'a> Tlv<'a> {
         let body = &input[tag_len + length_len..];
         let (contents, used) = match length {
             Some(len) if len <= body.len() => (&body[..len], len),
-            Some(len) => return Err(TlvError::Truncated { tag, missing: len - body.len() }),
+            Some(len) => {
+                return Err(TlvError::Truncated {
+                    tag,
+                    missing: len - body.len(),
+                });
+            }
             None => {
                 let len = indefinite_len(body, depth)?;
                 (&body[..len], len + 2)
             }
         };
         let total = tag_len + length_len + used;
-        Ok((Self { tag, encoding: &input[..total], contents }, &input[total..]))
+        Ok((
+            Self {
+                tag,
+                encoding: &input[..total],
+                contents,
+            },
+            &input[total..],
+        ))
     }
 }
 
@@ -177,7 +191,13 @@ fn write_tree(f: &mut fmt::Formatter<'_>, contents: &[u8], depth: usize) -> fmt:
                 write_tree(f, tlv.contents, depth + 1)?;
             }
             Ok(tlv) => {
-                writeln!(f, "{:indent$}{:X} {}", "", tlv.tag, hex::encode_upper(tlv.contents))?;
+                writeln!(
+                    f,
+                    "{:indent$}{:X} {}",
+                    "",
+                    tlv.tag,
+                    hex::encode_upper(tlv.contents)
+                )?;
             }
             Err(error) => writeln!(f, "{:indent$}({error})", "")?,
         }
@@ -188,7 +208,10 @@ fn write_tree(f: &mut fmt::Formatter<'_>, contents: &[u8], depth: usize) -> fmt:
 /// Whether the tag announces data objects as contents.
 pub fn is_constructed(tag: u32) -> bool {
     let octets = tag.to_be_bytes();
-    octets.iter().find(|&&octet| octet != 0).is_some_and(|first| first & 0x20 != 0)
+    octets
+        .iter()
+        .find(|&&octet| octet != 0)
+        .is_some_and(|first| first & 0x20 != 0)
 }
 
 fn read_tag(input: &[u8]) -> Result<(u32, usize), TlvError> {
@@ -219,7 +242,9 @@ fn read_length(input: &[u8]) -> Result<(Option<usize>, usize), TlvError> {
                 return Err(TlvError::Length);
             }
             let octets = input.get(1..=count).ok_or(TlvError::Header)?;
-            let length = octets.iter().fold(0, |sum, &octet| sum << 8 | usize::from(octet));
+            let length = octets
+                .iter()
+                .fold(0, |sum, &octet| sum << 8 | usize::from(octet));
             Ok((Some(length), count + 1))
         }
     }
@@ -242,7 +267,11 @@ mod tests {
 
     #[test]
     fn tags_of_one_two_and_three_octets_are_read() {
-        for (input, tag) in [("5a0101", 0x5A), ("9f70020102", 0x9F70), ("bf818001ff", 0xBF_8180)] {
+        for (input, tag) in [
+            ("5a0101", 0x5A),
+            ("9f70020102", 0x9F70),
+            ("bf818001ff", 0xBF_8180),
+        ] {
             let bytes = hex::decode(input).unwrap();
             assert_eq!(Tlv::exactly(&bytes).map(|tlv| tlv.tag).ok(), {
                 // The last one says its length in the fourth octet.
@@ -263,7 +292,16 @@ mod tests {
 
     #[test]
     fn bad_lengths_are_errors_and_never_panics() {
-        for input in ["", "bf", "5a", "5a05", "5a0501", "5a85ffffffffff", "3080", "1fffffffff00"] {
+        for input in [
+            "",
+            "bf",
+            "5a",
+            "5a05",
+            "5a0501",
+            "5a85ffffffffff",
+            "3080",
+            "1fffffffff00",
+        ] {
             assert!(Tlv::read(&hex::decode(input).unwrap()).is_err(), "{input}");
         }
         let deep = [[0x30, 0x80]; 5_000].concat();
@@ -272,7 +310,12 @@ mod tests {
 
     #[test]
     fn what_is_encoded_has_minimal_lengths() {
-        for (len, head) in [(0, "bf3700"), (127, "bf377f"), (128, "bf378180"), (256, "bf37820100")] {
+        for (len, head) in [
+            (0, "bf3700"),
+            (127, "bf377f"),
+            (128, "bf378180"),
+            (256, "bf37820100"),
+        ] {
             assert_eq!(hex::encode(header(0xBF37, len)), head);
             let whole = encode(0xBF37, &vec![0; len]);
             assert_eq!(Tlv::exactly(&whole).unwrap().contents.len(), len);

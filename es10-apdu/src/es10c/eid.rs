@@ -17,7 +17,9 @@ pub struct GetEuiccDataRequest {
 
 impl Default for GetEuiccDataRequest {
     fn default() -> Self {
-        Self { tag_list: OctetString::from_static(&[0x5A]) }
+        Self {
+            tag_list: OctetString::from_static(&[0x5A]),
+        }
     }
 }
 

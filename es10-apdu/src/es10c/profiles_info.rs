@@ -28,9 +28,13 @@ pub struct ProfileInfoListRequest {
 impl ProfileInfoListRequest {
     /// All profiles with everything but the icon, which costs many APDUs and few people see.
     pub fn all_but_icons() -> Self {
-        const TAGS: &[u8] =
-            &[0x5A, 0x4F, 0x9F, 0x70, 0x90, 0x91, 0x92, 0x93, 0x95, 0xB6, 0xB7, 0x99];
-        Self { search_criteria: None, tag_list: Some(OctetString::from_static(TAGS)) }
+        const TAGS: &[u8] = &[
+            0x5A, 0x4F, 0x9F, 0x70, 0x90, 0x91, 0x92, 0x93, 0x95, 0xB6, 0xB7, 0x99,
+        ];
+        Self {
+            search_criteria: None,
+            tag_list: Some(OctetString::from_static(TAGS)),
+        }
     }
 }
 
@@ -154,7 +158,12 @@ result_code! {
     }
 }
 
-sequences!(ProfileInfo, ProfileInfoListRequest, SetNicknameRequest, SetNicknameResponse);
+sequences!(
+    ProfileInfo,
+    ProfileInfoListRequest,
+    SetNicknameRequest,
+    SetNicknameResponse
+);
 
 elements!(ProfileInfoListResponse, ProfileSearch);
 

@@ -15,7 +15,7 @@ macro_rules! named_bits {
         }
     ) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+        #[derive(Clone, Copy, Default, Eq, Hash, PartialEq)]
         pub struct $name(pub u64);
 
         impl $name {
@@ -52,6 +52,13 @@ macro_rules! named_bits {
 
             fn bitor(self, other: Self) -> Self {
                 Self(self.0 | other.0)
+            }
+        }
+
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(stringify!($name))?;
+                f.debug_set().entries(self.names()).finish()
             }
         }
 

@@ -127,7 +127,7 @@ sized!(
 );
 
 /// Major, minor and revision number, one octet each.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct VersionType(pub [u8; 3]);
 
 impl VersionType {
@@ -152,6 +152,12 @@ impl VersionType {
 impl fmt::Display for VersionType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}.{}", self.0[0], self.0[1], self.0[2])
+    }
+}
+
+impl fmt::Debug for VersionType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
     }
 }
 
