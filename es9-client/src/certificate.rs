@@ -107,8 +107,12 @@ impl Certificate {
         readable(&self.subject)
     }
 
-    pub(crate) fn is_self_issued(&self) -> bool {
-        self.subject == self.issuer
+    /// Whether the certificate names no issuer but itself.
+    pub(crate) fn is_self_signed(&self) -> bool {
+        let other_key = self
+            .authority_key_id()
+            .is_some_and(|id| Some(id) != self.subject_key_id());
+        self.subject == self.issuer && !other_key
     }
 }
 

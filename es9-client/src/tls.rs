@@ -83,7 +83,7 @@ impl RspServerVerifier {
             }
             let issuer = others
                 .iter()
-                .find(|other| other.subject_key_id() == Some(issuer_id) && !other.is_self_issued())
+                .find(|other| other.subject_key_id() == Some(issuer_id) && !other.is_self_signed())
                 .ok_or_else(|| subject.without_issuer(Some(issuer_id)))?;
             if chain.len() > MAX_INTERMEDIATES {
                 return Err(CertificateError::TooLong);
@@ -370,7 +370,7 @@ impl Certificate {
     }
 
     fn without_issuer(&self, issuer: Option<&KeyId>) -> CertificateError {
-        match self.is_self_issued() {
+        match self.is_self_signed() {
             true => CertificateError::SelfSigned {
                 subject: self.subject(),
             },
