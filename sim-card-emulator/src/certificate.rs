@@ -5,7 +5,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rasn::types::{BitString, ObjectIdentifier};
+use es10_apdu::types::Oid;
+use rasn::types::BitString;
 use rasn_pkix as pkix;
 
 use crate::der::Tlv;
@@ -123,7 +124,7 @@ struct Extensions {
     key_usage: Option<BitString>,
     is_ca: bool,
     policies: Vec<String>,
-    registered_ids: Vec<ObjectIdentifier>,
+    registered_ids: Vec<Oid>,
     dns_names: Vec<String>,
     permitted: Option<Vec<Vec<pkix::RelativeDistinguishedName>>>,
     unknown_critical: Option<String>,
@@ -266,7 +267,7 @@ impl Certificate {
     }
 
     /// The owner's object identifier: the first registeredID of subjectAltName.
-    pub fn owner(&self) -> Option<&ObjectIdentifier> {
+    pub fn owner(&self) -> Option<&Oid> {
         self.extensions.registered_ids.first()
     }
 
@@ -453,7 +454,9 @@ impl Extensions {
     fn read_names(&mut self, names: pkix::SubjectAltName) {
         for name in names {
             match name {
-                pkix::GeneralName::RegisteredId(oid) => self.registered_ids.push(oid),
+                pkix::GeneralName::RegisteredId(oid) => {
+                    self.registered_ids.extend(oid.to_string().parse::<Oid>());
+                }
                 pkix::GeneralName::DnsName(name) => self.dns_names.push(name.to_string()),
                 _ => {}
             }

@@ -39,47 +39,6 @@ pub fn unsigned(tag: u32, value: u64) -> Vec<u8> {
     }
 }
 
-/// The content octets of an OBJECT IDENTIFIER given in dotted form; `None` when it is not one.
-pub fn oid(dotted: &str) -> Option<Vec<u8>> {
-    let arcs = dotted
-        .split('.')
-        .map(|arc| arc.parse().ok())
-        .collect::<Option<Vec<u32>>>()?;
-    let (first, second) = (*arcs.first()?, *arcs.get(1)?);
-    if first > 2 || (first < 2 && second > 39) {
-        return None;
-    }
-    let mut out = base128(u64::from(first) * 40 + u64::from(second));
-    for arc in &arcs[2..] {
-        out.extend(base128(u64::from(*arc)));
-    }
-    Some(out)
-}
-
-/// The dotted form of an OBJECT IDENTIFIER's content octets; `None` when they are malformed.
-pub fn dotted(content: &[u8]) -> Option<String> {
-    let mut arcs: Vec<u64> = Vec::new();
-    let mut arc = 0_u64;
-    let mut open = true;
-    for octet in content {
-        if arc == 0 && open && *octet == 0x80 && arcs.len() < content.len() {
-            return None;
-        }
-        arc = arc.checked_mul(128)?.checked_add(u64::from(octet & 0x7F))?;
-        open = octet & 0x80 == 0;
-        if open {
-            arcs.push(std::mem::take(&mut arc));
-        }
-    }
-    let head = *arcs.first().filter(|_| open)?;
-    let first = (head / 40).min(2);
-    let rest = arcs[1..]
-        .iter()
-        .map(|arc| format!(".{arc}"))
-        .collect::<String>();
-    Some(format!("{first}.{}{rest}", head - first * 40))
-}
-
 /// One TLV of a longer string of octets.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Tlv<'a> {
@@ -186,17 +145,6 @@ fn tag_octets(tag: u32) -> Vec<u8> {
         .to_vec()
 }
 
-fn base128(value: u64) -> Vec<u8> {
-    let mut out = vec![(value & 0x7F) as u8];
-    let mut rest = value >> 7;
-    while rest > 0 {
-        out.push((rest & 0x7F) as u8 | 0x80);
-        rest >>= 7;
-    }
-    out.reverse();
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,21 +155,6 @@ mod tests {
         assert_eq!(length(127), [0x7F]);
         assert_eq!(length(128), [0x81, 0x80]);
         assert_eq!(length(0x1234), [0x82, 0x12, 0x34]);
-    }
-
-    #[test]
-    fn object_identifiers_with_large_second_arcs_survive_both_ways() {
-        for text in [
-            "2.999.10",
-            "2.23.146.1.2.1.4",
-            "1.2.840.10045.4.3.2",
-            "2.5.29.15",
-        ] {
-            assert_eq!(dotted(&oid(text).unwrap()).as_deref(), Some(text));
-        }
-        assert_eq!(oid("2.999.10").unwrap(), [0x88, 0x37, 0x0A]);
-        assert_eq!(oid("3.1"), None);
-        assert_eq!(dotted(&[0x88]), None);
     }
 
     #[test]

@@ -5,6 +5,9 @@
 pub mod bsp;
 pub mod certificate;
 pub mod der;
+pub mod euicc;
 pub mod key;
+pub mod modem;
 pub mod pki;
+pub mod pty;
 pub mod saip;

@@ -10,6 +10,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use es10_apdu::types::Oid;
+
 use crate::certificate::{Certificate, CertificateError, Role};
 use crate::key::PrivateKey;
 
@@ -110,7 +112,7 @@ impl Pki {
         if eid.len() != 32 || !eid.bytes().all(|digit| digit.is_ascii_digit()) {
             return Err(PkiError::Eid);
         }
-        if crate::der::oid(smdp_oid).is_none() {
+        if smdp_oid.parse::<Oid>().is_err() {
             return Err(PkiError::Oid(smdp_oid.clone()));
         }
         let mut pki = Self::default();

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use es10_apdu::types::Oid;
 use sha2::{Digest, Sha256};
 
 use crate::certificate::{Certificate, Role};
-use crate::der::{constructed, oid, tlv, unsigned};
+use crate::der::{constructed, tlv, unsigned};
 use crate::key::{PrivateKey, PublicKey};
 
 /// What a certificate shall say.
@@ -410,7 +411,10 @@ fn object(dotted: &str) -> Vec<u8> {
 }
 
 fn oid_content(dotted: &str) -> Vec<u8> {
-    oid(dotted).unwrap_or_else(|| panic!("{dotted} is no object identifier"))
+    let oid: Oid = dotted
+        .parse()
+        .unwrap_or_else(|_| panic!("{dotted} is no object identifier"));
+    oid.octets().to_vec()
 }
 
 /// UTCTime to the end of 2049, GeneralizedTime from then on (RFC 5280 section 4.1.2.5).

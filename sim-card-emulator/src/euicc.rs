@@ -1,0 +1,252 @@
+//! The eUICC: a strict, pure state machine behind APDUs.
+//!
+//! [`Euicc::handle`] takes one command APDU and gives the answer; nothing here does I/O. What a real
+//! card keeps in flash is the value [`NonVolatile`]; everything else is lost at [`Euicc::reset`].
+
+use std::collections::BTreeMap;
+
+use es10_apdu::apdu::{Command, Response, StatusWord};
+use es10_apdu::types::{Eid, Iccid};
+
+use crate::certificate::{Certificate, CertificateError, Role};
+use crate::key::PrivateKey;
+use crate::pki::{Pki, PkiError};
+
+mod addresses;
+mod apdu;
+mod function;
+mod info;
+mod loading;
+mod metadata;
+mod notifications;
+mod profiles;
+mod session;
+mod settings;
+mod state;
+
+pub use metadata::{Rule, any_operator};
+pub use settings::Settings;
+pub use state::{Installing, NonVolatile, Notification, OneTimeKey, Profile, Switch};
+
+use apdu::Channel;
+use session::Session;
+
+/// What an eUICC gets from outside.
+pub trait Env {
+    /// Fills the buffer with random octets.
+    fn random(&mut self, out: &mut [u8]);
+}
+
+/// Randomness of the operating system.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemRandom;
+
+impl Env for SystemRandom {
+    fn random(&mut self, out: &mut [u8]) {
+        getrandom::fill(out).expect("a running system has randomness");
+    }
+}
+
+/// Why an eUICC could not be personalised.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PersonalisationError {
+    /// The PKI lacks something.
+    #[error(transparent)]
+    Pki(#[from] PkiError),
+    /// The EUM certificate does not fit the CI.
+    #[error("eum.der: {0}")]
+    Eum(CertificateError),
+    /// The eUICC certificate does not fit the EUM.
+    #[error("euicc.der: {0}")]
+    Euicc(CertificateError),
+    /// The eUICC certificate names no EID.
+    #[error("euicc.der: the subject's serialNumber is not an EID")]
+    Eid,
+    /// The private key is not the one of the eUICC certificate.
+    #[error("euicc.key: the private key does not belong to euicc.der")]
+    Key,
+}
+
+/// What a manufacturer puts into an eUICC once and for all.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    eid: Eid,
+    ci: Certificate,
+    ci_key_identifier: Vec<u8>,
+    eum: Certificate,
+    euicc: Certificate,
+    key: PrivateKey,
+}
+
+impl Identity {
+    /// Takes the eUICC's part of a PKI: CI, EUM and eUICC certificate, and the eUICC's key.
+    ///
+    /// # Errors
+    ///
+    /// When a part is missing, or the parts are not one chain.
+    pub fn from_pki(pki: &Pki) -> Result<Self, PersonalisationError> {
+        let ci = pki.certificate(Role::Ci)?.clone();
+        let eum = pki.certificate(Role::Eum)?.clone();
+        let euicc = pki.certificate(Role::Euicc)?.clone();
+        let key = pki.key(Role::Euicc)?.clone();
+        eum.verify_eum(&ci, None)
+            .map_err(PersonalisationError::Eum)?;
+        euicc
+            .verify_euicc(&eum, None)
+            .map_err(PersonalisationError::Euicc)?;
+        if euicc.public_key().ok() != Some(key.public_key()) {
+            return Err(PersonalisationError::Key);
+        }
+        let eid = euicc
+            .subject_serial_number()
+            .and_then(|digits| digits.parse().ok());
+        let eid = eid.ok_or(PersonalisationError::Eid)?;
+        // The EUM certificate was found to be issued under this identifier.
+        let ci_key_identifier = ci.subject_key_identifier().unwrap_or_default().to_vec();
+        Ok(Self {
+            eid,
+            ci,
+            ci_key_identifier,
+            eum,
+            euicc,
+            key,
+        })
+    }
+
+    /// The EID.
+    pub fn eid(&self) -> Eid {
+        self.eid
+    }
+}
+
+/// One eUICC under power.
+#[derive(Clone, Debug)]
+pub struct Euicc {
+    identity: Identity,
+    settings: Settings,
+    memory: NonVolatile,
+    revision: u64,
+    channels: BTreeMap<u8, Channel>,
+    session: Session,
+    refresh: Option<Refresh>,
+    last_function: Option<u32>,
+}
+
+/// A REFRESH the card wants the terminal to act on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Refresh {
+    Waiting,
+    Fetched,
+}
+
+impl Euicc {
+    /// Powers an eUICC up with what its flash holds; a new one holds [`NonVolatile::default`].
+    pub fn new(identity: Identity, settings: Settings, memory: NonVolatile) -> Self {
+        let mut euicc = Self {
+            identity,
+            settings,
+            memory,
+            revision: 0,
+            channels: BTreeMap::new(),
+            session: Session::default(),
+            refresh: None,
+            last_function: None,
+        };
+        euicc.reset();
+        euicc
+    }
+
+    /// Executes one command APDU.
+    pub fn handle(&mut self, apdu: &[u8], env: &mut dyn Env) -> Response {
+        self.last_function = None;
+        match Command::parse(apdu) {
+            Ok(command) => self.execute(&command, env).unwrap_or_else(Response::from),
+            Err(_) => StatusWord::WRONG_LENGTH.into(),
+        }
+    }
+
+    /// A reset, or power that came back.
+    ///
+    /// Channels and the RSP session are gone, a switch that waited for the REFRESH is made, and an
+    /// installation that was under way is reported as interrupted.
+    pub fn reset(&mut self) {
+        self.channels = BTreeMap::from([(0, Channel::default())]);
+        self.session = Session::default();
+        self.refresh = None;
+        self.report_interruption();
+        if let Some(switch) = self.memory.pending_switch.clone() {
+            self.flash().pending_switch = None;
+            self.switch(switch.enable.as_ref());
+        }
+    }
+
+    /// The EID.
+    pub fn eid(&self) -> Eid {
+        self.identity.eid
+    }
+
+    /// What survives power loss.
+    pub fn memory(&self) -> &NonVolatile {
+        &self.memory
+    }
+
+    /// Rises with every change of [`Euicc::memory`].
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// The profile in use.
+    pub fn enabled_iccid(&self) -> Option<Iccid> {
+        self.memory
+            .profiles
+            .iter()
+            .find(|profile| profile.enabled)
+            .map(|profile| profile.iccid)
+    }
+
+    /// Whether a REFRESH waits for the terminal.
+    pub fn refresh_pending(&self) -> bool {
+        self.refresh.is_some()
+    }
+
+    /// The supplementary logical channels that are open.
+    pub fn open_channels(&self) -> Vec<u8> {
+        self.channels
+            .keys()
+            .copied()
+            .filter(|number| *number != 0)
+            .collect()
+    }
+
+    /// The tag of the ES10 function the last command completed, `86` and so on for BPP segments.
+    pub fn last_function(&self) -> Option<u32> {
+        self.last_function
+    }
+
+    /// How the card is set up; changes hold from the next command on.
+    pub fn settings_mut(&mut self) -> &mut Settings {
+        &mut self.settings
+    }
+
+    /// How the card is set up.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Octets of flash that are not in use.
+    pub fn free_memory(&self) -> usize {
+        let used = self
+            .memory
+            .profiles
+            .iter()
+            .map(|profile| profile.package.len())
+            .sum();
+        self.settings.memory.saturating_sub(used)
+    }
+
+    fn flash(&mut self) -> &mut NonVolatile {
+        self.revision += 1;
+        &mut self.memory
+    }
+}

@@ -1,0 +1,548 @@
+//! ES10b.LoadBoundProfilePackage: a package is checked and installed segment by segment.
+//!
+//! SGP.22 v2.5 sections 2.5.3 to 2.5.6, 5.5 and 5.7.6. Every segment is one unit of the package as
+//! section 2.5.5 cuts it; anything else is a structure error of the part that was expected.
+
+use es10_apdu::apdu::StatusWord;
+use es10_apdu::asn1::{Open, Raw, encode, read};
+use es10_apdu::es10b::{
+    BppCommandId, ConfigureIsdpRequest, ErrorReason, ErrorResult, FinalResult,
+    ProfileInstallationResult, ProfileInstallationResultData, ReplaceSessionKeysRequest,
+    StoreMetadataRequest, SuccessResult,
+};
+use es10_apdu::types::{Aid, NotificationEvent, ProfileClass, TransactionId};
+
+use super::metadata::rules_allowed;
+use super::session::{Authenticated, Prepared, Session};
+use super::{Euicc, Installing, Profile};
+use crate::bsp::{Bsp, BspError, BspKeys, KEY_LENGTH, KEY_TYPE_AES};
+use crate::der::{Header, Tlv};
+use crate::key::PublicKey;
+use crate::saip::{PackageReader, PeFailure, success_response};
+
+/// A package that has begun to arrive.
+#[derive(Clone, Debug)]
+pub(super) struct Loading {
+    channel: u8,
+    bsp: Bsp,
+    /// Octets of BF36 that have not arrived.
+    remaining: usize,
+    part: Part,
+    /// Octets of the part that have not arrived.
+    part_remaining: usize,
+    metadata_pieces: usize,
+    metadata: Vec<u8>,
+    stored: Option<Raw<StoreMetadataRequest>>,
+    reader: PackageReader,
+    package: Vec<u8>,
+}
+
+impl Loading {
+    pub(super) fn channel(&self) -> u8 {
+        self.channel
+    }
+
+    /// The part that is expected next, as the result names it.
+    fn command_id(&self) -> BppCommandId {
+        match (self.part, self.part_remaining) {
+            (Part::Opening, _) => BppCommandId::CONFIGURE_ISDP,
+            (Part::ConfigureIsdp, 0) => BppCommandId::STORE_METADATA,
+            (Part::ConfigureIsdp, _) => BppCommandId::CONFIGURE_ISDP,
+            (Part::StoreMetadata, 0) => BppCommandId::LOAD_PROFILE_ELEMENTS,
+            (Part::StoreMetadata, _) if self.metadata_pieces == 0 => BppCommandId::STORE_METADATA,
+            (Part::StoreMetadata, _) => BppCommandId::STORE_METADATA2,
+            (Part::ReplaceSessionKeys, 0) => BppCommandId::LOAD_PROFILE_ELEMENTS,
+            (Part::ReplaceSessionKeys, _) => BppCommandId::REPLACE_SESSION_KEYS,
+            (Part::ProfileElements, _) => BppCommandId::LOAD_PROFILE_ELEMENTS,
+        }
+    }
+
+    /// Takes the header of the next part; gives the tag of its elements.
+    fn enter(&mut self, header: Header) -> Result<u32, Failure> {
+        let next = match (self.part, header.tag) {
+            (Part::Opening, 0xA0) => Part::ConfigureIsdp,
+            (Part::ConfigureIsdp, 0xA1) => Part::StoreMetadata,
+            (Part::StoreMetadata, 0xA2) => Part::ReplaceSessionKeys,
+            (Part::StoreMetadata | Part::ReplaceSessionKeys, 0xA3) => Part::ProfileElements,
+            _ => return Err(ErrorReason::BSP_STRUCTURE_ERROR.into()),
+        };
+        self.part = next;
+        self.part_remaining = header.length;
+        if header.length == 0 || header.length > self.remaining.saturating_sub(header.size) {
+            return Err(ErrorReason::BSP_STRUCTURE_ERROR.into());
+        }
+        if next == Part::ProfileElements && header.length != self.remaining - header.size {
+            // The last part must end where the package was announced to end.
+            return Err(Failure::at(
+                BppCommandId::INITIALISE_SECURE_CHANNEL,
+                ErrorReason::BSP_STRUCTURE_ERROR,
+            ));
+        }
+        Ok(next.element())
+    }
+
+    /// Cuts the protected TLV out of a segment, and the header of a part before it.
+    fn element<'a>(&mut self, segment: &'a [u8]) -> Result<Option<&'a [u8]>, Failure> {
+        let structure = Failure::from(ErrorReason::BSP_STRUCTURE_ERROR);
+        let mut rest = segment;
+        if self.part_remaining == 0 {
+            let header = Header::parse(segment).ok_or(structure.clone())?;
+            self.enter(header)?;
+            self.remaining -= header.size;
+            rest = &segment[header.size..];
+            if self.part.header_stands_alone() {
+                return if rest.is_empty() {
+                    Ok(None)
+                } else {
+                    Err(structure)
+                };
+            }
+        }
+        let element = Tlv::exact(rest).filter(|element| element.tag == self.part.element());
+        let length = element.map(|element| element.bytes.len());
+        let length = length
+            .filter(|length| *length <= self.part_remaining)
+            .ok_or(structure)?;
+        self.part_remaining -= length;
+        self.remaining -= length;
+        Ok(Some(rest))
+    }
+}
+
+/// Where in a package the card is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Part {
+    Opening,
+    ConfigureIsdp,
+    StoreMetadata,
+    ReplaceSessionKeys,
+    ProfileElements,
+}
+
+impl Part {
+    fn element(self) -> u32 {
+        match self {
+            Self::Opening | Self::ConfigureIsdp | Self::ReplaceSessionKeys => 0x87,
+            Self::StoreMetadata => 0x88,
+            Self::ProfileElements => 0x86,
+        }
+    }
+
+    fn header_stands_alone(self) -> bool {
+        matches!(self, Self::StoreMetadata | Self::ProfileElements)
+    }
+}
+
+/// Why a package is refused.
+#[derive(Clone, Debug)]
+struct Failure {
+    /// When it is not the part that was expected.
+    command_id: Option<BppCommandId>,
+    reason: ErrorReason,
+    sima_response: Option<Vec<u8>>,
+}
+
+impl Failure {
+    fn at(command_id: BppCommandId, reason: ErrorReason) -> Self {
+        Self {
+            command_id: Some(command_id),
+            ..reason.into()
+        }
+    }
+}
+
+impl From<ErrorReason> for Failure {
+    fn from(reason: ErrorReason) -> Self {
+        Self {
+            command_id: None,
+            reason,
+            sima_response: None,
+        }
+    }
+}
+
+impl From<BspError> for Failure {
+    fn from(error: BspError) -> Self {
+        match error {
+            BspError::Structure => ErrorReason::BSP_STRUCTURE_ERROR.into(),
+            BspError::Security => ErrorReason::BSP_SECURITY_ERROR.into(),
+        }
+    }
+}
+
+impl From<PeFailure> for Failure {
+    fn from(failure: PeFailure) -> Self {
+        Self {
+            sima_response: Some(failure.sima_response()),
+            ..ErrorReason::PE_PROCESSING_ERROR.into()
+        }
+    }
+}
+
+impl Euicc {
+    /// The first segment: the header of BF36 and the whole of BF23.
+    pub(super) fn begin_loading(
+        &mut self,
+        channel: u8,
+        segment: &[u8],
+    ) -> Result<Vec<u8>, StatusWord> {
+        let Session::Authenticated(session) = &self.session else {
+            return Err(StatusWord::CONDITIONS_OF_USE);
+        };
+        let prepared = session
+            .prepared
+            .clone()
+            .filter(|_| session.loading.is_none());
+        let prepared = prepared.ok_or(StatusWord::CONDITIONS_OF_USE)?;
+        let installing = Installing {
+            transaction_id: session.transaction_id.octets().to_vec(),
+            address: session.server_address.clone(),
+            owner: session.owner.clone(),
+            iccid: None,
+            bpp_command_id: BppCommandId::INITIALISE_SECURE_CHANNEL.0,
+        };
+        let opened = open(segment, session, &prepared, self.identity.eid.octets());
+        self.flash().installing = Some(installing.clone());
+        let (bsp, remaining) = match opened {
+            Ok(opened) => opened,
+            Err(failure) => {
+                let command_id = BppCommandId::INITIALISE_SECURE_CHANNEL;
+                return Ok(self.end_with_error(&failure, command_id));
+            }
+        };
+        self.consume_one_time_key(&installing.owner);
+        let reader = PackageReader::new(self.settings.uicc_capability);
+        if let Session::Authenticated(session) = &mut self.session {
+            session.loading = Some(Loading {
+                channel,
+                bsp,
+                remaining,
+                part: Part::Opening,
+                part_remaining: 0,
+                metadata_pieces: 0,
+                metadata: Vec::new(),
+                stored: None,
+                reader,
+                package: Vec::new(),
+            });
+        }
+        Ok(Vec::new())
+    }
+
+    /// Any further segment.
+    pub(super) fn load_segment(&mut self, segment: &[u8]) -> Vec<u8> {
+        let Session::Authenticated(session) = &mut self.session else {
+            return Vec::new();
+        };
+        let Some(mut loading) = session.loading.take() else {
+            return Vec::new();
+        };
+        let expected = loading.command_id();
+        self.note_progress(&loading, expected);
+        if let Err(failure) = self.process(&mut loading, segment) {
+            // The header of A2 stands where that of A3 could.
+            let within = loading.part == Part::ReplaceSessionKeys;
+            let at = if within {
+                BppCommandId::REPLACE_SESSION_KEYS
+            } else {
+                expected
+            };
+            return self.end_with_error(&failure, at);
+        }
+        if loading.part == Part::ProfileElements && loading.part_remaining == 0 {
+            return match self.install(loading) {
+                Ok(result) => result,
+                Err(failure) => self.end_with_error(&failure, expected),
+            };
+        }
+        if let Session::Authenticated(session) = &mut self.session {
+            session.loading = Some(loading);
+        }
+        Vec::new()
+    }
+
+    /// Reports an installation that was cut off, if there was one.
+    pub(super) fn report_interruption(&mut self) {
+        if let Some(installing) = &self.memory.installing {
+            let command_id = BppCommandId(installing.bpp_command_id);
+            self.end_with_error(&ErrorReason::INTERRUPTION.into(), command_id);
+        }
+    }
+
+    fn process(&self, loading: &mut Loading, segment: &[u8]) -> Result<(), Failure> {
+        let Some(element) = loading.element(segment)? else {
+            return Ok(());
+        };
+        let plain = loading.bsp.unprotect(element)?;
+        match loading.part {
+            Part::Opening => Ok(()),
+            Part::ConfigureIsdp => configure_isdp(&plain),
+            Part::StoreMetadata => {
+                loading.metadata_pieces += 1;
+                loading.metadata.extend(plain);
+                if loading.part_remaining > 0 {
+                    return Ok(());
+                }
+                loading.stored = Some(self.store_metadata(&loading.metadata)?);
+                Ok(())
+            }
+            Part::ReplaceSessionKeys => replace_session_keys(&mut loading.bsp, &plain),
+            Part::ProfileElements => self.load_elements(loading, &plain),
+        }
+    }
+
+    fn store_metadata(&self, der: &[u8]) -> Result<Raw<StoreMetadataRequest>, Failure> {
+        let metadata: Raw<StoreMetadataRequest> =
+            Raw::from_ber(der).map_err(|_| ErrorReason::INCORRECT_INPUT_VALUES)?;
+        check_values(&metadata)?;
+        let class = metadata.class();
+        if ![
+            ProfileClass::TEST,
+            ProfileClass::PROVISIONING,
+            ProfileClass::OPERATIONAL,
+        ]
+        .contains(&class)
+        {
+            return Err(ErrorReason::UNSUPPORTED_PROFILE_CLASS.into());
+        }
+        if self
+            .memory
+            .profiles
+            .iter()
+            .any(|profile| profile.iccid == metadata.iccid)
+        {
+            return Err(ErrorReason::ICCID_ALREADY_EXISTS.into());
+        }
+        let settings = &self.settings;
+        let lonely = !metadata.rules().contains(es10_apdu::types::PprIds::PPR1)
+            || !self
+                .memory
+                .profiles
+                .iter()
+                .any(|other| other.class() == ProfileClass::OPERATIONAL);
+        if !lonely || !rules_allowed(&metadata, settings.forbidden_rules, &settings.rat) {
+            return Err(ErrorReason::PPR_NOT_ALLOWED.into());
+        }
+        Ok(metadata)
+    }
+
+    fn load_elements(&self, loading: &mut Loading, plain: &[u8]) -> Result<(), Failure> {
+        if loading.package.len() + plain.len() > self.free_memory() {
+            return Err(ErrorReason::INSUFFICIENT_MEMORY.into());
+        }
+        loading.package.extend_from_slice(plain);
+        loading.reader.push(plain)?;
+        let announced = loading.stored.as_ref().map(|metadata| metadata.iccid);
+        match loading.reader.header() {
+            Some(header) if Some(header.iccid) != announced => {
+                Err(ErrorReason::DATA_MISMATCH.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Everything has arrived: the profile is there, disabled, and its result is a notification.
+    fn install(&mut self, loading: Loading) -> Result<Vec<u8>, Failure> {
+        loading.reader.finish()?;
+        let metadata = loading.stored.ok_or(ErrorReason::BSP_STRUCTURE_ERROR)?;
+        let aid = self.free_aid().ok_or(ErrorReason::INSUFFICIENT_MEMORY)?;
+        let named = Aid::from_octets(&aid).map_err(|_| ErrorReason::UNKNOWN_ERROR)?;
+        self.flash().profiles.push(Profile {
+            iccid: metadata.iccid,
+            aid,
+            enabled: false,
+            nickname: String::new(),
+            metadata: metadata.clone(),
+            package: loading.package,
+        });
+        if let Some(installing) = &mut self.flash().installing {
+            installing.iccid = Some(metadata.iccid);
+        }
+        let result = SuccessResult {
+            aid: named,
+            sima_response: success_response().into(),
+        };
+        let result = self.end(FinalResult::SuccessResult(Open(result)));
+        self.notify(&metadata, NotificationEvent::INSTALL);
+        Ok(result)
+    }
+
+    fn end_with_error(&mut self, failure: &Failure, expected: BppCommandId) -> Vec<u8> {
+        self.end(FinalResult::ErrorResult(Open(ErrorResult {
+            bpp_command_id: failure.command_id.unwrap_or(expected),
+            error_reason: failure.reason,
+            sima_response: failure.sima_response.clone().map(Into::into),
+        })))
+    }
+
+    /// Signs and keeps the result; the session is over.
+    fn end(&mut self, final_result: FinalResult) -> Vec<u8> {
+        if self.session_is_loading() {
+            self.session = Session::None;
+        }
+        let Some(installing) = self.flash().installing.take() else {
+            return Vec::new();
+        };
+        let Ok(transaction_id) = TransactionId::from_octets(&installing.transaction_id) else {
+            return Vec::new();
+        };
+        let metadata = self.notification_metadata(
+            NotificationEvent::INSTALL,
+            installing.address.into(),
+            installing.iccid,
+        );
+        let data = Raw::new(ProfileInstallationResultData {
+            transaction_id,
+            notification_metadata: metadata.clone(),
+            smdp_oid: Some(installing.owner),
+            final_result,
+        });
+        let der = encode(&ProfileInstallationResult {
+            euicc_sign_pir: self.sign(data.bytes()),
+            profile_installation_result_data: data,
+        });
+        self.keep_notification(&metadata, der.clone());
+        der
+    }
+
+    fn session_is_loading(&self) -> bool {
+        matches!(self.session, Session::Authenticated(_))
+    }
+
+    /// Keeps in flash how far the package is, for the report after a power loss.
+    fn note_progress(&mut self, loading: &Loading, expected: BppCommandId) {
+        let iccid = loading.stored.as_ref().map(|metadata| metadata.iccid);
+        let noted = self.memory.installing.as_ref();
+        if noted.is_some_and(|noted| noted.bpp_command_id != expected.0 || noted.iccid != iccid)
+            && let Some(installing) = &mut self.flash().installing
+        {
+            installing.bpp_command_id = expected.0;
+            installing.iccid = iccid;
+        }
+    }
+
+    fn free_aid(&self) -> Option<Vec<u8>> {
+        (0x11..=0xFE)
+            .map(|number| [&ISDP_AID[..], &[number, 0x00]].concat())
+            .find(|aid| {
+                self.memory
+                    .profiles
+                    .iter()
+                    .all(|profile| profile.aid != *aid)
+            })
+    }
+}
+
+/// Checks the first segment in the order in which its errors are told apart, and agrees on keys.
+fn open(
+    segment: &[u8],
+    session: &Authenticated,
+    prepared: &Prepared,
+    eid: &[u8],
+) -> Result<(Bsp, usize), Failure> {
+    let structure = || Failure::from(ErrorReason::BSP_STRUCTURE_ERROR);
+    let package = Header::parse(segment).ok_or_else(structure)?;
+    let request = Tlv::exact(&segment[package.size..]).filter(|request| request.tag == 0xBF23);
+    let request = request.ok_or_else(structure)?;
+    let remaining = package
+        .length
+        .checked_sub(request.bytes.len())
+        .ok_or_else(structure)?;
+    let parts = request
+        .children()
+        .ok_or(ErrorReason::INCORRECT_INPUT_VALUES)?;
+    let tags: Vec<u32> = parts.iter().map(|part| part.tag).collect();
+    let [operation, transaction_id, template, one_time_key, signature] = parts[..] else {
+        return Err(ErrorReason::INCORRECT_INPUT_VALUES.into());
+    };
+    if tags != [0x82, 0x80, 0xA6, 0x5F49, 0x5F37] {
+        return Err(ErrorReason::INCORRECT_INPUT_VALUES.into());
+    }
+    if operation.value != [INSTALL_BOUND_PROFILE_PACKAGE] {
+        return Err(ErrorReason::UNSUPPORTED_REMOTE_OPERATION_TYPE.into());
+    }
+    if transaction_id.value != session.transaction_id.octets() {
+        return Err(ErrorReason::INVALID_TRANSACTION_ID.into());
+    }
+    let host_id = host_id(&template).ok_or(ErrorReason::UNSUPPORTED_CRT_VALUES)?;
+    let server_key =
+        PublicKey::from_point(one_time_key.value).ok_or(ErrorReason::INCORRECT_INPUT_VALUES)?;
+    let own_key = prepared.one_time_key.public_key().to_point();
+    let message = [
+        operation.bytes,
+        transaction_id.bytes,
+        template.bytes,
+        one_time_key.bytes,
+        &[0x5F, 0x49, 0x41],
+        &own_key,
+    ];
+    if !prepared
+        .binding_key
+        .verifies(&message.concat(), signature.value)
+    {
+        return Err(ErrorReason::INVALID_SIGNATURE.into());
+    }
+    let secret = prepared.one_time_key.diffie_hellman(&server_key);
+    let eid = eid.try_into().map_err(|_| ErrorReason::UNKNOWN_ERROR)?;
+    Ok((Bsp::new(BspKeys::derive(&secret, host_id, eid)), remaining))
+}
+
+/// The host identifier, when key type and length are the ones every eUICC has.
+fn host_id<'a>(template: &Tlv<'a>) -> Option<&'a [u8]> {
+    let parts = template.children()?;
+    let [kind, length, host] = parts[..] else {
+        return None;
+    };
+    let tags = (kind.tag, length.tag, host.tag) == (0x80, 0x81, 0x84);
+    let values = (kind.value, length.value) == (&[KEY_TYPE_AES], &[KEY_LENGTH]);
+    (tags && values && (1..=16).contains(&host.value.len())).then_some(host.value)
+}
+
+fn configure_isdp(plain: &[u8]) -> Result<(), Failure> {
+    let request: Result<ConfigureIsdpRequest, _> = read(plain);
+    let size = Tlv::exact(plain).map_or(usize::MAX, |request| request.value.len());
+    if request.is_err() || size > LONGEST_PROPRIETARY_DATA {
+        return Err(ErrorReason::INCORRECT_INPUT_VALUES.into());
+    }
+    Ok(())
+}
+
+fn replace_session_keys(bsp: &mut Bsp, plain: &[u8]) -> Result<(), Failure> {
+    let request: ReplaceSessionKeysRequest =
+        read(plain).map_err(|_| ErrorReason::INCORRECT_INPUT_VALUES)?;
+    let key = |octets: &[u8]| {
+        octets
+            .try_into()
+            .map_err(|_| ErrorReason::INCORRECT_INPUT_VALUES)
+    };
+    bsp.replace_keys(BspKeys {
+        initial_mac_chaining_value: key(&request.initial_mac_chaining_value)?,
+        encryption: key(&request.ppk_enc)?,
+        mac: key(&request.ppk_cmac)?,
+    });
+    Ok(())
+}
+
+/// Limits of the module on metadata.
+fn check_values(metadata: &StoreMetadataRequest) -> Result<(), ErrorReason> {
+    let fits = |text: Option<&es10_apdu::types::Text>, most| {
+        text.is_none_or(|text| text.octets().len() <= most)
+    };
+    let icon = metadata.icon.as_ref().is_none_or(|icon| icon.len() <= 1024);
+    if fits(metadata.service_provider_name.as_ref(), 32)
+        && fits(metadata.profile_name.as_ref(), 64)
+        && icon
+        && metadata.icon.is_some() == metadata.icon_type.is_some()
+    {
+        Ok(())
+    } else {
+        Err(ErrorReason::INCORRECT_INPUT_VALUES)
+    }
+}
+
+const INSTALL_BOUND_PROFILE_PACKAGE: u8 = 1;
+/// The value of BF24: dpProprietaryData of 128 octets with its tag and length.
+const LONGEST_PROPRIETARY_DATA: usize = 128 + 3;
+const ISDP_AID: [u8; 14] = [
+    0xA0, 0x00, 0x00, 0x05, 0x59, 0x10, 0x10, 0xFF, 0xFF, 0xFF, 0xFF, 0x89, 0x00, 0x00,
+];

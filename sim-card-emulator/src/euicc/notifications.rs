@@ -1,0 +1,138 @@
+//! Notifications: made, kept, listed and removed (SGP.22 v2.5 sections 3.5 and 5.7.9 to 5.7.11).
+
+use es10_apdu::apdu::StatusWord;
+use es10_apdu::asn1::{Raw, encode};
+use es10_apdu::es10b::{
+    DeleteNotificationStatus, ListNotificationRequest, NotificationMetadata,
+    NotificationSentRequest, NotificationSentResponse, OtherSignedNotification,
+    RetrieveNotificationsListRequest, SearchCriteria, StoreMetadataRequest,
+};
+use es10_apdu::types::{Certificate, Iccid, NotificationEvent, Signature, Text};
+
+use super::{Euicc, Notification};
+use crate::der::{constructed, tlv};
+
+impl Euicc {
+    pub(super) fn list_notification(
+        &self,
+        request: ListNotificationRequest,
+    ) -> Result<Vec<u8>, StatusWord> {
+        let wanted = request.profile_management_operation;
+        let list = self.memory.notifications.iter().filter(|notification| {
+            wanted.is_none_or(|events| events.intersects(NotificationEvent(notification.event)))
+        });
+        let list = list
+            .map(|notification| notification.metadata.clone())
+            .collect::<Vec<_>>();
+        Ok(tlv(0xBF28, &constructed(0xA0, &list)))
+    }
+
+    pub(super) fn retrieve_notifications_list(
+        &self,
+        request: RetrieveNotificationsListRequest,
+    ) -> Result<Vec<u8>, StatusWord> {
+        let list =
+            self.memory
+                .notifications
+                .iter()
+                .filter(|notification| match request.search_criteria {
+                    None => true,
+                    Some(SearchCriteria::SeqNumber(number)) => {
+                        notification.sequence_number == number
+                    }
+                    Some(SearchCriteria::ProfileManagementOperation(events)) => {
+                        events.intersects(NotificationEvent(notification.event))
+                    }
+                });
+        let list = list
+            .map(|notification| notification.der.clone())
+            .collect::<Vec<_>>();
+        Ok(tlv(0xBF2B, &constructed(0xA0, &list)))
+    }
+
+    pub(super) fn remove_notification(
+        &mut self,
+        request: NotificationSentRequest,
+    ) -> Result<Vec<u8>, StatusWord> {
+        let position = self
+            .memory
+            .notifications
+            .iter()
+            .position(|notification| notification.sequence_number == request.seq_number);
+        let status = match position {
+            Some(position) => {
+                self.flash().notifications.remove(position);
+                DeleteNotificationStatus::OK
+            }
+            None => DeleteNotificationStatus::NOTHING_TO_DELETE,
+        };
+        Ok(encode(&NotificationSentResponse {
+            delete_notification_status: status,
+        }))
+    }
+
+    /// Makes a notification for every recipient the profile names for the event.
+    pub(super) fn notify(&mut self, metadata: &StoreMetadataRequest, event: NotificationEvent) {
+        let configuration = metadata.notification_configuration_info.as_ref();
+        for entry in configuration.iter().flat_map(|list| list.iter()) {
+            if entry.profile_management_operation.contains(event) {
+                self.notify_other(event, entry.notification_address.clone(), metadata.iccid);
+            }
+        }
+    }
+
+    /// Draws the next sequence number and puts the event into words.
+    pub(super) fn notification_metadata(
+        &mut self,
+        event: NotificationEvent,
+        address: Text,
+        iccid: Option<Iccid>,
+    ) -> Raw<NotificationMetadata> {
+        self.flash().sequence_number += 1;
+        Raw::new(NotificationMetadata {
+            seq_number: self.memory.sequence_number,
+            profile_management_operation: event,
+            notification_address: address,
+            iccid,
+        })
+    }
+
+    /// Keeps a signed notification; the oldest makes room.
+    pub(super) fn keep_notification(&mut self, metadata: &Raw<NotificationMetadata>, der: Vec<u8>) {
+        let capacity = self.settings.notifications.max(1);
+        let notifications = &mut self.flash().notifications;
+        let surplus = (notifications.len() + 1).saturating_sub(capacity);
+        notifications.drain(..surplus);
+        notifications.push(Notification {
+            sequence_number: metadata.seq_number,
+            event: metadata.profile_management_operation.0,
+            metadata: metadata.bytes().to_vec(),
+            der,
+        });
+    }
+
+    /// Signs with the key of the eUICC certificate.
+    pub(super) fn sign(&self, message: &[u8]) -> Signature {
+        Signature::new(&self.identity.key.sign(message))
+    }
+
+    /// The eUICC certificate and its EUM's, for whoever verifies a signature.
+    pub(super) fn certificates(&self) -> (Certificate, Certificate) {
+        let carry = |certificate: &crate::certificate::Certificate| {
+            Certificate::from_ber(certificate.der()).expect("a parsed certificate is one SEQUENCE")
+        };
+        (carry(&self.identity.euicc), carry(&self.identity.eum))
+    }
+
+    fn notify_other(&mut self, event: NotificationEvent, address: Text, iccid: Iccid) {
+        let metadata = self.notification_metadata(event, address, Some(iccid));
+        let (euicc_certificate, eum_certificate) = self.certificates();
+        let der = encode(&OtherSignedNotification {
+            euicc_notification_signature: self.sign(metadata.bytes()),
+            tbs_other_notification: metadata.clone(),
+            euicc_certificate,
+            eum_certificate,
+        });
+        self.keep_notification(&metadata, der);
+    }
+}

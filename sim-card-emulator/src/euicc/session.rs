@@ -1,0 +1,329 @@
+//! The RSP session: challenge, AuthenticateServer, PrepareDownload, CancelSession.
+
+use es10_apdu::apdu::StatusWord;
+use es10_apdu::asn1::{Open, Raw, encode};
+use es10_apdu::es10b::{
+    AuthenticateErrorCode, AuthenticateResponseError, AuthenticateResponseOk,
+    AuthenticateServerRequest, AuthenticateServerResponse, CancelSessionError,
+    CancelSessionRequest, CancelSessionResponse, CancelSessionResponseOk, DownloadErrorCode,
+    EuiccCancelSessionSigned, EuiccSigned1, EuiccSigned2, GetEuiccChallengeRequest,
+    GetEuiccChallengeResponse, PrepareDownloadRequest, PrepareDownloadResponse,
+    PrepareDownloadResponseError, PrepareDownloadResponseOk,
+};
+use es10_apdu::types::{self, Challenge, Oid, Signature, TransactionId};
+
+use super::loading::Loading;
+use super::{Env, Euicc, OneTimeKey};
+use crate::certificate::{Certificate, CertificateError, Role};
+use crate::key::{PrivateKey, PublicKey};
+
+/// How far the one RSP session is.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Session {
+    /// There is none.
+    #[default]
+    None,
+    /// A challenge was given out and not used.
+    Challenged([u8; 16]),
+    /// The server is known.
+    Authenticated(Box<Authenticated>),
+}
+
+impl Session {
+    pub(super) fn is_loading_on(&self, channel: u8) -> bool {
+        match self {
+            Self::Authenticated(session) => session
+                .loading
+                .as_ref()
+                .is_some_and(|loading| loading.channel() == channel),
+            _ => false,
+        }
+    }
+}
+
+/// A session with a server that proved itself.
+#[derive(Clone, Debug)]
+pub(super) struct Authenticated {
+    pub(super) transaction_id: TransactionId,
+    pub(super) server_address: String,
+    pub(super) owner: Oid,
+    role: Role,
+    euicc_signature1: Signature,
+    pub(super) prepared: Option<Prepared>,
+    pub(super) loading: Option<Loading>,
+}
+
+/// What PrepareDownload has agreed to.
+#[derive(Clone, Debug)]
+pub(super) struct Prepared {
+    pub(super) one_time_key: PrivateKey,
+    pub(super) binding_key: PublicKey,
+}
+
+impl Euicc {
+    /// A new challenge ends whatever session there was; one-time keys stay for a retry.
+    pub(super) fn euicc_challenge(
+        &mut self,
+        _: GetEuiccChallengeRequest,
+        env: &mut dyn Env,
+    ) -> Result<Vec<u8>, StatusWord> {
+        let mut challenge = [0; 16];
+        env.random(&mut challenge);
+        self.session = Session::Challenged(challenge);
+        self.report_interruption();
+        let euicc_challenge =
+            Challenge::from_octets(&challenge).map_err(|_| StatusWord::TECHNICAL_PROBLEM)?;
+        Ok(encode(&GetEuiccChallengeResponse { euicc_challenge }))
+    }
+
+    pub(super) fn authenticate_server(
+        &mut self,
+        request: AuthenticateServerRequest,
+    ) -> Result<Vec<u8>, StatusWord> {
+        let server_address = std::str::from_utf8(request.server_signed1.server_address.octets())
+            .map_err(|_| StatusWord::INCORRECT_DATA)?
+            .to_owned();
+        // The challenge is used up, whatever comes of it.
+        let session = std::mem::take(&mut self.session);
+        self.report_interruption();
+        let transaction_id = request.server_signed1.transaction_id.clone();
+        let (role, owner) = match self.verify_server(&session, &request) {
+            Ok(server) => server,
+            Err(authenticate_error_code) => {
+                let error = AuthenticateResponseError {
+                    transaction_id,
+                    authenticate_error_code,
+                };
+                return Ok(encode(
+                    &AuthenticateServerResponse::AuthenticateResponseError(Open(error)),
+                ));
+            }
+        };
+        let euicc_signed1 = Raw::new(EuiccSigned1 {
+            transaction_id: transaction_id.clone(),
+            server_address: request.server_signed1.server_address.clone(),
+            server_challenge: request.server_signed1.server_challenge.clone(),
+            euicc_info2: Raw::new(self.info2()),
+            ctx_params1: request.ctx_params1,
+        });
+        let euicc_signature1 = self.sign(euicc_signed1.bytes());
+        self.session = Session::Authenticated(Box::new(Authenticated {
+            transaction_id,
+            server_address,
+            owner,
+            role,
+            euicc_signature1: euicc_signature1.clone(),
+            prepared: None,
+            loading: None,
+        }));
+        let (euicc_certificate, eum_certificate) = self.certificates();
+        let ok = AuthenticateResponseOk {
+            euicc_signed1,
+            euicc_signature1,
+            euicc_certificate,
+            eum_certificate,
+        };
+        Ok(encode(&AuthenticateServerResponse::AuthenticateResponseOk(
+            Open(ok),
+        )))
+    }
+
+    pub(super) fn prepare_download(
+        &mut self,
+        request: PrepareDownloadRequest,
+        env: &mut dyn Env,
+    ) -> Result<Vec<u8>, StatusWord> {
+        let transaction_id = request.smdp_signed2.transaction_id.clone();
+        let (binding_key, owner) = match self.verify_download(&request) {
+            Ok(verified) => verified,
+            Err(download_error_code) => {
+                let error = PrepareDownloadResponseError {
+                    transaction_id,
+                    download_error_code,
+                };
+                return Ok(encode(&PrepareDownloadResponse::DownloadResponseError(
+                    Open(error),
+                )));
+            }
+        };
+        let wanted = request.smdp_signed2.bpp_euicc_otpk.as_ref();
+        let one_time_key = self.one_time_key(&owner, wanted.map(|key| key.octets()), env);
+        let point = one_time_key.public_key().to_point();
+        let euicc_otpk =
+            types::OneTimeKey::from_octets(&point).map_err(|_| StatusWord::TECHNICAL_PROBLEM)?;
+        let euicc_signed2 = Raw::new(EuiccSigned2 {
+            transaction_id,
+            euicc_otpk,
+            hash_cc: request.hash_cc,
+        });
+        let euicc_signature2 =
+            self.sign(&[euicc_signed2.bytes(), request.smdp_signature2.bytes()].concat());
+        if let Session::Authenticated(session) = &mut self.session {
+            session.prepared = Some(Prepared {
+                one_time_key,
+                binding_key,
+            });
+        }
+        let ok = PrepareDownloadResponseOk {
+            euicc_signed2,
+            euicc_signature2,
+        };
+        Ok(encode(&PrepareDownloadResponse::DownloadResponseOk(Open(
+            ok,
+        ))))
+    }
+
+    pub(super) fn cancel_session(
+        &mut self,
+        request: CancelSessionRequest,
+    ) -> Result<Vec<u8>, StatusWord> {
+        let owner = match &self.session {
+            Session::Authenticated(session) if session.transaction_id == request.transaction_id => {
+                session.owner.clone()
+            }
+            _ => {
+                let error = CancelSessionError::INVALID_TRANSACTION_ID;
+                return Ok(encode(&CancelSessionResponse::CancelSessionResponseError(
+                    error,
+                )));
+            }
+        };
+        self.session = Session::None;
+        if self.memory.installing.is_some() {
+            // The server hears of the end by this answer; a second result would contradict it.
+            self.flash().installing = None;
+        }
+        let signed = Raw::new(EuiccCancelSessionSigned {
+            transaction_id: request.transaction_id,
+            smdp_oid: owner,
+            reason: request.reason,
+        });
+        let ok = CancelSessionResponseOk {
+            euicc_cancel_session_signature: self.sign(signed.bytes()),
+            euicc_cancel_session_signed: signed,
+        };
+        Ok(encode(&CancelSessionResponse::CancelSessionResponseOk(
+            Open(ok),
+        )))
+    }
+
+    /// Forgets a one-time key that a package was opened with.
+    pub(super) fn consume_one_time_key(&mut self, owner: &Oid) {
+        self.flash().one_time_keys.retain(|key| key.owner != *owner);
+    }
+
+    /// The checks of SGP.22 v2.5 section 5.7.13, in the order in which their codes are given.
+    fn verify_server(
+        &self,
+        session: &Session,
+        request: &AuthenticateServerRequest,
+    ) -> Result<(Role, Oid), AuthenticateErrorCode> {
+        let Session::Challenged(challenge) = session else {
+            return Err(AuthenticateErrorCode::NO_SESSION_CONTEXT);
+        };
+        let ci = &self.identity.ci_key_identifier;
+        if request.euicc_ci_pk_id_to_be_used.octets() != ci {
+            return Err(AuthenticateErrorCode::CI_PK_UNKNOWN);
+        }
+        let certificate = Certificate::parse(request.server_certificate.bytes())
+            .map_err(|_| AuthenticateErrorCode::INVALID_CERTIFICATE)?;
+        certificate
+            .verify_server(&self.identity.ci, None)
+            .map_err(|error| match error {
+                CertificateError::UnknownIssuer(_) => AuthenticateErrorCode::CI_PK_UNKNOWN,
+                _ => AuthenticateErrorCode::INVALID_CERTIFICATE,
+            })?;
+        let owner = certificate
+            .owner()
+            .ok_or(AuthenticateErrorCode::INVALID_CERTIFICATE)?
+            .clone();
+        let role = certificate
+            .role(&[Role::DpAuth, Role::DsAuth])
+            .map_err(|_| AuthenticateErrorCode::INVALID_OID)?;
+        let key = certificate
+            .public_key()
+            .map_err(|_| AuthenticateErrorCode::UNSUPPORTED_CURVE)?;
+        let signed = &request.server_signed1;
+        if !key.verifies(signed.bytes(), request.server_signature1.contents()) {
+            return Err(AuthenticateErrorCode::INVALID_SIGNATURE);
+        }
+        if signed.euicc_challenge.octets() != challenge {
+            return Err(AuthenticateErrorCode::EUICC_CHALLENGE_MISMATCH);
+        }
+        Ok((role, owner))
+    }
+
+    /// The checks of SGP.22 v2.5 section 5.7.5, in the order in which their codes are given.
+    fn verify_download(
+        &self,
+        request: &PrepareDownloadRequest,
+    ) -> Result<(PublicKey, Oid), DownloadErrorCode> {
+        let session = match &self.session {
+            Session::Authenticated(session) if session.prepared.is_none() => session,
+            _ => return Err(DownloadErrorCode::NO_SESSION_CONTEXT),
+        };
+        if request.smdp_signed2.transaction_id != session.transaction_id {
+            return Err(DownloadErrorCode::INVALID_TRANSACTION_ID);
+        }
+        let invalid = DownloadErrorCode::INVALID_CERTIFICATE;
+        let certificate =
+            Certificate::parse(request.smdp_certificate.bytes()).map_err(|_| invalid)?;
+        certificate
+            .verify_server(&self.identity.ci, None)
+            .map_err(|_| invalid)?;
+        certificate.role(&[Role::DpPb]).map_err(|_| invalid)?;
+        if session.role != Role::DpAuth || certificate.owner() != Some(&session.owner) {
+            return Err(invalid);
+        }
+        let key = certificate
+            .public_key()
+            .map_err(|_| DownloadErrorCode::UNSUPPORTED_CURVE)?;
+        let message = [
+            request.smdp_signed2.bytes(),
+            session.euicc_signature1.bytes(),
+        ]
+        .concat();
+        if !key.verifies(&message, request.smdp_signature2.contents()) {
+            return Err(DownloadErrorCode::INVALID_SIGNATURE);
+        }
+        Ok((key, session.owner.clone()))
+    }
+
+    /// The kept key of that server when it is the one wanted, otherwise a new one.
+    fn one_time_key(
+        &mut self,
+        owner: &Oid,
+        wanted: Option<&[u8]>,
+        env: &mut dyn Env,
+    ) -> PrivateKey {
+        let kept = self
+            .memory
+            .one_time_keys
+            .iter()
+            .find(|key| key.owner == *owner);
+        let kept = kept.and_then(|key| PrivateKey::from_scalar(&key.scalar));
+        if let Some(key) = kept
+            && wanted.is_some_and(|wanted| wanted == key.public_key().to_point())
+        {
+            return key;
+        }
+        let key = loop {
+            let mut scalar = [0; 32];
+            env.random(&mut scalar);
+            if let Some(key) = PrivateKey::from_scalar(&scalar) {
+                break key;
+            }
+        };
+        let keys = &mut self.flash().one_time_keys;
+        keys.retain(|key| key.owner != *owner);
+        let surplus = (keys.len() + 1).saturating_sub(MOST_ONE_TIME_KEYS);
+        keys.drain(..surplus);
+        keys.push(OneTimeKey {
+            owner: owner.clone(),
+            scalar: key.to_scalar().to_vec(),
+        });
+        key
+    }
+}
+
+const MOST_ONE_TIME_KEYS: usize = 4;
