@@ -34,8 +34,8 @@ impl Certificate {
     ///
     /// # Errors
     ///
-    /// [`CertificateError::Malformed`] when it is not a version 3 certificate, when a known extension
-    /// cannot be read or when an extension is there twice.
+    /// [`CertificateError::Malformed`] when it is not a version 3 certificate, when a known
+    /// extension cannot be read or when an extension is there twice.
     pub fn parse(der: &[u8]) -> Result<Self, CertificateError> {
         let outer: SignedCertificate = decode(der, "certificate")?;
         let signed = outer.tbs_certificate.into_bytes();

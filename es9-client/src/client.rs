@@ -75,8 +75,8 @@ impl<C: Connect> Es9Client<C> {
     ///
     /// # Errors
     ///
-    /// When there is no connection, no answer in time, no answer that can be understood, or when the
-    /// server refuses.
+    /// When there is no connection, no answer in time, no answer that can be understood, or when
+    /// the server refuses.
     ///
     /// # Cancel safety
     ///
@@ -315,8 +315,8 @@ impl<C> fmt::Debug for Es9Client<C> {
 pub struct Options {
     /// How long to wait.
     pub deadlines: Deadlines,
-    /// The largest body of an answer that is read, in bytes. 4 MiB by default; a large profile takes
-    /// some hundred kilobytes.
+    /// The largest body of an answer that is read, in bytes. 4 MiB by default; a large profile
+    /// takes some hundred kilobytes.
     pub max_body: usize,
     /// The time at which certificates are checked.
     pub clock: Arc<dyn TimeProvider>,

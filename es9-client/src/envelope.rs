@@ -52,8 +52,8 @@ impl Answer {
 
     /// Reads the acknowledgement of a notification: status 204 without a body.
     ///
-    /// SGP.22 v2.5 section 6.3. Status 200 with `Executed-Success` is accepted too; status 200 alone
-    /// acknowledges nothing.
+    /// SGP.22 v2.5 section 6.3. Status 200 with `Executed-Success` is accepted too; status 200
+    /// alone acknowledges nothing.
     ///
     /// # Errors
     ///
@@ -192,6 +192,8 @@ struct Header {
 impl Header {
     fn check(self) -> Result<(), AnswerError> {
         let FunctionExecutionStatus { status, data } = self.function_execution_status;
+        // A refusal stays one even when its codes cannot be read.
+        let data = data.and_then(|data| StatusCodeData::deserialize(data).ok());
         match (status.is_success(), data) {
             (true, None) => Ok(()),
             (true, Some(data)) => {
@@ -210,7 +212,7 @@ impl Header {
 struct FunctionExecutionStatus {
     status: ExecutionStatus,
     #[serde(rename = "statusCodeData")]
-    data: Option<StatusCodeData>,
+    data: Option<serde_json::Value>,
 }
 
 /// Keeps what a server sent from flooding a log.
@@ -262,9 +264,13 @@ mod tests {
 
     #[test]
     fn a_failed_answer_needs_no_codes_and_an_unknown_status_is_a_failure() {
-        for status in ["Failed", "Expired", "Executed-Perhaps"] {
-            let body =
-                format!(r#"{{"header":{{"functionExecutionStatus":{{"status":"{status}"}}}}}}"#);
+        for status in [
+            r#"{"status":"Failed"}"#,
+            r#"{"status":"Expired","statusCodeData":null}"#,
+            r#"{"status":"Executed-Perhaps"}"#,
+            r#"{"status":"Failed","statusCodeData":{"subjectCode":8.1,"reasonCode":null}}"#,
+        ] {
+            let body = format!(r#"{{"header":{{"functionExecutionStatus":{status}}}}}"#);
             let error = answer(200, &body).output::<Output>().unwrap_err();
             assert!(matches!(error, AnswerError::Status { .. }), "{error}");
         }

@@ -13,7 +13,7 @@ use crate::tls::TlsError;
 #[non_exhaustive]
 pub enum Error {
     /// The connection ended before the answer was complete.
-    #[error("{host} closed the connection {}", if *.sent { "before it answered" } else { "at once" })]
+    #[error("{host} closed the connection {}", moment(*.sent))]
     Closed {
         /// The server.
         host: String,
@@ -185,9 +185,126 @@ impl std::fmt::Display for Phase {
     }
 }
 
+fn moment(sent: bool) -> &'static str {
+    match sent {
+        true => "before it answered",
+        false => "at once",
+    }
+}
+
 fn redirect(status: u16) -> &'static str {
     match status {
         300..400 => ", which points elsewhere and is not followed",
         _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_never_reached_the_server_may_be_repeated_blindly() {
+        for error in [
+            connect(io::ErrorKind::ConnectionRefused),
+            timeout(Phase::Connect),
+            closed(false),
+        ] {
+            assert_eq!(error.outcome(), Outcome::NotReached, "{error}");
+        }
+        for error in [timeout(Phase::Response), closed(true), http(503)] {
+            assert_eq!(error.outcome(), Outcome::Unknown, "{error}");
+        }
+        for error in [status("8.2.6", "3.8"), http(404), http(307)] {
+            assert_eq!(error.outcome(), Outcome::Refused, "{error}");
+        }
+    }
+
+    #[test]
+    fn every_error_is_a_sentence_that_names_the_host() {
+        for (error, sentence) in [
+            (
+                status("8.2.7", "3.8"),
+                "smdp.example.com refused authenticateClient: \
+                 The confirmation code is wrong (status code 8.2.7/3.8)",
+            ),
+            (
+                http(307),
+                "smdp.example.com answered authenticateClient with HTTP status 307, \
+                 which points elsewhere and is not followed",
+            ),
+            (
+                timeout(Phase::Connect),
+                "smdp.example.com did not accept a secure connection within 30 s",
+            ),
+            (
+                closed(true),
+                "smdp.example.com closed the connection before it answered",
+            ),
+        ] {
+            assert_eq!(error.to_string(), sentence);
+        }
+    }
+
+    #[test]
+    fn the_next_step_depends_on_who_can_help() {
+        for (error, next_step) in [
+            (status("8.2.7", "3.8"), NextStep::EnterConfirmationCode),
+            (
+                connect(io::ErrorKind::NetworkUnreachable),
+                NextStep::CheckNetwork,
+            ),
+            (timeout(Phase::Response), NextStep::RetryLater),
+            (http(502), NextStep::RetryLater),
+            (http(404), NextStep::ReportServerFault),
+            (closed(true), NextStep::RetryLater),
+        ] {
+            assert_eq!(error.next_step(), next_step, "{error}");
+        }
+    }
+
+    fn connect(kind: io::ErrorKind) -> Error {
+        Error::Connect {
+            host: host(),
+            cause: kind.into(),
+        }
+    }
+
+    fn timeout(phase: Phase) -> Error {
+        Error::Timeout {
+            host: host(),
+            phase,
+            after: Duration::from_secs(30),
+        }
+    }
+
+    fn closed(sent: bool) -> Error {
+        Error::Closed { host: host(), sent }
+    }
+
+    fn http(status: u16) -> Error {
+        Error::Http {
+            host: host(),
+            function: "authenticateClient",
+            status,
+        }
+    }
+
+    fn status(subject: &str, reason: &str) -> Error {
+        let data = StatusCodeData {
+            subject_code: subject.to_owned(),
+            reason_code: reason.to_owned(),
+            ..StatusCodeData::default()
+        };
+        Error::Status {
+            host: host(),
+            function: "authenticateClient",
+            status: serde_json::from_str("\"Failed\"").unwrap(),
+            data: Box::new(data),
+        }
+    }
+
+    fn host() -> String {
+        "smdp.example.com".to_owned()
     }
 }

@@ -32,7 +32,7 @@ pub trait Connect: Send + Sync {
 
     /// Opens a stream to a port of a host.
     ///
-    /// An error whose inner error is [`NameNotResolved`] is reported as a failure of the name server.
+    /// An error whose inner error is [`NameNotResolved`] is reported as such.
     ///
     /// # Cancel safety
     ///
@@ -56,8 +56,8 @@ impl TcpConnect {
         Self::default()
     }
 
-    /// Connects to `host:port` targets instead for the hosts named in the map. Names that are checked
-    /// or signed stay as they are.
+    /// Connects to `host:port` targets instead for the hosts named in the map. Names that are
+    /// checked or signed stay as they are.
     pub fn with_targets(targets: impl IntoIterator<Item = (String, String)>) -> Self {
         let lower = |(host, target): (String, String)| (host.to_ascii_lowercase(), target);
         Self {

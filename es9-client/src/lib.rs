@@ -1,9 +1,9 @@
 //! The LPA's side of ES9+: SGP.22 chapter 6 over HTTPS.
 //!
-//! [`Es9Client::call`] sends one function to an SM-DP+ and returns its typed answer. DER objects stay
-//! opaque bytes here: whoever signed them must find them unchanged at the other end. The server's
-//! certificate is checked against the GSMA certificate issuers ([`Roots`]) and must have been issued
-//! for the TLS role of an SM-DP+; there is no way to turn that off.
+//! [`Es9Client::call`] sends one function to an SM-DP+ and returns its typed answer. DER objects
+//! stay opaque bytes here: what somebody signed must arrive unchanged at the other end. The
+//! server's certificate is checked against the GSMA certificate issuers ([`Roots`]) and must have
+//! been issued for the TLS role of an SM-DP+; there is no way to turn that off.
 //!
 //! The baseline is SGP.22 v2.5.
 

@@ -19,7 +19,7 @@ use thiserror::Error;
 use crate::certificate::{Certificate, CertificateError, Extensions, KeyId, PublicKey, Timestamp};
 use crate::roots::{Root, Roots};
 
-/// Accepts a TLS server only if a trusted issuer certified it as an SM-DP+ with the host name called.
+/// Accepts a TLS server only if a trusted issuer certified it as the SM-DP+ of the host called.
 ///
 /// SGP.22 v2.5 section 2.6.6 and 4.5.2. There is no way to switch a check off.
 #[derive(Debug)]
@@ -133,8 +133,8 @@ impl RspServerVerifier {
             .map_err(|_| SignatureError::Wrong)
     }
 
-    /// Verifies the server's signature in the handshake, which is the same in TLS 1.2 and 1.3 because
-    /// only one scheme is offered.
+    /// Verifies the server's signature in the handshake, which is the same in TLS 1.2 and 1.3
+    /// because only one scheme is offered.
     fn verify_handshake(
         &self,
         message: &[u8],

@@ -77,8 +77,8 @@ impl<'de> Deserialize<'de> for Opaque {
 
 /// The name of an RSP session: 1 to 16 bytes, hexadecimal in JSON.
 ///
-/// SGP.22 v2.5 section 6.5.2. It is sent back in the spelling in which it was received, and compared
-/// by value.
+/// SGP.22 v2.5 section 6.5.2. It is sent back in the spelling in which it was received, and
+/// compared by value.
 #[derive(Clone)]
 pub struct TransactionId {
     text: String,

@@ -6,11 +6,11 @@ use crate::wire::{Opaque, TransactionId};
 
 /// Authenticates the eUICC and asks for the profile order behind its matching id.
 ///
-/// SGP.22 v2.5 section 5.6.3. The response of the eUICC may be its error form: the server then closes
-/// the session and refuses.
+/// SGP.22 v2.5 section 5.6.3. The response of the eUICC may be its error form: the server then
+/// closes the session and refuses.
 #[derive(Clone, Debug, Serialize)]
 pub struct AuthenticateClientRequest {
-    /// The session, as [`InitiateAuthenticationOkEs9`](super::InitiateAuthenticationOkEs9) named it.
+    /// The session that [`InitiateAuthenticationOkEs9`](super::InitiateAuthenticationOkEs9) opened.
     #[serde(rename = "transactionId")]
     pub transaction_id: TransactionId,
     /// AuthenticateServerResponse, the whole TLV `BF38`.

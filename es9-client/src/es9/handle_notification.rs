@@ -9,8 +9,8 @@ use crate::wire::Opaque;
 
 /// Delivers one notification of the eUICC.
 ///
-/// SGP.22 v2.5 section 5.6.4. `Ok` is the acknowledgement after which the notification may be removed
-/// from the eUICC; after an error it must stay.
+/// SGP.22 v2.5 section 5.6.4. `Ok` is the acknowledgement after which the notification may be
+/// removed from the eUICC; after an error it must stay.
 #[derive(Clone, Debug, Serialize)]
 pub struct HandleNotification {
     /// PendingNotification: a ProfileInstallationResult `BF37` or an OtherSignedNotification `30`.
