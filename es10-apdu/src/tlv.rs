@@ -164,8 +164,7 @@ pub fn header(tag: u32, len: usize) -> Vec<u8> {
         _ => {
             let len = len.to_be_bytes();
             let octets = &len[significant(&len).unwrap_or(len.len() - 1)..];
-            // At most eight octets, so that the sum stays below 0x89.
-            out.push(0x80 | octets.len() as u8 & 0x0F);
+            out.extend((0x81..).nth(octets.len() - 1));
             out.extend_from_slice(octets);
         }
     }

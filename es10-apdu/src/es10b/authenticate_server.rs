@@ -105,6 +105,7 @@ pub struct DeviceCapabilities {
 /// SGP.22 v2.5 section 5.7.13, tag BF38.
 #[derive(AsnType, Clone, Debug, Decode, Encode, Eq, PartialEq)]
 #[rasn(choice, automatic_tags, tag(explicit(context, 56)))]
+#[allow(clippy::large_enum_variant, reason = "the large one is the usual one")]
 pub enum AuthenticateServerResponse {
     /// The server is what it says, and this is the eUICC's proof of itself.
     AuthenticateResponseOk(Open<AuthenticateResponseOk>),

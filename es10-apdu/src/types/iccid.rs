@@ -41,7 +41,8 @@ impl FromStr for Iccid {
         for (index, character) in digits.chars().enumerate() {
             let digit = character
                 .to_digit(16)
-                .ok_or(IccidError::Digit { character })? as u8;
+                .and_then(|digit| u8::try_from(digit).ok());
+            let digit = digit.ok_or(IccidError::Digit { character })?;
             let octet = &mut octets[index / 2];
             *octet = if index % 2 == 0 {
                 0xF0 | digit
