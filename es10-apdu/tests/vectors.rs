@@ -12,6 +12,7 @@ use es10_apdu::{
     es10b::*,
     es10c::*,
     function::Es10Function,
+    tlv,
     types::*,
 };
 use rasn::Encode;
@@ -369,19 +370,10 @@ fn pending_notifications_are_listed_with_their_octets() {
         );
     }
     let metadata = vector("es10", "otherSignedNotificationEnable");
-    let metadata = es10_apdu::tlv::Tlv::exactly(&metadata).unwrap();
+    let metadata = tlv::Tlv::exactly(&metadata).unwrap();
     let metadata = metadata.child(0xBF2F).unwrap().encoding;
-    let list = [
-        &[
-            0xBF,
-            0x28,
-            metadata.len() as u8 + 2,
-            0xA0,
-            metadata.len() as u8,
-        ],
-        metadata,
-    ];
-    let list = ListNotificationRequest::response(&list.concat()).unwrap();
+    let list = tlv::encode(0xBF28, &tlv::encode(0xA0, metadata));
+    let list = ListNotificationRequest::response(&list).unwrap();
     let ListNotificationResponse::NotificationMetadataList(list) = list else {
         panic!("no list")
     };
@@ -431,14 +423,11 @@ fn rules_authorisation_table_entries_keep_their_wildcards() {
 #[test]
 fn fields_of_later_versions_cost_nothing_wherever_they_stand() {
     let info2 = vector("es10", "euiccInfo2");
-    let contents = es10_apdu::tlv::Tlv::exactly(&info2)
-        .unwrap()
-        .contents
-        .to_vec();
+    let contents = tlv::Tlv::exactly(&info2).unwrap().contents.to_vec();
     let later = unhex("90 01 FF B4 04 80 02 0102 9F50 01 00");
     for bytes in [
-        es10_apdu::tlv::encode(0xBF22, &[contents.as_slice(), &later].concat()),
-        es10_apdu::tlv::encode(0xBF22, &[&later, contents.as_slice()].concat()),
+        tlv::encode(0xBF22, &[contents.as_slice(), &later].concat()),
+        tlv::encode(0xBF22, &[&later, contents.as_slice()].concat()),
     ] {
         let read = GetEuiccInfo2Request::response(&bytes).unwrap();
         assert_eq!(read.bytes(), bytes, "signed octets stay as they are");
@@ -458,17 +447,17 @@ fn fields_of_later_versions_cost_nothing_wherever_they_stand() {
 /// Writes the lengths of a three-level structure anew, so that a test can state contents only.
 fn fix_lengths(bytes: &[u8]) -> Vec<u8> {
     let contents = &bytes[7..];
-    let element = es10_apdu::tlv::encode(0xE3, contents);
-    es10_apdu::tlv::encode(0xBF2D, &es10_apdu::tlv::encode(0xA0, &element))
+    let element = tlv::encode(0xE3, contents);
+    tlv::encode(0xBF2D, &tlv::encode(0xA0, &element))
 }
 
 #[test]
 fn an_unreadable_element_costs_that_element_and_is_reported_with_its_place() {
-    let good = es10_apdu::tlv::encode(0xE3, &unhex("5A 0A 981000000000000010F9"));
-    let bad = es10_apdu::tlv::encode(0xE3, &unhex("5A 03 981000"));
-    let text = es10_apdu::tlv::encode(0xE3, &unhex("90 02 FFFE"));
+    let good = tlv::encode(0xE3, &unhex("5A 0A 981000000000000010F9"));
+    let bad = tlv::encode(0xE3, &unhex("5A 03 981000"));
+    let text = tlv::encode(0xE3, &unhex("90 02 FFFE"));
     let elements = [good.as_slice(), &bad, &text].concat();
-    let answer = es10_apdu::tlv::encode(0xBF2D, &es10_apdu::tlv::encode(0xA0, &elements));
+    let answer = tlv::encode(0xBF2D, &tlv::encode(0xA0, &elements));
     let list = ProfileInfoListRequest::response(&answer).unwrap();
     let ProfileInfoListResponse::ProfileInfoListOk(list) = list else {
         panic!("{list:?}")
@@ -502,11 +491,9 @@ fn wrong_answers_are_errors_that_name_the_type() {
 fn non_canonical_coding_is_read_and_forwarded_as_received() {
     // Lengths in long form, an INTEGER with a leading zero.
     let contents = unhex("80 02 0005 81 8102 0640 0C 8103 612E62 5A 82000A 981000000000000010F9");
-    let bytes = [
-        &[0xBF, 0x2F, 0x82, 0, contents.len() as u8],
-        contents.as_slice(),
-    ]
-    .concat();
+    let mut bytes = unhex("BF2F 8200 00");
+    bytes.extend_from_slice(&contents);
+    bytes[4] = u8::try_from(contents.len()).unwrap();
     let metadata: Raw<NotificationMetadata> = Raw::from_ber(&bytes).unwrap();
     assert_eq!((metadata.seq_number, metadata.iccid), (5, Some(iccid())));
     assert_eq!(metadata.bytes(), bytes);
