@@ -205,7 +205,9 @@ impl FromStr for ServerAddress {
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let address = match text.split_once("://") {
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => rest,
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => {
+                rest.strip_suffix('/').unwrap_or(rest)
+            }
             Some(_) => return Err(AddressError::Scheme),
             None => text,
         };
@@ -271,9 +273,9 @@ pub enum AddressError {
     /// A label is empty, too long, or begins or ends with a hyphen.
     #[error("the server address is not a well-formed domain name")]
     Label,
-    /// The name has one label only, or is an IP address.
-    #[error("the server address must be a fully qualified domain name such as smdp.example.com")]
-    NotQualified,
+    /// It is an IP address; a certificate names its server by host name.
+    #[error("the server address must be a host name such as smdp.example.com, not an IP address")]
+    IpAddress,
     /// The port is not a number from 1 to 65535.
     #[error("the port of the server address must be a number from 1 to 65535")]
     Port,
@@ -287,7 +289,7 @@ fn parse_port(text: &str) -> Result<u16, AddressError> {
     .ok_or(AddressError::Port)
 }
 
-/// The rules of RFC 1123 section 2.1, and no name without a domain.
+/// The rules of RFC 1123 section 2.1. A name without a domain is one of a laboratory.
 fn check_host(host: &str) -> Result<(), AddressError> {
     if host.is_empty() {
         return Err(AddressError::Empty);
@@ -305,9 +307,10 @@ fn check_host(host: &str) -> Result<(), AddressError> {
     if host.split('.').any(bad) {
         return Err(AddressError::Label);
     }
-    match host.rsplit_once('.') {
-        Some((_, top)) if !top.bytes().all(|c| c.is_ascii_digit()) => Ok(()),
-        _ => Err(AddressError::NotQualified),
+    let top = host.rsplit('.').next().unwrap_or_default();
+    match top.bytes().all(|c| c.is_ascii_digit()) {
+        true => Err(AddressError::IpAddress),
+        false => Ok(()),
     }
 }
 
@@ -384,11 +387,11 @@ mod tests {
             ("", Empty),
             (":443", Empty),
             ("http://smdp.example.com", Scheme),
-            ("smdp", NotQualified),
-            ("192.168.1.1", NotQualified),
+            ("192.168.1.1", IpAddress),
+            ("8443", IpAddress),
             ("[::1]", Port),
             ("smdp.example.com/path", Character('/')),
-            ("https://smdp.example.com/", Character('/')),
+            ("smdp.example.com/", Character('/')),
             ("user@smdp.example.com", Character('@')),
             ("user:secret@smdp.example.com", Port),
             ("smdp_1.example.com", Character('_')),
@@ -406,6 +409,16 @@ mod tests {
         ] {
             assert_eq!(text.parse::<ServerAddress>().unwrap_err(), error, "{text}");
         }
+    }
+
+    #[test]
+    fn a_url_and_a_bare_name_are_addresses_too() {
+        let parse = |text: &str| text.parse::<ServerAddress>().unwrap();
+        assert_eq!(
+            parse("https://smdp.example.com/").host(),
+            "smdp.example.com"
+        );
+        assert_eq!(parse("localhost:8443").port(), 8443);
     }
 
     #[test]
