@@ -186,6 +186,11 @@ impl Euicc {
         self.identity.eid
     }
 
+    /// What the manufacturer put in.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
     /// What survives power loss.
     pub fn memory(&self) -> &NonVolatile {
         &self.memory
@@ -205,9 +210,15 @@ impl Euicc {
             .map(|profile| profile.iccid)
     }
 
-    /// Whether a REFRESH waits for the terminal.
-    pub fn refresh_pending(&self) -> bool {
-        self.refresh.is_some()
+    /// Takes a REFRESH that waits for the terminal, as FETCH does; false when none waits.
+    ///
+    /// The terminal acts on it by [`Euicc::reset`].
+    pub fn take_refresh(&mut self) -> bool {
+        let waiting = self.refresh == Some(Refresh::Waiting);
+        if waiting {
+            self.refresh = Some(Refresh::Fetched);
+        }
+        waiting
     }
 
     /// The supplementary logical channels that are open.

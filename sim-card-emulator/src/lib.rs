@@ -3,6 +3,7 @@
 //! Section numbers refer to SGP.22 v2.5.
 
 pub mod bsp;
+pub mod card;
 pub mod certificate;
 pub mod der;
 pub mod euicc;
@@ -11,3 +12,4 @@ pub mod modem;
 pub mod pki;
 pub mod pty;
 pub mod saip;
+pub mod state_folder;

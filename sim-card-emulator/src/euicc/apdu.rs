@@ -70,7 +70,7 @@ impl Euicc {
     /// `9000`, or `91xx` while a proactive command waits to be fetched.
     fn done(&self) -> StatusWord {
         match self.refresh {
-            Some(Refresh::Waiting) => StatusWord(0x9100 | REFRESH.len() as u16),
+            Some(Refresh::Waiting) => REFRESH_WAITS,
             _ => StatusWord::OK,
         }
     }
@@ -205,12 +205,10 @@ impl Euicc {
     }
 
     fn fetch(&mut self) -> Result<Vec<u8>, StatusWord> {
-        match self.refresh {
-            Some(Refresh::Waiting) => {
-                self.refresh = Some(Refresh::Fetched);
-                Ok(REFRESH.to_vec())
-            }
-            _ => Err(StatusWord::CONDITIONS_OF_USE),
+        if self.take_refresh() {
+            Ok(REFRESH.to_vec())
+        } else {
+            Err(StatusWord::CONDITIONS_OF_USE)
         }
     }
 
@@ -300,6 +298,8 @@ const ISDR_AID: [u8; 16] = [
 const REFRESH: [u8; 11] = [
     0xD0, 0x09, 0x81, 0x03, 0x01, 0x01, 0x04, 0x82, 0x02, 0x81, 0x82,
 ];
+/// Done, and so many octets can be fetched.
+const REFRESH_WAITS: StatusWord = StatusWord(0x910B);
 const FETCH: u8 = 0x12;
 const STATUS: u8 = 0xF2;
 const TERMINAL_CAPABILITY: u8 = 0xAA;

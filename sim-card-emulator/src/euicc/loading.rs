@@ -10,7 +10,7 @@ use es10_apdu::es10b::{
     ProfileInstallationResult, ProfileInstallationResultData, ReplaceSessionKeysRequest,
     StoreMetadataRequest, SuccessResult,
 };
-use es10_apdu::types::{Aid, NotificationEvent, ProfileClass, TransactionId};
+use es10_apdu::types::{Aid, NotificationEvent, PprIds, ProfileClass, Text, TransactionId};
 
 use super::metadata::rules_allowed;
 use super::session::{Authenticated, Prepared, Session};
@@ -86,7 +86,7 @@ impl Loading {
         let structure = Failure::from(ErrorReason::BSP_STRUCTURE_ERROR);
         let mut rest = segment;
         if self.part_remaining == 0 {
-            let header = Header::parse(segment).ok_or(structure.clone())?;
+            let header = Header::parse(segment).ok_or_else(|| structure.clone())?;
             self.enter(header)?;
             self.remaining -= header.size;
             rest = &segment[header.size..];
@@ -238,8 +238,9 @@ impl Euicc {
             return Vec::new();
         };
         let expected = loading.command_id();
+        let processed = self.process(&mut loading, segment);
         self.note_progress(&loading, expected);
-        if let Err(failure) = self.process(&mut loading, segment) {
+        if let Err(failure) = processed {
             // The header of A2 stands where that of A3 could.
             let within = loading.part == Part::ReplaceSessionKeys;
             let at = if within {
@@ -283,47 +284,39 @@ impl Euicc {
                 if loading.part_remaining > 0 {
                     return Ok(());
                 }
-                loading.stored = Some(self.store_metadata(&loading.metadata)?);
-                Ok(())
+                self.store_metadata(loading)
             }
             Part::ReplaceSessionKeys => replace_session_keys(&mut loading.bsp, &plain),
             Part::ProfileElements => self.load_elements(loading, &plain),
         }
     }
 
-    fn store_metadata(&self, der: &[u8]) -> Result<Raw<StoreMetadataRequest>, Failure> {
+    fn store_metadata(&self, loading: &mut Loading) -> Result<(), Failure> {
         let metadata: Raw<StoreMetadataRequest> =
-            Raw::from_ber(der).map_err(|_| ErrorReason::INCORRECT_INPUT_VALUES)?;
-        check_values(&metadata)?;
+            Raw::from_ber(&loading.metadata).map_err(|_| ErrorReason::INCORRECT_INPUT_VALUES)?;
+        let metadata = loading.stored.insert(metadata);
+        check_values(metadata)?;
         let class = metadata.class();
-        if ![
-            ProfileClass::TEST,
-            ProfileClass::PROVISIONING,
-            ProfileClass::OPERATIONAL,
-        ]
-        .contains(&class)
-        {
+        if !(ProfileClass::TEST.0..=ProfileClass::OPERATIONAL.0).contains(&class.0) {
             return Err(ErrorReason::UNSUPPORTED_PROFILE_CLASS.into());
         }
-        if self
-            .memory
-            .profiles
+        let installed = &self.memory.profiles;
+        if installed
             .iter()
             .any(|profile| profile.iccid == metadata.iccid)
         {
             return Err(ErrorReason::ICCID_ALREADY_EXISTS.into());
         }
-        let settings = &self.settings;
-        let lonely = !metadata.rules().contains(es10_apdu::types::PprIds::PPR1)
-            || !self
-                .memory
-                .profiles
+        // A profile that cannot be disabled is of no use beside one that is in use already.
+        let shut_out = metadata.rules().contains(PprIds::PPR1)
+            && installed
                 .iter()
-                .any(|other| other.class() == ProfileClass::OPERATIONAL);
-        if !lonely || !rules_allowed(&metadata, settings.forbidden_rules, &settings.rat) {
+                .any(|profile| profile.class() == ProfileClass::OPERATIONAL);
+        let settings = &self.settings;
+        if shut_out || !rules_allowed(metadata, settings.forbidden_rules, &settings.rat) {
             return Err(ErrorReason::PPR_NOT_ALLOWED.into());
         }
-        Ok(metadata)
+        Ok(())
     }
 
     fn load_elements(&self, loading: &mut Loading, plain: &[u8]) -> Result<(), Failure> {
@@ -355,9 +348,6 @@ impl Euicc {
             metadata: metadata.clone(),
             package: loading.package,
         });
-        if let Some(installing) = &mut self.flash().installing {
-            installing.iccid = Some(metadata.iccid);
-        }
         let result = SuccessResult {
             aid: named,
             sima_response: success_response().into(),
@@ -377,7 +367,7 @@ impl Euicc {
 
     /// Signs and keeps the result; the session is over.
     fn end(&mut self, final_result: FinalResult) -> Vec<u8> {
-        if self.session_is_loading() {
+        if matches!(self.session, Session::Authenticated(_)) {
             self.session = Session::None;
         }
         let Some(installing) = self.flash().installing.take() else {
@@ -405,19 +395,19 @@ impl Euicc {
         der
     }
 
-    fn session_is_loading(&self) -> bool {
-        matches!(self.session, Session::Authenticated(_))
-    }
-
     /// Keeps in flash how far the package is, for the report after a power loss.
     fn note_progress(&mut self, loading: &Loading, expected: BppCommandId) {
+        let Some(noted) = self.memory.installing.clone() else {
+            return;
+        };
         let iccid = loading.stored.as_ref().map(|metadata| metadata.iccid);
-        let noted = self.memory.installing.as_ref();
-        if noted.is_some_and(|noted| noted.bpp_command_id != expected.0 || noted.iccid != iccid)
-            && let Some(installing) = &mut self.flash().installing
-        {
-            installing.bpp_command_id = expected.0;
-            installing.iccid = iccid;
+        let now = Installing {
+            bpp_command_id: expected.0,
+            iccid,
+            ..noted.clone()
+        };
+        if now != noted {
+            self.flash().installing = Some(now);
         }
     }
 
@@ -525,9 +515,7 @@ fn replace_session_keys(bsp: &mut Bsp, plain: &[u8]) -> Result<(), Failure> {
 
 /// Limits of the module on metadata.
 fn check_values(metadata: &StoreMetadataRequest) -> Result<(), ErrorReason> {
-    let fits = |text: Option<&es10_apdu::types::Text>, most| {
-        text.is_none_or(|text| text.octets().len() <= most)
-    };
+    let fits = |text: Option<&Text>, most| text.is_none_or(|text| text.octets().len() <= most);
     let icon = metadata.icon.as_ref().is_none_or(|icon| icon.len() <= 1024);
     if fits(metadata.service_provider_name.as_ref(), 32)
         && fits(metadata.profile_name.as_ref(), 64)

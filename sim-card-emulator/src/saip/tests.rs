@@ -99,7 +99,7 @@ fn what_the_euicc_lacks_is_refused_with_its_own_status() {
     let known = [0x06, 0x06, 0x67, 0x81, 0x0F, 0x01, 0x02, 0x04];
     let mut unknown = known;
     unknown[7] = 99;
-    let no_multos = UiccCapability(u64::MAX & !UiccCapability::MULTOS.0);
+    let no_multos = UiccCapability(!UiccCapability::MULTOS.0);
     for (capability, version, service, template, status) in [
         (ALL, 4, 0x81, known, PeStatus::UNSUPPORTED_PROFILE_VERSION),
         (no_multos, 2, 0x8C, known, PeStatus::FEATURE_NOT_SUPPORTED),

@@ -1,0 +1,262 @@
+//! An eUICC in a holder: shared between the modem and whoever watches or disturbs it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use es10_apdu::apdu::StatusWord;
+use tokio::sync::watch;
+
+use crate::euicc::{Env, Euicc, Identity, NonVolatile, Settings, SystemRandom};
+use crate::modem;
+use crate::state_folder::{StateError, StateFolder};
+
+/// What a card has done so far.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Counters {
+    /// Command APDUs that were executed.
+    pub apdus: u64,
+    /// Calls by the tag of the function; a BPP counts once as `BF36`, and its other segments by
+    /// the tag they begin with.
+    pub functions: BTreeMap<u32, u64>,
+    /// Resets, the first power-up not counted.
+    pub resets: u64,
+}
+
+impl Counters {
+    /// How often the function with this tag was called.
+    pub fn calls(&self, tag: u32) -> u64 {
+        self.functions.get(&tag).copied().unwrap_or_default()
+    }
+}
+
+/// When power is lost.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PowerCut {
+    /// The command never reaches the card.
+    BeforeExecution,
+    /// The command is executed, its answer is lost.
+    AfterExecution,
+}
+
+/// A handle on a card; clones are handles on the same card.
+#[derive(Clone)]
+pub struct Card {
+    holder: Arc<Mutex<Holder>>,
+    counters: watch::Sender<Counters>,
+}
+
+struct Holder {
+    euicc: Euicc,
+    env: Box<dyn Env + Send>,
+    folder: Option<StateFolder>,
+    saved_revision: u64,
+    powered: bool,
+    refresh_announced: bool,
+    cut: Option<(u64, PowerCut)>,
+}
+
+impl Card {
+    /// A new card that keeps its flash in memory.
+    pub fn new(identity: Identity, settings: Settings) -> Self {
+        Self::with_env(identity, settings, Box::new(SystemRandom))
+    }
+
+    /// A new card that keeps its flash in memory and takes its randomness from somewhere else.
+    pub fn with_env(identity: Identity, settings: Settings, env: Box<dyn Env + Send>) -> Self {
+        Self::put(
+            Euicc::new(identity, settings, NonVolatile::default()),
+            env,
+            None,
+        )
+    }
+
+    /// A card that keeps its flash in a folder, and goes on where it stopped.
+    ///
+    /// # Errors
+    ///
+    /// When the folder cannot be read or written.
+    pub fn in_folder(
+        identity: Identity,
+        settings: Settings,
+        mut folder: StateFolder,
+    ) -> Result<Self, StateError> {
+        let memory = folder.load()?;
+        let euicc = Euicc::new(identity, settings, memory);
+        folder.save(euicc.memory())?;
+        Ok(Self::put(euicc, Box::new(SystemRandom), Some(folder)))
+    }
+
+    /// Changes how the card is set up, from the next command on.
+    pub fn configure(&self, change: impl FnOnce(&mut Settings)) {
+        change(self.holder().euicc.settings_mut());
+    }
+
+    /// Looks at the eUICC.
+    pub fn inspect<T>(&self, look: impl FnOnce(&Euicc) -> T) -> T {
+        look(&self.holder().euicc)
+    }
+
+    /// What the flash holds.
+    pub fn memory(&self) -> NonVolatile {
+        self.inspect(|euicc| euicc.memory().clone())
+    }
+
+    /// Puts back what the flash held before, and resets the card.
+    pub fn restore(&self, memory: NonVolatile) {
+        let mut holder = self.holder();
+        let identity = holder.euicc.identity().clone();
+        holder.euicc = Euicc::new(identity, holder.euicc.settings().clone(), memory);
+        holder.saved_revision = u64::MAX;
+        holder.save();
+    }
+
+    /// Cuts the power at the `nth` command from now on, the next one being the first.
+    ///
+    /// Until it is reset the card is dead: it answers nothing.
+    pub fn cut_power(&self, nth: u64, when: PowerCut) {
+        self.holder().cut = Some((nth.max(1), when));
+    }
+
+    /// The supplementary logical channels that are open.
+    pub fn open_channels(&self) -> Vec<u8> {
+        self.inspect(Euicc::open_channels)
+    }
+
+    /// Follows what the card does.
+    pub fn counters(&self) -> watch::Receiver<Counters> {
+        self.counters.subscribe()
+    }
+
+    fn put(euicc: Euicc, env: Box<dyn Env + Send>, folder: Option<StateFolder>) -> Self {
+        let holder = Holder {
+            saved_revision: euicc.revision(),
+            euicc,
+            env,
+            folder,
+            powered: true,
+            refresh_announced: false,
+            cut: None,
+        };
+        Self {
+            holder: Arc::new(Mutex::new(holder)),
+            counters: watch::Sender::new(Counters::default()),
+        }
+    }
+
+    /// A panic elsewhere does not spoil the card: each command leaves it consistent.
+    fn holder(&self) -> MutexGuard<'_, Holder> {
+        self.holder.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Holder {
+    /// Executes a command; `None` when there is no power, or it is lost now.
+    fn transmit(&mut self, command: &[u8]) -> Option<Vec<u8>> {
+        if !self.powered {
+            return None;
+        }
+        let cut = self.cut_now();
+        if cut == Some(PowerCut::BeforeExecution) {
+            self.powered = false;
+            return None;
+        }
+        let mut response = self.euicc.handle(command, self.env.as_mut());
+        // What the answer promises must be true after a power loss.
+        if !self.save() {
+            response = StatusWord::MEMORY_PROBLEM.into();
+        }
+        self.refresh_announced = response.sw.proactive_pending();
+        if cut == Some(PowerCut::AfterExecution) {
+            self.powered = false;
+            return None;
+        }
+        Some(response.to_bytes())
+    }
+
+    fn cut_now(&mut self) -> Option<PowerCut> {
+        let (nth, when) = self.cut.take()?;
+        if nth == 1 {
+            return Some(when);
+        }
+        self.cut = Some((nth - 1, when));
+        None
+    }
+
+    fn reset(&mut self) {
+        self.powered = true;
+        self.refresh_announced = false;
+        self.euicc.reset();
+        self.save();
+    }
+
+    /// Writes the flash down when it has changed; false when that fails.
+    fn save(&mut self) -> bool {
+        let revision = self.euicc.revision();
+        if revision == self.saved_revision {
+            return true;
+        }
+        let saved = self
+            .folder
+            .as_mut()
+            .map_or(Ok(()), |folder| folder.save(self.euicc.memory()));
+        match saved {
+            Ok(()) => {
+                self.saved_revision = revision;
+                true
+            }
+            Err(error) => {
+                tracing::error!(%error, "the card's memory could not be saved");
+                false
+            }
+        }
+    }
+}
+
+impl modem::Card for Card {
+    fn transmit(&mut self, command: &[u8]) -> Vec<u8> {
+        let (response, function) = {
+            let mut holder = self.holder();
+            (holder.transmit(command), holder.euicc.last_function())
+        };
+        if response.is_some() {
+            self.counters.send_modify(|counters| {
+                counters.apdus += 1;
+                if let Some(tag) = function {
+                    *counters.functions.entry(tag).or_default() += 1;
+                }
+            });
+        }
+        response.unwrap_or_default()
+    }
+
+    fn reset(&mut self) {
+        self.holder().reset();
+        self.counters.send_modify(|counters| counters.resets += 1);
+    }
+
+    fn refresh_pending(&mut self) -> bool {
+        let mut holder = self.holder();
+        let announced = std::mem::take(&mut holder.refresh_announced);
+        announced && holder.euicc.take_refresh()
+    }
+
+    fn enabled_iccid(&self) -> Option<String> {
+        let holder = self.holder();
+        holder
+            .euicc
+            .enabled_iccid()
+            .filter(|_| holder.powered)
+            .map(|iccid| iccid.to_string())
+    }
+}
+
+impl fmt::Debug for Card {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let holder = self.holder();
+        f.debug_struct("Card")
+            .field("eid", &holder.euicc.eid())
+            .field("powered", &holder.powered)
+            .finish_non_exhaustive()
+    }
+}
