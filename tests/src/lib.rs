@@ -1,4 +1,5 @@
 //! The test bench of lpad: a test SM-DP+ and profiles to download from it.
 
+pub mod bench;
 pub mod profile;
 pub mod smdp;

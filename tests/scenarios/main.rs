@@ -1,0 +1,7 @@
+//! Stories, one test binary.
+
+#![allow(clippy::unwrap_used, reason = "a story that cannot go on fails")]
+
+mod dependencies;
+mod procedures;
+mod server_certificate;
