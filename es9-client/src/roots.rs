@@ -38,7 +38,10 @@ impl Roots {
         let Some(key_id) = certificate.extensions.subject_key_id else {
             return Err(CertificateError::Malformed("subjectKeyIdentifier"));
         };
-        if !issues.is_some_and(|constraints| constraints.ca) {
+        // A root certifies itself; an issuer below one is trusted through its root or not at all.
+        let above = certificate.extensions.authority_key_id.as_ref();
+        let is_root = above.is_none_or(|above| *above == key_id);
+        if !is_root || !issues.is_some_and(|constraints| constraints.ca) {
             return Err(CertificateError::NotAnIssuer { subject });
         }
         if certificate.public_key.algorithm != alg_id::ECDSA_P256.as_ref() {
@@ -55,8 +58,9 @@ impl Roots {
         Ok(())
     }
 
-    /// Adds every issuer from the files `*.der`, `*.pem`, `*.crt` and `*.cer` of a folder, each in
-    /// DER or PEM, and returns how many certificates were read.
+    /// Adds every root from the files `*.der`, `*.pem`, `*.crt` and `*.cer` of a folder, each in
+    /// DER or PEM, and returns how many there were. Other certificates are not trusted for lying
+    /// there; a log line says so.
     ///
     /// # Errors
     ///
@@ -82,12 +86,16 @@ impl Roots {
         for path in files {
             let bytes = fs::read(&path).map_err(unreadable(&path))?;
             for der in certificates(&bytes, &path)? {
-                self.add_der(&der)
-                    .map_err(|cause| RootsError::Certificate {
-                        path: path.clone(),
-                        cause,
-                    })?;
-                count += 1;
+                match self.add_der(&der) {
+                    Ok(()) => count += 1,
+                    Err(CertificateError::NotAnIssuer { subject }) => {
+                        tracing::warn!(path = %path.display(), subject, "no root: not trusted");
+                    }
+                    Err(cause) => {
+                        let path = path.clone();
+                        return Err(RootsError::Certificate { path, cause });
+                    }
+                }
             }
         }
         Ok(count)
@@ -296,9 +304,20 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_issuer_is_named() {
+    fn certificates_below_a_root_are_not_trusted_for_lying_beside_it() {
+        let folder = temporary_folder();
+        for name in ["CI", "EUM", "DPTLS"] {
+            fs::write(folder.path().join(format!("{name}.der")), certificate(name)).unwrap();
+        }
+        let mut roots = Roots::empty();
+        assert_eq!(roots.add_folder(folder.path()).unwrap(), 1);
+        let names: Vec<_> = roots.iter().map(Root::name).collect();
+        assert_eq!(names, ["Vector CI"]);
+    }
+
+    #[test]
+    fn a_file_that_is_no_certificate_is_named() {
         for (bytes, reason) in [
-            (certificate("DPTLS"), "not allowed to issue"),
             (b"0garbage".to_vec(), "cannot be read"),
             (b"garbage".to_vec(), "not a PEM file"),
             (Vec::new(), "not a PEM file"),
