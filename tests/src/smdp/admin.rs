@@ -56,7 +56,7 @@ impl Smdp {
             ("", &Method::GET) => {
                 let query = pairs(request.uri.query().unwrap_or_default().as_bytes())?;
                 let mut matching = Vec::new();
-                for reservation in self.state().reservations.all().to_vec().iter().rev() {
+                for reservation in self.reservations().iter().rev() {
                     let shown = show(reservation)?;
                     if is_wanted(&shown, &query) {
                         matching.push(shown);

@@ -154,9 +154,38 @@ impl Smdp {
         })))
     }
 
+    /// What the server was made of.
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
     /// Takes an order.
     pub fn create_order(&self, request: OrderRequest) -> OrderId {
         self.update(|state| state.orders.create(request))
+    }
+
+    /// Takes an order unless there was one with the same matching ID, EID and profile before;
+    /// open ones for another profile are withdrawn.
+    pub fn create_order_once(&self, request: OrderRequest) -> OrderId {
+        self.update(|state| {
+            let alike = |order: &&Order| {
+                order.matching_id() == request.matching_id
+                    && order.ordered_eid() == request.eid.as_deref()
+            };
+            let (same, others): (Vec<&Order>, Vec<_>) = state
+                .orders
+                .all()
+                .iter()
+                .filter(alike)
+                .partition(|order| *order.profile() == request.profile);
+            if let Some(order) = same.first() {
+                return order.id();
+            }
+            for order in others.iter().map(|order| order.id()).collect::<Vec<_>>() {
+                state.orders.get_mut(order).map(Order::withdraw);
+            }
+            state.orders.create(request)
+        })
     }
 
     /// Releases an order that was created unreleased.
@@ -222,6 +251,11 @@ impl Smdp {
     /// One reservation as it is now.
     pub fn reservation(&self, sid: &str) -> Option<Reservation> {
         self.state().reservations.get(sid).cloned()
+    }
+
+    /// All reservations as they are now, the oldest first.
+    pub fn reservations(&self) -> Vec<Reservation> {
+        self.state().reservations.all().to_vec()
     }
 
     /// All notifications received, the oldest first.

@@ -110,7 +110,7 @@ impl Smdp {
     ) -> Result<Response<Body>, CutOff> {
         let path = request.uri().path();
         if path.starts_with(admin::PATH) {
-            return Ok(self.reservations(request, listener).await);
+            return Ok(self.reservation_api(request, listener).await);
         }
         match Function::of_path(path) {
             Some(function) if listener == Listener::Tls => self.es9(function, request).await,
@@ -118,7 +118,7 @@ impl Smdp {
         }
     }
 
-    async fn reservations(&self, request: Request<Incoming>, listener: Listener) -> Response<Body> {
+    async fn reservation_api(&self, request: Request<Incoming>, listener: Listener) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let body = match read(body).await {
             Ok(body) => body,
