@@ -76,14 +76,17 @@ impl ModemControl {
     /// The fault that this APDU meets; it is used up.
     pub(super) fn fault_for(&self, command: &Command) -> Option<Effect> {
         let mut state = self.state();
-        let mut due = None;
-        for (index, fault) in state.faults.iter_mut().enumerate() {
+        for fault in &mut state.faults {
             if fault.pattern.fits(command) {
                 fault.nth = fault.nth.saturating_sub(1);
-                due = due.or((fault.nth == 0).then_some(index));
             }
         }
-        due.map(|index| state.faults.remove(index).effect)
+        // Of two that come true at once, the second waits for the next APDU of its kind.
+        let due = state
+            .faults
+            .iter()
+            .position(|fault| fault.nth == 0 && fault.pattern.fits(command))?;
+        Some(state.faults.remove(due).effect)
     }
 
     pub(super) fn take_urc(&self) -> Option<String> {

@@ -98,9 +98,13 @@ impl<C: Card> Modem<C> {
         response
     }
 
-    /// Answers with a response APDU. If the card has asked for a REFRESH with it, that is what the
+    /// Answers with a response APDU; a card without power gives none. If the card has asked for a REFRESH with it, that is what the
     /// modem does next.
     fn finish(&mut self, response: &[u8]) {
+        if response.is_empty() {
+            // The card has no power.
+            return self.answer(Err(Failure::Cme(Cme::SIM_FAILURE)));
+        }
         let quirks = self.control.quirks();
         let mut digits = hex::encode_upper(response);
         if quirks.lower_case {

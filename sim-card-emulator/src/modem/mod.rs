@@ -1,6 +1,6 @@
 //! The AT modem in front of a card: a pure interpreter, bytes in and bytes out.
 //!
-//! [`Modem`] is fed with [`Modem::push`] and asked with [`Modem::next`] what to do; [`serve`] does
+//! [`Modem`] is fed with [`Modem::push`] and asked with [`Modem::next_action`] what to do; [`serve`] does
 //! it on any byte stream. What a real modem does badly is data, see [`Quirks`] and [`Fault`], and
 //! can be changed while the modem runs through its [`ModemControl`].
 
@@ -75,7 +75,7 @@ impl<C: Card> Modem<C> {
     }
 
     /// What is to be done next; `None` when the modem waits for more bytes.
-    pub fn next(&mut self) -> Option<Action> {
+    pub fn next_action(&mut self) -> Option<Action> {
         loop {
             if self.control.take_hang_up() {
                 self.unplug();

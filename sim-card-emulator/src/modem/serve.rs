@@ -39,7 +39,7 @@ where
     let mut wire = Wire::new(baud_rate);
     let mut chunk = [0; 4096];
     loop {
-        while let Some(action) = modem.next() {
+        while let Some(action) = modem.next_action() {
             if matches!(action, Action::HangUp) {
                 return Ok(Ended::HungUp);
             }

@@ -35,6 +35,8 @@ impl Card for Mirror {
                 self.refresh = true;
                 vec![0x91, 0x0B]
             }
+            // No power.
+            0x03 => Vec::new(),
             _ => [&command[4..], &[0x90, 0x00]].concat(),
         }
     }
@@ -60,7 +62,7 @@ fn modem() -> Modem<Mirror> {
 fn talk(modem: &mut Modem<Mirror>, input: &str) -> String {
     modem.push(input.as_bytes());
     let mut output = Vec::new();
-    while let Some(action) = modem.next() {
+    while let Some(action) = modem.next_action() {
         if let Action::Write(bytes) = action {
             output.extend(bytes);
         }
@@ -132,6 +134,10 @@ fn commands_are_answered_as_the_standards_say() {
         (
             "AT+CSIM=10,0070000001\r",
             "\r\n+CME ERROR: incorrect parameters\r\n",
+        ),
+        (
+            "AT+CSIM=8,\"80030000\"\r",
+            "\r\n+CME ERROR: SIM failure\r\n",
         ),
         ("AT+CSIM=1\r", "\r\n+CME ERROR: incorrect parameters\r\n"),
         ("ATV0\r", "0\r"),
