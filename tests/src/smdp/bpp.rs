@@ -138,3 +138,81 @@ fn replace_session_keys(keys: &BspKeys) -> Vec<u8> {
 
 /// remoteOpId.
 const INSTALL_BOUND_PROFILE_PACKAGE: u8 = 1;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn vectors() -> Value {
+        let text = include_str!("../../../es10-apdu/vectors/vectors.json");
+        serde_json::from_str(text).unwrap()
+    }
+
+    fn octets(value: &Value) -> Vec<u8> {
+        hex::decode(value.as_str().unwrap()).unwrap()
+    }
+
+    fn key(vectors: &Value, name: &str) -> PrivateKey {
+        PrivateKey::from_scalar(&octets(&vectors["privateKeys"][name])).unwrap()
+    }
+
+    /// The package of the vectors' session, made from its keys and plain parts alone.
+    fn built(vectors: &Value, profile_keys: Option<&BspKeys>) -> Vec<u8> {
+        let binding = Binding::new(&BindingRequest {
+            one_time_key: &key(vectors, "OTDP"),
+            host_id: &octets(&vectors["bsp"]["hostId"]),
+            euicc_otpk: &key(vectors, "OTEUICC").public_key(),
+            eid: &octets(&vectors["eid"]).try_into().unwrap(),
+            metadata: &octets(&vectors["parts"]["storeMetadata"]),
+            package: &octets(&vectors["parts"]["upp"]),
+            profile_keys,
+        });
+        let transaction_id: Vec<u8> = (1..=16).collect();
+        binding.package(&transaction_id, &key(vectors, "DPPB"))
+    }
+
+    #[test]
+    fn a_package_under_session_keys_is_that_of_the_vectors() {
+        let vectors = vectors();
+        assert_eq!(built(&vectors, None), octets(&vectors["bpp"]["der"]));
+    }
+
+    #[test]
+    fn a_package_under_keys_of_its_own_is_that_of_the_vectors() {
+        let vectors = vectors();
+        let ppk = &vectors["bppWithPpk"]["ppk"];
+        let octets_of = |name: &str| octets(&ppk[name]).try_into().unwrap();
+        let keys = BspKeys {
+            initial_mac_chaining_value: octets_of("initialMcv"),
+            encryption: octets_of("ppkEnc"),
+            mac: octets_of("ppkCmac"),
+        };
+        assert_eq!(
+            built(&vectors, Some(&keys)),
+            octets(&vectors["bppWithPpk"]["der"])
+        );
+    }
+
+    #[test]
+    fn another_session_gets_another_signature_over_the_same_protected_octets() {
+        let vectors = vectors();
+        let key = key(&vectors, "DPPB");
+        let binding = Binding::new(&BindingRequest {
+            one_time_key: &key,
+            host_id: b"host",
+            euicc_otpk: &key.public_key(),
+            eid: &[0x89; 16],
+            metadata: &[0xBF, 0x25, 0x00],
+            package: &[0; 3000],
+            profile_keys: None,
+        });
+        let (first, second) = (
+            binding.package(&[1; 16], &key),
+            binding.package(&[2; 16], &key),
+        );
+        assert_ne!(first, second);
+        assert!(first.ends_with(&binding.protected) && second.ends_with(&binding.protected));
+    }
+}

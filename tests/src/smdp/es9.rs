@@ -515,3 +515,6 @@ impl<'a> Fields<'a> {
 
 /// The oldest specification version of an eUICC this server serves.
 const LOWEST_SVN: [u8; 3] = [2, 0, 0];
+
+#[cfg(test)]
+mod tests;

@@ -118,7 +118,11 @@ impl Smdp {
         }
     }
 
-    async fn reservation_api(&self, request: Request<Incoming>, listener: Listener) -> Response<Body> {
+    async fn reservation_api(
+        &self,
+        request: Request<Incoming>,
+        listener: Listener,
+    ) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let body = match read(body).await {
             Ok(body) => body,
