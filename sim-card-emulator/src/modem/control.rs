@@ -73,6 +73,11 @@ impl ModemControl {
         self.state().quirks.clone()
     }
 
+    /// The size of the pieces in which answers leave.
+    pub(super) fn split(&self) -> Option<usize> {
+        self.state().quirks.split
+    }
+
     /// The fault that this APDU meets; it is used up.
     pub(super) fn fault_for(&self, command: &Command) -> Option<Effect> {
         let mut state = self.state();

@@ -207,7 +207,7 @@ impl<C: Card> Modem<C> {
         self.control
             .count(|counters| counters.bytes_out += text.len() as u64);
         let bytes = text.into_bytes();
-        match (self.control.quirks().split, self.actions.back_mut()) {
+        match (self.control.split(), self.actions.back_mut()) {
             (Some(size), _) => {
                 for piece in bytes.chunks(size.max(1)) {
                     self.actions.push_back(Action::Write(piece.to_vec()));
