@@ -12,6 +12,7 @@ use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,8 @@ pub enum Record {
         port: PathBuf,
         /// The channel's number.
         channel: u8,
+        /// The start of the system it was opened in; a later start finds another card.
+        boot: String,
     },
     /// That channel is closed, or the card was reset.
     ChannelClosed {
@@ -86,8 +89,8 @@ pub struct StartedOperation {
 /// What the journal amounts to: everything still open.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Intent {
-    /// Ports with a channel that was open when the daemon ended.
-    pub channels: BTreeMap<PathBuf, u8>,
+    /// Ports with a channel that was open when the daemon ended, and the start of the system then.
+    pub channels: BTreeMap<PathBuf, (u8, String)>,
     /// Operations that were under way when the daemon ended.
     pub operations: BTreeMap<OperationId, StartedOperation>,
     /// TCP ports other than 443 that servers were reached on.
@@ -99,8 +102,12 @@ pub struct Intent {
 impl Intent {
     fn apply(&mut self, record: Record) {
         match record {
-            Record::ChannelOpened { port, channel } => {
-                self.channels.insert(port, channel);
+            Record::ChannelOpened {
+                port,
+                channel,
+                boot,
+            } => {
+                self.channels.insert(port, (channel, boot));
             }
             Record::ChannelClosed { port } => {
                 self.channels.remove(&port);
@@ -142,9 +149,10 @@ impl Intent {
         let channels = self
             .channels
             .iter()
-            .map(|(port, channel)| Record::ChannelOpened {
+            .map(|(port, (channel, boot))| Record::ChannelOpened {
                 port: port.clone(),
                 channel: *channel,
+                boot: boot.clone(),
             });
         let operations = self
             .operations
@@ -274,6 +282,35 @@ impl Journal {
     }
 }
 
+/// The journal as the parts of the daemon share it.
+#[derive(Clone, Debug)]
+pub struct SharedJournal(Arc<Mutex<Journal>>);
+
+impl SharedJournal {
+    /// Shares a journal.
+    pub fn new(journal: Journal) -> Self {
+        Self(Arc::new(Mutex::new(journal)))
+    }
+
+    /// As [`Journal::append`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Journal::append`].
+    pub fn append(&self, record: Record) -> io::Result<()> {
+        self.journal().append(record)
+    }
+
+    /// What is still open.
+    pub fn intent(&self) -> Intent {
+        self.journal().intent().clone()
+    }
+
+    fn journal(&self) -> MutexGuard<'_, Journal> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 fn line(record: &Record) -> io::Result<Vec<u8>> {
     let json = serde_json::to_string(record)?;
     let (crc, len) = (crc32(json.as_bytes()), json.len());
@@ -345,7 +382,10 @@ mod tests {
         let open = &journal.intent().operations[&OperationId(2)];
         assert_eq!(open.transaction_id.as_deref(), Some("AB12"));
         assert_eq!(open.iccid.as_deref(), Some("89000"));
-        assert_eq!(journal.intent().channels[Path::new("/dev/ttyUSB2")], 1);
+        assert_eq!(
+            journal.intent().channels[Path::new("/dev/ttyUSB2")],
+            (1, "b".into())
+        );
     }
 
     #[test]
@@ -434,6 +474,7 @@ mod tests {
             Record::ChannelOpened {
                 port: "/dev/ttyUSB2".into(),
                 channel: 1,
+                boot: "b".into(),
             },
             started(1, Kind::Enable),
             Record::OperationFinished {

@@ -11,15 +11,26 @@
     reason = "problems are rare, and end a request"
 )]
 
+pub mod activation_code;
 pub mod api;
+mod backoff;
+mod bootstrap;
 pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod closing;
 pub mod config;
+mod daemon;
 pub mod engine;
 pub mod events;
 pub mod journal;
+pub mod log;
+mod modem;
 pub mod operation;
+mod outbox;
+pub mod policy;
+pub mod procedure;
 pub mod secret;
 pub mod snapshot;
+
+pub use daemon::{Daemon, Parts, StartError, run};

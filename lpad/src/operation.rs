@@ -573,6 +573,14 @@ impl Operations {
         self.find(id)
     }
 
+    /// Asks every operation to stop that still can.
+    pub fn cancel_all(&self) {
+        for operation in self.list() {
+            // One that has ended or is past the point of no return is left alone.
+            let _ = self.cancel(operation.id);
+        }
+    }
+
     /// Answers an offer.
     ///
     /// # Errors

@@ -3,10 +3,10 @@
 use hyper::Method;
 use serde::{Deserialize, Serialize};
 
-use super::euiccs::invalid_address;
+use super::euiccs::parse_address;
 use super::problem::{Code, Problem};
 use super::router::{Action, Request};
-use crate::config::is_address;
+use crate::activation_code::ActivationCode;
 use crate::engine::{Consent, Download, DownloadSource, Job};
 use crate::secret::Secret;
 
@@ -40,10 +40,9 @@ pub(super) fn route(request: &Request<'_>, euicc: &str) -> Result<Action, Proble
     }
     let body: DownloadRequest = request.json()?;
     let source = match (body.activation_code, body.default, body.smdp) {
-        (Some(code), false, None) => DownloadSource::ActivationCode(code),
+        (Some(code), false, None) => DownloadSource::ActivationCode(parse_code(&code)?),
         (None, true, None) => DownloadSource::DefaultSmdp,
-        (None, false, Some(address)) if is_address(&address) => DownloadSource::Smdp(address),
-        (None, false, Some(address)) => return Err(invalid_address(&address)),
+        (None, false, Some(address)) => DownloadSource::Smdp(parse_address(&address)?),
         _ => {
             return Err(Problem::new(Code::InvalidRequest)
                 .detail("give one of \"activation_code\", \"default\": true and \"smdp\"."));
@@ -57,4 +56,10 @@ pub(super) fn route(request: &Request<'_>, euicc: &str) -> Result<Action, Proble
         enable,
     };
     Ok(request.start(euicc, Job::Download(download)))
+}
+
+fn parse_code(code: &Secret) -> Result<ActivationCode, Problem> {
+    code.expose()
+        .parse()
+        .map_err(|error| Problem::new(Code::InvalidActivationCode).detail(format!("{error}.")))
 }

@@ -1,11 +1,11 @@
 //! `/v1/euiccs`, `/v1/euiccs/{name}`, its `addresses` and its `reset`.
 
+use es9_client::ServerAddress;
 use hyper::Method;
 use serde::{Deserialize, Serialize};
 
 use super::problem::{Code, Problem};
 use super::router::{Action, Request};
-use crate::config::is_address;
 use crate::engine::{Job, ResetScope};
 use crate::snapshot::Euicc;
 
@@ -59,14 +59,16 @@ pub(super) fn route(request: &Request<'_>, euicc: &str, rest: &[&str]) -> Result
 
 fn set_addresses(request: &Request<'_>, euicc: &str) -> Result<Action, Problem> {
     let address = request.json::<AddressesChange>()?.default_smdp;
-    match address.is_empty() || is_address(&address) {
-        true => Ok(request.start(euicc, Job::SetDefaultSmdp(address))),
-        false => Err(invalid_address(&address)),
+    if !address.is_empty() {
+        parse_address(&address)?;
     }
+    Ok(request.start(euicc, Job::SetDefaultSmdp(address)))
 }
 
-pub(super) fn invalid_address(address: &str) -> Problem {
-    Problem::new(Code::InvalidAddress).detail(format!("\"{address}\" is no host name."))
+pub(super) fn parse_address(address: &str) -> Result<ServerAddress, Problem> {
+    address
+        .parse()
+        .map_err(|error| Problem::new(Code::InvalidAddress).detail(format!("{error}.")))
 }
 
 fn reset(request: &Request<'_>, euicc: &str) -> Result<Action, Problem> {

@@ -1,5 +1,7 @@
 //! The one place where an error becomes what the API says: a problem document of RFC 9457.
 
+mod causes;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -194,6 +196,9 @@ codes! {
     /// The matching identifier is unknown or used.
     MatchingIdRefused = "matching-id-refused", 409, false,
         "The SM-DP+ does not know this activation code, or it is used up", "Check the code, or ask the operator for a new one.";
+    /// The server has nothing for this EID; inside the daemon only, an operation succeeds with it.
+    NothingToDownload = "nothing-to-download", 404, true,
+        "The SM-DP+ has nothing for this eUICC", "Ask the operator whether a profile was made for this EID.";
     /// The order is for another eUICC.
     EidRefused = "eid-refused", 409, false,
         "The order is for another eUICC", "Use the code on the device it was made for, or ask the operator.";

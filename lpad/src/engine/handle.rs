@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
+use es9_client::ServerAddress;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
+use crate::activation_code::ActivationCode;
 use crate::operation::{Kind, Operation, OperationError, Operations, RequestKey, Ticket};
 use crate::secret::Secret;
 use crate::snapshot::Snapshot;
 
 /// What an engine can be asked to do.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum Job {
     /// Download a profile.
     Download(Download),
@@ -52,7 +54,7 @@ impl Job {
 }
 
 /// A profile to download.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Download {
     /// Where it is.
     pub source: DownloadSource,
@@ -65,14 +67,14 @@ pub struct Download {
 }
 
 /// Where a profile to download is.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum DownloadSource {
     /// As an activation code says.
-    ActivationCode(Secret),
+    ActivationCode(ActivationCode),
     /// At the default SM-DP+ stored on the card.
     DefaultSmdp,
     /// At this SM-DP+, under the card's EID.
-    Smdp(String),
+    Smdp(ServerAddress),
 }
 
 /// Whether somebody is asked before a profile is downloaded.

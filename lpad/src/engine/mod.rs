@@ -1,5 +1,617 @@
 //! The one task that owns an eUICC: operations come in, outcomes go out, one at a time.
+//!
+//! The engine opens a logical channel for each operation and closes it again. Whatever happened to
+//! it or to the daemon, it reads the card before it says anything.
 
+mod context;
+mod download;
 mod handle;
+mod port;
+mod read;
+mod restart;
+mod session;
+mod switch;
 
-pub use handle::{Consent, Download, DownloadSource, EngineHandle, Job, ResetScope};
+use std::time::Duration;
+
+use es9_client::Connect;
+use es10_apdu::isdr::Isdr;
+use es10_apdu::transport::{Fault, Transport};
+use es10_apdu::types::ResetOptions;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+pub(crate) use self::context::Context;
+use self::handle::Command;
+pub use self::handle::{Consent, Download, DownloadSource, EngineHandle, Job, ResetScope};
+use self::port::CardPort;
+pub use self::port::{OpenPort, PortError, SerialPort};
+use self::read::CardState;
+use self::session::{close, read_again, reopen, wind_up};
+use crate::api::problem::{Code, Problem};
+use crate::backoff::Backoff;
+use crate::bootstrap::Bootstrap;
+use crate::closing::Closing;
+use crate::journal::{Record, StartedOperation};
+use crate::modem;
+use crate::operation::{Achievement, Stage, Ticket};
+use crate::outbox::{Outbox, Whom};
+use crate::procedure::{FunctionError, euicc, profiles};
+use crate::snapshot::ProfileState;
+
+/// The task's state.
+pub(crate) struct Engine<O: OpenPort, C> {
+    card: CardPort<O>,
+    context: Context<C>,
+    outbox: Outbox<C>,
+    bootstrap: Bootstrap,
+    commands: mpsc::Receiver<Command>,
+    /// Whether the card was read since the port was opened.
+    ready: bool,
+    failed_starts: u32,
+    next_start: Instant,
+}
+
+/// A job that did not succeed.
+#[derive(Debug)]
+struct Unfinished {
+    problem: Problem,
+    /// Nobody knows yet what the card did: the journal keeps the operation open.
+    in_doubt: bool,
+}
+
+impl From<Problem> for Unfinished {
+    fn from(problem: Problem) -> Self {
+        Self {
+            problem,
+            in_doubt: false,
+        }
+    }
+}
+
+/// What wakes an engine.
+#[derive(Debug)]
+enum Wake {
+    Asked(Command),
+    Delivered,
+    Due,
+    Gone(Fault),
+    Closing,
+}
+
+impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
+    /// An engine and the side of it that others hold.
+    pub(crate) fn new(opener: O, context: Context<C>) -> (Self, EngineHandle) {
+        let (handle, commands) = EngineHandle::new(
+            &context.config.name,
+            context.operations.clone(),
+            context.snapshot.subscribe(),
+        );
+        context.snapshot.send_modify(|known| {
+            known.euicc.name = context.config.name.clone();
+            known.euicc.port = context.config.port.display().to_string();
+        });
+        let engine = Self {
+            card: CardPort::new(opener, &context.config, context.journal.clone()),
+            outbox: Outbox::new(context.server.clone(), context.journal.clone()),
+            bootstrap: Bootstrap::new(context.config.bootstrap.clone()),
+            context,
+            commands,
+            ready: false,
+            failed_starts: 0,
+            next_start: Instant::now(),
+        };
+        (engine, handle)
+    }
+
+    /// Works until `closing` is announced; then what is under way may end, but not for long.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future may leave a channel open and an operation in doubt; the journal knows.
+    pub(crate) async fn run(mut self, closing: Closing) {
+        loop {
+            let wake = self.next_wake(&closing).await;
+            if matches!(wake, Wake::Closing) {
+                break;
+            }
+            let patience = async {
+                closing.announced().await;
+                sleep(GRACE).await;
+            };
+            tokio::select! {
+                () = self.handle(wake) => {}
+                () = patience => {
+                    tracing::warn!("what is under way does not end in time");
+                    break;
+                }
+            }
+        }
+        // Closes the channel of what was cut off; nothing when there is none.
+        if timeout(GRACE, self.card.close_orphans_if_any())
+            .await
+            .is_err()
+        {
+            tracing::warn!("a logical channel may stay open; the next start closes it");
+        }
+        self.card.close();
+    }
+
+    async fn next_wake(&mut self, closing: &Closing) -> Wake {
+        let due = self.next_due();
+        let Self {
+            card,
+            outbox,
+            commands,
+            ready,
+            ..
+        } = self;
+        let timer = async {
+            match due {
+                Some(due) => sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = closing.announced() => Wake::Closing,
+            // A handle lives as long as the API, which ends after the engines.
+            Some(command) = commands.recv() => Wake::Asked(command),
+            () = outbox.settle() => Wake::Delivered,
+            fault = card.idle(), if *ready => Wake::Gone(fault),
+            () = timer => Wake::Due,
+        }
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        match self.ready {
+            false => Some(self.next_start),
+            true => [self.outbox.next_attempt(), self.bootstrap.next_attempt()]
+                .into_iter()
+                .flatten()
+                .min(),
+        }
+    }
+
+    async fn handle(&mut self, wake: Wake) {
+        match wake {
+            Wake::Asked(Command::Run(job, ticket)) => {
+                // Whoever asked hears of the outcome by the ticket.
+                let _ = self.carry_out(job, ticket).await;
+            }
+            Wake::Asked(Command::Read(done)) => {
+                self.refresh().await;
+                drop(done);
+            }
+            Wake::Delivered => self.tidy_up().await,
+            Wake::Gone(fault) => {
+                tracing::warn!(euicc = self.context.config.name, %fault, "the port is gone");
+                let problem = Problem::new(Code::ModemUnavailable);
+                self.lose(problem.detail(format!("The modem's port is gone: {fault}.")));
+            }
+            Wake::Due if !self.ready => self.start_or_wait().await,
+            Wake::Due => self.due().await,
+            Wake::Closing => {}
+        }
+    }
+
+    /// Something is due: a recipient to be tried again, or a first profile to be looked for.
+    async fn due(&mut self) {
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= Instant::now());
+        if is_due(self.outbox.next_attempt()) {
+            self.retry_notifications().await;
+        }
+        if is_due(self.bootstrap.next_attempt()) {
+            self.look_for_first_profile().await;
+        }
+    }
+
+    async fn look_for_first_profile(&mut self) {
+        let Some(download) = self.bootstrap.attempt(&self.context.known()) else {
+            return;
+        };
+        let job = Job::Download(download);
+        let name = self.context.config.name.clone();
+        let ticket = match self.context.operations.start(&name, job.kind(), None) {
+            Ok(ticket) => ticket,
+            Err(error) => return self.bootstrap.ended(Err(&error.into())),
+        };
+        let outcome = self.carry_out(job, ticket).await;
+        self.bootstrap.ended(outcome.as_ref());
+    }
+
+    async fn retry_notifications(&mut self) {
+        let Self {
+            card,
+            context,
+            outbox,
+            ..
+        } = self;
+        let tried = match card.session().await {
+            Ok(mut isdr) => {
+                let begun = outbox.begin(&mut isdr, Whom::Due).await;
+                close(isdr).await;
+                begun.map_err(Problem::from)
+            }
+            Err(error) => Err(error.into()),
+        };
+        if let Err(problem) = tried {
+            tracing::warn!(euicc = context.config.name, "{problem}");
+            self.lose(problem);
+        }
+    }
+
+    /// Deliveries in the background had something to say.
+    async fn tidy_up(&mut self) {
+        if self.outbox.is_busy() || !self.ready {
+            return;
+        }
+        let Self {
+            card,
+            context,
+            outbox,
+            ..
+        } = self;
+        let mut notifications = context.known().notifications;
+        if outbox.has_acknowledged() {
+            let removed = match card.session().await {
+                Ok(mut isdr) => {
+                    let removed = remove(outbox, &mut isdr).await;
+                    close(isdr).await;
+                    removed.map_err(Problem::from)
+                }
+                Err(error) => Err(error.into()),
+            };
+            match removed {
+                Ok(left) => notifications = left,
+                Err(problem) => return self.lose(problem),
+            }
+        }
+        outbox.annotate(&mut notifications);
+        context.update(|known| known.notifications = notifications);
+    }
+
+    /// The card cannot be used until it was read anew.
+    fn lose(&mut self, problem: Problem) {
+        self.ready = false;
+        self.card.close();
+        self.failed_starts = 0;
+        self.next_start = Instant::now() + RESTART.first;
+        self.context.is_unavailable(problem);
+    }
+
+    async fn start_or_wait(&mut self) {
+        match self.start().await {
+            Ok(()) => {
+                self.failed_starts = 0;
+                self.ready = true;
+                self.bootstrap.consider(&self.context.known());
+            }
+            Err(problem) => {
+                self.failed_starts = self.failed_starts.saturating_add(1);
+                let delay = RESTART.delay(self.failed_starts);
+                let name = &self.context.config.name;
+                tracing::warn!(euicc = name, retry_in_s = delay.as_secs(), "{problem}");
+                self.card.close();
+                self.context.is_unavailable(problem);
+                self.next_start = Instant::now() + delay;
+            }
+        }
+    }
+
+    /// Opens the port, closes what was left open, reads the card and finds out how operations
+    /// ended that were cut off.
+    async fn start(&mut self) -> Result<(), Problem> {
+        let Self {
+            card,
+            context,
+            outbox,
+            ..
+        } = self;
+        let imei = modem::imei(card.at().await?).await;
+        context.imei = imei;
+        card.close_orphans().await?;
+        let mut isdr = card.session().await?;
+        let read = read_anew(context, outbox, &mut isdr).await;
+        close(isdr).await;
+        let eid = read?;
+        let eid = crate::secret::Shortened(&eid).to_string();
+        tracing::info!(euicc = context.config.name, eid, "the eUICC is ready");
+        Ok(())
+    }
+
+    async fn refresh(&mut self) {
+        if !self.ready {
+            return self.start_or_wait().await;
+        }
+        let Self {
+            card,
+            context,
+            outbox,
+            ..
+        } = self;
+        let read = match card.session().await {
+            Ok(mut isdr) => {
+                let read = read_again(context, outbox, &mut isdr).await;
+                close(isdr).await;
+                read.map_err(Problem::from)
+            }
+            Err(error) => Err(error.into()),
+        };
+        if let Err(problem) = read {
+            self.lose(problem);
+        }
+    }
+
+    async fn carry_out(&mut self, job: Job, ticket: Ticket) -> Result<Achievement, Problem> {
+        let id = ticket.id();
+        if !ticket.begin() {
+            return Err(Problem::new(Code::Cancelled));
+        }
+        let kind = job.kind().name();
+        tracing::info!(operation = %id, euicc = self.context.config.name, kind, "started");
+        self.context
+            .update(|known| known.euicc.busy_with = Some(id));
+        let outcome = self.prepared(job, &ticket).await;
+        self.context.server.close().await;
+        self.context.update(|known| known.euicc.busy_with = None);
+        match &outcome {
+            Ok(achieved) => ticket.succeed(achieved.clone()),
+            Err(problem) => ticket.fail(problem.clone()),
+        }
+        if let Err(problem) = &outcome
+            && matches!(
+                problem.code,
+                Code::ModemUnavailable | Code::ModemTimeout | Code::NoEuicc
+            )
+        {
+            self.lose(problem.clone());
+        }
+        outcome
+    }
+
+    /// Carries a job out between its two records in the journal.
+    async fn prepared(&mut self, job: Job, ticket: &Ticket) -> Result<Achievement, Problem> {
+        if !self.ready {
+            self.start().await?;
+            self.ready = true;
+        }
+        let started = self.record(&job, ticket);
+        self.context.intend(Record::OperationStarted(started))?;
+        let outcome = self.job(job, ticket).await;
+        if !matches!(outcome, Err(Unfinished { in_doubt: true, .. })) {
+            self.context.intend(Record::OperationFinished {
+                operation: ticket.id(),
+            })?;
+        }
+        outcome.map_err(|unfinished| unfinished.problem)
+    }
+
+    fn record(&self, job: &Job, ticket: &Ticket) -> StartedOperation {
+        let iccid = match job {
+            Job::Enable(iccid) | Job::Disable(iccid) | Job::Delete(iccid) => Some(iccid.clone()),
+            Job::Rename { iccid, .. } => Some(iccid.clone()),
+            _ => None,
+        };
+        let address = match job {
+            Job::Download(Download { source, .. }) => match source {
+                DownloadSource::ActivationCode(code) => Some(code.address.to_string()),
+                DownloadSource::Smdp(address) => Some(address.to_string()),
+                DownloadSource::DefaultSmdp => self.context.known().addresses.default_smdp,
+            },
+            _ => None,
+        };
+        StartedOperation {
+            operation: ticket.id(),
+            euicc: self.context.config.name.clone(),
+            kind: job.kind(),
+            iccid,
+            address,
+            transaction_id: None,
+        }
+    }
+
+    async fn job(&mut self, job: Job, ticket: &Ticket) -> Result<Achievement, Unfinished> {
+        match job {
+            Job::Download(request) => self.download(ticket, request).await,
+            Job::Enable(iccid) => self.switch(ticket, &iccid, ProfileState::Enabled).await,
+            Job::Disable(iccid) => self.switch(ticket, &iccid, ProfileState::Disabled).await,
+            Job::Delete(iccid) => self.delete(ticket, &iccid).await,
+            Job::Rename { iccid, nickname } => self.rename(ticket, &iccid, &nickname).await,
+            Job::SetDefaultSmdp(address) => self.set_default_smdp(ticket, &address).await,
+            Job::DeliverNotifications => self.deliver(ticket).await,
+            Job::Reset(scope) => self.reset(ticket, scope).await,
+        }
+    }
+
+    async fn delete(&mut self, ticket: &Ticket, iccid: &str) -> Result<Achievement, Unfinished> {
+        let number = switch::parse(iccid)?;
+        ticket.stage(Stage::Deleting);
+        let Self {
+            card,
+            context,
+            outbox,
+            ..
+        } = self;
+        let name = switch::find(&context.known().profiles, iccid).map(|profile| profile.name);
+        let mut isdr = card.session().await.map_err(Problem::from)?;
+        ticket.point_of_no_return();
+        let deleted = profiles::delete(&mut isdr, number).await;
+        let wound_up = wind_up(context, outbox, ticket, isdr).await;
+        deleted.map_err(Problem::from)?;
+        Ok(Achievement {
+            iccid: Some(iccid.to_owned()),
+            profile_name: name.ok().filter(|name| !name.is_empty()),
+            notifications_delivered: wound_up.delivered.delivered,
+            notifications_pending: wound_up.delivered.pending,
+            warnings: wound_up.warnings,
+            ..Achievement::default()
+        })
+    }
+
+    async fn rename(
+        &mut self,
+        ticket: &Ticket,
+        iccid: &str,
+        nickname: &str,
+    ) -> Result<Achievement, Unfinished> {
+        let number = switch::parse(iccid)?;
+        ticket.stage(Stage::Writing);
+        let Self {
+            card,
+            context,
+            outbox,
+            ..
+        } = self;
+        let mut isdr = card.session().await.map_err(Problem::from)?;
+        ticket.point_of_no_return();
+        let renamed = profiles::set_nickname(&mut isdr, number, nickname).await;
+        let read = read_again(context, outbox, &mut isdr).await;
+        close(isdr).await;
+        renamed.map_err(Problem::from)?;
+        read.map_err(Problem::from)?;
+        Ok(Achievement {
+            iccid: Some(iccid.to_owned()),
+            ..Achievement::default()
+        })
+    }
+
+    async fn set_default_smdp(
+        &mut self,
+        ticket: &Ticket,
+        address: &str,
+    ) -> Result<Achievement, Unfinished> {
+        ticket.stage(Stage::Writing);
+        let Self {
+            card,
+            context,
+            bootstrap,
+            ..
+        } = self;
+        let mut isdr = card.session().await.map_err(Problem::from)?;
+        ticket.point_of_no_return();
+        let set = euicc::set_default_smdp(&mut isdr, address).await;
+        let read = read::addresses(&mut isdr).await;
+        close(isdr).await;
+        set.map_err(Problem::from)?;
+        let addresses = read.map_err(Problem::from)?;
+        context.was_read(|known| known.addresses = addresses);
+        bootstrap.consider(&context.known());
+        Ok(Achievement::default())
+    }
+
+    async fn deliver(&mut self, ticket: &Ticket) -> Result<Achievement, Unfinished> {
+        ticket.stage(Stage::DeliveringNotifications);
+        let Self {
+            card,
+            context,
+            outbox,
+            ..
+        } = self;
+        let mut isdr = card.session().await.map_err(Problem::from)?;
+        let delivered = outbox.deliver(&mut isdr, Whom::Everybody).await;
+        let read = read_again(context, outbox, &mut isdr).await;
+        close(isdr).await;
+        let delivered = delivered.map_err(Problem::from)?;
+        read.map_err(Problem::from)?;
+        Ok(Achievement {
+            notifications_delivered: delivered.delivered,
+            notifications_pending: delivered.pending,
+            ..Achievement::default()
+        })
+    }
+
+    async fn reset(
+        &mut self,
+        ticket: &Ticket,
+        scope: ResetScope,
+    ) -> Result<Achievement, Unfinished> {
+        ticket.stage(Stage::Deleting);
+        let Self {
+            card,
+            context,
+            outbox,
+            ..
+        } = self;
+        let mut isdr = card.session().await.map_err(Problem::from)?;
+        ticket.point_of_no_return();
+        let reset = euicc::reset(&mut isdr, reset_options(scope)).await;
+        // An enabled profile that was erased makes the card ask for a reset.
+        close(isdr).await;
+        let isdr = reopen(card, MODEM_RETURNS).await.map_err(Problem::from)?;
+        let wound_up = wind_up(context, outbox, ticket, isdr).await;
+        reset.map_err(Problem::from)?;
+        if scope.default_smdp {
+            context.update(|known| known.addresses.default_smdp = None);
+        }
+        Ok(Achievement {
+            notifications_delivered: wound_up.delivered.delivered,
+            notifications_pending: wound_up.delivered.pending,
+            warnings: wound_up.warnings,
+            ..Achievement::default()
+        })
+    }
+}
+
+fn reset_options(scope: ResetScope) -> ResetOptions {
+    let chosen = [
+        (
+            scope.operational_profiles,
+            ResetOptions::DELETE_OPERATIONAL_PROFILES,
+        ),
+        (
+            scope.test_profiles,
+            ResetOptions::DELETE_FIELD_LOADED_TEST_PROFILES,
+        ),
+        (scope.default_smdp, ResetOptions::RESET_DEFAULT_SMDP_ADDRESS),
+    ];
+    chosen
+        .into_iter()
+        .filter(|(wanted, _)| *wanted)
+        .fold(ResetOptions::default(), |all, (_, option)| all | option)
+}
+
+async fn remove<C: Connect + 'static, T: Transport>(
+    outbox: &mut Outbox<C>,
+    isdr: &mut Isdr<T>,
+) -> Result<Vec<crate::snapshot::Notification>, FunctionError> {
+    outbox.remove_acknowledged(isdr).await?;
+    read::notifications(isdr).await
+}
+
+/// Reads everything, settles what was in doubt, begins to deliver what waits; gives the EID.
+async fn read_anew<C: Connect + 'static, T: Transport>(
+    context: &Context<C>,
+    outbox: &mut Outbox<C>,
+    isdr: &mut Isdr<T>,
+) -> Result<String, Problem> {
+    let state = CardState::read(isdr).await?;
+    let open = context.journal.intent().operations;
+    let own = open
+        .into_values()
+        .filter(|started| started.euicc == context.config.name);
+    for started in own {
+        let now = context.clock.unix_seconds();
+        let operation = restart::resolve_operation(isdr, &state, &started, now).await?;
+        let (id, outcome) = (operation.id, operation.state.name());
+        tracing::info!(operation = %id, outcome, "the card told how it ended");
+        context.intend(Record::OperationFinished { operation: id })?;
+        context.operations.restore(operation);
+    }
+    outbox.begin(isdr, Whom::Everybody).await?;
+    let notifications = read::notifications(isdr).await?;
+    let eid = state.eid.clone();
+    context.card_was_read(state);
+    context.update(|known| known.notifications = notifications);
+    Ok(eid)
+}
+
+/// Between attempts to open a port that is not there.
+const RESTART: Backoff = Backoff {
+    first: Duration::from_secs(1),
+    longest: Duration::from_secs(60),
+};
+/// How long what is under way may take when the daemon ends.
+const GRACE: Duration = Duration::from_secs(20);
+/// How long a card that resets itself is waited for.
+const MODEM_RETURNS: Duration = Duration::from_secs(60);

@@ -1,0 +1,60 @@
+//! How long to wait before something that failed is tried again.
+
+use std::time::Duration;
+
+use ring::rand::{SecureRandom, SystemRandom};
+
+/// Waits that double from `first` up to `longest`, each shortened by chance to between its half and
+/// the whole, so that a fleet that lost power together does not come back together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Backoff {
+    /// The first wait.
+    pub(crate) first: Duration,
+    /// The longest wait.
+    pub(crate) longest: Duration,
+}
+
+impl Backoff {
+    /// The wait after so many failures in a row, counted from 1.
+    pub(crate) fn delay(&self, failures: u32) -> Duration {
+        self.whole(failures).mul_f64(0.5 + 0.5 * chance())
+    }
+
+    fn whole(&self, failures: u32) -> Duration {
+        let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
+        self.first.saturating_mul(doubled).min(self.longest)
+    }
+}
+
+/// A random number from 0 to 1.
+fn chance() -> f64 {
+    let mut octets = [0; 4];
+    match SystemRandom::new().fill(&mut octets) {
+        Ok(()) => f64::from(u32::from_be_bytes(octets)) / f64::from(u32::MAX),
+        // Without chance the whole wait is right as well.
+        Err(_) => 1.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_the_longest() {
+        let backoff = Backoff {
+            first: Duration::from_secs(5),
+            longest: Duration::from_secs(3600),
+        };
+        let wholes: Vec<u64> = (1..=12).map(|n| backoff.whole(n).as_secs()).collect();
+        assert_eq!(
+            wholes,
+            [5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600, 3600]
+        );
+        assert_eq!(backoff.whole(u32::MAX).as_secs(), 3600);
+        for failures in 1..20 {
+            let (delay, whole) = (backoff.delay(failures), backoff.whole(failures));
+            assert!(whole / 2 <= delay && delay <= whole);
+        }
+    }
+}

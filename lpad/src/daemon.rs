@@ -1,0 +1,265 @@
+//! The daemon as a whole: what is wired to what, how it starts and how it ends.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use es9_client::{Connect, Deadlines, Es9Client, Options, Roots, RootsError, TcpConnect};
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
+
+use crate::api::actor::Permissions;
+use crate::api::{Api, bind};
+use crate::client::Client;
+use crate::clock::Clock;
+use crate::closing::{Closer, closing};
+use crate::config::{Config, EuiccConfig};
+use crate::engine::{Context, Engine, EngineHandle, OpenPort, SerialPort};
+use crate::events::{EventKind, Events, Follower};
+use crate::journal::{Journal, SharedJournal};
+use crate::operation::Operations;
+use crate::snapshot::Snapshot;
+
+/// What surrounds the daemon; tests put their own parts in.
+#[derive(Debug)]
+pub struct Parts<P, C> {
+    /// Makes the opener of an eUICC's port.
+    pub ports: P,
+    /// Opens byte streams to servers.
+    pub connect: C,
+    /// Certificate issuers that are trusted; `[trust] extra_roots` come on top.
+    pub roots: Roots,
+    /// How servers are called; the deadlines are those of the configuration.
+    pub es9: Options,
+    /// The time of day.
+    pub clock: Clock,
+}
+
+/// A running daemon.
+#[derive(Debug)]
+pub struct Daemon {
+    socket: PathBuf,
+    engines: JoinSet<()>,
+    engines_closer: Closer,
+    api: JoinHandle<()>,
+    api_closer: Closer,
+    operations: Operations,
+    events: Events,
+    handles: BTreeMap<String, EngineHandle>,
+}
+
+impl Daemon {
+    /// Opens the journal and the socket and starts an engine for each eUICC. Ports are opened by
+    /// the engines afterwards, as often as it takes.
+    ///
+    /// Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// When the journal, the socket or the certificate issuers cannot be used.
+    pub fn start<P, O, C>(config: Config, parts: Parts<P, C>) -> Result<Self, StartError>
+    where
+        P: FnMut(&EuiccConfig) -> O,
+        O: OpenPort,
+        C: Connect + 'static,
+    {
+        let Parts {
+            mut ports,
+            connect,
+            mut roots,
+            es9,
+            clock,
+        } = parts;
+        if let Some(folder) = &config.trust.extra_roots {
+            let count = roots.add_folder(folder)?;
+            tracing::info!(count, folder = %folder.display(), "further certificate issuers");
+        }
+        let directory = &config.state.directory;
+        let journal = Journal::open(directory).map_err(|source| StartError::State {
+            path: directory.clone(),
+            source,
+        })?;
+        let last_operation = journal.intent().last_operation;
+        let journal = SharedJournal::new(journal);
+        let socket = config.api.socket.clone();
+        let listener = bind(&config.api).map_err(|source| StartError::Socket {
+            path: socket.clone(),
+            source,
+        })?;
+        // Numbers that rise with the time rise over restarts as well.
+        let events = Events::new(clock.unix_seconds().saturating_mul(1000).max(1));
+        let operations = Operations::new(events.clone(), clock.clone(), last_operation);
+        let deadlines = Deadlines {
+            connect: config.es9.connect_timeout(),
+            response: config.es9.response_timeout(),
+            notification: config.es9.notification_timeout(),
+        };
+        let options = Options { deadlines, ..es9 };
+        let server = Arc::new(Es9Client::new(connect, roots, options));
+        let (engines_closer, engines_closing) = closing();
+        let mut engines = JoinSet::new();
+        let mut handles = BTreeMap::new();
+        for euicc in &config.euiccs {
+            let context = Context {
+                config: euicc.clone(),
+                server: Arc::clone(&server),
+                journal: journal.clone(),
+                operations: operations.clone(),
+                events: events.clone(),
+                clock: clock.clone(),
+                snapshot: watch::Sender::new(Snapshot::default()),
+                imei: None,
+            };
+            let (engine, handle) = Engine::new(ports(euicc), context);
+            engines.spawn(engine.run(engines_closing.clone()));
+            handles.insert(euicc.name.clone(), handle);
+        }
+        let api = Api {
+            engines: handles.clone(),
+            operations: operations.clone(),
+            events: events.clone(),
+            permissions: Permissions::new(&config.api),
+            max_connections: config.api.max_connections,
+        };
+        let (api_closer, api_closing) = closing();
+        let api = tokio::spawn(api.serve(listener, api_closing));
+        Ok(Self {
+            socket,
+            engines,
+            engines_closer,
+            api,
+            api_closer,
+            operations,
+            events,
+            handles,
+        })
+    }
+
+    /// A client of this daemon.
+    pub fn client(&self) -> Client {
+        Client::new(&self.socket)
+    }
+
+    /// The engine of an eUICC.
+    pub fn engine(&self, name: &str) -> Option<&EngineHandle> {
+        self.handles.get(name)
+    }
+
+    /// Follows what happens from now on.
+    pub fn events(&self) -> Follower {
+        self.events.follow(None)
+    }
+
+    /// Ends the daemon: operations are cancelled where they still can be, channels and ports are
+    /// closed, clients get their last answers. Takes a minute at most.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends everything at once; the journal knows what was under way.
+    pub async fn shutdown(mut self) {
+        self.operations.cancel_all();
+        self.engines_closer.close();
+        let ended = async { while self.engines.join_next().await.is_some() {} };
+        if timeout(ENGINES_END, ended).await.is_err() {
+            tracing::warn!("an eUICC's engine does not end and is left");
+        }
+        self.api_closer.close();
+        if let Err(error) = self.api.await {
+            tracing::warn!(%error, "the API ended badly");
+        }
+        if let Err(error) = std::fs::remove_file(&self.socket) {
+            tracing::debug!(%error, "the socket is gone already");
+        }
+    }
+}
+
+/// Runs the daemon on real ports and the real network until it is told to end.
+///
+/// SIGTERM and SIGINT end it; SIGHUP does nothing, because the configuration is read only at start.
+///
+/// # Errors
+///
+/// When it cannot start.
+///
+/// # Cancel safety
+///
+/// As [`Daemon::shutdown`].
+pub async fn run(config: Config) -> Result<(), StartError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
+    let mut hang_up = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
+    let targets = config.es9.connect_to.iter();
+    let targets = targets.map(|(host, target)| (host.clone(), target.to_string()));
+    let parts = Parts {
+        ports: SerialPort::new,
+        connect: TcpConnect::with_targets(targets),
+        roots: Roots::gsma(),
+        es9: Options::default(),
+        clock: Clock::system(),
+    };
+    let socket = config.api.socket.clone();
+    let daemon = Daemon::start(config, parts)?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), socket = %socket.display(), "lpad is up");
+    notify(&[NotifyState::Ready]);
+    let mut events = daemon.events();
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hang_up.recv() => tracing::info!("restart lpad to read its configuration again"),
+            Some(event) = events.next() => {
+                if event.kind == EventKind::Euicc {
+                    let text = |name: &str| event.data[name].as_str().unwrap_or_default();
+                    let status = format!("{}: {}", text("name"), text("state"));
+                    notify(&[NotifyState::Status(&status)]);
+                }
+            }
+        }
+    }
+    notify(&[NotifyState::Stopping]);
+    tracing::info!("lpad ends");
+    daemon.shutdown().await;
+    Ok(())
+}
+
+/// Tells systemd, when it started the daemon.
+fn notify(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::debug!(%error, "systemd cannot be told");
+    }
+}
+
+/// Why the daemon does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A certificate issuer cannot be used.
+    #[error("[trust] extra_roots: {0}")]
+    Roots(#[from] RootsError),
+    /// Signals cannot be received.
+    #[error("signals cannot be received: {0}")]
+    Signals(io::Error),
+    /// The socket cannot be made.
+    #[error("[api] socket {}: {source}", path.display())]
+    Socket {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The state folder cannot be used.
+    #[error("[state] directory {}: {source}", path.display())]
+    State {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// How long the engines may take to end: their own patience, and closing the channel.
+const ENGINES_END: Duration = Duration::from_secs(50);

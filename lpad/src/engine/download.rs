@@ -1,0 +1,397 @@
+//! The download job: SGP.22 v2.5 section 3.1.3 from the order to the delivered notification.
+
+use std::time::Duration;
+
+use es9_client::{Connect, Es9Client, ServerAddress};
+use es10_apdu::es10b::CancelSessionReason;
+use es10_apdu::isdr::Isdr;
+use es10_apdu::transport::Transport;
+
+use super::context::Context;
+use super::handle::{Consent, Download, DownloadSource};
+use super::port::{CardPort, OpenPort};
+use super::session::{WoundUp, close, reopen, wind_up};
+use super::{Engine, Unfinished};
+use crate::api::problem::{Code, CodeConsumed, Problem};
+use crate::journal::Record;
+use crate::operation::{Achievement, Decision, Offer as Shown, Progress, Reply, Stage, Ticket};
+use crate::procedure::download::{
+    Device, DownloadError, InDoubt, Initiated, Installed, Offer, Order, SessionEnd, resolve,
+};
+use crate::secret::Secret;
+use crate::snapshot::ProfileState;
+
+impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
+    pub(super) async fn download(
+        &mut self,
+        ticket: &Ticket,
+        request: Download,
+    ) -> Result<Achievement, Unfinished> {
+        ticket.stage(Stage::Initialising);
+        let enable = request.enable;
+        let order = self.order(&request.source)?;
+        let mut achieved = match self.install(ticket, request, order).await {
+            Ok(achieved) => achieved,
+            Err(unfinished) if is_nothing_there(&unfinished.problem) => {
+                return Ok(Achievement {
+                    nothing_to_download: true,
+                    ..Achievement::default()
+                });
+            }
+            Err(unfinished) => return Err(unfinished),
+        };
+        let Some(iccid) = achieved.iccid.clone().filter(|_| enable) else {
+            return Ok(achieved);
+        };
+        // The profile is installed whatever comes of enabling it: that is told as a warning.
+        match self.switch(ticket, &iccid, ProfileState::Enabled).await {
+            Ok(switched) => {
+                achieved.enabled = Some(true);
+                achieved.notifications_delivered += switched.notifications_delivered;
+                achieved.notifications_pending = switched.notifications_pending;
+                achieved.warnings.extend(switched.warnings);
+            }
+            Err(Unfinished { problem, .. }) => {
+                let warning = format!("It could not be enabled: {}", problem.detail);
+                achieved.warnings.push(warning);
+            }
+        }
+        Ok(achieved)
+    }
+
+    fn order(&self, source: &DownloadSource) -> Result<Order, Problem> {
+        let of_eid = |address| Order {
+            address,
+            matching_id: Secret::default(),
+            oid: None,
+        };
+        match source {
+            DownloadSource::ActivationCode(code) => Ok(Order {
+                address: code.address.clone(),
+                matching_id: code.matching_id.clone(),
+                oid: code.oid.clone(),
+            }),
+            DownloadSource::Smdp(address) => Ok(of_eid(address.clone())),
+            DownloadSource::DefaultSmdp => {
+                let stored = self.context.known().addresses.default_smdp;
+                let stored = stored.or_else(|| self.context.config.bootstrap.default_smdp.clone());
+                let stored = stored.ok_or_else(|| Problem::new(Code::NoDefaultSmdp))?;
+                let address: ServerAddress = stored.parse().map_err(|error| {
+                    Problem::new(Code::InvalidAddress)
+                        .detail(format!("The card holds the address {stored:?}: {error}."))
+                })?;
+                Ok(of_eid(address))
+            }
+        }
+    }
+
+    async fn install(
+        &mut self,
+        ticket: &Ticket,
+        request: Download,
+        order: Order,
+    ) -> Result<Achievement, Unfinished> {
+        let Self {
+            card,
+            context,
+            outbox,
+            ..
+        } = self;
+        let server = &*context.server;
+        let address = order.address.clone();
+        // The TLS handshake runs while the card opens its channel.
+        let (isdr, connected) = tokio::join!(card.session(), server.connect(&address));
+        let mut isdr = isdr.map_err(Problem::from)?;
+        if let Err(error) = connected {
+            close(isdr).await;
+            return Err(Problem::from(error).code_consumed(CodeConsumed::No).into());
+        }
+        remember_port(context, &address);
+        let mut session = DownloadSession {
+            context,
+            server,
+            ticket,
+            request: &request,
+            name: None,
+        };
+        let ended = session.run(&mut isdr, order).await;
+        let name = session.name;
+        let doubt = match ended {
+            Ok(installed) => {
+                let wound_up = wind_up(context, outbox, ticket, isdr).await;
+                return Ok(achievement(&installed, name, wound_up));
+            }
+            Err(Ended::Download(DownloadError {
+                session: SessionEnd::InDoubt(doubt),
+                failure,
+                step,
+            })) => {
+                tracing::warn!(%step, error = %failure, "the answer is lost; asking the card");
+                close(isdr).await;
+                doubt
+            }
+            Err(ended) => {
+                // The result of a failed installation waits for its delivery like any other.
+                wind_up(context, outbox, ticket, isdr).await;
+                return Err(ended.into_problem(ticket).into());
+            }
+        };
+        let (installed, wound_up) = settle(card, context, outbox, ticket, &doubt).await?;
+        Ok(achievement(&installed, name, wound_up))
+    }
+}
+
+/// A server without an order for this EID is no failure when it was asked for whatever it has.
+fn is_nothing_there(problem: &Problem) -> bool {
+    problem.code == Code::NothingToDownload
+}
+
+fn remember_port<C>(context: &Context<C>, address: &ServerAddress) {
+    let host = address.host().to_ascii_lowercase();
+    let known = context.journal.intent().host_ports.get(&host).copied();
+    if known.unwrap_or(HTTPS) != address.port() {
+        let record = Record::HostPort {
+            host,
+            port: address.port(),
+        };
+        if let Err(error) = context.journal.append(record) {
+            tracing::warn!(%error, "the journal cannot be written");
+        }
+    }
+}
+
+fn achievement(installed: &Installed, name: Option<String>, wound_up: WoundUp) -> Achievement {
+    Achievement {
+        iccid: Some(installed.iccid.to_string()),
+        profile_name: name,
+        enabled: Some(false),
+        notifications_delivered: wound_up.delivered.delivered,
+        notifications_pending: wound_up.delivered.pending,
+        warnings: wound_up.warnings,
+        ..Achievement::default()
+    }
+}
+
+/// Asks the card how an installation ended whose answer was lost.
+async fn settle<O: OpenPort, C: Connect + 'static>(
+    card: &mut CardPort<O>,
+    context: &Context<C>,
+    outbox: &mut crate::outbox::Outbox<C>,
+    ticket: &Ticket,
+    doubt: &InDoubt,
+) -> Result<(Installed, WoundUp), Unfinished> {
+    ticket.stage(Stage::ReadingCard);
+    // Without the card nobody can tell: the journal keeps the operation until it is back.
+    let unknown = |problem: Problem| {
+        let problem = problem.code_consumed(CodeConsumed::Unknown);
+        Unfinished {
+            problem,
+            in_doubt: true,
+        }
+    };
+    let mut isdr = reopen(card, CARD_RETURNS)
+        .await
+        .map_err(|error| unknown(Problem::from(error)))?;
+    let result = match resolve(&mut isdr, doubt).await {
+        Ok(result) => result,
+        Err(error) => {
+            close(isdr).await;
+            return Err(unknown(error.into()));
+        }
+    };
+    let wound_up = wind_up(context, outbox, ticket, isdr).await;
+    let problem = match result {
+        Some(Ok(installed)) => return Ok((installed, wound_up)),
+        Some(Err(failure)) => {
+            let step = crate::procedure::download::Step::Install;
+            DownloadError {
+                step,
+                session: SessionEnd::Reported,
+                failure,
+            }
+            .into()
+        }
+        None => Problem::new(Code::InstallationFailed)
+            .detail("The connection to the card broke; nothing was installed.")
+            .next_step("Download again; the order is still there.")
+            .code_consumed(CodeConsumed::No),
+    };
+    Err(problem.into())
+}
+
+/// Why a download session brought no profile.
+#[derive(Debug)]
+enum Ended {
+    Download(DownloadError),
+    Problem(Problem),
+}
+
+impl From<DownloadError> for Ended {
+    fn from(error: DownloadError) -> Self {
+        Self::Download(error)
+    }
+}
+
+impl Ended {
+    fn into_problem(self, ticket: &Ticket) -> Problem {
+        match self {
+            Self::Problem(problem) => problem,
+            Self::Download(error) => {
+                let problem = Problem::from(error);
+                match problem.code {
+                    Code::Postponed if ticket.is_cancelled() => {
+                        Problem::new(Code::Cancelled).code_consumed(CodeConsumed::No)
+                    }
+                    _ => problem,
+                }
+            }
+        }
+    }
+}
+
+/// One run through the states of a download.
+struct DownloadSession<'a, C> {
+    context: &'a Context<C>,
+    server: &'a Es9Client<C>,
+    ticket: &'a Ticket,
+    request: &'a Download,
+    /// The profile's name, as soon as it is known.
+    name: Option<String>,
+}
+
+impl<C: Connect + 'static> DownloadSession<'_, C> {
+    async fn run<T: Transport>(
+        &mut self,
+        card: &mut Isdr<T>,
+        order: Order,
+    ) -> Result<Installed, Ended> {
+        let (server, ticket) = (self.server, self.ticket);
+        let of_eid = order.matching_id.expose().is_empty();
+        let initiated = Initiated::start(card, server, order).await?;
+        ticket.stage(Stage::Authenticating);
+        let device = Device {
+            imei: self.context.imei.clone(),
+        };
+        let authenticated = initiated.authenticate_server(card, server, &device).await?;
+        if ticket.is_cancelled() {
+            return Err(authenticated.cancel(card, server, LATER).await.into());
+        }
+        let offer = match authenticated.offer(card, server).await {
+            Ok(offer) => offer,
+            Err(error) => return Err(refused_offer(error, of_eid)),
+        };
+        let (offer, code) = self.consent(card, offer).await?;
+        ticket.stage(Stage::Preparing);
+        let prepared = offer.accept(card, server, code.as_ref()).await?;
+        if ticket.is_cancelled() {
+            return Err(prepared.cancel(card, server, LATER).await.into());
+        }
+        ticket.stage(Stage::Downloading);
+        let bound = prepared.fetch(card, server).await?;
+        if !ticket.point_of_no_return() {
+            return Err(bound.cancel(card, server, LATER).await.into());
+        }
+        if let Err(problem) = self.intend(&bound.in_doubt()) {
+            bound.cancel(card, server, LATER).await;
+            return Err(Ended::Problem(problem.code_consumed(CodeConsumed::No)));
+        }
+        ticket.stage(Stage::Installing);
+        let progress = |done: usize, total: usize| {
+            let octets = |count| u64::try_from(count).unwrap_or(u64::MAX);
+            ticket.progress(Progress {
+                done: octets(done),
+                total: octets(total),
+            });
+        };
+        progress(0, bound.len());
+        let loaded = |now: crate::procedure::download::Progress| progress(now.done, now.total);
+        Ok(bound.install(card, server, loaded).await?)
+    }
+
+    /// Asks whoever has to be asked, and gives the offer back with the confirmation code.
+    async fn consent<T: Transport>(
+        &mut self,
+        card: &mut Isdr<T>,
+        offer: Offer,
+    ) -> Result<(Offer, Option<Secret>), Ended> {
+        let (server, ticket) = (self.server, self.ticket);
+        let shown = shown(&offer, self.request.confirmation_code.is_some());
+        self.name = Some(shown.profile_name.clone()).filter(|name| !name.is_empty());
+        let installed = &self.context.snapshot.borrow().profiles.clone();
+        if installed.iter().any(|profile| profile.iccid == shown.iccid) {
+            let detail = format!("The profile {} is installed already.", shown.iccid);
+            offer.decline(card, server, LATER).await;
+            return Err(Ended::Problem(
+                Problem::new(Code::ProfileInstalled)
+                    .detail(detail)
+                    .code_consumed(CodeConsumed::No),
+            ));
+        }
+        let code = self.request.confirmation_code.clone();
+        // Rules that need express consent are shown to somebody even when the rest is accepted.
+        if self.request.consent == Consent::Accept && !shown.policy_consent_required {
+            return Ok((offer, code));
+        }
+        let longest = Duration::from_secs(self.context.config.consent_timeout_s);
+        let reason = match ticket.ask(shown, longest).await {
+            Reply::Answered(answer) => match answer.answer {
+                Decision::Accept => return Ok((offer, code.or(answer.confirmation_code))),
+                Decision::Decline => CancelSessionReason::END_USER_REJECTION,
+                Decision::Postpone => CancelSessionReason::POSTPONED,
+            },
+            Reply::Cancelled => LATER,
+            Reply::TimedOut => CancelSessionReason::TIMEOUT,
+        };
+        Err(offer.decline(card, server, reason).await.into())
+    }
+
+    fn intend(&self, doubt: &InDoubt) -> Result<(), Problem> {
+        self.context.intend(Record::LoadingBpp {
+            operation: self.ticket.id(),
+            transaction_id: hex::encode_upper(doubt.transaction_id.octets()),
+            iccid: doubt
+                .iccid
+                .map(|iccid| iccid.to_string())
+                .unwrap_or_default(),
+        })
+    }
+}
+
+fn shown(offer: &Offer, has_code: bool) -> Shown {
+    let metadata = offer.metadata();
+    let text = |text: &Option<es10_apdu::types::Text>| {
+        text.as_ref()
+            .map(|text| text.to_string())
+            .unwrap_or_default()
+    };
+    let (class, consent) = (metadata.class(), offer.consent());
+    Shown {
+        iccid: metadata.iccid.to_string(),
+        service_provider: text(&metadata.service_provider_name),
+        profile_name: text(&metadata.profile_name),
+        class: class
+            .meaning()
+            .map_or_else(|| class.0.to_string(), str::to_owned),
+        policy_rules: consent.rules.names().map(str::to_owned).collect(),
+        policy_consent_required: consent.strong,
+        confirmation_code_required: offer.confirmation_code_required() && !has_code,
+    }
+}
+
+/// Asked for whatever it has for this EID, a server that knows of no order has nothing to download.
+fn refused_offer(error: DownloadError, of_eid: bool) -> Ended {
+    let problem = Problem::from(error);
+    match problem.code {
+        Code::MatchingIdRefused | Code::EidRefused if of_eid => Ended::Problem(Problem {
+            code: Code::NothingToDownload,
+            ..problem
+        }),
+        _ => Ended::Problem(problem),
+    }
+}
+
+/// What keeps the order when it was not somebody's no.
+const LATER: CancelSessionReason = CancelSessionReason::POSTPONED;
+/// How long a card that broke off is waited for.
+const CARD_RETURNS: Duration = Duration::from_secs(60);
+const HTTPS: u16 = 443;

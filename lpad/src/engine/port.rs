@@ -1,0 +1,249 @@
+//! The port and the card behind it.
+
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use es10_apdu::apdu::Channel;
+use es10_apdu::at::{AtPort, Csim, Deadlines, ModemProfile, Serial};
+use es10_apdu::channel::{ChannelRecord, OpenError, close_recorded};
+use es10_apdu::isdr::{Isdr, IsdrOptions};
+use es10_apdu::transport::{Fault, TransportError};
+use es10_apdu::types::Aid;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+
+use crate::config::EuiccConfig;
+use crate::journal::{Record, SharedJournal};
+
+/// Opens the byte stream to a modem, as often as it has to be opened again.
+pub trait OpenPort: Send + 'static {
+    /// What comes out.
+    type Port: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// Opens it.
+    ///
+    /// # Errors
+    ///
+    /// When it is not there, or somebody else uses it; the text is for people.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives the attempt up.
+    fn open(&mut self) -> impl Future<Output = io::Result<Self::Port>> + Send;
+}
+
+/// Opens a serial port.
+#[derive(Clone, Debug)]
+pub struct SerialPort {
+    path: PathBuf,
+    baud: u32,
+}
+
+impl SerialPort {
+    /// The port of a configured eUICC.
+    pub fn new(config: &EuiccConfig) -> Self {
+        Self {
+            path: config.port.clone(),
+            baud: config.baud,
+        }
+    }
+}
+
+impl OpenPort for SerialPort {
+    type Port = Serial;
+
+    async fn open(&mut self) -> io::Result<Serial> {
+        Serial::open(&self.path, self.baud).map_err(io::Error::other)
+    }
+}
+
+/// The one owner of the port, and with it of the card.
+pub(super) struct CardPort<O: OpenPort> {
+    opener: O,
+    port: Option<AtPort<O::Port>>,
+    options: IsdrOptions,
+    record: Arc<JournalRecord>,
+}
+
+impl<O: OpenPort> CardPort<O> {
+    pub(super) fn new(opener: O, config: &EuiccConfig, journal: SharedJournal) -> Self {
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+        let record = Arc::new(JournalRecord {
+            journal,
+            port: config.port.clone(),
+            boot: boot.unwrap_or_default().trim().to_owned(),
+        });
+        let aids: Vec<Aid> = config
+            .aids
+            .iter()
+            .filter_map(|aid| Aid::from_octets(&aid.0).ok())
+            .collect();
+        let mut options = IsdrOptions {
+            modem: modem_profile(config),
+            ..IsdrOptions::default()
+        };
+        if !aids.is_empty() {
+            options.aids = aids;
+        }
+        options.record = Some(record.clone());
+        Self {
+            opener,
+            port: None,
+            options,
+            record,
+        }
+    }
+
+    /// The AT port, opened and brought to known manners when it was not.
+    pub(super) async fn at(&mut self) -> Result<&mut AtPort<O::Port>, PortError> {
+        if self.port.as_ref().is_none_or(AtPort::is_closed) {
+            // The old descriptor must go first: holding it keeps the device's name busy.
+            self.port = None;
+            let stream = match timeout(OPENING, self.opener.open()).await {
+                Ok(stream) => stream.map_err(PortError::Open)?,
+                Err(_) => return Err(PortError::Open(io::ErrorKind::TimedOut.into())),
+            };
+            let mut port = AtPort::new(stream);
+            port.init(&self.options.modem.deadlines)
+                .await
+                .map_err(PortError::Modem)?;
+            self.port = Some(port);
+        }
+        self.port
+            .as_mut()
+            .ok_or(PortError::Open(io::ErrorKind::NotConnected.into()))
+    }
+
+    /// The ISD-R on a logical channel of its own; it has to be closed.
+    pub(super) async fn session(&mut self) -> Result<Isdr<Csim<'_, O::Port>>, PortError> {
+        let options = self.options.clone();
+        let port = self.at().await?;
+        Isdr::open(Csim::new(port), &options)
+            .await
+            .map_err(PortError::Card)
+    }
+
+    /// Whether a session can be had.
+    pub(super) async fn probe(&mut self) -> Result<(), PortError> {
+        let isdr = self.session().await?;
+        isdr.close().await.map_err(PortError::Modem)
+    }
+
+    /// Closes what an earlier life of the daemon has left open.
+    pub(super) async fn close_orphans(&mut self) -> Result<(), PortError> {
+        let record = Arc::clone(&self.record);
+        let deadline = self.options.modem.deadlines.close;
+        let port = self.at().await?;
+        close_recorded(&mut Csim::new(port), &*record, deadline)
+            .await
+            .map_err(PortError::Modem)
+    }
+
+    /// As [`Self::close_orphans`], without opening a port for nothing.
+    pub(super) async fn close_orphans_if_any(&mut self) {
+        if self.record.open_channels().is_empty() {
+            return;
+        }
+        if let Err(error) = self.close_orphans().await {
+            tracing::warn!(%error, "a logical channel may stay open; the next start closes it");
+        }
+    }
+
+    /// The card was reset: nothing is open any more.
+    pub(super) fn card_was_reset(&self) {
+        for channel in self.record.open_channels() {
+            self.record.closed(channel);
+        }
+    }
+
+    /// Listens to the modem until its port is gone; never ends without a port.
+    pub(super) async fn idle(&mut self) -> Fault {
+        match &mut self.port {
+            Some(port) => port.idle().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Closes the port.
+    pub(super) fn close(&mut self) {
+        self.port = None;
+    }
+}
+
+fn modem_profile(config: &EuiccConfig) -> ModemProfile {
+    let deadlines = Deadlines {
+        last_block: Duration::from_secs(config.apdu_timeout_s),
+        load_bpp: Duration::from_secs(config.load_timeout_s),
+        ..Deadlines::default()
+    };
+    ModemProfile {
+        block_size: config.block_size,
+        deadlines,
+        ..ModemProfile::default()
+    }
+}
+
+/// Why the card cannot be spoken to.
+#[derive(Debug, thiserror::Error)]
+pub enum PortError {
+    /// The port cannot be opened.
+    #[error("{0}")]
+    Open(io::Error),
+    /// The modem does not answer.
+    #[error("the modem cannot be used: {0}")]
+    Modem(TransportError),
+    /// The card gives no channel to the ISD-R.
+    #[error("{0}")]
+    Card(OpenError),
+}
+
+/// Remembers the open channel in the journal. Of another start of the system nothing is remembered:
+/// the card had no power in between, or another one is in the slot.
+#[derive(Debug)]
+struct JournalRecord {
+    journal: SharedJournal,
+    port: PathBuf,
+    boot: String,
+}
+
+impl JournalRecord {
+    fn append(&self, record: Record) {
+        // The worst that follows is a channel that is found occupied after a crash.
+        if let Err(error) = self.journal.append(record) {
+            tracing::warn!(%error, "the journal cannot be written");
+        }
+    }
+}
+
+impl ChannelRecord for JournalRecord {
+    fn open_channels(&self) -> Vec<Channel> {
+        let channels = self.journal.intent().channels;
+        let open = channels
+            .get(&self.port)
+            .filter(|(_, boot)| *boot == self.boot);
+        open.and_then(|(channel, _)| Channel::new(*channel))
+            .into_iter()
+            .collect()
+    }
+
+    fn opened(&self, channel: Channel) {
+        let (port, boot) = (self.port.clone(), self.boot.clone());
+        self.append(Record::ChannelOpened {
+            port,
+            channel: channel.number(),
+            boot,
+        });
+    }
+
+    fn closed(&self, _: Channel) {
+        self.append(Record::ChannelClosed {
+            port: self.port.clone(),
+        });
+    }
+}
+
+/// How long opening the port may take.
+const OPENING: Duration = Duration::from_secs(10);

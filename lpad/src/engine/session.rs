@@ -1,0 +1,95 @@
+//! What is common to the jobs that work in a session with the card.
+
+use std::time::Duration;
+
+use es9_client::Connect;
+use es10_apdu::at::Csim;
+use es10_apdu::isdr::Isdr;
+use es10_apdu::transport::Transport;
+use tokio::time::{Instant, sleep};
+
+use super::context::Context;
+use super::port::{CardPort, OpenPort, PortError};
+use super::read;
+use crate::operation::{Stage, Ticket};
+use crate::outbox::{Delivered, Outbox, Whom};
+use crate::procedure::FunctionError;
+
+/// How a session was wound up.
+#[derive(Debug, Default)]
+pub(super) struct WoundUp {
+    pub(super) delivered: Delivered,
+    pub(super) warnings: Vec<String>,
+}
+
+/// Delivers notifications, reads the card again and closes the channel. What fails here does not
+/// undo what was achieved: it becomes a warning.
+pub(super) async fn wind_up<C: Connect + 'static, T: Transport>(
+    context: &Context<C>,
+    outbox: &mut Outbox<C>,
+    ticket: &Ticket,
+    mut isdr: Isdr<T>,
+) -> WoundUp {
+    ticket.stage(Stage::DeliveringNotifications);
+    let mut wound_up = WoundUp::default();
+    match outbox.deliver(&mut isdr, Whom::Due).await {
+        Ok(delivered) => wound_up.delivered = delivered,
+        Err(error) => {
+            let warning = format!("Notifications stay on the card for now: {error}.");
+            wound_up.warnings.push(warning);
+        }
+    }
+    ticket.stage(Stage::ReadingCard);
+    if let Err(error) = read_again(context, outbox, &mut isdr).await {
+        wound_up
+            .warnings
+            .push(format!("The card could not be read again: {error}."));
+    }
+    close(isdr).await;
+    wound_up
+}
+
+/// Reads what an operation may have changed.
+pub(super) async fn read_again<C: Connect + 'static, T: Transport>(
+    context: &Context<C>,
+    outbox: &Outbox<C>,
+    isdr: &mut Isdr<T>,
+) -> Result<(), FunctionError> {
+    let profiles = read::profiles(isdr).await?;
+    let info = read::info(isdr).await?;
+    let mut notifications = read::notifications(isdr).await?;
+    outbox.annotate(&mut notifications);
+    context.was_read(|known| {
+        known.euicc.info = Some(info);
+        known.profiles = profiles;
+        known.notifications = notifications;
+    });
+    Ok(())
+}
+
+/// Closes the channel; what cannot be closed is remembered and closed later.
+pub(super) async fn close<T: Transport>(isdr: Isdr<T>) {
+    if let Err(error) = isdr.close().await {
+        tracing::warn!(%error, "the logical channel could not be closed");
+    }
+}
+
+/// Opens a session with a card whose modem may be restarting.
+pub(super) async fn reopen<O: OpenPort>(
+    card: &mut CardPort<O>,
+    longest: Duration,
+) -> Result<Isdr<Csim<'_, O::Port>>, PortError> {
+    let end = Instant::now() + longest;
+    loop {
+        match card.probe().await {
+            Ok(()) => break,
+            Err(error) if Instant::now() >= end => return Err(error),
+            Err(error) => tracing::debug!(%error, "the card is not back yet"),
+        }
+        sleep(RETRY).await;
+    }
+    card.session().await
+}
+
+/// How often a restarting modem is tried.
+const RETRY: Duration = Duration::from_millis(500);

@@ -1,0 +1,221 @@
+//! Enabling and disabling: until the modem really uses what it should.
+//!
+//! SGP.22 v2.5 sections 3.2.1 and 3.2.2.
+
+use std::time::Duration;
+
+use es9_client::Connect;
+use es10_apdu::es10c::EnableResult;
+use es10_apdu::isdr::Isdr;
+use es10_apdu::transport::{Outcome, Transport};
+use es10_apdu::types::Iccid;
+use tokio::time::sleep;
+
+use super::port::{CardPort, OpenPort, PortError};
+use super::session::{close, reopen, wind_up};
+use super::{Engine, Unfinished, read};
+use crate::api::problem::{Code, Problem};
+use crate::config::AfterEnable;
+use crate::modem::{self, Noticed};
+use crate::operation::{Achievement, Stage, Ticket};
+use crate::procedure::{FunctionError, profiles};
+use crate::snapshot::{Profile, ProfileState};
+
+impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
+    /// Brings a profile into the wanted state; that it is in it already is a success.
+    pub(super) async fn switch(
+        &mut self,
+        ticket: &Ticket,
+        iccid: &str,
+        wanted: ProfileState,
+    ) -> Result<Achievement, Unfinished> {
+        let number: Iccid = parse(iccid)?;
+        let Self {
+            card,
+            context,
+            outbox,
+            ..
+        } = self;
+        ticket.stage(match wanted {
+            ProfileState::Enabled => Stage::Enabling,
+            ProfileState::Disabled => Stage::Disabling,
+        });
+        let mut isdr = card.session().await.map_err(Problem::from)?;
+        let known = match read::profiles(&mut isdr).await {
+            Ok(profiles) => find(&profiles, iccid),
+            Err(error) => Err(error.into()),
+        };
+        match known {
+            Ok(profile) if profile.state != wanted => {}
+            Ok(profile) => {
+                close(isdr).await;
+                let nothing = Achievement {
+                    nothing_to_change: true,
+                    ..achieved(&profile)
+                };
+                return Ok(nothing);
+            }
+            Err(problem) => {
+                close(isdr).await;
+                return Err(problem.into());
+            }
+        }
+        ticket.point_of_no_return();
+        let switched = request(&mut isdr, number, wanted).await;
+        // A refresh closes the channel; then this fails, which does not matter.
+        close(isdr).await;
+        let doubt = match switched {
+            Ok(()) => None,
+            Err(FunctionError::Call(error)) if error.outcome() == Outcome::Unknown => {
+                tracing::warn!(%error, "the answer is lost; the card will tell");
+                Some(Problem::from(error))
+            }
+            Err(error) => return Err(Problem::from(error).into()),
+        };
+        ticket.stage(Stage::RefreshingModem);
+        let expected = (wanted == ProfileState::Enabled).then_some(iccid);
+        let noticed = make_notice(card, expected, context.config.after_enable).await;
+        ticket.stage(Stage::ReadingCard);
+        let mut isdr = reopen(card, MODEM_RETURNS)
+            .await
+            .map_err(|error| Unfinished {
+                problem: Problem::from(error),
+                in_doubt: true,
+            })?;
+        let now = match read::profiles(&mut isdr).await {
+            Ok(profiles) => find(&profiles, iccid),
+            Err(error) => Err(error.into()),
+        };
+        let wound_up = wind_up(context, outbox, ticket, isdr).await;
+        let now = now?;
+        if now.state != wanted {
+            let problem = doubt.unwrap_or_else(|| Problem::new(Code::SwitchNotConfirmed));
+            return Err(problem.into());
+        }
+        let mut warnings = wound_up.warnings;
+        match noticed {
+            Ok(Noticed::Yes) => {}
+            Ok(Noticed::No) => return Err(Problem::new(Code::SwitchNotConfirmed).into()),
+            Ok(Noticed::Untold) if wanted == ProfileState::Disabled => {}
+            Ok(Noticed::Untold) => warnings.push(
+                "The modem does not tell which profile it uses; if it finds no network, restart it."
+                    .to_owned(),
+            ),
+            Err(error) => warnings.push(format!("The modem could not be asked: {error}.")),
+        }
+        Ok(Achievement {
+            notifications_delivered: wound_up.delivered.delivered,
+            notifications_pending: wound_up.delivered.pending,
+            warnings,
+            ..achieved(&now)
+        })
+    }
+}
+
+pub(super) fn parse(iccid: &str) -> Result<Iccid, Problem> {
+    iccid
+        .parse()
+        .map_err(|error| Problem::new(Code::UnknownProfile).detail(format!("{error}.")))
+}
+
+pub(super) fn find(profiles: &[Profile], iccid: &str) -> Result<Profile, Problem> {
+    profiles
+        .iter()
+        .find(|profile| profile.iccid == iccid)
+        .cloned()
+        .ok_or_else(|| {
+            Problem::new(Code::UnknownProfile).detail(format!("No profile {iccid} is on the card."))
+        })
+}
+
+pub(super) fn achieved(profile: &Profile) -> Achievement {
+    Achievement {
+        iccid: Some(profile.iccid.clone()),
+        profile_name: Some(profile.name.clone()).filter(|name| !name.is_empty()),
+        enabled: Some(profile.state == ProfileState::Enabled),
+        ..Achievement::default()
+    }
+}
+
+/// Asks with a refresh; when the card stays busy with the modem, at last without one.
+async fn request<T: Transport>(
+    isdr: &mut Isdr<T>,
+    iccid: Iccid,
+    wanted: ProfileState,
+) -> Result<(), FunctionError> {
+    for attempt in 1..=BUSY_ATTEMPTS {
+        let refresh = attempt < BUSY_ATTEMPTS;
+        let result = match wanted {
+            ProfileState::Enabled => profiles::enable(isdr, iccid, refresh).await,
+            ProfileState::Disabled => profiles::disable(isdr, iccid, refresh).await,
+        };
+        match result {
+            Err(FunctionError::Refused { refusal, .. })
+                if refresh && refusal.code == EnableResult::CAT_BUSY.0 =>
+            {
+                tracing::info!(attempt, "the card is busy with the modem");
+                sleep(BUSY_PAUSE).await;
+            }
+            result => return result,
+        }
+    }
+    Ok(())
+}
+
+/// Waits until the modem uses what it should, and resets its radio when it does not by itself.
+async fn make_notice<O: OpenPort>(
+    card: &mut CardPort<O>,
+    expected: Option<&str>,
+    strategy: AfterEnable,
+) -> Result<Noticed, PortError> {
+    let by_itself = match strategy {
+        AfterEnable::Radio => Noticed::No,
+        AfterEnable::Auto | AfterEnable::Nothing => wait(card, expected, BY_ITSELF)
+            .await
+            .unwrap_or(Noticed::Untold),
+    };
+    if by_itself == Noticed::Yes || strategy == AfterEnable::Nothing {
+        return Ok(by_itself);
+    }
+    tracing::info!("the modem does not notice by itself: resetting its radio");
+    let reset = modem::reset_radio(card.at().await?).await;
+    // The modem may have gone away on purpose; whether it comes back shows next.
+    if let Err(error) = reset {
+        tracing::debug!(%error, "the port went away with the reset");
+    }
+    card.card_was_reset();
+    wait(card, expected, AFTER_RESET).await
+}
+
+async fn wait<O: OpenPort>(
+    card: &mut CardPort<O>,
+    expected: Option<&str>,
+    longest: Duration,
+) -> Result<Noticed, PortError> {
+    let end = tokio::time::Instant::now() + longest;
+    loop {
+        let left = end.saturating_duration_since(tokio::time::Instant::now());
+        let error = match card.at().await {
+            Ok(port) => match modem::wait_for_profile(port, expected, left).await {
+                Ok(noticed) => return Ok(noticed),
+                Err(error) => PortError::Modem(error),
+            },
+            Err(error) => error,
+        };
+        if left.is_zero() {
+            return Err(error);
+        }
+        sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// How often a busy card is asked, the last time without refresh.
+const BUSY_ATTEMPTS: u32 = 6;
+/// How long a busy card is left alone.
+const BUSY_PAUSE: Duration = Duration::from_secs(2);
+/// How long the modem has to notice by itself.
+const BY_ITSELF: Duration = Duration::from_secs(10);
+/// How long the modem has to notice after its radio was reset.
+const AFTER_RESET: Duration = Duration::from_secs(60);
+/// How long a restarting modem is waited for.
+const MODEM_RETURNS: Duration = Duration::from_secs(120);
