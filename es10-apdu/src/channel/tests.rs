@@ -1,0 +1,185 @@
+use std::sync::Mutex;
+
+use super::*;
+use crate::transport::script::Script;
+
+const SECOND: Duration = Duration::from_secs(1);
+const SELECT: &str = "01A4040002A0B0";
+
+#[derive(Debug, Default)]
+struct Record(Mutex<Vec<Channel>>);
+
+impl ChannelRecord for Record {
+    fn open_channels(&self) -> Vec<Channel> {
+        self.0.lock().unwrap().clone()
+    }
+
+    fn opened(&self, channel: Channel) {
+        self.0.lock().unwrap().push(channel);
+    }
+
+    fn closed(&self, channel: Channel) {
+        self.0.lock().unwrap().retain(|&open| open != channel);
+    }
+}
+
+async fn open<'s>(
+    script: &'s mut Script,
+    record: &Arc<Record>,
+) -> Result<LogicalChannel<&'s mut Script>, OpenError> {
+    let aids = [Aid::from_octets(&[0xA0, 0xB0]).unwrap()];
+    let modem = ModemProfile::default();
+    LogicalChannel::open(script, &aids, &modem, Some(record.clone())).await
+}
+
+#[tokio::test]
+async fn an_opened_channel_is_remembered_until_it_is_closed() {
+    let record = Arc::new(Record::default());
+    for select in ["9000", "6121", "6F0284009000"] {
+        let mut script = Script::new([
+            ("0070000001", "019000"),
+            (SELECT, select),
+            ("0070800100", "9000"),
+        ]);
+        let channel = open(&mut script, &record).await.unwrap();
+        assert_eq!(record.open_channels(), [channel.channel()]);
+        channel.close().await.unwrap();
+        assert_eq!(record.open_channels(), []);
+        script.finish();
+    }
+}
+
+#[tokio::test]
+async fn a_channel_without_the_application_is_closed_again() {
+    let record = Arc::new(Record::default());
+    let mut script = Script::new([
+        ("0070000001", "019000"),
+        (SELECT, "6A82"),
+        ("0070800100", "9000"),
+    ]);
+    let error = open(&mut script, &record).await.unwrap_err();
+    let sw = StatusWord::NOT_FOUND;
+    assert_eq!(error, OpenError::Select { sw });
+    assert_eq!(error.outcome(), Outcome::Refused);
+    assert_eq!(record.open_channels(), []);
+    script.finish();
+}
+
+#[tokio::test]
+async fn channels_above_three_use_the_further_coding() {
+    let record = Arc::new(Record::default());
+    let mut script = Script::new([
+        ("0070000001", "6C01"),
+        ("0070000001", "059000"),
+        ("41A4040002A0B0", "9000"),
+        ("C1E2910001BF", "6103"),
+        ("C1C0000003", "BF2E009000"),
+        ("0070800500", "9000"),
+    ]);
+    let mut channel = open(&mut script, &record).await.unwrap();
+    let command = Command {
+        data: vec![0xBF],
+        ..Command::new(0x80, 0xE2, 0x91, 0x00)
+    };
+    let response = channel.transmit(command, SECOND).await.unwrap();
+    assert_eq!(response.data, [0xBF, 0x2E, 0x00]);
+    channel.close().await.unwrap();
+    script.finish();
+}
+
+#[tokio::test]
+async fn without_a_free_channel_the_own_leak_is_closed_before_anything_else() {
+    let record = Arc::new(Record::default());
+    record.opened(Channel::new(2).unwrap());
+    let mut script = Script::new([
+        ("0070000001", "6A81"),
+        ("0070800200", "9000"),
+        ("0070000001", "029000"),
+        ("02A4040002A0B0", "9000"),
+    ]);
+    open(&mut script, &record).await.unwrap();
+    script.finish();
+}
+
+#[tokio::test]
+async fn without_a_free_channel_and_a_leak_the_first_three_are_closed() {
+    let record = Arc::new(Record::default());
+    let mut script = Script::new([
+        ("0070000001", "6881"),
+        ("0070800100", "6881"),
+        ("0070800200", "9000"),
+        ("0070800300", "6881"),
+        ("0070000001", "6A81"),
+    ]);
+    let error = open(&mut script, &record).await.unwrap_err();
+    let sw = StatusWord::FUNCTION_NOT_SUPPORTED;
+    assert_eq!(error, OpenError::ManageChannel { sw });
+    script.finish();
+}
+
+#[tokio::test]
+async fn an_earlier_process_s_channels_are_closed_and_nothing_else() {
+    let record = Record::default();
+    record.opened(Channel::new(3).unwrap());
+    let mut script = Script::new([("0070800300", "6881")]);
+    close_recorded(&mut script, &record, SECOND).await.unwrap();
+    assert_eq!(record.open_channels(), []);
+    script.finish();
+}
+
+#[tokio::test]
+async fn a_channel_the_modem_does_not_let_be_closed_stays_remembered() {
+    let record = Record::default();
+    let channel = Channel::new(3).unwrap();
+    record.opened(channel);
+    let error = Fault::Modem(crate::at::FinalResult::Error);
+    let mut script = Script::default().then_lost("0070800300", error);
+    close_recorded(&mut script, &record, SECOND).await.unwrap();
+    assert_eq!(record.open_channels(), [channel]);
+    script.finish();
+}
+
+async fn gather(script: &mut Script) -> Result<Response, TransportError> {
+    let command = Command::new(0x81, 0xE2, 0x91, 0x00);
+    exchange(script, &command, SECOND).await
+}
+
+#[tokio::test]
+async fn a_response_in_pieces_is_put_together() {
+    let mut script = Script::new([
+        ("81E29100", "AA6100"),
+        ("81C0000000", "BBCC6101"),
+        ("81C0000001", "6C02"),
+        ("81C0000002", "DDEE910B"),
+    ]);
+    let response = gather(&mut script).await.unwrap();
+    assert_eq!(response.data, [0xAA, 0xBB, 0xCC, 0xDD, 0xEE]);
+    assert_eq!(response.sw, StatusWord(0x910B));
+    script.finish();
+}
+
+#[tokio::test]
+async fn a_card_that_announces_data_and_gives_none_is_not_asked_forever() {
+    let mut script = Script::new([
+        ("81E29100", "6100"),
+        ("81C0000000", "6100"),
+        ("81C0000000", "6100"),
+    ]);
+    assert_eq!(
+        gather(&mut script).await.unwrap_err(),
+        Garbled::Endless.into()
+    );
+    script.finish();
+}
+
+#[tokio::test]
+async fn a_response_of_more_than_64_kib_is_cut_off() {
+    let piece = "AA".repeat(256) + "6100";
+    let pieces = std::iter::repeat_n(("81C0000000", piece.as_str()), 257);
+    let mut script = Script::new(std::iter::once(("81E29100", "6100")).chain(pieces));
+    assert_eq!(
+        gather(&mut script).await.unwrap_err(),
+        Garbled::Endless.into()
+    );
+    script.finish();
+}
