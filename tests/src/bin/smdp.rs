@@ -33,7 +33,7 @@ struct Arguments {
     /// Folder of the PKI; a fresh one is made there when it is empty.
     #[arg(long, value_name = "DIR")]
     pki: Option<PathBuf>,
-    /// Folder of profiles to serve: <matching id>.der, with an optional <matching id>.toml.
+    /// Folder of profiles to serve: MATCHING-ID.der, with an optional MATCHING-ID.toml beside it.
     #[arg(long, value_name = "DIR")]
     profiles: Option<PathBuf>,
     /// Folder to keep orders and reservations in.

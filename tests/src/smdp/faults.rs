@@ -170,6 +170,22 @@ mod tests {
     }
 
     #[test]
+    fn an_altered_piece_is_the_one_counted() {
+        let package = hex::decode("bf3615bf2300a0028700a1028800a308860201028602030a").unwrap();
+        for (number, expected) in [(1, Some(19)), (2, Some(23)), (3, None), (0, None)] {
+            assert_eq!(piece_end(&package, number), expected, "piece {number}");
+        }
+        let mut members = Members::new();
+        members.insert(
+            "boundProfilePackage".into(),
+            BASE64_STANDARD.encode(&package).into(),
+        );
+        Fault::AlteredPiece(2).alter(&mut members);
+        let altered = BASE64_STANDARD.decode(members["boundProfilePackage"].as_str().unwrap());
+        assert_eq!(altered.unwrap()[23], package[23] ^ 1);
+    }
+
+    #[test]
     fn a_lasting_fault_stays_until_it_is_cleared() {
         let mut faults = Faults::default();
         faults.plan(

@@ -7,7 +7,7 @@
 //! The baseline is SGP.22 v2.5.
 
 use std::{
-    io,
+    fmt, io,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::Duration,
@@ -54,7 +54,7 @@ pub use self::{
 use self::{reservation::Context, store::State};
 
 /// What a server is made of.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Config {
     /// Its FQDN: the serverAddress it signs and the smdpAddress it accepts.
     pub host_name: String,
@@ -90,6 +90,14 @@ impl Config {
             check_eligibility: true,
             tls_versions: rustls::ALL_VERSIONS,
         }
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("host_name", &self.host_name)
+            .finish_non_exhaustive()
     }
 }
 

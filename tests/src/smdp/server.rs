@@ -361,3 +361,6 @@ const IDLE_DEADLINE: Duration = Duration::from_secs(600);
 const SILENCE: Duration = Duration::from_secs(3600);
 const MAX_BODY: usize = 1 << 20;
 const MAX_CONNECTIONS: usize = 64;
+
+#[cfg(test)]
+mod tests;
