@@ -1,6 +1,11 @@
 //! Card, modem and SM-DP+ joined in memory: what the daemon sees, without kernel devices.
 
-use std::{io, sync::Arc};
+use std::{
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use es9_client::{Connect, Roots};
 use sim_card_emulator::{
@@ -11,7 +16,7 @@ use sim_card_emulator::{
     pki::{Pki, PkiOptions},
 };
 use tokio::{
-    io::{DuplexStream, duplex},
+    io::{AsyncRead, AsyncWrite, DuplexStream, duplex},
     sync::Mutex,
 };
 
@@ -76,6 +81,43 @@ impl Bench {
         roots
     }
 
+    /// Writes a daemon's configuration into `folder`, where its socket, its state and the modem's
+    /// port are too; `smdp` is where the server listens, `when` the rule of the first boot.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn configure(&self, folder: &Path, smdp: SocketAddr, when: &str) -> io::Result<PathBuf> {
+        let roots = folder.join("ci.d");
+        fs::create_dir(&roots)?;
+        let ci = self.pki.certificate(Role::Ci).expect("the PKI is complete");
+        fs::write(roots.join("ci.der"), ci.der())?;
+        let file = folder.join("lpad.toml");
+        let folder = folder.display();
+        let configuration = format!(
+            r#"[api]
+socket = "{folder}/lpad.sock"
+
+[state]
+directory = "{folder}/state"
+
+[trust]
+extra_roots = "{folder}/ci.d"
+
+[es9]
+connect_to = {{ "{HOST_NAME}" = "{smdp}" }}
+
+[[euicc]]
+port = "{folder}/modem"
+
+[euicc.bootstrap]
+when = "{when}"
+default_smdp = "{HOST_NAME}"
+"#
+        );
+        fs::write(&file, configuration)?;
+        Ok(file)
+    }
+
     /// The modem's line; each call of `open` is a new connection to it.
     pub fn line(&self) -> Line {
         self.line.clone()
@@ -101,13 +143,21 @@ impl Line {
     /// Opens the port. The modem serves one client after the other.
     pub fn open(&self) -> DuplexStream {
         let (ours, theirs) = duplex(LINE);
-        let modem = Arc::clone(&self.0);
-        tokio::spawn(async move {
-            let mut modem = modem.lock().await;
-            // An in-memory line fails only by being closed.
-            let _ = modem::serve(&mut modem, theirs, None).await;
-        });
+        tokio::spawn(self.clone().serve(theirs, None));
         ours
+    }
+
+    /// Serves a client on `stream` until it or the modem hangs up; `baud` limits the rate.
+    ///
+    /// # Cancel safety
+    /// The modem can be served again.
+    pub async fn serve<S>(self, stream: S, baud: Option<u32>)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin,
+    {
+        let mut modem = self.0.lock().await;
+        // A line that fails is one that hung up.
+        let _ = modem::serve(&mut modem, stream, baud).await;
     }
 }
 

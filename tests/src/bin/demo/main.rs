@@ -1,0 +1,169 @@
+//! A gateway's first day, on one machine: `cargo demo`.
+//!
+//! Card, modem and SM-DP+ run in this process, behind a pseudo terminal and a TLS port. The daemon
+//! and `lpactl` are processes of their own: this program starts itself in their role.
+
+#![allow(clippy::print_stdout, reason = "showing things is what it is for")]
+
+mod operator;
+mod world;
+
+use std::{
+    error::Error,
+    io::{IsTerminal, stdout},
+    path::Path,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use clap::Parser;
+use lpad::{
+    cli,
+    config::Config,
+    operation::{Kind, Operation, State},
+    snapshot::ProfileState,
+};
+
+use tokio::time::timeout;
+
+use self::world::World;
+
+/// Shows lpad at work on this machine, with real protocols from end to end.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Leave everything running and print commands to try
+    #[arg(long)]
+    keep: bool,
+}
+
+fn main() -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return failed("the demo", &error.into()),
+    };
+    let mut arguments = std::env::args().skip(1).peekable();
+    match arguments.next_if(|role| role == LPAD || role == LPACTL) {
+        Some(role) if role == LPAD => runtime.block_on(daemon(arguments.next())),
+        Some(role) => {
+            let arguments = std::iter::once(role).chain(arguments);
+            runtime.block_on(cli::run(cli::args::Arguments::parse_from(arguments)))
+        }
+        None => match runtime.block_on(run(Arguments::parse().keep)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failed("the demo", &error),
+        },
+    }
+}
+
+/// The daemon, as its own binary runs it.
+async fn daemon(configuration: Option<String>) -> ExitCode {
+    let run = async {
+        let config = Config::load(Path::new(&configuration.unwrap_or_default()))?;
+        lpad::log::init(config.log.level);
+        Ok(lpad::run(config).await?)
+    };
+    match run.await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(LPAD, &error),
+    }
+}
+
+fn failed(what: &str, error: &Box<dyn Error>) -> ExitCode {
+    eprintln!("{what}: {error}");
+    ExitCode::FAILURE
+}
+
+async fn run(keep: bool) -> Result<(), Box<dyn Error>> {
+    let mut world = World::new().await?;
+    let told = timeout(PATIENCE, tell(&mut world)).await;
+    let told = told.map_err(|_| format!("not finished within {} s", PATIENCE.as_secs()));
+    match told {
+        Ok(Ok(())) if keep => world.keep_running().await?,
+        told => told??,
+    }
+    world.end().await
+}
+
+async fn tell(world: &mut World) -> Result<(), Box<dyn Error>> {
+    let started = Instant::now();
+    heading("A gateway with an empty eUICC, and an SM-DP+");
+    println!("  eUICC   EID {}", world.eid());
+    println!("  modem   {}", world.modem_port().display());
+    println!(
+        "  SM-DP+  {} on {}",
+        world.host_name(),
+        world.smdp_address()
+    );
+
+    heading("The operator reserves two profiles");
+    let by_eid = world.reserve(&[("Eid", &world.eid())]).await?;
+    let by_code = world.reserve(&[("GenerateMatchingId", "true")]).await?;
+
+    heading("The daemon starts, finds no profile and gets the first one by itself");
+    world.start_daemon().await?;
+    let first = world.follow_first_operation().await?;
+    succeeded(&first)?;
+
+    heading("The second profile, by activation code over the Unix socket");
+    let code = by_code
+        .activation_code
+        .ok_or("the reservation has no activation code")?;
+    world.lpactl(&["download", &code, "--yes"]).await?;
+    let iccid = world.newest_download().await?;
+
+    heading("The gateway switches to it");
+    world.lpactl(&["profile", "enable", &iccid]).await?;
+    world.lpactl(&["profile", "list"]).await?;
+
+    heading("Everybody concerned has been told");
+    world.lpactl(&["notification", "list"]).await?;
+    world.delivered(&[&by_eid.sid, &by_code.sid]).await?;
+    check(world, &iccid).await?;
+    println!("\nDone in {:.1} s.", started.elapsed().as_secs_f32());
+    Ok(())
+}
+
+/// What the demo shows must also be true.
+async fn check(world: &World, iccid: &str) -> Result<(), Box<dyn Error>> {
+    let profiles = world.client().profiles(world::EUICC).await?;
+    let enabled: Vec<_> = profiles
+        .iter()
+        .filter(|profile| profile.state == ProfileState::Enabled)
+        .map(|profile| profile.iccid.as_str())
+        .collect();
+    if profiles.len() != 2 || enabled != [iccid] {
+        return Err("the card does not hold the two profiles, the second one enabled".into());
+    }
+    if !world.client().notifications(world::EUICC).await?.is_empty() {
+        return Err("notifications were left on the card".into());
+    }
+    if !world.open_channels().is_empty() {
+        return Err("a logical channel was left open".into());
+    }
+    Ok(())
+}
+
+fn succeeded(operation: &Operation) -> Result<(), Box<dyn Error>> {
+    match (operation.state, &operation.problem) {
+        (State::Succeeded, _) if operation.kind == Kind::Download => Ok(()),
+        (_, Some(problem)) => Err(problem.to_string().into()),
+        (state, None) => Err(format!("the first operation ended as {state:?}").into()),
+    }
+}
+
+fn heading(text: &str) {
+    match stdout().is_terminal() {
+        true => println!("\n\x1b[1m{text}\x1b[0m"),
+        false => println!("\n{text}"),
+    }
+}
+
+/// Roles of this program.
+const LPAD: &str = "lpad";
+const LPACTL: &str = "lpactl";
+
+/// Far more than the story needs.
+const PATIENCE: Duration = Duration::from_secs(60);
