@@ -61,5 +61,5 @@ pub(super) fn route(request: &Request<'_>, euicc: &str) -> Result<Action, Proble
 fn parse_code(code: &Secret) -> Result<ActivationCode, Problem> {
     code.expose()
         .parse()
-        .map_err(|error| Problem::new(Code::InvalidActivationCode).detail(format!("{error}.")))
+        .map_err(|error| Problem::because(Code::InvalidActivationCode, &error))
 }

@@ -68,7 +68,7 @@ fn set_addresses(request: &Request<'_>, euicc: &str) -> Result<Action, Problem> 
 pub(super) fn parse_address(address: &str) -> Result<ServerAddress, Problem> {
     address
         .parse()
-        .map_err(|error| Problem::new(Code::InvalidAddress).detail(format!("{error}.")))
+        .map_err(|error| Problem::because(Code::InvalidAddress, &error))
 }
 
 fn reset(request: &Request<'_>, euicc: &str) -> Result<Action, Problem> {

@@ -341,9 +341,7 @@ impl From<OperationError> for Problem {
             OperationError::NotAsking(id) => (Code::NotAwaitingAnswer, id),
             OperationError::CodeMissing(id) => (Code::ConfirmationCodeRequired, id),
         };
-        Self::new(code)
-            .detail(format!("{error}."))
-            .of_operation(operation)
+        Self::because(code, &error).of_operation(operation)
     }
 }
 
@@ -390,7 +388,7 @@ mod tests {
         );
         assert_eq!(
             problem.detail,
-            "operation 3 and those behind it must end first."
+            "Operation 3 and those behind it must end first."
         );
     }
 }

@@ -10,7 +10,7 @@ use es10_apdu::transport::Transport;
 use super::context::Context;
 use super::handle::{Consent, Download, DownloadSource};
 use super::port::{CardPort, OpenPort};
-use super::session::{WoundUp, close, reopen, wind_up};
+use super::session::{Reading, WoundUp, close, reopen, wind_up};
 use super::{Engine, Unfinished};
 use crate::api::problem::{Code, CodeConsumed, Problem};
 use crate::journal::Record;
@@ -59,7 +59,7 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         Ok(achieved)
     }
 
-    fn order(&self, source: &DownloadSource) -> Result<Order, Problem> {
+    pub(super) fn order(&self, source: &DownloadSource) -> Result<Order, Problem> {
         let of_eid = |address| Order {
             address,
             matching_id: Secret::default(),
@@ -118,7 +118,12 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         let name = session.name;
         let doubt = match ended {
             Ok(installed) => {
-                let wound_up = wind_up(context, outbox, ticket, isdr).await;
+                let reading = if request.enable {
+                    Reading::Later
+                } else {
+                    Reading::Now
+                };
+                let wound_up = wind_up(context, outbox, ticket, isdr, reading).await;
                 return Ok(achievement(&installed, name, wound_up));
             }
             Err(Ended::Download(DownloadError {
@@ -131,8 +136,16 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
                 doubt
             }
             Err(ended) => {
-                // The result of a failed installation waits for its delivery like any other.
-                wind_up(context, outbox, ticket, isdr).await;
+                match ended {
+                    // The result of a failed installation waits for its delivery like any other.
+                    Ended::Download(DownloadError {
+                        session: SessionEnd::Reported,
+                        ..
+                    }) => {
+                        wind_up(context, outbox, ticket, isdr, Reading::Now).await;
+                    }
+                    _ => close(isdr).await,
+                }
                 return Err(ended.into_problem(ticket).into());
             }
         };
@@ -199,7 +212,7 @@ async fn settle<O: OpenPort, C: Connect + 'static>(
             return Err(unknown(error.into()));
         }
     };
-    let wound_up = wind_up(context, outbox, ticket, isdr).await;
+    let wound_up = wind_up(context, outbox, ticket, isdr, Reading::Now).await;
     let problem = match result {
         Some(Ok(installed)) => return Ok((installed, wound_up)),
         Some(Err(failure)) => {

@@ -27,7 +27,7 @@ pub use self::handle::{Consent, Download, DownloadSource, EngineHandle, Job, Res
 use self::port::CardPort;
 pub use self::port::{OpenPort, PortError, SerialPort};
 use self::read::CardState;
-use self::session::{close, read_again, reopen, wind_up};
+use self::session::{Reading, close, read_again, reopen, wind_up};
 use crate::api::problem::{Code, Problem};
 use crate::backoff::Backoff;
 use crate::bootstrap::Bootstrap;
@@ -394,11 +394,10 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
             _ => None,
         };
         let address = match job {
-            Job::Download(Download { source, .. }) => match source {
-                DownloadSource::ActivationCode(code) => Some(code.address.to_string()),
-                DownloadSource::Smdp(address) => Some(address.to_string()),
-                DownloadSource::DefaultSmdp => self.context.known().addresses.default_smdp,
-            },
+            Job::Download(Download { source, .. }) => self
+                .order(source)
+                .ok()
+                .map(|order| order.address.to_string()),
             _ => None,
         };
         StartedOperation {
@@ -437,7 +436,7 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         let mut isdr = card.session().await.map_err(Problem::from)?;
         ticket.point_of_no_return();
         let deleted = profiles::delete(&mut isdr, number).await;
-        let wound_up = wind_up(context, outbox, ticket, isdr).await;
+        let wound_up = wind_up(context, outbox, ticket, isdr, Reading::Now).await;
         deleted.map_err(Problem::from)?;
         Ok(Achievement {
             iccid: Some(iccid.to_owned()),
@@ -539,7 +538,7 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         // An enabled profile that was erased makes the card ask for a reset.
         close(isdr).await;
         let isdr = reopen(card, MODEM_RETURNS).await.map_err(Problem::from)?;
-        let wound_up = wind_up(context, outbox, ticket, isdr).await;
+        let wound_up = wind_up(context, outbox, ticket, isdr, Reading::Now).await;
         reset.map_err(Problem::from)?;
         if scope.default_smdp {
             context.update(|known| known.addresses.default_smdp = None);

@@ -114,7 +114,7 @@ impl<O: OpenPort> CardPort<O> {
         }
         self.port
             .as_mut()
-            .ok_or(PortError::Open(io::ErrorKind::NotConnected.into()))
+            .ok_or_else(|| PortError::Open(io::ErrorKind::NotConnected.into()))
     }
 
     /// The ISD-R on a logical channel of its own; it has to be closed.

@@ -22,13 +22,23 @@ pub(super) struct WoundUp {
     pub(super) warnings: Vec<String>,
 }
 
-/// Delivers notifications, reads the card again and closes the channel. What fails here does not
-/// undo what was achieved: it becomes a warning.
+/// Whether the card is read at the end of a session.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Reading {
+    /// It is.
+    Now,
+    /// Another session follows at once.
+    Later,
+}
+
+/// Delivers notifications, reads the card again unless it is going to be read anyway, and closes
+/// the channel. What fails here does not undo what was achieved: it becomes a warning.
 pub(super) async fn wind_up<C: Connect + 'static, T: Transport>(
     context: &Context<C>,
     outbox: &mut Outbox<C>,
     ticket: &Ticket,
     mut isdr: Isdr<T>,
+    reading: Reading,
 ) -> WoundUp {
     ticket.stage(Stage::DeliveringNotifications);
     let mut wound_up = WoundUp::default();
@@ -39,11 +49,12 @@ pub(super) async fn wind_up<C: Connect + 'static, T: Transport>(
             wound_up.warnings.push(warning);
         }
     }
-    ticket.stage(Stage::ReadingCard);
-    if let Err(error) = read_again(context, outbox, &mut isdr).await {
-        wound_up
-            .warnings
-            .push(format!("The card could not be read again: {error}."));
+    if reading == Reading::Now {
+        ticket.stage(Stage::ReadingCard);
+        if let Err(error) = read_again(context, outbox, &mut isdr).await {
+            let warning = format!("The card could not be read again: {error}.");
+            wound_up.warnings.push(warning);
+        }
     }
     close(isdr).await;
     wound_up

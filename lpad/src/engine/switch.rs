@@ -12,7 +12,7 @@ use es10_apdu::types::Iccid;
 use tokio::time::sleep;
 
 use super::port::{CardPort, OpenPort, PortError};
-use super::session::{close, reopen, wind_up};
+use super::session::{Reading, close, reopen, wind_up};
 use super::{Engine, Unfinished, read};
 use crate::api::problem::{Code, Problem};
 use crate::config::AfterEnable;
@@ -42,7 +42,11 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         });
         let mut isdr = card.session().await.map_err(Problem::from)?;
         let known = match read::profiles(&mut isdr).await {
-            Ok(profiles) => find(&profiles, iccid),
+            Ok(profiles) => {
+                let found = find(&profiles, iccid);
+                context.was_read(|known| known.profiles = profiles);
+                found
+            }
             Err(error) => Err(error.into()),
         };
         match known {
@@ -86,7 +90,7 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
             Ok(profiles) => find(&profiles, iccid),
             Err(error) => Err(error.into()),
         };
-        let wound_up = wind_up(context, outbox, ticket, isdr).await;
+        let wound_up = wind_up(context, outbox, ticket, isdr, Reading::Now).await;
         let now = now?;
         if now.state != wanted {
             let problem = doubt.unwrap_or_else(|| Problem::new(Code::SwitchNotConfirmed));
@@ -115,7 +119,7 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
 pub(super) fn parse(iccid: &str) -> Result<Iccid, Problem> {
     iccid
         .parse()
-        .map_err(|error| Problem::new(Code::UnknownProfile).detail(format!("{error}.")))
+        .map_err(|error| Problem::because(Code::UnknownProfile, &error))
 }
 
 pub(super) fn find(profiles: &[Profile], iccid: &str) -> Result<Profile, Problem> {

@@ -252,7 +252,7 @@ fn consumed(error: &DownloadError) -> CodeConsumed {
 
 impl Problem {
     /// The problem with the error's own words.
-    fn because(code: Code, error: &dyn std::fmt::Display) -> Self {
+    pub(crate) fn because(code: Code, error: &dyn std::fmt::Display) -> Self {
         Self::new(code).detail(sentence(error))
     }
 }
