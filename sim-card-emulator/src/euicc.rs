@@ -261,3 +261,6 @@ impl Euicc {
         &mut self.memory
     }
 }
+
+#[cfg(test)]
+mod tests;

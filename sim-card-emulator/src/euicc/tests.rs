@@ -1,0 +1,7 @@
+mod bench;
+mod channels;
+mod loading;
+mod notifications;
+mod profiles;
+mod session;
+mod vectors;

@@ -1,0 +1,265 @@
+use es10_apdu::es10b::{
+    AuthenticateErrorCode, AuthenticateServerResponse, CancelSessionError, CancelSessionReason,
+    CancelSessionRequest, CancelSessionResponse, DownloadErrorCode, PrepareDownloadResponse,
+};
+use es10_apdu::types::TransactionId;
+
+use super::bench::{Authenticate, Bench, Prepare, issue, now, signature_of};
+use crate::certificate::Role;
+use crate::pki::{CertificateSpec, Pki, PkiOptions};
+
+fn refusal(response: AuthenticateServerResponse) -> AuthenticateErrorCode {
+    match response {
+        AuthenticateServerResponse::AuthenticateResponseError(error) => {
+            assert_eq!(error.transaction_id.octets(), [7; 16]);
+            error.authenticate_error_code
+        }
+        AuthenticateServerResponse::AuthenticateResponseOk(_) => panic!("the server was accepted"),
+    }
+}
+
+fn download_refusal(response: PrepareDownloadResponse) -> DownloadErrorCode {
+    match response {
+        PrepareDownloadResponse::DownloadResponseError(error) => error.download_error_code,
+        PrepareDownloadResponse::DownloadResponseOk(_) => panic!("the download was accepted"),
+    }
+}
+
+fn cancel(bench: &mut Bench, transaction_id: [u8; 16]) -> Result<(), CancelSessionError> {
+    let request = CancelSessionRequest {
+        transaction_id: TransactionId::from_octets(&transaction_id).unwrap(),
+        reason: CancelSessionReason::POSTPONED,
+    };
+    let response = bench.call(&request);
+    let CancelSessionResponse::CancelSessionResponseOk(ok) = &*response else {
+        let CancelSessionResponse::CancelSessionResponseError(error) = response.into_value() else {
+            unreachable!("there are two alternatives")
+        };
+        return Err(error);
+    };
+    assert_eq!(
+        ok.euicc_cancel_session_signed.smdp_oid.to_string(),
+        "2.999.10"
+    );
+    let key = bench.pki.key(Role::Euicc).unwrap().public_key();
+    let signed = ok.euicc_cancel_session_signed.bytes();
+    assert!(key.verifies(signed, ok.euicc_cancel_session_signature.contents()));
+    Ok(())
+}
+
+#[test]
+fn a_challenge_is_good_for_one_attempt() {
+    let mut bench = Bench::new();
+    let request = Authenticate::new(&bench.pki);
+    let early = bench.authenticate_with(&[0; 16], &request);
+    assert_eq!(refusal(early), AuthenticateErrorCode::NO_SESSION_CONTEXT);
+    let challenge = bench.challenge();
+    let wrong = Authenticate {
+        wrong_signature: true,
+        ..request.clone()
+    };
+    let refused = bench.authenticate_with(&challenge, &wrong);
+    assert_eq!(refusal(refused), AuthenticateErrorCode::INVALID_SIGNATURE);
+    let refused = bench.authenticate_with(&challenge, &request);
+    assert_eq!(refusal(refused), AuthenticateErrorCode::NO_SESSION_CONTEXT);
+    let old = bench.challenge();
+    assert_ne!(old, bench.challenge());
+    let refused = bench.authenticate_with(&old, &request);
+    assert_eq!(
+        refusal(refused),
+        AuthenticateErrorCode::EUICC_CHALLENGE_MISMATCH
+    );
+    signature_of(bench.authenticate(&request));
+}
+
+#[test]
+fn a_server_with_a_doubtful_certificate_is_refused() {
+    let invalid = AuthenticateErrorCode::INVALID_CERTIFICATE;
+    let cases: [(fn(&mut CertificateSpec), AuthenticateErrorCode); 7] = [
+        (|spec| spec.wrong_signature = true, invalid),
+        (|spec| spec.key_usage = None, invalid),
+        (|spec| spec.rids.clear(), invalid),
+        (|spec| spec.unknown_critical_extension = true, invalid),
+        (|spec| spec.without_authority_key_identifier = true, invalid),
+        (
+            |spec| spec.policies = vec![Role::DpPb.policy().into()],
+            AuthenticateErrorCode::INVALID_OID,
+        ),
+        (
+            |spec| spec.policies = vec![Role::DpTls.policy().into()],
+            AuthenticateErrorCode::INVALID_OID,
+        ),
+    ];
+    let mut bench = Bench::new();
+    for (fault, code) in cases {
+        let mut spec = CertificateSpec::dp_auth("2.999.10", now());
+        fault(&mut spec);
+        let (certificate, key) = issue(&bench.pki, &spec);
+        let request = Authenticate {
+            certificate,
+            key,
+            ..Authenticate::new(&bench.pki)
+        };
+        assert_eq!(refusal(bench.authenticate(&request)), code);
+    }
+}
+
+#[test]
+fn a_server_under_an_unknown_ci_is_refused() {
+    let mut bench = Bench::new();
+    let other = Authenticate::new(&Pki::generate(&PkiOptions::default()).unwrap());
+    let own = Authenticate::new(&bench.pki);
+    let unknown = AuthenticateErrorCode::CI_PK_UNKNOWN;
+    assert_eq!(refusal(bench.authenticate(&other)), unknown);
+    let certificate = Authenticate {
+        ci_key_identifier: own.ci_key_identifier,
+        ..other.clone()
+    };
+    assert_eq!(refusal(bench.authenticate(&certificate)), unknown);
+    let wish = Authenticate {
+        ci_key_identifier: other.ci_key_identifier,
+        ..Authenticate::new(&bench.pki)
+    };
+    assert_eq!(refusal(bench.authenticate(&wish)), unknown);
+}
+
+#[test]
+fn an_expired_server_certificate_is_no_matter_to_a_card_without_a_clock() {
+    let mut bench = Bench::new();
+    let mut spec = CertificateSpec::dp_auth("2.999.10", now());
+    spec.not_after = spec.not_before;
+    let (certificate, key) = issue(&bench.pki, &spec);
+    let request = Authenticate {
+        certificate,
+        key,
+        ..Authenticate::new(&bench.pki)
+    };
+    signature_of(bench.authenticate(&request));
+}
+
+#[test]
+fn a_discovery_server_may_authenticate_and_not_bind() {
+    let mut bench = Bench::new();
+    let mut spec = CertificateSpec::dp_auth("2.999.10", now());
+    spec.policies = vec![Role::DsAuth.policy().into()];
+    let (certificate, key) = issue(&bench.pki, &spec);
+    let request = Authenticate {
+        certificate,
+        key,
+        ..Authenticate::new(&bench.pki)
+    };
+    let signature = signature_of(bench.authenticate(&request));
+    let prepare = Prepare::new(&bench.pki, signature);
+    assert_eq!(
+        download_refusal(bench.prepare(&prepare)),
+        DownloadErrorCode::INVALID_CERTIFICATE
+    );
+}
+
+#[test]
+fn a_download_belongs_to_the_session_and_the_server() {
+    type Fault = fn(&mut CertificateSpec);
+    let mut bench = Bench::new();
+    let prepare = Prepare::new(&bench.pki, Vec::new());
+    assert_eq!(
+        download_refusal(bench.prepare(&prepare)),
+        DownloadErrorCode::NO_SESSION_CONTEXT
+    );
+    let authenticate = Authenticate::new(&bench.pki);
+    let signature = signature_of(bench.authenticate(&authenticate));
+    let good = || Prepare::new(&bench.pki, signature.clone());
+    let cases: [(Fault, DownloadErrorCode); 3] = [
+        (
+            |spec| spec.rids = vec!["2.999.12".into()],
+            DownloadErrorCode::INVALID_CERTIFICATE,
+        ),
+        (
+            |spec| spec.policies = vec![Role::DpAuth.policy().into()],
+            DownloadErrorCode::INVALID_CERTIFICATE,
+        ),
+        (
+            |spec| spec.wrong_signature = true,
+            DownloadErrorCode::INVALID_CERTIFICATE,
+        ),
+    ];
+    let mut requests = vec![
+        (
+            Prepare {
+                transaction_id: vec![8; 16],
+                ..good()
+            },
+            DownloadErrorCode::INVALID_TRANSACTION_ID,
+        ),
+        (
+            Prepare {
+                wrong_signature: true,
+                ..good()
+            },
+            DownloadErrorCode::INVALID_SIGNATURE,
+        ),
+        (
+            Prepare {
+                euicc_signature1: vec![0; 67],
+                ..good()
+            },
+            DownloadErrorCode::INVALID_SIGNATURE,
+        ),
+    ];
+    for (fault, code) in cases {
+        let mut spec = CertificateSpec::dp_pb("2.999.10", now());
+        fault(&mut spec);
+        let (certificate, key) = issue(&bench.pki, &spec);
+        requests.push((
+            Prepare {
+                certificate,
+                key,
+                ..good()
+            },
+            code,
+        ));
+    }
+    let good = good();
+    for (request, code) in requests {
+        assert_eq!(download_refusal(bench.prepare(&request)), code);
+    }
+    let PrepareDownloadResponse::DownloadResponseOk(ok) = bench.prepare(&good) else {
+        panic!("the download was refused");
+    };
+    assert_eq!(ok.euicc_signed2.euicc_otpk.octets()[0], 0x04);
+    assert_eq!(
+        download_refusal(bench.prepare(&good)),
+        DownloadErrorCode::NO_SESSION_CONTEXT
+    );
+}
+
+#[test]
+fn a_one_time_key_that_was_not_used_is_kept_for_a_retry() {
+    let mut bench = Bench::new();
+    let otpk = bench.session().euicc_otpk;
+    cancel(&mut bench, [7; 16]).unwrap();
+    bench.euicc.reset();
+    bench.select();
+    let authenticate = Authenticate::new(&bench.pki);
+    let signature = signature_of(bench.authenticate(&authenticate));
+    let wanted = Prepare {
+        otpk: Some(otpk.clone()),
+        ..Prepare::new(&bench.pki, signature)
+    };
+    let PrepareDownloadResponse::DownloadResponseOk(ok) = bench.prepare(&wanted) else {
+        panic!("the download was refused");
+    };
+    assert_eq!(ok.euicc_signed2.euicc_otpk.octets(), otpk);
+    // Without that wish every session has its own key.
+    assert_ne!(bench.session().euicc_otpk, otpk);
+}
+
+#[test]
+fn only_the_running_session_can_be_cancelled_and_only_once() {
+    let mut bench = Bench::new();
+    let invalid = Err(CancelSessionError::INVALID_TRANSACTION_ID);
+    assert_eq!(cancel(&mut bench, [7; 16]), invalid);
+    bench.session();
+    assert_eq!(cancel(&mut bench, [8; 16]), invalid);
+    assert_eq!(cancel(&mut bench, [7; 16]), Ok(()));
+    assert_eq!(cancel(&mut bench, [7; 16]), invalid);
+}
