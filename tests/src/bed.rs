@@ -1,0 +1,231 @@
+//! The test bed: a daemon with a card in a modem and an SM-DP+, driven through its socket.
+
+use std::io;
+
+use es9_client::{Options, Roots, TcpConnect};
+use lpad::{
+    Daemon, Parts,
+    api::downloads::DownloadRequest,
+    client::Client,
+    clock::Clock,
+    config::Config,
+    engine::{Consent, OpenPort, SerialPort},
+    operation::{Operation, State},
+    secret::Secret,
+};
+use sim_card_emulator::pty::Pty;
+use tempfile::TempDir;
+use tokio::{io::DuplexStream, net::TcpListener};
+
+use crate::{
+    bench::{Bench, HOST_NAME, Line},
+    profile::{Iccid, Profile},
+    smdp::{OrderId, OrderRequest},
+};
+
+/// The eUICC's name in the daemon.
+pub const EUICC: &str = "default";
+
+/// A daemon at work; dropping it ends everything at once.
+#[derive(Debug)]
+pub struct Bed {
+    /// Card, modem and SM-DP+.
+    pub bench: Bench,
+    /// A client of the daemon.
+    pub client: Client,
+    daemon: Option<Daemon>,
+    configuration: Config,
+    kernel: bool,
+    next_profile: u32,
+    // Dropped last: the daemon's files are in it.
+    folder: TempDir,
+}
+
+impl Bed {
+    /// A daemon in memory that does nothing by itself. The clock may be paused.
+    pub async fn start() -> Self {
+        Self::with(Bench::new(), "never").await
+    }
+
+    /// A daemon in memory on this bench; `when` is its rule of the first boot.
+    pub async fn with(bench: Bench, when: &str) -> Self {
+        Self::new(bench, when, false).await
+    }
+
+    /// A daemon that does nothing by itself on a pseudo terminal and the loopback, in real time.
+    pub async fn over_kernel_devices() -> Self {
+        Self::new(Bench::new(), "never", true).await
+    }
+
+    async fn new(bench: Bench, when: &str, kernel: bool) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let mut smdp = "127.0.0.1:1".parse().expect("an address");
+        if kernel {
+            let pty = Pty::open(&folder.path().join("modem")).expect("a PTY can be opened");
+            tokio::spawn(bench.line().serve(pty, None));
+            let listener = TcpListener::bind("127.0.0.1:0")
+                .await
+                .expect("a port is free");
+            smdp = listener.local_addr().expect("it is bound");
+            let server = bench.smdp.clone();
+            tokio::spawn(async move { server.serve(listener, std::future::pending()).await });
+        }
+        let file = bench
+            .configure(folder.path(), smdp, when)
+            .expect("files can be written");
+        let configuration = Config::load(&file).expect("the configuration is right");
+        let client = Client::new(&configuration.api.socket);
+        let mut bed = Self {
+            bench,
+            client,
+            daemon: None,
+            configuration,
+            kernel,
+            next_profile: 1,
+            folder,
+        };
+        bed.resume().await;
+        bed
+    }
+
+    /// The configuration, for changes that take effect with the next [`Bed::resume`].
+    pub fn configuration(&mut self) -> &mut Config {
+        &mut self.configuration
+    }
+
+    /// The folder with the daemon's files.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// Starts the daemon, after [`Bed::stop`] or [`Bed::kill`], and waits until it has read the
+    /// card.
+    pub async fn resume(&mut self) {
+        let daemon = match self.kernel {
+            true => Daemon::start(self.configuration.clone(), self.kernel_parts()),
+            false => Daemon::start(self.configuration.clone(), self.memory_parts()),
+        };
+        let daemon = daemon.expect("the daemon starts");
+        let mut known = daemon.engine(EUICC).expect("it is configured").watch();
+        self.daemon = Some(daemon);
+        // The engine ends only with the daemon.
+        let _ = known.wait_for(|known| known.read_at.is_some()).await;
+    }
+
+    /// Ends the daemon as SIGTERM does.
+    pub async fn stop(&mut self) {
+        if let Some(daemon) = self.daemon.take() {
+            daemon.shutdown().await;
+        }
+    }
+
+    /// Ends the daemon in the middle of what it does.
+    pub fn kill(&mut self) {
+        self.daemon = None;
+    }
+
+    /// An order under a matching ID for a profile no other order is for.
+    pub fn order(&mut self, matching_id: &str) -> OrderId {
+        let profile = self.profile();
+        self.bench
+            .smdp
+            .create_order(OrderRequest::with_matching_id(profile, matching_id))
+    }
+
+    /// A profile no other order is for.
+    pub fn profile(&mut self) -> Profile {
+        let number = self.next_profile;
+        self.next_profile += 1;
+        Profile::builder(Iccid::nth(number))
+            .name(format!("Profile {number}"))
+            .size(3000)
+            .build()
+    }
+
+    /// Downloads what `code` stands for, without being asked, and gives the operation when it has
+    /// ended.
+    pub async fn download(&self, code: &str) -> Operation {
+        self.download_as(&accepting(code)).await
+    }
+
+    /// Downloads what `matching_id` stands for.
+    pub async fn download_id(&self, matching_id: &str) -> Operation {
+        self.download(&format!("1${HOST_NAME}${matching_id}")).await
+    }
+
+    /// Downloads as the request says, and gives the operation when it has ended.
+    pub async fn download_as(&self, request: &DownloadRequest) -> Operation {
+        let operation = self
+            .client
+            .download(EUICC, request)
+            .await
+            .expect("it is queued");
+        self.client
+            .wait(operation.id)
+            .await
+            .expect("the daemon answers")
+    }
+
+    /// Checks what must hold after every mishap: no channel is open, no notification waits, and
+    /// the next download works.
+    pub async fn must_be_sound(&mut self) {
+        assert!(self.bench.card.open_channels().is_empty(), "channels are open");
+        self.bench.smdp.clear_faults();
+        self.bench.modem.clear_faults();
+        let matching_id = format!("SOUND-{}", self.next_profile);
+        self.order(&matching_id);
+        let operation = self.download_id(&matching_id).await;
+        assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
+        assert!(self.bench.card.open_channels().is_empty(), "channels are open");
+        let waiting = self
+            .client
+            .notifications(EUICC)
+            .await
+            .expect("the daemon answers");
+        assert!(waiting.is_empty(), "{waiting:?}");
+    }
+
+    fn memory_parts(
+        &self,
+    ) -> Parts<impl FnMut(&lpad::config::EuiccConfig) -> Line, crate::bench::Network> {
+        let line = self.bench.line();
+        Parts {
+            ports: move |_: &lpad::config::EuiccConfig| line.clone(),
+            connect: self.bench.network(),
+            roots: Roots::empty(),
+            es9: Options::default(),
+            clock: Clock::system(),
+        }
+    }
+
+    fn kernel_parts(
+        &self,
+    ) -> Parts<impl FnMut(&lpad::config::EuiccConfig) -> SerialPort, TcpConnect> {
+        let targets = self.configuration.es9.connect_to.iter();
+        let targets = targets.map(|(host, target)| (host.clone(), target.to_string()));
+        Parts {
+            ports: SerialPort::new,
+            connect: TcpConnect::with_targets(targets),
+            roots: Roots::empty(),
+            es9: Options::default(),
+            clock: Clock::system(),
+        }
+    }
+}
+
+/// A request to download what `code` stands for without being asked.
+pub fn accepting(code: &str) -> DownloadRequest {
+    DownloadRequest {
+        activation_code: Some(Secret::new(code)),
+        consent: Consent::Accept,
+        ..DownloadRequest::default()
+    }
+}
+
+impl OpenPort for Line {
+    type Port = DuplexStream;
+
+    async fn open(&mut self) -> io::Result<DuplexStream> {
+        Ok(Self::open(self))
+    }
+}
