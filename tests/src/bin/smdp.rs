@@ -249,3 +249,49 @@ fn announce(smdp: &Smdp, address: SocketAddr, admin: Option<SocketAddr>) {
 }
 
 const DEFAULT_HOST_NAME: &str = "smdp.example.com";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pki() -> Pki {
+        Pki::generate(&PkiOptions::default()).unwrap()
+    }
+
+    /// What a folder made elsewhere holds: no key of the issuer.
+    fn foreign_pki() -> Pki {
+        let mut pki = pki();
+        let ci = pki.certificate(Role::Ci).unwrap().clone();
+        pki.insert(Role::Ci, ci, None);
+        pki
+    }
+
+    #[test]
+    fn a_certificate_for_the_host_is_kept() {
+        let mut pki = foreign_pki();
+        let before = pki.certificate(Role::DpTls).unwrap().der().to_vec();
+        provide_tls(&mut pki, "SMDP.example.com").unwrap();
+        assert_eq!(pki.certificate(Role::DpTls).unwrap().der(), before);
+    }
+
+    #[test]
+    fn a_certificate_for_another_host_is_issued_when_the_issuer_is_ours() {
+        let mut pki = pki();
+        provide_tls(&mut pki, "localhost").unwrap();
+        assert_eq!(
+            pki.certificate(Role::DpTls).unwrap().dns_names(),
+            ["localhost"]
+        );
+    }
+
+    #[test]
+    fn a_host_no_certificate_can_be_had_for_is_an_error_that_names_those_there_are() {
+        let error = provide_tls(&mut foreign_pki(), "localhost")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("smdp.example.com") && error.contains("localhost"),
+            "{error}"
+        );
+    }
+}

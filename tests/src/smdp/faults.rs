@@ -36,6 +36,14 @@ pub enum Fault {
     AlteredServerSignature1,
     /// Signs this serverAddress instead of its own.
     ServerAddress(String),
+    /// Flips a bit of smdpSignature2, so that the eUICC refuses to prepare the download.
+    AlteredSmdpSignature2,
+    /// Offers a profile with another ICCID than the package holds.
+    OtherIccidOffered,
+    /// Flips a bit of the signature in the package's InitialiseSecureChannel.
+    AlteredChannelSignature,
+    /// Leaves out the second half of the bound profile package.
+    HalfPackage,
     /// Flips the last bit, which is one of its MAC, of the n-th '86' of the bound profile package,
     /// counted from 1.
     AlteredPiece(usize),
@@ -49,14 +57,22 @@ impl Fault {
                 let other = hex::encode_upper(random::<16>());
                 members.insert("transactionId".to_owned(), other.into());
             }
-            Self::AlteredServerSignature1 => {
-                alter_octets(members, "serverSignature1", |octets| {
-                    octets.len().checked_sub(1)
-                });
-            }
-            Self::AlteredPiece(number) => {
-                alter_octets(members, "boundProfilePackage", |package| {
-                    piece_end(package, *number)
+            Self::AlteredServerSignature1 => flip(members, "serverSignature1", last),
+            Self::AlteredSmdpSignature2 => flip(members, "smdpSignature2", last),
+            Self::OtherIccidOffered => flip(members, "profileMetadata", |metadata| {
+                end_of(metadata, Tlv::exactly(metadata).ok()?.child(0x5A)?)
+            }),
+            Self::AlteredChannelSignature => flip(members, PACKAGE, |package| {
+                end_of(package, Tlv::exactly(package).ok()?.child(0xBF23)?)
+            }),
+            Self::AlteredPiece(number) => flip(members, PACKAGE, |package| {
+                let sequence = Tlv::exactly(package).ok()?.child(0xA3)?;
+                let mut pieces = sequence.children().map_while(Result::ok);
+                end_of(package, pieces.nth(number.checked_sub(1)?)?)
+            }),
+            Self::HalfPackage => {
+                alter(members, PACKAGE, |package| {
+                    package.truncate(package.len() / 2)
                 });
             }
             _ => {}
@@ -64,29 +80,35 @@ impl Fault {
     }
 }
 
-/// Flips the lowest bit of one octet of a member.
-fn alter_octets(members: &mut Members, name: &str, place: impl Fn(&[u8]) -> Option<usize>) {
+/// Changes the octets of a member.
+fn alter(members: &mut Members, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
     let member = members.get(name).and_then(|member| member.as_str());
-    let Some(mut octets) = member.and_then(|text| BASE64_STANDARD.decode(text).ok()) else {
-        return;
-    };
-    if let Some(place) = place(&octets) {
-        octets[place] ^= 1;
+    if let Some(mut octets) = member.and_then(|text| BASE64_STANDARD.decode(text).ok()) {
+        change(&mut octets);
         members.insert(name.to_owned(), BASE64_STANDARD.encode(octets).into());
     }
 }
 
-/// Where the last octet of the n-th '86', counted from 1, stands in a bound profile package.
-fn piece_end(package: &[u8], number: usize) -> Option<usize> {
-    let outer = Tlv::exactly(package).ok()?;
-    let sequence = outer.child(0xA3)?;
-    let piece = sequence
-        .children()
-        .map_while(Result::ok)
-        .nth(number.checked_sub(1)?)?;
-    let end = piece.encoding.as_ptr_range().end as usize - package.as_ptr() as usize;
+/// Flips the lowest bit of one octet of a member, so that a digit stays a digit.
+fn flip(members: &mut Members, name: &str, place: impl FnOnce(&[u8]) -> Option<usize>) {
+    alter(members, name, |octets| {
+        if let Some(place) = place(octets) {
+            octets[place] ^= 1;
+        }
+    });
+}
+
+fn last(octets: &[u8]) -> Option<usize> {
+    octets.len().checked_sub(1)
+}
+
+/// Where the last octet of a data object stands in the octets it was found in.
+fn end_of(octets: &[u8], found: Tlv<'_>) -> Option<usize> {
+    let end = found.encoding.as_ptr_range().end as usize - octets.as_ptr() as usize;
     end.checked_sub(1)
 }
+
+const PACKAGE: &str = "boundProfilePackage";
 
 /// Which calls of a function a fault meets.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -169,20 +191,52 @@ mod tests {
         assert_eq!(faults.next(Function::AuthenticateClient), None);
     }
 
-    #[test]
-    fn an_altered_piece_is_the_one_counted() {
-        let package = hex::decode("bf3615bf2300a0028700a1028800a308860201028602030a").unwrap();
-        for (number, expected) in [(1, Some(19)), (2, Some(23)), (3, None), (0, None)] {
-            assert_eq!(piece_end(&package, number), expected, "piece {number}");
-        }
+    fn altered(name: &str, octets: &str, fault: &Fault) -> String {
         let mut members = Members::new();
         members.insert(
-            "boundProfilePackage".into(),
-            BASE64_STANDARD.encode(&package).into(),
+            name.into(),
+            BASE64_STANDARD.encode(hex::decode(octets).unwrap()).into(),
         );
-        Fault::AlteredPiece(2).alter(&mut members);
-        let altered = BASE64_STANDARD.decode(members["boundProfilePackage"].as_str().unwrap());
-        assert_eq!(altered.unwrap()[23], package[23] ^ 1);
+        fault.alter(&mut members);
+        hex::encode(
+            BASE64_STANDARD
+                .decode(members[name].as_str().unwrap())
+                .unwrap(),
+        )
+    }
+
+    #[test]
+    fn an_altered_package_differs_where_its_fault_says() {
+        let package = "bf3617bf23028001a0028700a1028800a308860201028602030a";
+        for (fault, expected) in [
+            (
+                Fault::AlteredPiece(1),
+                "bf3617bf23028001a0028700a1028800a308860201038602030a",
+            ),
+            (
+                Fault::AlteredPiece(2),
+                "bf3617bf23028001a0028700a1028800a308860201028602030b",
+            ),
+            (Fault::AlteredPiece(3), package),
+            (Fault::AlteredPiece(0), package),
+            (
+                Fault::AlteredChannelSignature,
+                "bf3617bf23028000a0028700a1028800a308860201028602030a",
+            ),
+            (Fault::HalfPackage, "bf3617bf23028001a0028700a1"),
+        ] {
+            assert_eq!(altered(PACKAGE, package, &fault), expected, "{fault:?}");
+        }
+    }
+
+    #[test]
+    fn another_iccid_offered_is_still_an_iccid() {
+        let metadata = "bf250c5a0a981000000000000010f9";
+        let expected = "bf250c5a0a981000000000000010f8";
+        assert_eq!(
+            altered("profileMetadata", metadata, &Fault::OtherIccidOffered),
+            expected
+        );
     }
 
     #[test]
