@@ -27,7 +27,7 @@ pub mod journal;
 pub mod log;
 mod modem;
 pub mod operation;
-mod outbox;
+pub mod outbox;
 pub mod policy;
 pub mod procedure;
 pub mod secret;

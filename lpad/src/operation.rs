@@ -797,7 +797,7 @@ impl Ticket {
             Code::Cancelled => State::Cancelled,
             _ => State::Failed,
         };
-        tracing::warn!(operation = %self.id, code = problem.code.name(), "{}", problem.detail);
+        tracing::warn!(operation = %self.id, "{problem}");
         self.operations.finish(self.id, state, None, Some(problem));
     }
 }

@@ -55,6 +55,25 @@ impl fmt::Display for Shortened<'_> {
     }
 }
 
+/// Shortens every EID and ICCID in a text: each run of 18 digits and more.
+pub fn shorten_numbers(text: &str) -> String {
+    let mut shortened = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(|letter: char| letter.is_ascii_digit()) {
+        let digits = &rest[start..];
+        let end = digits
+            .find(|letter: char| !letter.is_ascii_digit())
+            .unwrap_or(digits.len());
+        shortened.push_str(&rest[..start]);
+        match end {
+            18.. => shortened.push_str(&Shortened(&digits[..end]).to_string()),
+            _ => shortened.push_str(&digits[..end]),
+        }
+        rest = &digits[end..];
+    }
+    shortened + rest
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,5 +91,11 @@ mod tests {
             "8904…1235"
         );
         assert_eq!(Shortened("default").to_string(), "default");
+        let text = "Profile 89000123456789012341 of EID 89049032123451234512345678901235: 6A82.";
+        assert_eq!(
+            shorten_numbers(text),
+            "Profile 8900…2341 of EID 8904…1235: 6A82."
+        );
+        assert_eq!(shorten_numbers("no number"), "no number");
     }
 }

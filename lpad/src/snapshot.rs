@@ -1,5 +1,7 @@
 //! What lpad knows about an eUICC, as read from the card last.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -19,7 +21,27 @@ pub struct Snapshot {
     pub notifications: Vec<Notification>,
     /// When the card was read; `None` when it never could be.
     pub read_at: Option<Instant>,
+    pub(crate) is_fresh: bool,
 }
+
+impl Snapshot {
+    /// An operation changed the card: whoever asks next wants it read again.
+    pub(crate) fn changed(&mut self) {
+        self.is_fresh = false;
+    }
+
+    /// Whether it was read so short a time ago, and nothing was changed since, that reading it
+    /// again would bring nothing new.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.is_fresh
+            && self
+                .read_at
+                .is_some_and(|read_at| read_at.elapsed() < FRESH_FOR)
+    }
+}
+
+/// What was read this short a time ago is not read again.
+const FRESH_FOR: Duration = Duration::from_secs(2);
 
 /// One eUICC.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]

@@ -7,6 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::operation::{OperationError, OperationId};
+use crate::secret::shorten_numbers;
 
 /// A problem document.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -324,9 +325,10 @@ impl Problem {
     }
 }
 
+/// As a log may hold it: EID and ICCID shortened.
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.code.name(), self.detail)
+        write!(f, "{}: {}", self.code.name(), shorten_numbers(&self.detail))
     }
 }
 

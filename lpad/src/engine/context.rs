@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::config::EuiccConfig;
 use crate::events::{EventKind, Events};
 use crate::journal::{Record, SharedJournal};
-use crate::operation::Operations;
+use crate::operation::{OperationId, Operations};
 use crate::snapshot::{Availability, Snapshot};
 
 /// What an engine's jobs share beside the card.
@@ -50,6 +50,7 @@ impl<C> Context<C> {
         self.update(|known| {
             change(known);
             known.read_at = Some(Instant::now());
+            known.is_fresh = true;
             known.euicc.read_at_s = Some(now);
         });
     }
@@ -72,6 +73,13 @@ impl<C> Context<C> {
             known.euicc.state = Availability::Unavailable;
             known.euicc.problem = Some(problem);
         });
+    }
+
+    /// Writes that an operation's outcome is known. Without it the next start asks the card again.
+    pub(super) fn finished(&self, operation: OperationId) {
+        if let Err(error) = self.journal.append(Record::OperationFinished { operation }) {
+            tracing::warn!(%operation, %error, "the journal cannot be written");
+        }
     }
 
     /// Writes what is about to be done.

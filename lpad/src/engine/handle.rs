@@ -183,10 +183,7 @@ impl EngineHandle {
     /// The reading goes on when the future is dropped.
     pub async fn fresh(&self) -> Snapshot {
         let known = self.snapshot();
-        let recent = known
-            .read_at
-            .is_some_and(|read_at| read_at.elapsed() < FRESH_FOR);
-        if recent || known.euicc.busy_with.is_some() {
+        if known.is_fresh() || known.euicc.busy_with.is_some() {
             return known;
         }
         let (done, read) = oneshot::channel();
@@ -205,7 +202,5 @@ impl EngineHandle {
     }
 }
 
-/// What was read this short a time ago is not read again.
-const FRESH_FOR: Duration = Duration::from_secs(2);
 /// How long a reader waits for the card.
 const READ_DEADLINE: Duration = Duration::from_secs(30);

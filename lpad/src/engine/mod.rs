@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use es9_client::Connect;
 use es10_apdu::isdr::Isdr;
-use es10_apdu::transport::{Fault, Transport};
+use es10_apdu::transport::{Fault, Outcome, Transport};
 use es10_apdu::types::ResetOptions;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -269,6 +269,7 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         }
         outbox.annotate(&mut notifications);
         context.update(|known| known.notifications = notifications);
+        context.server.close().await;
     }
 
     /// The card cannot be used until it was read anew.
@@ -380,9 +381,7 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         self.context.intend(Record::OperationStarted(started))?;
         let outcome = self.job(job, ticket).await;
         if !matches!(outcome, Err(Unfinished { in_doubt: true, .. })) {
-            self.context.intend(Record::OperationFinished {
-                operation: ticket.id(),
-            })?;
+            self.context.finished(ticket.id());
         }
         outcome.map_err(|unfinished| unfinished.problem)
     }
@@ -436,8 +435,22 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         let mut isdr = card.session().await.map_err(Problem::from)?;
         ticket.point_of_no_return();
         let deleted = profiles::delete(&mut isdr, number).await;
+        let doubtful = matches!(&deleted, Err(FunctionError::Call(error))
+            if error.outcome() == Outcome::Unknown);
+        if doubtful {
+            tracing::warn!("the answer is lost; the card will tell");
+            close(isdr).await;
+            let back = reopen(card, MODEM_RETURNS).await;
+            isdr = back.map_err(|error| Unfinished {
+                problem: error.into(),
+                in_doubt: true,
+            })?;
+        }
         let wound_up = wind_up(context, outbox, ticket, isdr, Reading::Now).await;
-        deleted.map_err(Problem::from)?;
+        let is_there = switch::find(&context.known().profiles, iccid).is_ok();
+        if !doubtful || is_there {
+            deleted.map_err(Problem::from)?;
+        }
         Ok(Achievement {
             iccid: Some(iccid.to_owned()),
             profile_name: name.ok().filter(|name| !name.is_empty()),
@@ -469,9 +482,10 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         close(isdr).await;
         renamed.map_err(Problem::from)?;
         read.map_err(Problem::from)?;
+        let profile = switch::find(&context.known().profiles, iccid)?;
         Ok(Achievement {
-            iccid: Some(iccid.to_owned()),
-            ..Achievement::default()
+            enabled: None,
+            ..switch::achieved(&profile)
         })
     }
 
@@ -494,7 +508,7 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         close(isdr).await;
         set.map_err(Problem::from)?;
         let addresses = read.map_err(Problem::from)?;
-        context.was_read(|known| known.addresses = addresses);
+        context.update(|known| known.addresses = addresses);
         bootstrap.consider(&context.known());
         Ok(Achievement::default())
     }
@@ -594,7 +608,7 @@ async fn read_anew<C: Connect + 'static, T: Transport>(
         let operation = restart::resolve_operation(isdr, &state, &started, now).await?;
         let (id, outcome) = (operation.id, operation.state.name());
         tracing::info!(operation = %id, outcome, "the card told how it ended");
-        context.intend(Record::OperationFinished { operation: id })?;
+        context.finished(id);
         context.operations.restore(operation);
     }
     outbox.begin(isdr, Whom::Everybody).await?;

@@ -51,7 +51,8 @@ pub(super) async fn wind_up<C: Connect + 'static, T: Transport>(
     }
     if reading == Reading::Now {
         ticket.stage(Stage::ReadingCard);
-        if let Err(error) = read_again(context, outbox, &mut isdr).await {
+        let all_delivered = wound_up.warnings.is_empty() && wound_up.delivered.pending == 0;
+        if let Err(error) = read_changes(context, outbox, &mut isdr, all_delivered).await {
             let warning = format!("The card could not be read again: {error}.");
             wound_up.warnings.push(warning);
         }
@@ -60,7 +61,28 @@ pub(super) async fn wind_up<C: Connect + 'static, T: Transport>(
     wound_up
 }
 
-/// Reads what an operation may have changed.
+/// Reads what an operation has changed, and no more: the rest waits until somebody asks.
+async fn read_changes<C: Connect + 'static, T: Transport>(
+    context: &Context<C>,
+    outbox: &Outbox<C>,
+    isdr: &mut Isdr<T>,
+    all_delivered: bool,
+) -> Result<(), FunctionError> {
+    let profiles = read::profiles(isdr).await?;
+    let mut notifications = match all_delivered {
+        true => Vec::new(),
+        false => read::notifications(isdr).await?,
+    };
+    outbox.annotate(&mut notifications);
+    context.update(|known| {
+        known.profiles = profiles;
+        known.notifications = notifications;
+        known.changed();
+    });
+    Ok(())
+}
+
+/// Reads all that may change while the daemon runs.
 pub(super) async fn read_again<C: Connect + 'static, T: Transport>(
     context: &Context<C>,
     outbox: &Outbox<C>,

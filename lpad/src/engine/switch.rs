@@ -44,7 +44,7 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         let known = match read::profiles(&mut isdr).await {
             Ok(profiles) => {
                 let found = find(&profiles, iccid);
-                context.was_read(|known| known.profiles = profiles);
+                context.update(|known| known.profiles = profiles);
                 found
             }
             Err(error) => Err(error.into()),
@@ -135,7 +135,13 @@ pub(super) fn find(profiles: &[Profile], iccid: &str) -> Result<Profile, Problem
 pub(super) fn achieved(profile: &Profile) -> Achievement {
     Achievement {
         iccid: Some(profile.iccid.clone()),
-        profile_name: Some(profile.name.clone()).filter(|name| !name.is_empty()),
+        profile_name: Some(
+            profile
+                .nickname
+                .clone()
+                .unwrap_or_else(|| profile.name.clone()),
+        )
+        .filter(|name| !name.is_empty()),
         enabled: Some(profile.state == ProfileState::Enabled),
         ..Achievement::default()
     }
