@@ -260,3 +260,6 @@ impl fmt::Debug for Card {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

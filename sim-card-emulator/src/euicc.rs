@@ -263,4 +263,4 @@ impl Euicc {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

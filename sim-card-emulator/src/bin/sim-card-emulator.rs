@@ -92,10 +92,8 @@ async fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     if !eid.has_valid_check_digits() {
         tracing::warn!("the check digits of the EID are wrong");
     }
-    let settings = Settings {
-        memory: arguments.free_memory.unwrap_or(Settings::default().memory),
-        ..Settings::default()
-    };
+    let mut settings = Settings::default();
+    settings.memory = arguments.free_memory.unwrap_or(settings.memory);
     let card = match folder {
         Some(folder) => Card::in_folder(identity, settings, folder)?,
         None => Card::new(identity, settings),

@@ -49,12 +49,13 @@ impl Euicc {
             (known, _) if INSTRUCTIONS.contains(&known) => return Err(StatusWord::UNKNOWN_CLA),
             _ => return Err(StatusWord::UNKNOWN_INS),
         };
-        Ok(self.answer(number, data))
+        Ok(self.answer(number, data, !command.data.is_empty()))
     }
 
     /// Gives the data, or what of it fits and the number of octets GET RESPONSE can have.
-    fn answer(&mut self, number: u8, data: Vec<u8>) -> Response {
-        let wait = data.len() > 256 || (self.settings.always_get_response && !data.is_empty());
+    fn answer(&mut self, number: u8, data: Vec<u8>, case_4: bool) -> Response {
+        let always = self.settings.always_get_response && case_4;
+        let wait = data.len() > 256 || (always && !data.is_empty());
         if let Some(channel) = self.channels.get_mut(&number)
             && wait
         {

@@ -31,7 +31,7 @@ pub struct Settings {
     pub root_ds_address: String,
     /// Number of supplementary logical channels, at most 19.
     pub channels: u8,
-    /// Answer every command that has data to give with `61xx`, as behind a T=0 interface.
+    /// Answer every command that has data both ways with `61xx`, as behind a T=0 interface.
     pub always_get_response: bool,
     /// Let the ISD-R be selected on the basic channel.
     pub isdr_on_basic_channel: bool,

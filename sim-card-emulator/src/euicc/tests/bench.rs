@@ -18,12 +18,12 @@ use crate::euicc::{Env, Euicc, Identity, NonVolatile, Settings, SystemRandom};
 use crate::key::{PrivateKey, PublicKey};
 use crate::pki::{CertificateSpec, Pki, PkiOptions};
 
-pub(super) const ADDRESS: &[u8] = b"smdp.example.com";
-pub(super) const ISDR: &str = "A0000005591010FFFFFFFF8900000100";
+pub(crate) const ADDRESS: &[u8] = b"smdp.example.com";
+pub(crate) const ISDR: &str = "A0000005591010FFFFFFFF8900000100";
 
 /// Randomness that begins as it is told.
 #[derive(Default)]
-pub(super) struct Script(pub(super) VecDeque<Vec<u8>>);
+pub(crate) struct Script(pub(super) VecDeque<Vec<u8>>);
 
 impl Env for Script {
     fn random(&mut self, out: &mut [u8]) {
@@ -34,20 +34,20 @@ impl Env for Script {
     }
 }
 
-pub(super) struct Bench {
-    pub(super) euicc: Euicc,
-    pub(super) env: Script,
-    pub(super) pki: Pki,
+pub(crate) struct Bench {
+    pub(crate) euicc: Euicc,
+    pub(crate) env: Script,
+    pub(crate) pki: Pki,
 }
 
 impl Bench {
     /// An eUICC with its ISD-R selected on channel 1.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let pki = Pki::generate(&PkiOptions::default()).unwrap();
         Self::with(pki, Settings::default())
     }
 
-    pub(super) fn with(pki: Pki, settings: Settings) -> Self {
+    pub(crate) fn with(pki: Pki, settings: Settings) -> Self {
         let identity = Identity::from_pki(&pki).unwrap();
         let euicc = Euicc::new(identity, settings, NonVolatile::default());
         let mut bench = Self {
@@ -59,23 +59,23 @@ impl Bench {
         bench
     }
 
-    pub(super) fn select(&mut self) {
+    pub(crate) fn select(&mut self) {
         assert_eq!(self.apdu("0070000001"), "019000");
         assert!(self.apdu(&format!("01A4040010{ISDR}00")).ends_with("9000"));
     }
 
     /// One command APDU and its answer, both in hex.
-    pub(super) fn apdu(&mut self, command: &str) -> String {
+    pub(crate) fn apdu(&mut self, command: &str) -> String {
         let response = self.handle(&hex::decode(command).unwrap());
         hex::encode_upper(response.to_bytes())
     }
 
-    pub(super) fn handle(&mut self, command: &[u8]) -> Response {
+    pub(crate) fn handle(&mut self, command: &[u8]) -> Response {
         self.euicc.handle(command, &mut self.env)
     }
 
     /// Sends an ES10 request or a segment on channel 1 and collects the whole answer.
-    pub(super) fn send(&mut self, data: &[u8]) -> Result<Vec<u8>, StatusWord> {
+    pub(crate) fn send(&mut self, data: &[u8]) -> Result<Vec<u8>, StatusWord> {
         let blocks: Vec<&[u8]> = data.chunks(255).collect();
         let mut response = Response::from(StatusWord::OK);
         for (number, block) in blocks.iter().enumerate() {
@@ -100,20 +100,20 @@ impl Bench {
         }
     }
 
-    pub(super) fn call<F: Es10Function>(&mut self, function: &F) -> F::Response {
+    pub(crate) fn call<F: Es10Function>(&mut self, function: &F) -> F::Response {
         F::response(&self.send(&function.to_der()).unwrap()).unwrap()
     }
 
-    pub(super) fn challenge(&mut self) -> Vec<u8> {
+    pub(crate) fn challenge(&mut self) -> Vec<u8> {
         self.send(&[0xBF, 0x2E, 0x00]).unwrap()[5..].to_vec()
     }
 
-    pub(super) fn authenticate(&mut self, request: &Authenticate) -> AuthenticateServerResponse {
+    pub(crate) fn authenticate(&mut self, request: &Authenticate) -> AuthenticateServerResponse {
         let challenge = self.challenge();
         self.authenticate_with(&challenge, request)
     }
 
-    pub(super) fn authenticate_with(
+    pub(crate) fn authenticate_with(
         &mut self,
         challenge: &[u8],
         request: &Authenticate,
@@ -122,12 +122,12 @@ impl Bench {
         read(&answer).unwrap()
     }
 
-    pub(super) fn prepare(&mut self, request: &Prepare) -> PrepareDownloadResponse {
+    pub(crate) fn prepare(&mut self, request: &Prepare) -> PrepareDownloadResponse {
         read(&self.send(&request.to_der()).unwrap()).unwrap()
     }
 
     /// A session up to PrepareDownload, without faults; gives what a package is bound to.
-    pub(super) fn session(&mut self) -> Package {
+    pub(crate) fn session(&mut self) -> Package {
         let authenticate = Authenticate::new(&self.pki);
         let signature = signature_of(self.authenticate(&authenticate));
         let prepare = Prepare::new(&self.pki, signature);
@@ -138,7 +138,7 @@ impl Bench {
     }
 
     /// Sends segments until there is a result.
-    pub(super) fn load(&mut self, segments: &[Vec<u8>]) -> Option<Raw<ProfileInstallationResult>> {
+    pub(crate) fn load(&mut self, segments: &[Vec<u8>]) -> Option<Raw<ProfileInstallationResult>> {
         segments.iter().find_map(|segment| {
             let answer = self.send(segment).unwrap();
             (!answer.is_empty()).then(|| Raw::from_ber(&answer).unwrap())
@@ -146,7 +146,7 @@ impl Bench {
     }
 
     /// Downloads a package that is expected to be installed.
-    pub(super) fn install(&mut self, iccid: &str, metadata: &[Vec<u8>]) {
+    pub(crate) fn install(&mut self, iccid: &str, metadata: &[Vec<u8>]) {
         let package = Package {
             metadata: metadata_of(iccid, metadata),
             upp: upp(iccid, 100),
@@ -163,16 +163,16 @@ impl Bench {
 
 /// What the server sends first, and with whose identity.
 #[derive(Clone)]
-pub(super) struct Authenticate {
-    pub(super) certificate: Certificate,
-    pub(super) key: PrivateKey,
-    pub(super) ci_key_identifier: Vec<u8>,
-    pub(super) transaction_id: Vec<u8>,
-    pub(super) wrong_signature: bool,
+pub(crate) struct Authenticate {
+    pub(crate) certificate: Certificate,
+    pub(crate) key: PrivateKey,
+    pub(crate) ci_key_identifier: Vec<u8>,
+    pub(crate) transaction_id: Vec<u8>,
+    pub(crate) wrong_signature: bool,
 }
 
 impl Authenticate {
-    pub(super) fn new(pki: &Pki) -> Self {
+    pub(crate) fn new(pki: &Pki) -> Self {
         let ci = pki.certificate(Role::Ci).unwrap();
         Self {
             certificate: pki.certificate(Role::DpAuth).unwrap().clone(),
@@ -183,7 +183,7 @@ impl Authenticate {
         }
     }
 
-    pub(super) fn to_der(&self, challenge: &[u8]) -> Vec<u8> {
+    pub(crate) fn to_der(&self, challenge: &[u8]) -> Vec<u8> {
         let signed = constructed(
             0x30,
             &[
@@ -211,17 +211,17 @@ impl Authenticate {
 }
 
 /// What the server sends second.
-pub(super) struct Prepare {
-    pub(super) certificate: Certificate,
-    pub(super) key: PrivateKey,
-    pub(super) transaction_id: Vec<u8>,
-    pub(super) euicc_signature1: Vec<u8>,
-    pub(super) otpk: Option<Vec<u8>>,
-    pub(super) wrong_signature: bool,
+pub(crate) struct Prepare {
+    pub(crate) certificate: Certificate,
+    pub(crate) key: PrivateKey,
+    pub(crate) transaction_id: Vec<u8>,
+    pub(crate) euicc_signature1: Vec<u8>,
+    pub(crate) otpk: Option<Vec<u8>>,
+    pub(crate) wrong_signature: bool,
 }
 
 impl Prepare {
-    pub(super) fn new(pki: &Pki, euicc_signature1: Vec<u8>) -> Self {
+    pub(crate) fn new(pki: &Pki, euicc_signature1: Vec<u8>) -> Self {
         Self {
             certificate: pki.certificate(Role::DpPb).unwrap().clone(),
             key: pki.key(Role::DpPb).unwrap().clone(),
@@ -232,7 +232,7 @@ impl Prepare {
         }
     }
 
-    pub(super) fn to_der(&self) -> Vec<u8> {
+    pub(crate) fn to_der(&self) -> Vec<u8> {
         let otpk = self.otpk.as_ref().map(|point| tlv(0x5F49, point));
         let signed = constructed(
             0x30,
@@ -253,18 +253,18 @@ impl Prepare {
 
 /// What a bound profile package is made of.
 #[derive(Clone)]
-pub(super) struct Package {
-    pub(super) transaction_id: Vec<u8>,
-    pub(super) operation: u8,
-    pub(super) key_type: u8,
-    pub(super) server_key: PrivateKey,
-    pub(super) binding_key: PrivateKey,
-    pub(super) euicc_otpk: Vec<u8>,
-    pub(super) configuration: Vec<u8>,
-    pub(super) metadata: Vec<u8>,
-    pub(super) upp: Vec<u8>,
-    pub(super) piece: usize,
-    pub(super) profile_keys: bool,
+pub(crate) struct Package {
+    pub(crate) transaction_id: Vec<u8>,
+    pub(crate) operation: u8,
+    pub(crate) key_type: u8,
+    pub(crate) server_key: PrivateKey,
+    pub(crate) binding_key: PrivateKey,
+    pub(crate) euicc_otpk: Vec<u8>,
+    pub(crate) configuration: Vec<u8>,
+    pub(crate) metadata: Vec<u8>,
+    pub(crate) upp: Vec<u8>,
+    pub(crate) piece: usize,
+    pub(crate) profile_keys: bool,
 }
 
 impl Package {
@@ -285,7 +285,7 @@ impl Package {
     }
 
     /// The TLV of InitialiseSecureChannel.
-    pub(super) fn opening(&self) -> Vec<u8> {
+    pub(crate) fn opening(&self) -> Vec<u8> {
         let template = [
             tlv(0x80, &[self.key_type]),
             tlv(0x81, &[0x10]),
@@ -303,7 +303,7 @@ impl Package {
     }
 
     /// The protected TLVs, by the sequence they stand in.
-    pub(super) fn sequences(&self) -> Vec<(u32, Vec<Vec<u8>>)> {
+    pub(crate) fn sequences(&self) -> Vec<(u32, Vec<Vec<u8>>)> {
         let euicc = PublicKey::from_point(&self.euicc_otpk).unwrap();
         let secret = self.server_key.diffie_hellman(&euicc);
         let eid = hex::decode("89049032123451234512345678901235").unwrap();
@@ -336,13 +336,13 @@ impl Package {
     }
 
     /// The segments a correct LPA sends.
-    pub(super) fn segments(&self) -> Vec<Vec<u8>> {
+    pub(crate) fn segments(&self) -> Vec<Vec<u8>> {
         segments(&self.opening(), &self.sequences())
     }
 }
 
 /// Frames the parts of a package and cuts it into segments.
-pub(super) fn segments(opening: &[u8], sequences: &[(u32, Vec<Vec<u8>>)]) -> Vec<Vec<u8>> {
+pub(crate) fn segments(opening: &[u8], sequences: &[(u32, Vec<Vec<u8>>)]) -> Vec<Vec<u8>> {
     let body: Vec<Vec<u8>> = sequences
         .iter()
         .map(|(tag, tlvs)| constructed(*tag, tlvs))
@@ -365,7 +365,7 @@ pub(super) fn segments(opening: &[u8], sequences: &[(u32, Vec<Vec<u8>>)]) -> Vec
 }
 
 /// StoreMetadata of a profile that reports every event.
-pub(super) fn metadata_of(iccid: &str, more: &[Vec<u8>]) -> Vec<u8> {
+pub(crate) fn metadata_of(iccid: &str, more: &[Vec<u8>]) -> Vec<u8> {
     let swapped: Vec<u8> = hex::decode(iccid)
         .unwrap()
         .iter()
@@ -380,14 +380,14 @@ pub(super) fn metadata_of(iccid: &str, more: &[Vec<u8>]) -> Vec<u8> {
 }
 
 /// notificationConfigurationInfo: one entry for each of the given events.
-pub(super) fn configuration(events: &[[u8; 2]]) -> Vec<u8> {
+pub(crate) fn configuration(events: &[[u8; 2]]) -> Vec<u8> {
     let entries = events
         .iter()
         .map(|bits| constructed(0x30, &[tlv(0x80, bits), tlv(0x81, ADDRESS)]));
     constructed(0xB6, &entries.collect::<Vec<_>>())
 }
 
-pub(super) fn upp(iccid: &str, filling: usize) -> Vec<u8> {
+pub(crate) fn upp(iccid: &str, filling: usize) -> Vec<u8> {
     let header = constructed(
         0xA0,
         &[
@@ -403,7 +403,7 @@ pub(super) fn upp(iccid: &str, filling: usize) -> Vec<u8> {
     [header, filler, tlv(0xAA, &number(2))].concat()
 }
 
-pub(super) fn signature_of(response: AuthenticateServerResponse) -> Vec<u8> {
+pub(crate) fn signature_of(response: AuthenticateServerResponse) -> Vec<u8> {
     match response {
         AuthenticateServerResponse::AuthenticateResponseOk(ok) => {
             ok.euicc_signature1.bytes().to_vec()
@@ -412,7 +412,7 @@ pub(super) fn signature_of(response: AuthenticateServerResponse) -> Vec<u8> {
     }
 }
 
-pub(super) fn error_of(result: &ProfileInstallationResult) -> ErrorResult {
+pub(crate) fn error_of(result: &ProfileInstallationResult) -> ErrorResult {
     match &result.profile_installation_result_data.final_result {
         FinalResult::ErrorResult(error) => error.0.clone(),
         FinalResult::SuccessResult(_) => panic!("the profile was installed"),
@@ -420,7 +420,7 @@ pub(super) fn error_of(result: &ProfileInstallationResult) -> ErrorResult {
 }
 
 /// A certificate under the PKI's CI, made from a spec, and its key.
-pub(super) fn issue(pki: &Pki, spec: &CertificateSpec) -> (Certificate, PrivateKey) {
+pub(crate) fn issue(pki: &Pki, spec: &CertificateSpec) -> (Certificate, PrivateKey) {
     let key = PrivateKey::generate().unwrap();
     let ci = (
         pki.certificate(Role::Ci).unwrap(),
@@ -429,7 +429,7 @@ pub(super) fn issue(pki: &Pki, spec: &CertificateSpec) -> (Certificate, PrivateK
     (spec.issue(&key.public_key(), ci.0, ci.1), key)
 }
 
-pub(super) fn now() -> SystemTime {
+pub(crate) fn now() -> SystemTime {
     PkiOptions::default().now
 }
 
@@ -442,5 +442,5 @@ fn sign(key: &PrivateKey, message: &[u8], wrong: bool) -> Vec<u8> {
 }
 
 /// The profile the tests install, 19 digits and F.
-pub(super) const ICCID: &str = "8901000000000000019F";
+pub(crate) const ICCID: &str = "8901000000000000019F";
 const HOST_ID: &[u8] = b"test-host";

@@ -170,7 +170,7 @@ fn announced_lengths_must_be_true() {
     // BF36 one octet longer than its parts.
     segments[0] = [
         &[0xBF, 0x36, 0x82][..],
-        &(length as u16).to_be_bytes()[..],
+        &u16::try_from(length).unwrap().to_be_bytes()[..],
         &opening,
     ]
     .concat();

@@ -258,7 +258,7 @@ fn a_nickname_is_set_removed_and_not_too_long() {
 fn a_memory_reset_ignores_states_and_rules_and_keeps_what_is_pending() {
     let mut bench = Bench::new();
     let operational = ResetOptions::DELETE_OPERATIONAL_PROFILES;
-    let mut reset = |bench: &mut Bench, reset_options| {
+    let reset = |bench: &mut Bench, reset_options| {
         bench
             .call(&EuiccMemoryResetRequest { reset_options })
             .reset_result

@@ -74,8 +74,9 @@ fn a_challenge_is_good_for_one_attempt() {
 
 #[test]
 fn a_server_with_a_doubtful_certificate_is_refused() {
+    type Fault = fn(&mut CertificateSpec);
     let invalid = AuthenticateErrorCode::INVALID_CERTIFICATE;
-    let cases: [(fn(&mut CertificateSpec), AuthenticateErrorCode); 7] = [
+    let cases: [(Fault, AuthenticateErrorCode); 7] = [
         (|spec| spec.wrong_signature = true, invalid),
         (|spec| spec.key_usage = None, invalid),
         (|spec| spec.rids.clear(), invalid),

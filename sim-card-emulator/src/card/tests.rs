@@ -1,0 +1,226 @@
+use std::fs;
+use std::path::PathBuf;
+
+use es10_apdu::types::Iccid;
+
+use super::*;
+use crate::euicc::tests::bench::{Bench, ICCID, ISDR, configuration};
+use crate::modem::Card as _;
+
+/// A folder that is gone at the end of the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        let mut suffix = [0; 8];
+        getrandom::fill(&mut suffix).unwrap();
+        Self(std::env::temp_dir().join(format!("lpad-card-{}", hex::encode(suffix))))
+    }
+
+    fn card(&self, identity: &Identity) -> Card {
+        let folder = StateFolder::open(&self.0).unwrap();
+        Card::in_folder(identity.clone(), Settings::default(), folder).unwrap()
+    }
+
+    fn files(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.0.join("profiles")).unwrap();
+        entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn transmit(card: &mut Card, command: &str) -> String {
+    hex::encode_upper(card.transmit(&hex::decode(command).unwrap()))
+}
+
+fn select(card: &mut Card) {
+    assert_eq!(transmit(card, "0070000001"), "019000");
+    assert!(transmit(card, &format!("01A4040010{ISDR}00")).ends_with("9000"));
+}
+
+fn set_default_address(card: &mut Card) -> String {
+    transmit(card, "81E2910008BF3F058003616263")
+}
+
+fn enable(refresh: bool) -> String {
+    let flag = if refresh { "FF" } else { "00" };
+    format!("81E2910014BF3111A00C5A0A981000000000000010F98101{flag}")
+}
+
+/// An eUICC with one profile that reports being enabled.
+fn personalised() -> (Identity, NonVolatile) {
+    let mut bench = Bench::new();
+    bench.install(ICCID, &[configuration(&[[0x06, 0x40]])]);
+    (bench.euicc.identity().clone(), bench.euicc.memory().clone())
+}
+
+#[test]
+fn a_card_goes_on_where_it_stopped() {
+    let (identity, memory) = personalised();
+    let folder = Folder::new();
+    let mut card = folder.card(&identity);
+    card.restore(memory.clone());
+    select(&mut card);
+    assert_eq!(transmit(&mut card, &enable(false)), "BF31038001009000");
+    drop(card);
+    let card = folder.card(&identity);
+    assert_eq!(card.enabled_iccid().as_deref(), Some("8901000000000000019"));
+    assert_eq!(
+        card.memory().profiles[0].package,
+        memory.profiles[0].package
+    );
+    assert_eq!(card.memory().sequence_number, 2);
+    assert!(card.open_channels().is_empty());
+}
+
+#[test]
+fn a_profile_has_a_file_with_its_package_as_long_as_it_is_installed() {
+    let (identity, memory) = personalised();
+    let folder = Folder::new();
+    let mut card = folder.card(&identity);
+    assert!(folder.files().is_empty());
+    card.restore(memory.clone());
+    let file = folder.0.join("profiles/8901000000000000019.der");
+    assert_eq!(fs::read(&file).unwrap(), memory.profiles[0].package);
+    select(&mut card);
+    assert_eq!(
+        transmit(&mut card, "81E291000FBF330C5A0A981000000000000010F9"),
+        "BF33038001009000"
+    );
+    assert!(folder.files().is_empty());
+}
+
+#[test]
+fn what_an_interrupted_save_left_is_cleared_away() {
+    let (identity, memory) = personalised();
+    let folder = Folder::new();
+    let card = folder.card(&identity);
+    card.restore(memory);
+    drop(card);
+    let profiles = folder.0.join("profiles");
+    fs::write(profiles.join("8901000000000000027.der"), b"stray").unwrap();
+    fs::write(profiles.join("8901000000000000019.new"), b"draft").unwrap();
+    let _card = folder.card(&identity);
+    assert_eq!(folder.files(), ["8901000000000000019.der"]);
+}
+
+#[test]
+fn a_folder_belongs_to_one_card_and_a_damaged_one_is_named() {
+    let (identity, memory) = personalised();
+    let folder = Folder::new();
+    let card = folder.card(&identity);
+    card.restore(memory);
+    assert!(matches!(
+        StateFolder::open(&folder.0),
+        Err(StateError::InUse(_))
+    ));
+    drop(card);
+    fs::remove_file(folder.0.join("profiles/8901000000000000019.der")).unwrap();
+    let missing = StateFolder::open(&folder.0).unwrap().load().unwrap_err();
+    assert!(missing.to_string().contains("8901000000000000019.der"));
+    fs::write(folder.0.join("state.json"), b"{").unwrap();
+    let damaged = StateFolder::open(&folder.0).unwrap().load().unwrap_err();
+    assert!(damaged.to_string().contains("state.json"));
+}
+
+#[test]
+fn power_is_cut_before_or_after_a_command() {
+    for (when, kept) in [
+        (PowerCut::BeforeExecution, ""),
+        (PowerCut::AfterExecution, "abc"),
+    ] {
+        let (identity, _) = personalised();
+        let mut card = Card::new(identity, Settings::default());
+        card.cut_power(3, when);
+        select(&mut card);
+        assert_eq!(set_default_address(&mut card), "");
+        assert_eq!(
+            transmit(&mut card, "0070000001"),
+            "",
+            "a dead card answers nothing"
+        );
+        assert_eq!(card.enabled_iccid(), None);
+        card.reset();
+        assert_eq!(card.memory().default_dp_address, kept);
+        assert!(card.open_channels().is_empty());
+        select(&mut card);
+    }
+}
+
+#[test]
+fn a_refresh_is_taken_once_and_the_reset_makes_the_switch() {
+    let (identity, memory) = personalised();
+    let mut card = Card::new(identity, Settings::default());
+    card.restore(memory);
+    select(&mut card);
+    assert!(!card.refresh_pending());
+    assert_eq!(transmit(&mut card, &enable(true)), "BF3103800100910B");
+    assert_eq!(card.enabled_iccid(), None);
+    assert!(card.refresh_pending());
+    assert!(!card.refresh_pending());
+    card.reset();
+    assert_eq!(card.enabled_iccid().as_deref(), Some("8901000000000000019"));
+    let events: Vec<i64> = card
+        .memory()
+        .notifications
+        .iter()
+        .map(|pending| pending.sequence_number)
+        .collect();
+    assert_eq!(events, [1, 2]);
+}
+
+#[test]
+fn a_refresh_waits_until_the_whole_answer_was_fetched() {
+    let (identity, memory) = personalised();
+    let mut card = Card::new(identity, Settings::default());
+    card.restore(memory);
+    select(&mut card);
+    card.configure(|settings| settings.always_get_response = true);
+    assert_eq!(transmit(&mut card, &enable(true)), "6106");
+    assert!(!card.refresh_pending());
+    assert_eq!(transmit(&mut card, "81C0000006"), "BF3103800100910B");
+    assert!(card.refresh_pending());
+}
+
+#[test]
+fn whoever_watches_sees_every_call() {
+    let (identity, _) = personalised();
+    let mut card = Card::new(identity, Settings::default());
+    let mut counters = card.counters();
+    select(&mut card);
+    set_default_address(&mut card);
+    transmit(&mut card, "81E2910003BF2E0000");
+    card.reset();
+    let counters = counters.borrow_and_update().clone();
+    assert_eq!((counters.apdus, counters.resets), (4, 1));
+    assert_eq!(
+        (
+            counters.calls(0xBF3F),
+            counters.calls(0xBF2E),
+            counters.calls(0xBF38)
+        ),
+        (1, 1, 0)
+    );
+}
+
+#[test]
+fn a_snapshot_can_be_put_back() {
+    let (identity, memory) = personalised();
+    let mut card = Card::new(identity, Settings::default());
+    card.restore(memory.clone());
+    select(&mut card);
+    transmit(&mut card, &enable(false));
+    assert_ne!(card.memory(), memory);
+    card.restore(memory.clone());
+    assert_eq!(card.memory(), memory);
+    assert!(card.open_channels().is_empty());
+    let iccid: Iccid = ICCID.parse().unwrap();
+    assert_eq!(card.memory().profiles[0].iccid, iccid);
+}
