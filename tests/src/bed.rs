@@ -1,6 +1,6 @@
 //! The test bed: a daemon with a card in a modem and an SM-DP+, driven through its socket.
 
-use std::io;
+use std::{io, time::Duration};
 
 use es9_client::{Options, Roots, TcpConnect};
 use lpad::{
@@ -12,10 +12,11 @@ use lpad::{
     engine::{Consent, OpenPort, SerialPort},
     operation::{Operation, State},
     secret::Secret,
+    snapshot::{Availability, Euicc, ProfileState},
 };
 use sim_card_emulator::pty::Pty;
 use tempfile::TempDir;
-use tokio::{io::DuplexStream, net::TcpListener};
+use tokio::{io::DuplexStream, net::TcpListener, task::yield_now, time::timeout};
 
 use crate::{
     bench::{Bench, HOST_NAME, Line},
@@ -57,7 +58,22 @@ impl Bed {
         Self::new(Bench::new(), "never", true).await
     }
 
+    /// A daemon in memory that does nothing by itself, whose modem is not plugged in.
+    pub async fn without_modem() -> Self {
+        let bench = Bench::new();
+        bench.unplug();
+        let mut bed = Self::prepare(bench, "never", false).await;
+        bed.boot();
+        bed
+    }
+
     async fn new(bench: Bench, when: &str, kernel: bool) -> Self {
+        let mut bed = Self::prepare(bench, when, kernel).await;
+        bed.resume().await;
+        bed
+    }
+
+    async fn prepare(bench: Bench, when: &str, kernel: bool) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let mut smdp = "127.0.0.1:1".parse().expect("an address");
         if kernel {
@@ -75,7 +91,7 @@ impl Bed {
             .expect("files can be written");
         let configuration = Config::load(&file).expect("the configuration is right");
         let client = Client::new(&configuration.api.socket);
-        let mut bed = Self {
+        Self {
             bench,
             client,
             daemon: None,
@@ -83,9 +99,7 @@ impl Bed {
             kernel,
             next_profile: 1,
             folder,
-        };
-        bed.resume().await;
-        bed
+        }
     }
 
     /// The configuration, for changes that take effect with the next [`Bed::resume`].
@@ -101,15 +115,26 @@ impl Bed {
     /// Starts the daemon, after [`Bed::stop`] or [`Bed::kill`], and waits until it has read the
     /// card.
     pub async fn resume(&mut self) {
+        self.boot();
+        self.euicc_in(Availability::Ready).await;
+    }
+
+    /// Starts the daemon.
+    pub fn boot(&mut self) {
         let daemon = match self.kernel {
             true => Daemon::start(self.configuration.clone(), self.kernel_parts()),
             false => Daemon::start(self.configuration.clone(), self.memory_parts()),
         };
-        let daemon = daemon.expect("the daemon starts");
+        self.daemon = Some(daemon.expect("the daemon starts"));
+    }
+
+    /// Waits until the eUICC is in this state, as the daemon sees it, and gives what is known then.
+    pub async fn euicc_in(&self, state: Availability) -> Euicc {
+        let daemon = self.daemon.as_ref().expect("the daemon was started");
         let mut known = daemon.engine(EUICC).expect("it is configured").watch();
-        self.daemon = Some(daemon);
-        // The engine ends only with the daemon.
-        let _ = known.wait_for(|known| known.read_at.is_some()).await;
+        let reached = known.wait_for(|known| known.euicc.state == state);
+        let known = timeout(PATIENCE, reached).await.expect("it gets there");
+        known.expect("the engine runs").euicc.clone()
     }
 
     /// Ends the daemon as SIGTERM does.
@@ -120,8 +145,12 @@ impl Bed {
     }
 
     /// Ends the daemon in the middle of what it does.
-    pub fn kill(&mut self) {
+    pub async fn kill(&mut self) {
         self.daemon = None;
+        // Its tasks are gone when nobody listens on its socket any more.
+        while std::os::unix::net::UnixStream::connect(self.client.socket()).is_ok() {
+            yield_now().await;
+        }
     }
 
     /// An order under a matching ID for a profile no other order is for.
@@ -166,17 +195,96 @@ impl Bed {
             .expect("the daemon answers")
     }
 
+    /// Brings a profile onto the card, and gives its ICCID.
+    pub async fn install(&mut self) -> String {
+        let matching_id = format!("INSTALL-{}", self.next_profile);
+        self.order(&matching_id);
+        let operation = self.download_id(&matching_id).await;
+        assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
+        operation
+            .result
+            .and_then(|done| done.iccid)
+            .expect("it is named")
+    }
+
+    /// Enables or disables a profile, and gives the operation when it has ended.
+    pub async fn switch(&self, iccid: &str, state: ProfileState) -> Operation {
+        let operation = self.client.set_state(EUICC, iccid, state).await;
+        let operation = operation.expect("it is queued");
+        self.client
+            .wait(operation.id)
+            .await
+            .expect("the daemon answers")
+    }
+
+    /// Waits until the daemon has cleaned up after a mishap: the eUICC is ready, no channel is
+    /// open and no notification waits.
+    pub async fn settle(&self) {
+        let card = &self.bench.card;
+        let is_clean = || card.open_channels().is_empty() && card.memory().notifications.is_empty();
+        let settled = async {
+            self.euicc_in(Availability::Ready).await;
+            let mut counters = card.counters();
+            counters.wait_for(|_| is_clean()).await.is_ok()
+        };
+        if timeout(PATIENCE, settled).await.is_err() {
+            let (open, waiting) = (card.open_channels(), card.memory().notifications.len());
+            panic!("channels {open:?} are open, {waiting} notifications wait");
+        }
+    }
+
+    /// Checks that the daemon tells what is on the card, that at most one profile is enabled there,
+    /// and that the server got every notification, in order.
+    pub async fn must_tell_the_truth(&self) {
+        let memory = self.bench.card.memory();
+        let profiles = self.client.profiles(EUICC).await;
+        let told: Vec<_> = profiles
+            .expect("the daemon answers")
+            .into_iter()
+            .map(|profile| (profile.iccid, profile.state == ProfileState::Enabled))
+            .collect();
+        let is: Vec<_> = memory
+            .profiles
+            .iter()
+            .map(|profile| (profile.iccid.to_string(), profile.enabled))
+            .collect();
+        assert_eq!(told, is, "the profile list");
+        assert!(
+            is.iter().filter(|(_, enabled)| *enabled).count() <= 1,
+            "{is:?}"
+        );
+        let mut numbers: Vec<_> = self
+            .bench
+            .smdp
+            .notifications()
+            .iter()
+            .map(|received| received.seq_number().expect("it can be read"))
+            .collect();
+        // One whose acknowledgement was lost is delivered again.
+        numbers.dedup();
+        let waiting = memory
+            .notifications
+            .iter()
+            .map(|waiting| waiting.sequence_number);
+        numbers.extend(waiting);
+        assert_eq!(numbers, (1..=memory.sequence_number).collect::<Vec<_>>());
+    }
+
     /// Checks what must hold after every mishap: no channel is open, no notification waits, and
     /// the next download works.
     pub async fn must_be_sound(&mut self) {
-        assert!(self.bench.card.open_channels().is_empty(), "channels are open");
+        self.settle().await;
+        self.must_tell_the_truth().await;
         self.bench.smdp.clear_faults();
         self.bench.modem.clear_faults();
         let matching_id = format!("SOUND-{}", self.next_profile);
         self.order(&matching_id);
         let operation = self.download_id(&matching_id).await;
         assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
-        assert!(self.bench.card.open_channels().is_empty(), "channels are open");
+        assert!(
+            self.bench.card.open_channels().is_empty(),
+            "channels are open"
+        );
         let waiting = self
             .client
             .notifications(EUICC)
@@ -226,6 +334,12 @@ impl OpenPort for Line {
     type Port = DuplexStream;
 
     async fn open(&mut self) -> io::Result<DuplexStream> {
-        Ok(Self::open(self))
+        match self.is_unplugged() {
+            true => Err(io::ErrorKind::NotFound.into()),
+            false => Ok(Self::open(self)),
+        }
     }
 }
+
+/// How long a daemon may take to get over a mishap.
+const PATIENCE: Duration = Duration::from_secs(1200);

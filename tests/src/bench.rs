@@ -4,7 +4,10 @@ use std::{
     fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use es9_client::{Connect, Roots};
@@ -56,7 +59,10 @@ impl Bench {
         let smdp = Smdp::new(Config::new(HOST_NAME, pki.clone())).expect("the PKI is complete");
         let modem = Modem::new(card.clone(), modem::Identity::default());
         let control = modem.control();
-        let line = Line(Arc::new(Mutex::new(modem)));
+        let line = Line {
+            modem: Arc::new(Mutex::new(modem)),
+            is_unplugged: Arc::default(),
+        };
         Self {
             card,
             modem: control,
@@ -123,6 +129,20 @@ default_smdp = "{HOST_NAME}"
         self.line.clone()
     }
 
+    /// Takes the modem's port away, and the modem's and the card's power with it: who has it open
+    /// sees it hang up, and nobody can open it.
+    pub fn unplug(&self) {
+        self.line.is_unplugged.store(true, Ordering::Relaxed);
+        if self.line.modem.try_lock().is_err() {
+            self.modem.hang_up();
+        }
+    }
+
+    /// Gives the port back.
+    pub fn plug_in(&self) {
+        self.line.is_unplugged.store(false, Ordering::Relaxed);
+    }
+
     /// Connects to the server in memory, whatever host is asked for.
     pub fn network(&self) -> Network {
         Network(self.smdp.clone())
@@ -137,14 +157,22 @@ impl Default for Bench {
 
 /// The modem's AT port in memory.
 #[derive(Clone, Debug)]
-pub struct Line(Arc<Mutex<Modem<Card>>>);
+pub struct Line {
+    modem: Arc<Mutex<Modem<Card>>>,
+    is_unplugged: Arc<AtomicBool>,
+}
 
 impl Line {
-    /// Opens the port. The modem serves one client after the other.
+    /// Opens the port, plugged in or not. The modem serves one client after the other.
     pub fn open(&self) -> DuplexStream {
         let (ours, theirs) = duplex(LINE);
         tokio::spawn(self.clone().serve(theirs, None));
         ours
+    }
+
+    /// Whether nobody finds the port, see [`Bench::unplug`].
+    pub fn is_unplugged(&self) -> bool {
+        self.is_unplugged.load(Ordering::Relaxed)
     }
 
     /// Serves a client on `stream` until it or the modem hangs up; `baud` limits the rate.
@@ -155,7 +183,7 @@ impl Line {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin,
     {
-        let mut modem = self.0.lock().await;
+        let mut modem = self.modem.lock().await;
         // A line that fails is one that hung up.
         let _ = modem::serve(&mut modem, stream, baud).await;
     }
