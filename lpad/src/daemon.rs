@@ -11,7 +11,7 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::timeout;
+use tokio::time::{interval, timeout};
 
 use crate::api::actor::Permissions;
 use crate::api::{Api, bind};
@@ -207,8 +207,16 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), socket = %socket.display(), "lpad is up");
     notify(&[NotifyState::Ready]);
     let mut events = daemon.events();
+    let mut watchdog = sd_notify::watchdog_enabled().map(|limit| interval(limit / 2));
     loop {
+        let patted = async {
+            match &mut watchdog {
+                Some(watchdog) => watchdog.tick().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
+            _ = patted => notify(&[NotifyState::Watchdog]),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = hang_up.recv() => tracing::info!("restart lpad to read its configuration again"),

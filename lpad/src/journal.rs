@@ -59,7 +59,7 @@ pub enum Record {
         /// The TCP port.
         port: u16,
     },
-    /// The highest operation number given out; written when the journal is compacted.
+    /// The highest operation number given out, where no other record says so.
     LastOperation {
         /// The number.
         operation: OperationId,
@@ -398,16 +398,15 @@ mod tests {
             ends.push(whole.len());
         }
         for cut in 0..whole.len() {
+            let kept = ends.iter().rposition(|end| *end <= cut).unwrap();
+            let (records, length) = parse(&whole[..cut]);
+            assert_eq!((records.len(), length), (kept, ends[kept]), "cut at {cut}");
+        }
+        for cut in [0, 1, ends[2], ends[2] + 1, whole.len() - 1] {
             fs::write(folder.0.join(FILE_NAME), &whole[..cut]).unwrap();
             let mut journal = Journal::open(&folder.0).unwrap();
-            let records = ends.iter().rposition(|end| *end <= cut).unwrap();
-            assert_eq!(journal.length, ends[records] as u64, "cut at {cut}");
-            journal
-                .append(Record::HostPort {
-                    host: "a".into(),
-                    port: 1,
-                })
-                .unwrap();
+            let host = "a".into();
+            journal.append(Record::HostPort { host, port: 1 }).unwrap();
             drop(journal);
             let journal = Journal::open(&folder.0).unwrap();
             assert_eq!(journal.intent().host_ports["a"], 1, "cut at {cut}");

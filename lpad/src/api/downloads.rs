@@ -36,7 +36,7 @@ pub struct DownloadRequest {
 
 pub(super) fn route(request: &Request<'_>, euicc: &str) -> Result<Action, Problem> {
     if *request.method != Method::POST {
-        return Err(request.not_allowed("POST"));
+        return Err(request.not_allowed(&["POST"]));
     }
     let body: DownloadRequest = request.json()?;
     let source = match (body.activation_code, body.default, body.smdp) {

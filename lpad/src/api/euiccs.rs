@@ -47,11 +47,11 @@ pub(super) fn route(request: &Request<'_>, euicc: &str, rest: &[&str]) -> Result
         ["addresses"] => match *request.method {
             Method::GET => Ok(Action::Addresses(euicc.to_owned())),
             Method::PUT => set_addresses(request, euicc),
-            _ => Err(request.not_allowed("GET and PUT")),
+            _ => Err(request.not_allowed(&["GET", "PUT"])),
         },
         ["reset"] => match *request.method {
             Method::POST => reset(request, euicc),
-            _ => Err(request.not_allowed("POST")),
+            _ => Err(request.not_allowed(&["POST"])),
         },
         _ => Err(request.not_found()),
     }

@@ -4,6 +4,7 @@
 //! whether it may be done; every error leaves as a [`problem::Problem`].
 
 pub mod actor;
+mod connections;
 pub mod downloads;
 pub mod euiccs;
 pub mod events;
@@ -14,5 +15,7 @@ pub mod problem;
 pub mod profiles;
 pub mod router;
 mod server;
+#[cfg(test)]
+mod tests;
 
 pub use server::{Api, bind};

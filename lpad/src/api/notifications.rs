@@ -21,7 +21,7 @@ pub(super) fn route(request: &Request<'_>, euicc: &str, rest: &[&str]) -> Result
         ["deliver"] if *request.method == Method::POST => {
             Ok(request.start(euicc, Job::DeliverNotifications))
         }
-        ["deliver"] => Err(request.not_allowed("POST")),
+        ["deliver"] => Err(request.not_allowed(&["POST"])),
         _ => Err(request.not_found()),
     }
 }

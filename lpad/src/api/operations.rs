@@ -23,10 +23,10 @@ pub(super) fn route(request: &Request<'_>, rest: &[&str]) -> Result<Action, Prob
                 wait_s: wait(request)?,
             }),
             Method::DELETE => Ok(Action::Cancel(parse(id)?)),
-            _ => Err(request.not_allowed("GET and DELETE")),
+            _ => Err(request.not_allowed(&["GET", "DELETE"])),
         },
         [_, "cancel" | "answer"] if *request.method != Method::POST => {
-            Err(request.not_allowed("POST"))
+            Err(request.not_allowed(&["POST"]))
         }
         [id, "cancel"] => Ok(Action::Cancel(parse(id)?)),
         [id, "answer"] => Ok(Action::Answer {

@@ -39,6 +39,9 @@ pub struct Problem {
     /// The operation that met the problem, or that is in the way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<OperationId>,
+    /// For a method the resource does not take: those it takes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow: Vec<String>,
 }
 
 /// Subject and reason of SGP.22 v2.5 section 5.2.6.
@@ -269,6 +272,7 @@ impl Problem {
             retryable,
             code_consumed: None,
             operation: None,
+            allow: Vec::new(),
         }
     }
 

@@ -40,7 +40,7 @@ pub(super) fn route(request: &Request<'_>, euicc: &str, rest: &[&str]) -> Result
         }),
         Method::PATCH => Ok(request.start(euicc, change(request, iccid)?)),
         Method::DELETE => Ok(request.start(euicc, Job::Delete(iccid))),
-        _ => Err(request.not_allowed("GET, PATCH and DELETE")),
+        _ => Err(request.not_allowed(&["GET", "PATCH", "DELETE"])),
     }
 }
 

@@ -134,7 +134,7 @@ impl Request<'_> {
     pub(super) fn only_get(&self, action: Action) -> Result<Action, Problem> {
         match *self.method {
             Method::GET => Ok(action),
-            _ => Err(self.not_allowed("GET")),
+            _ => Err(self.not_allowed(&["GET"])),
         }
     }
 
@@ -190,9 +190,13 @@ impl Request<'_> {
         Problem::new(Code::NotFound).detail(format!("there is no {}.", self.path))
     }
 
-    pub(super) fn not_allowed(&self, methods: &str) -> Problem {
-        let detail = format!("{} takes {methods}, not {}.", self.path, self.method);
-        Problem::new(Code::MethodNotAllowed).detail(detail)
+    pub(super) fn not_allowed(&self, methods: &[&str]) -> Problem {
+        let (path, takes) = (self.path, methods.join(" and "));
+        let problem = Problem::new(Code::MethodNotAllowed);
+        Problem {
+            allow: methods.iter().map(ToString::to_string).collect(),
+            ..problem.detail(format!("{path} takes {takes}, not {}.", self.method))
+        }
     }
 }
 

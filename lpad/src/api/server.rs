@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Response, StatusCode};
@@ -21,11 +21,11 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::fs::Mode as Umask;
 use serde::Serialize;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinSet;
+use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 use super::actor::{Accounts, Actor, Permissions};
+use super::connections::Connections;
 use super::euiccs::EuiccList;
 use super::events::EventStream;
 use super::health::{Health, Version};
@@ -121,21 +121,21 @@ impl Api {
     /// Dropping the future closes every connection; operations go on.
     pub async fn serve(self, listener: UnixListener, closing: Closing) {
         let api = Arc::new(self);
-        let slots = Arc::new(Semaphore::new(api.max_connections));
-        let mut connections = JoinSet::new();
+        let mut connections = Connections::new(api.max_connections);
         loop {
             let accepted = tokio::select! {
                 () = closing.announced() => break,
-                Some(_) = connections.join_next() => continue,
-                accepted = accept(&listener, &slots) => accepted,
+                () = connections.ended() => continue,
+                accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, slot)) => {
-                    let connection = Arc::clone(&api).connection(stream, closing.clone());
-                    connections.spawn(async move {
-                        connection.await;
-                        drop(slot);
-                    });
+                Ok((stream, _)) => {
+                    tokio::select! {
+                        () = closing.announced() => break,
+                        () = connections.make_room() => {}
+                    }
+                    let (api, closing) = (Arc::clone(&api), closing.clone());
+                    connections.serve(|leave| api.connection(stream, leave, closing));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -145,13 +145,17 @@ impl Api {
             }
         }
         drop(listener);
-        let drained = async { while connections.join_next().await.is_some() {} };
-        if timeout(DRAIN, drained).await.is_err() {
+        if timeout(DRAIN, connections.drain()).await.is_err() {
             tracing::warn!("clients are still connected and are left");
         }
     }
 
-    async fn connection(self: Arc<Self>, stream: UnixStream, closing: Closing) {
+    async fn connection(
+        self: Arc<Self>,
+        stream: UnixStream,
+        leave: oneshot::Receiver<()>,
+        closing: Closing,
+    ) {
         let access = match Actor::of(&stream) {
             Ok(actor) => self.permissions.access(actor),
             Err(_) => Access::None,
@@ -166,9 +170,15 @@ impl Api {
             .max_buf_size(16 * 1024)
             .serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
+        let told_to_end = async {
+            tokio::select! {
+                () = closing.announced() => {}
+                _ = leave => {}
+            }
+        };
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            () = closing.announced() => {
+            () = told_to_end => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
@@ -308,19 +318,6 @@ impl Api {
     }
 }
 
-async fn accept(
-    listener: &UnixListener,
-    slots: &Arc<Semaphore>,
-) -> io::Result<(UnixStream, OwnedSemaphorePermit)> {
-    // The semaphore is never closed.
-    let slot = Arc::clone(slots)
-        .acquire_owned()
-        .await
-        .map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, slot))
-}
-
 async fn read_body(body: Incoming) -> Result<Bytes, Problem> {
     match timeout(REQUEST_DEADLINE, Limited::new(body, BODY_LIMIT).collect()).await {
         Err(_) => Err(Problem::new(Code::RequestTimeout)),
@@ -367,7 +364,14 @@ fn accepted(operation: &Operation) -> Response<BoxBody<Bytes, Infallible>> {
 
 fn problem_response(problem: &Problem) -> Response<BoxBody<Bytes, Infallible>> {
     let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    json(status, "application/problem+json", problem)
+    let mut response = json(status, "application/problem+json", problem);
+    if let (false, Ok(allow)) = (
+        problem.allow.is_empty(),
+        HeaderValue::try_from(problem.allow.join(", ")),
+    ) {
+        response.headers_mut().insert(ALLOW, allow);
+    }
+    response
 }
 
 fn json(

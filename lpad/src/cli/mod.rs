@@ -63,6 +63,8 @@ enum CliError {
     Ended(Box<Problem>),
     #[error("{0}")]
     Usage(String),
+    #[error("lpad was stopped; when it is back, `lpactl operation show {0}` tells what came of it")]
+    Left(OperationId),
     #[error("nothing was changed")]
     NotConfirmed,
     #[error("standard input or output: {0}")]
@@ -77,7 +79,7 @@ impl CliError {
             {
                 4
             }
-            Self::Client(ClientError::Unreachable { .. }) => 3,
+            Self::Client(ClientError::Unreachable { .. }) | Self::Left(_) => 3,
             Self::Client(ClientError::Timeout) | Self::NotConfirmed => 5,
             Self::Client(ClientError::Problem(problem)) | Self::Ended(problem) => {
                 problem_exit_code(problem.code)
@@ -95,7 +97,11 @@ impl CliError {
             Self::Client(ClientError::Unreachable { source, .. }) => {
                 format!("{self}.\n{}\n", unreachable_hint(source.kind()))
             }
-            Self::Client(_) | Self::Usage(_) | Self::NotConfirmed | Self::Output(_) => {
+            Self::Client(_)
+            | Self::Left(_)
+            | Self::Usage(_)
+            | Self::NotConfirmed
+            | Self::Output(_) => {
                 format!("{self}.\n")
             }
         }
@@ -348,8 +354,8 @@ impl Session {
                 asked(&operation).await?;
             }
             operation = loop {
-                let Some(event) = events.next().await? else {
-                    return Err(ClientError::Garbled("lpad was stopped".into()).into());
+                let Ok(Some(event)) = events.next().await else {
+                    return Err(CliError::Left(id));
                 };
                 match event.kind {
                     EventKind::Operation if event.data["id"] == id.to_string() => {

@@ -3,14 +3,21 @@
 use std::io::Write;
 
 use super::table::printable;
-use crate::operation::{Operation, Progress, State};
+use crate::operation::{Operation, Progress, Stage, State};
 
 /// Shows how an operation goes.
 #[derive(Debug)]
 pub(super) struct ProgressLine<W> {
     out: W,
     live: bool,
-    shown: String,
+    shown: Option<Shown>,
+}
+
+/// What has to change for something to be shown again.
+#[derive(Debug, PartialEq)]
+enum Shown {
+    Line(String),
+    Step(String, Option<u64>),
 }
 
 impl<W: Write> ProgressLine<W> {
@@ -19,17 +26,18 @@ impl<W: Write> ProgressLine<W> {
         Self {
             out,
             live,
-            shown: String::new(),
+            shown: None,
         }
     }
 
     /// Shows the operation as it is now. Nobody is helped by a failure to show progress.
     pub(super) fn show(&mut self, operation: &Operation) {
-        let line = match self.live {
-            true => live_line(operation),
-            false => step_line(operation),
+        let line = line(operation, self.live);
+        let now = match self.live {
+            true => Shown::Line(line.clone()),
+            false => Shown::Step(doing(operation), loading(operation).map(quarter)),
         };
-        if line == self.shown {
+        if self.shown.as_ref() == Some(&now) {
             return;
         }
         let _ = match self.live {
@@ -37,27 +45,38 @@ impl<W: Write> ProgressLine<W> {
             false => writeln!(self.out, "{line}"),
         };
         let _ = self.out.flush();
-        self.shown = line;
+        self.shown = Some(now);
     }
 
     /// Takes a live line away, so that what is written next stands alone.
     pub(super) fn clear(&mut self) {
-        if self.live && !self.shown.is_empty() {
+        if self.live && self.shown.is_some() {
             let _ = write!(self.out, "\r\x1b[K");
             let _ = self.out.flush();
         }
-        self.shown.clear();
+        self.shown = None;
     }
 }
 
-fn live_line(operation: &Operation) -> String {
+fn line(operation: &Operation, live: bool) -> String {
     let what = doing(operation);
-    match operation.progress {
-        Some(progress) if operation.stage == Some(crate::operation::Stage::Installing) => {
-            format!("{what:14} {}", bar(progress))
-        }
-        _ => what,
+    match loading(operation) {
+        Some(progress) if live => format!("{what:14} {}", bar(progress)),
+        Some(Progress { done, total }) => format!("{what} {done} of {total} bytes"),
+        None => what,
     }
+}
+
+/// How far the package is loaded, while it is.
+fn loading(operation: &Operation) -> Option<Progress> {
+    operation
+        .progress
+        .filter(|_| operation.stage == Some(Stage::Installing))
+}
+
+/// Which quarter of the package is being loaded.
+fn quarter(progress: Progress) -> u64 {
+    progress.percent() / 25
 }
 
 fn bar(progress: Progress) -> String {
@@ -71,18 +90,6 @@ fn bar(progress: Progress) -> String {
         progress.done,
         progress.total
     )
-}
-
-fn step_line(operation: &Operation) -> String {
-    match operation
-        .progress
-        .map(|progress| progress.percent() / 25 * 25)
-    {
-        Some(percent) if operation.stage == Some(crate::operation::Stage::Installing) => {
-            format!("{} {percent} %", doing(operation))
-        }
-        _ => doing(operation),
-    }
 }
 
 /// What the operation is doing, in words.
@@ -101,7 +108,7 @@ const BAR: u64 = 24;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operation::{Kind, OperationId, Stage};
+    use crate::operation::{Kind, OperationId};
 
     fn installing(done: u64) -> Operation {
         Operation {
@@ -142,7 +149,7 @@ mod tests {
         }
         assert_eq!(
             String::from_utf8(out).unwrap(),
-            "installing 0 %\ninstalling 25 %\ninstalling 100 %\n"
+            "installing 0 of 1000 bytes\ninstalling 260 of 1000 bytes\ninstalling 1000 of 1000 bytes\n"
         );
     }
 }

@@ -82,6 +82,13 @@ impl<C> Context<C> {
         }
     }
 
+    /// Writes that an operation's number is used up though nothing was begun.
+    pub(super) fn used_number(&self, operation: OperationId) {
+        if let Err(error) = self.journal.append(Record::LastOperation { operation }) {
+            tracing::warn!(%operation, %error, "the journal cannot be written");
+        }
+    }
+
     /// Writes what is about to be done.
     pub(super) fn intend(&self, record: Record) -> Result<(), Problem> {
         self.journal.append(record).map_err(|error| {

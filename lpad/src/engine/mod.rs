@@ -374,7 +374,11 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
     /// Carries a job out between its two records in the journal.
     async fn prepared(&mut self, job: Job, ticket: &Ticket) -> Result<Achievement, Problem> {
         if !self.ready {
-            self.start().await?;
+            if let Err(problem) = self.start().await {
+                // Its number is used up all the same.
+                self.context.used_number(ticket.id());
+                return Err(problem);
+            }
             self.ready = true;
         }
         let started = self.record(&job, ticket);

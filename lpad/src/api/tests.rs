@@ -1,0 +1,233 @@
+//! The API as its clients see it, of a daemon whose modem is not plugged in.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use es9_client::{Options, Roots, TcpConnect};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::net::UnixStream;
+
+use crate::api::downloads::DownloadRequest;
+use crate::api::problem::{Code, Problem};
+use crate::client::{Client, ClientError};
+use crate::clock::Clock;
+use crate::config::{Config, EuiccConfig};
+use crate::engine::OpenPort;
+use crate::events::EventKind;
+use crate::operation::{OperationId, State};
+use crate::snapshot::Availability;
+use crate::{Daemon, Parts};
+
+/// A port that is not there.
+#[derive(Debug)]
+struct Unplugged;
+
+impl OpenPort for Unplugged {
+    type Port = DuplexStream;
+
+    async fn open(&mut self) -> io::Result<DuplexStream> {
+        Err(io::Error::new(io::ErrorKind::NotFound, "no such device"))
+    }
+}
+
+/// A daemon in a folder of its own.
+struct Bed {
+    folder: PathBuf,
+    daemon: Option<Daemon>,
+}
+
+impl Bed {
+    fn start() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("lpad-api-{}-{count}", std::process::id()));
+        let mut bed = Self {
+            folder,
+            daemon: None,
+        };
+        bed.daemon = Some(bed.daemon().unwrap());
+        bed
+    }
+
+    fn daemon(&self) -> Result<Daemon, crate::StartError> {
+        let mut config = Config::default();
+        config.api.socket = self.folder.join("lpad.sock");
+        config.state.directory = self.folder.join("state");
+        config.euiccs = vec![EuiccConfig::new("/dev/unplugged")];
+        let parts = Parts {
+            ports: |_: &EuiccConfig| Unplugged,
+            connect: TcpConnect::new(),
+            roots: Roots::empty(),
+            es9: Options::default(),
+            clock: Clock::system(),
+        };
+        Daemon::start(config, parts)
+    }
+
+    fn client(&self) -> Client {
+        self.daemon.as_ref().unwrap().client()
+    }
+
+    /// Sends bytes as they are and returns the status line.
+    async fn raw(&self, request: &[u8]) -> String {
+        let mut stream = UnixStream::connect(self.client().socket()).await.unwrap();
+        stream.write_all(request).await.unwrap();
+        let mut answer = [0; 512];
+        let length = stream.read(&mut answer).await.unwrap();
+        let answer = String::from_utf8_lossy(&answer[..length]);
+        answer.lines().next().unwrap_or_default().to_owned()
+    }
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn problem<T: std::fmt::Debug>(result: Result<T, ClientError>) -> Problem {
+    match result.unwrap_err() {
+        ClientError::Problem(problem) => *problem,
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn a_daemon_without_its_modem_is_up_and_says_so() {
+    let bed = Bed::start();
+    let client = bed.client();
+    assert_eq!(client.version().await.unwrap().api, "v1");
+    let why = problem(client.profiles("default").await);
+    assert_eq!((why.code, why.status), (Code::ModemUnavailable, 503));
+    assert_eq!(why.detail, "No such device.");
+    assert_eq!(client.health().await.unwrap().status, "degraded");
+    let euicc = client.euicc("default").await.unwrap();
+    assert_eq!((euicc.state, euicc.eid), (Availability::Unavailable, None));
+    assert_eq!(
+        problem(client.euicc("other").await).code,
+        Code::UnknownEuicc
+    );
+}
+
+#[tokio::test]
+async fn an_operation_ends_with_its_problem_and_stays_in_the_history() {
+    let bed = Bed::start();
+    let client = bed.client();
+    let started = client.deliver_notifications("default").await.unwrap();
+    let ended = client.wait(started.id).await.unwrap();
+    assert_eq!(ended.state, State::Failed);
+    let why = ended.problem.unwrap();
+    assert_eq!(
+        (why.code, why.operation),
+        (Code::ModemUnavailable, Some(started.id))
+    );
+    assert_eq!(client.operations().await.unwrap().len(), 1);
+    let why = problem(client.cancel(started.id).await);
+    assert_eq!((why.code, why.status), (Code::OperationEnded, 409));
+    assert_eq!(
+        problem(client.operation(OperationId(99), 0).await).code,
+        Code::UnknownOperation
+    );
+}
+
+#[tokio::test]
+async fn a_malformed_code_is_refused_before_there_is_an_operation() {
+    let bed = Bed::start();
+    let client = bed.client();
+    let activation_code = Some(crate::secret::Secret::new("LPA:1$smdp.example.com"));
+    let request = DownloadRequest {
+        activation_code,
+        ..DownloadRequest::default()
+    };
+    let why = problem(client.download("default", &request).await);
+    assert_eq!((why.code, why.status), (Code::InvalidActivationCode, 422));
+    assert!(client.operations().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn events_tell_what_happens_and_can_be_resumed() {
+    let bed = Bed::start();
+    let client = bed.client();
+    let mut events = client.events(None).await.unwrap();
+    let started = client.deliver_notifications("default").await.unwrap();
+    let first = loop {
+        let event = events.next().await.unwrap().unwrap();
+        if event.kind == EventKind::Operation {
+            break event;
+        }
+    };
+    assert_eq!(first.data["id"], started.id.to_string());
+    client.wait(started.id).await.unwrap();
+    let mut resumed = client.events(Some(first.id)).await.unwrap();
+    assert_eq!(resumed.next().await.unwrap().unwrap().id, first.id + 1);
+}
+
+#[tokio::test]
+async fn what_is_no_proper_request_is_refused_politely() {
+    let bed = Bed::start();
+    let cases: [(&[u8], &str); 4] = [
+        (
+            b"GET /nothing HTTP/1.1\r\nhost: x\r\n\r\n",
+            "HTTP/1.1 404 Not Found",
+        ),
+        (
+            b"POST /v1/health HTTP/1.1\r\nhost: x\r\n\r\n",
+            "HTTP/1.1 405 Method Not Allowed",
+        ),
+        (
+            b"PUT /v1/euiccs/default/addresses HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\n{",
+            "HTTP/1.1 400 Bad Request",
+        ),
+        (b"\x00\x01\x02\r\n\r\n", "HTTP/1.1 400 Bad Request"),
+    ];
+    for (request, status) in cases {
+        assert_eq!(bed.raw(request).await, status);
+    }
+    let mut large = b"POST /v1/euiccs/default/downloads HTTP/1.1\r\nhost: x\r\n".to_vec();
+    large.extend_from_slice(b"content-length: 70000\r\n\r\n");
+    large.extend(vec![b'x'; 70_000]);
+    assert_eq!(bed.raw(&large).await, "HTTP/1.1 413 Payload Too Large");
+}
+
+#[tokio::test]
+async fn a_second_daemon_does_not_take_the_socket_and_a_killed_ones_is_replaced() {
+    let mut bed = Bed::start();
+    let refused = bed.daemon().unwrap_err().to_string();
+    assert!(refused.contains("another lpad listens"), "{refused}");
+    bed.daemon.take().unwrap().shutdown().await;
+    let socket = bed.folder.join("lpad.sock");
+    assert!(!socket.exists());
+    // What SIGKILL leaves: a socket nobody listens on.
+    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+    bed.daemon = Some(bed.daemon().unwrap());
+    bed.client().version().await.unwrap();
+}
+
+#[tokio::test]
+async fn numbers_of_operations_go_on_after_a_restart() {
+    let mut bed = Bed::start();
+    let first = bed.client().deliver_notifications("default").await.unwrap();
+    bed.client().wait(first.id).await.unwrap();
+    bed.daemon.take().unwrap().shutdown().await;
+    bed.daemon = Some(bed.daemon().unwrap());
+    let next = bed.client().deliver_notifications("default").await.unwrap();
+    assert!(next.id > first.id);
+    let ended = bed.client().wait(next.id).await.unwrap();
+    assert_eq!(ended.problem.unwrap().code, Code::ModemUnavailable);
+}
+
+#[tokio::test]
+async fn shutting_down_answers_whoever_waits() {
+    let mut bed = Bed::start();
+    let client = bed.client();
+    let mut events = client.events(None).await.unwrap();
+    bed.daemon.take().unwrap().shutdown().await;
+    let rest = async { while events.next().await.unwrap().is_some() {} };
+    tokio::time::timeout(Duration::from_secs(10), rest)
+        .await
+        .unwrap();
+    let gone = client.version().await.unwrap_err();
+    assert!(matches!(gone, ClientError::Unreachable { .. }), "{gone}");
+}
