@@ -21,6 +21,8 @@ pub struct Counters {
     pub functions: BTreeMap<u32, u64>,
     /// Resets, the first power-up not counted.
     pub resets: u64,
+    /// How often the power was lost, see [`Card::cut_power`].
+    pub power_cuts: u64,
 }
 
 impl Counters {
@@ -116,6 +118,12 @@ impl Card {
     /// Until it is reset the card is dead: it answers nothing.
     pub fn cut_power(&self, nth: u64, when: PowerCut) {
         self.holder().cut = Some((nth.max(1), when));
+    }
+
+    /// Switches the card off and on.
+    pub fn reset(&self) {
+        self.holder().reset();
+        self.counters.send_modify(|counters| counters.resets += 1);
     }
 
     /// The supplementary logical channels that are open.
@@ -215,24 +223,27 @@ impl Holder {
 
 impl modem::Card for Card {
     fn transmit(&mut self, command: &[u8]) -> Vec<u8> {
-        let (response, function) = {
+        let (response, function, was_cut) = {
             let mut holder = self.holder();
-            (holder.transmit(command), holder.euicc.last_function())
+            let was_powered = holder.powered;
+            let response = holder.transmit(command);
+            let was_cut = was_powered && !holder.powered;
+            (response, holder.euicc.last_function(), was_cut)
         };
-        if response.is_some() {
-            self.counters.send_modify(|counters| {
+        self.counters.send_modify(|counters| {
+            counters.power_cuts += u64::from(was_cut);
+            if response.is_some() {
                 counters.apdus += 1;
                 if let Some(tag) = function {
                     *counters.functions.entry(tag).or_default() += 1;
                 }
-            });
-        }
+            }
+        });
         response.unwrap_or_default()
     }
 
     fn reset(&mut self) {
-        self.holder().reset();
-        self.counters.send_modify(|counters| counters.resets += 1);
+        Self::reset(self);
     }
 
     fn refresh_pending(&mut self) -> bool {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use clap::Parser;
+use clap::builder::PossibleValuesParser;
 use es10_apdu::types::Eid;
 use sim_card_emulator::card::Card;
 use sim_card_emulator::euicc::{Identity, Settings};
@@ -42,7 +43,7 @@ struct Arguments {
     #[arg(long, value_name = "BITS/S")]
     baud: Option<u32>,
     /// A bad habit of the modem; may be given several times
-    #[arg(long = "quirk", value_name = "NAME")]
+    #[arg(long = "quirk", value_name = "NAME", value_parser = PossibleValuesParser::new(Quirks::NAMES))]
     quirks: Vec<String>,
     /// The modem's IMEI
     #[arg(long, value_name = "15 DIGITS", value_parser = imei)]

@@ -188,6 +188,12 @@ impl Euicc {
                 )));
             }
         };
+        if request.reason.meaning().is_none() {
+            let error = CancelSessionError::UNDEFINED_ERROR;
+            return Ok(encode(&CancelSessionResponse::CancelSessionResponseError(
+                error,
+            )));
+        }
         self.session = Session::None;
         if self.memory.installing.is_some() {
             // The server hears of the end by this answer; a second result would contradict it.

@@ -1,7 +1,6 @@
 use es10_apdu::apdu::StatusWord;
 
 use super::bench::{Bench, ISDR};
-use crate::euicc::{Euicc, NonVolatile};
 
 #[test]
 fn channels_are_few_and_closed_ones_are_refused() {
@@ -157,10 +156,4 @@ fn no_command_makes_the_card_fall_over() {
         }
         bench.handle(&command);
     }
-    let again = bench.euicc.identity().clone();
-    Euicc::new(
-        again,
-        bench.euicc.settings().clone(),
-        NonVolatile::default(),
-    );
 }

@@ -76,12 +76,16 @@ fn a_challenge_is_good_for_one_attempt() {
 fn a_server_with_a_doubtful_certificate_is_refused() {
     type Fault = fn(&mut CertificateSpec);
     let invalid = AuthenticateErrorCode::INVALID_CERTIFICATE;
-    let cases: [(Fault, AuthenticateErrorCode); 7] = [
+    let cases: [(Fault, AuthenticateErrorCode); 8] = [
         (|spec| spec.wrong_signature = true, invalid),
         (|spec| spec.key_usage = None, invalid),
         (|spec| spec.rids.clear(), invalid),
         (|spec| spec.unknown_critical_extension = true, invalid),
         (|spec| spec.without_authority_key_identifier = true, invalid),
+        (
+            |spec| spec.brainpool = true,
+            AuthenticateErrorCode::UNSUPPORTED_CURVE,
+        ),
         (
             |spec| spec.policies = vec![Role::DpPb.policy().into()],
             AuthenticateErrorCode::INVALID_OID,
@@ -169,7 +173,7 @@ fn a_download_belongs_to_the_session_and_the_server() {
     let authenticate = Authenticate::new(&bench.pki);
     let signature = signature_of(bench.authenticate(&authenticate));
     let good = || Prepare::new(&bench.pki, signature.clone());
-    let cases: [(Fault, DownloadErrorCode); 3] = [
+    let cases: [(Fault, DownloadErrorCode); 4] = [
         (
             |spec| spec.rids = vec!["2.999.12".into()],
             DownloadErrorCode::INVALID_CERTIFICATE,
@@ -181,6 +185,10 @@ fn a_download_belongs_to_the_session_and_the_server() {
         (
             |spec| spec.wrong_signature = true,
             DownloadErrorCode::INVALID_CERTIFICATE,
+        ),
+        (
+            |spec| spec.brainpool = true,
+            DownloadErrorCode::UNSUPPORTED_CURVE,
         ),
     ];
     let mut requests = vec![
