@@ -1,11 +1,12 @@
 //! Card, modem and SM-DP+ joined in memory: what the daemon sees, without kernel devices.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -43,6 +44,7 @@ pub struct Bench {
     /// All certificates and keys.
     pub pki: Pki,
     line: Line,
+    network: Network,
 }
 
 impl Bench {
@@ -54,9 +56,19 @@ impl Bench {
 
     /// A new card and an empty server with these certificates.
     pub fn with_pki(pki: Pki) -> Self {
+        Self::with_smdp(Config::new(HOST_NAME, pki))
+    }
+
+    /// A new card and an empty server that is set up like this.
+    pub fn with_smdp(config: Config) -> Self {
+        let pki = config.pki.clone();
         let identity = Identity::from_pki(&pki).expect("the PKI is complete");
         let card = Card::new(identity, Settings::default());
-        let smdp = Smdp::new(Config::new(HOST_NAME, pki.clone())).expect("the PKI is complete");
+        let smdp = Smdp::new(config).expect("the PKI is complete");
+        let network = Network {
+            smdp: smdp.clone(),
+            calls: Arc::default(),
+        };
         let modem = Modem::new(card.clone(), modem::Identity::default());
         let control = modem.control();
         let line = Line {
@@ -69,6 +81,7 @@ impl Bench {
             smdp,
             pki,
             line,
+            network,
         }
     }
 
@@ -145,7 +158,7 @@ default_smdp = "{HOST_NAME}"
 
     /// Connects to the server in memory, whatever host is asked for.
     pub fn network(&self) -> Network {
-        Network(self.smdp.clone())
+        self.network.clone()
     }
 }
 
@@ -189,16 +202,53 @@ impl Line {
     }
 }
 
-/// A network with one server.
+/// A network in which every name is the server's. Clones are one network.
 #[derive(Clone, Debug)]
-pub struct Network(Smdp);
+pub struct Network {
+    smdp: Smdp,
+    calls: Arc<std::sync::Mutex<Calls>>,
+}
+
+#[derive(Debug, Default)]
+struct Calls {
+    made: Vec<(String, u16)>,
+    refused: BTreeSet<String>,
+}
+
+impl Network {
+    /// Every host and port asked for, the oldest first.
+    pub fn calls(&self) -> Vec<(String, u16)> {
+        self.lock().made.clone()
+    }
+
+    /// Lets nobody connect to this host until [`Network::accept`].
+    pub fn refuse(&self, host: &str) {
+        self.lock().refused.insert(host.to_owned());
+    }
+
+    /// Lets everybody connect to this host again.
+    pub fn accept(&self, host: &str) {
+        self.lock().refused.remove(host);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Calls> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Connect for Network {
     type Stream = DuplexStream;
 
-    async fn connect(&self, _: &str, _: u16) -> io::Result<DuplexStream> {
+    async fn connect(&self, host: &str, port: u16) -> io::Result<DuplexStream> {
+        {
+            let mut calls = self.lock();
+            calls.made.push((host.to_owned(), port));
+            if calls.refused.contains(host) {
+                return Err(io::ErrorKind::ConnectionRefused.into());
+            }
+        }
         let (ours, theirs) = duplex(LINE);
-        let smdp = self.0.clone();
+        let smdp = self.smdp.clone();
         tokio::spawn(async move { smdp.serve_stream(theirs).await });
         Ok(ours)
     }

@@ -155,10 +155,14 @@ impl Call<'_> {
             Some(Fault::ServerAddress(other)) => other.as_str(),
             _ => self.host_name,
         };
+        let euicc_challenge = match self.fault {
+            Some(Fault::EuiccChallenge) => random::<16>().to_vec(),
+            _ => challenge,
+        };
         let signed = Raw::new(ServerSigned1 {
             transaction_id: TransactionId::from_octets(&session.transaction_id)
                 .map_err(|_| StatusCode::INVALID_INPUT)?,
-            euicc_challenge: Challenge::from_octets(&challenge)
+            euicc_challenge: Challenge::from_octets(&euicc_challenge)
                 .map_err(|_| StatusCode::INVALID_INPUT)?,
             server_address: server_address.into(),
             server_challenge: Challenge::from_octets(&session.server_challenge)
@@ -360,6 +364,7 @@ impl Call<'_> {
         if let Some(order) = self.state.orders.get_mut(client.order) {
             order.cancelled(signed.reason.0);
         }
+        self.state.cancelled(signed.reason.0);
         self.state.sessions.close(transaction_id);
         Ok(Members::new())
     }

@@ -22,7 +22,7 @@ pub enum Fault {
     LoseAnswer,
     /// Takes the request and says nothing.
     Silence,
-    /// Answers with a body of so many bytes.
+    /// Answers with a body of so many bytes, not announced.
     HugeBody(u64),
     /// Announces the whole answer, sends half of it and closes the connection.
     TruncatedBody,
@@ -30,12 +30,18 @@ pub enum Fault {
     Redirect(String),
     /// Answers with this Content-Type.
     ContentType(String),
+    /// Executes the request, then answers with HTTP status 200 and this body instead.
+    Body(String),
     /// Answers with another transaction ID than the session's.
     WrongTransactionId,
     /// Flips a bit of serverSignature1.
     AlteredServerSignature1,
     /// Signs this serverAddress instead of its own.
     ServerAddress(String),
+    /// Signs another eUICC challenge than the one received.
+    EuiccChallenge,
+    /// Offers a profile with this StoreMetadata TLV instead of the package's.
+    Offer(Vec<u8>),
     /// Flips a bit of smdpSignature2, so that the eUICC refuses to prepare the download.
     AlteredSmdpSignature2,
     /// Offers a profile with another ICCID than the package holds.
@@ -58,6 +64,11 @@ impl Fault {
                 members.insert("transactionId".to_owned(), other.into());
             }
             Self::AlteredServerSignature1 => flip(members, "serverSignature1", last),
+            Self::Offer(metadata) => {
+                alter(members, "profileMetadata", |offered| {
+                    offered.clone_from(metadata)
+                });
+            }
             Self::AlteredSmdpSignature2 => flip(members, "smdpSignature2", last),
             Self::OtherIccidOffered => flip(members, "profileMetadata", |metadata| {
                 end_of(metadata, Tlv::exactly(metadata).ok()?.child(0x5A)?)

@@ -77,7 +77,10 @@ impl HttpBody for Body {
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left())
+        match self {
+            Self::Filler(_) => SizeHint::default(),
+            _ => SizeHint::with_exact(self.left()),
+        }
     }
 }
 

@@ -271,6 +271,11 @@ impl Smdp {
         self.state().notifications.clone()
     }
 
+    /// Why sessions were cancelled, the oldest first: the reasons eUICCs signed.
+    pub fn cancellations(&self) -> Vec<i64> {
+        self.state().cancellations.clone()
+    }
+
     /// How often the server was asked what.
     pub fn counters(&self) -> Counters {
         self.state().counters

@@ -284,6 +284,10 @@ async fn instead_of_answer(fault: &Fault) -> Option<Result<Response<Body>, CutOf
 fn spoil(fault: &Fault, mut response: Response<Body>) -> Result<Response<Body>, CutOff> {
     match fault {
         Fault::LoseAnswer => return Err(CutOff),
+        Fault::Body(text) => {
+            response = http::empty(HttpStatus::OK);
+            *response.body_mut() = Body::Whole(text.clone().into());
+        }
         Fault::ContentType(value) => {
             if let Ok(value) = HeaderValue::from_str(value) {
                 response.headers_mut().insert(CONTENT_TYPE, value);

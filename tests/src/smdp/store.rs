@@ -42,6 +42,8 @@ pub(super) struct State {
     pub(super) reservations: Reservations,
     pub(super) sessions: Sessions,
     pub(super) notifications: Vec<ReceivedNotification>,
+    /// The reasons of the sessions cancelled.
+    pub(super) cancellations: Vec<i64>,
     pub(super) faults: Faults,
     pub(super) counters: Counters,
 }
@@ -53,6 +55,14 @@ impl State {
             self.notifications.remove(0);
         }
         self.notifications.push(notification);
+    }
+
+    /// Keeps the reason of a session cancelled; the oldest ones make room.
+    pub(super) fn cancelled(&mut self, reason: i64) {
+        if self.cancellations.len() == MAX_CANCELLATIONS {
+            self.cancellations.remove(0);
+        }
+        self.cancellations.push(reason);
     }
 
     /// Reads what an earlier run of the server saved, if anything.
@@ -122,4 +132,5 @@ pub(super) fn save(folder: &Path, text: &[u8]) -> io::Result<()> {
 }
 
 const FILE: &str = "orders.json";
+const MAX_CANCELLATIONS: usize = 1000;
 const MAX_NOTIFICATIONS: usize = 10_000;
