@@ -13,125 +13,18 @@ use es10_apdu::es10b::{
 use es10_apdu::types::{Aid, NotificationEvent, PprIds, ProfileClass, Text, TransactionId};
 
 use super::metadata::rules_allowed;
-use super::session::{Authenticated, Prepared, Session};
+use super::session::Session;
 use super::{Euicc, Installing, Profile};
-use crate::bsp::{Bsp, BspError, BspKeys, KEY_LENGTH, KEY_TYPE_AES};
-use crate::der::{Header, Tlv};
-use crate::key::PublicKey;
+use crate::bsp::{Bsp, BspError, BspKeys};
+use crate::der::Tlv;
 use crate::saip::{PackageReader, PeFailure, success_response};
 
-/// A package that has begun to arrive.
-#[derive(Clone, Debug)]
-pub(super) struct Loading {
-    channel: u8,
-    bsp: Bsp,
-    /// Octets of BF36 that have not arrived.
-    remaining: usize,
-    part: Part,
-    /// Octets of the part that have not arrived.
-    part_remaining: usize,
-    metadata_pieces: usize,
-    metadata: Vec<u8>,
-    stored: Option<Raw<StoreMetadataRequest>>,
-    reader: PackageReader,
-    package: Vec<u8>,
-}
+mod arrival;
+mod opening;
 
-impl Loading {
-    pub(super) fn channel(&self) -> u8 {
-        self.channel
-    }
+pub(super) use arrival::Loading;
 
-    /// The part that is expected next, as the result names it.
-    fn command_id(&self) -> BppCommandId {
-        match (self.part, self.part_remaining) {
-            (Part::Opening, _) => BppCommandId::CONFIGURE_ISDP,
-            (Part::ConfigureIsdp, 0) => BppCommandId::STORE_METADATA,
-            (Part::ConfigureIsdp, _) => BppCommandId::CONFIGURE_ISDP,
-            (Part::StoreMetadata, 0) => BppCommandId::LOAD_PROFILE_ELEMENTS,
-            (Part::StoreMetadata, _) if self.metadata_pieces == 0 => BppCommandId::STORE_METADATA,
-            (Part::StoreMetadata, _) => BppCommandId::STORE_METADATA2,
-            (Part::ReplaceSessionKeys, 0) => BppCommandId::LOAD_PROFILE_ELEMENTS,
-            (Part::ReplaceSessionKeys, _) => BppCommandId::REPLACE_SESSION_KEYS,
-            (Part::ProfileElements, _) => BppCommandId::LOAD_PROFILE_ELEMENTS,
-        }
-    }
-
-    /// Takes the header of the next part; gives the tag of its elements.
-    fn enter(&mut self, header: Header) -> Result<u32, Failure> {
-        let next = match (self.part, header.tag) {
-            (Part::Opening, 0xA0) => Part::ConfigureIsdp,
-            (Part::ConfigureIsdp, 0xA1) => Part::StoreMetadata,
-            (Part::StoreMetadata, 0xA2) => Part::ReplaceSessionKeys,
-            (Part::StoreMetadata | Part::ReplaceSessionKeys, 0xA3) => Part::ProfileElements,
-            _ => return Err(ErrorReason::BSP_STRUCTURE_ERROR.into()),
-        };
-        self.part = next;
-        self.part_remaining = header.length;
-        if header.length == 0 || header.length > self.remaining.saturating_sub(header.size) {
-            return Err(ErrorReason::BSP_STRUCTURE_ERROR.into());
-        }
-        if next == Part::ProfileElements && header.length != self.remaining - header.size {
-            // The last part must end where the package was announced to end.
-            return Err(Failure::at(
-                BppCommandId::INITIALISE_SECURE_CHANNEL,
-                ErrorReason::BSP_STRUCTURE_ERROR,
-            ));
-        }
-        Ok(next.element())
-    }
-
-    /// Cuts the protected TLV out of a segment, and the header of a part before it.
-    fn element<'a>(&mut self, segment: &'a [u8]) -> Result<Option<&'a [u8]>, Failure> {
-        let structure = Failure::from(ErrorReason::BSP_STRUCTURE_ERROR);
-        let mut rest = segment;
-        if self.part_remaining == 0 {
-            let header = Header::parse(segment).ok_or_else(|| structure.clone())?;
-            self.enter(header)?;
-            self.remaining -= header.size;
-            rest = &segment[header.size..];
-            if self.part.header_stands_alone() {
-                return if rest.is_empty() {
-                    Ok(None)
-                } else {
-                    Err(structure)
-                };
-            }
-        }
-        let element = Tlv::exact(rest).filter(|element| element.tag == self.part.element());
-        let length = element.map(|element| element.bytes.len());
-        let length = length
-            .filter(|length| *length <= self.part_remaining)
-            .ok_or(structure)?;
-        self.part_remaining -= length;
-        self.remaining -= length;
-        Ok(Some(rest))
-    }
-}
-
-/// Where in a package the card is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Part {
-    Opening,
-    ConfigureIsdp,
-    StoreMetadata,
-    ReplaceSessionKeys,
-    ProfileElements,
-}
-
-impl Part {
-    fn element(self) -> u32 {
-        match self {
-            Self::Opening | Self::ConfigureIsdp | Self::ReplaceSessionKeys => 0x87,
-            Self::StoreMetadata => 0x88,
-            Self::ProfileElements => 0x86,
-        }
-    }
-
-    fn header_stands_alone(self) -> bool {
-        matches!(self, Self::StoreMetadata | Self::ProfileElements)
-    }
-}
+use arrival::Part;
 
 /// Why a package is refused.
 #[derive(Clone, Debug)]
@@ -201,7 +94,7 @@ impl Euicc {
             iccid: None,
             bpp_command_id: BppCommandId::INITIALISE_SECURE_CHANNEL.0,
         };
-        let opened = open(segment, session, &prepared, self.identity.eid.octets());
+        let opened = opening::check(segment, session, &prepared, self.identity.eid.octets());
         self.flash().installing = Some(installing.clone());
         let (bsp, remaining) = match opened {
             Ok(opened) => opened,
@@ -213,18 +106,7 @@ impl Euicc {
         self.consume_one_time_key(&installing.owner);
         let reader = PackageReader::new(self.settings.uicc_capability);
         if let Session::Authenticated(session) = &mut self.session {
-            session.loading = Some(Loading {
-                channel,
-                bsp,
-                remaining,
-                part: Part::Opening,
-                part_remaining: 0,
-                metadata_pieces: 0,
-                metadata: Vec::new(),
-                stored: None,
-                reader,
-                package: Vec::new(),
-            });
+            session.loading = Some(Loading::new(channel, bsp, remaining, reader));
         }
         Ok(Vec::new())
     }
@@ -237,16 +119,16 @@ impl Euicc {
         let Some(mut loading) = session.loading.take() else {
             return Vec::new();
         };
-        let expected = loading.command_id();
+        let (part, expected) = (loading.part, loading.command_id());
         let processed = self.process(&mut loading, segment);
         self.note_progress(&loading, expected);
         if let Err(failure) = processed {
-            // The header of A2 stands where that of A3 could.
-            let within = loading.part == Part::ReplaceSessionKeys;
-            let at = if within {
-                BppCommandId::REPLACE_SESSION_KEYS
-            } else {
-                expected
+            // The header of A2 may stand where that of A3 was expected.
+            let at = match (part, loading.part) {
+                (Part::StoreMetadata, Part::ReplaceSessionKeys) => {
+                    BppCommandId::REPLACE_SESSION_KEYS
+                }
+                _ => expected,
             };
             return self.end_with_error(&failure, at);
         }
@@ -423,71 +305,6 @@ impl Euicc {
     }
 }
 
-/// Checks the first segment in the order in which its errors are told apart, and agrees on keys.
-fn open(
-    segment: &[u8],
-    session: &Authenticated,
-    prepared: &Prepared,
-    eid: &[u8],
-) -> Result<(Bsp, usize), Failure> {
-    let structure = || Failure::from(ErrorReason::BSP_STRUCTURE_ERROR);
-    let package = Header::parse(segment).ok_or_else(structure)?;
-    let request = Tlv::exact(&segment[package.size..]).filter(|request| request.tag == 0xBF23);
-    let request = request.ok_or_else(structure)?;
-    let remaining = package
-        .length
-        .checked_sub(request.bytes.len())
-        .ok_or_else(structure)?;
-    let parts = request
-        .children()
-        .ok_or(ErrorReason::INCORRECT_INPUT_VALUES)?;
-    let tags: Vec<u32> = parts.iter().map(|part| part.tag).collect();
-    let [operation, transaction_id, template, one_time_key, signature] = parts[..] else {
-        return Err(ErrorReason::INCORRECT_INPUT_VALUES.into());
-    };
-    if tags != [0x82, 0x80, 0xA6, 0x5F49, 0x5F37] {
-        return Err(ErrorReason::INCORRECT_INPUT_VALUES.into());
-    }
-    if operation.value != [INSTALL_BOUND_PROFILE_PACKAGE] {
-        return Err(ErrorReason::UNSUPPORTED_REMOTE_OPERATION_TYPE.into());
-    }
-    if transaction_id.value != session.transaction_id.octets() {
-        return Err(ErrorReason::INVALID_TRANSACTION_ID.into());
-    }
-    let host_id = host_id(&template).ok_or(ErrorReason::UNSUPPORTED_CRT_VALUES)?;
-    let server_key =
-        PublicKey::from_point(one_time_key.value).ok_or(ErrorReason::INCORRECT_INPUT_VALUES)?;
-    let own_key = prepared.one_time_key.public_key().to_point();
-    let message = [
-        operation.bytes,
-        transaction_id.bytes,
-        template.bytes,
-        one_time_key.bytes,
-        &[0x5F, 0x49, 0x41],
-        &own_key,
-    ];
-    if !prepared
-        .binding_key
-        .verifies(&message.concat(), signature.value)
-    {
-        return Err(ErrorReason::INVALID_SIGNATURE.into());
-    }
-    let secret = prepared.one_time_key.diffie_hellman(&server_key);
-    let eid = eid.try_into().map_err(|_| ErrorReason::UNKNOWN_ERROR)?;
-    Ok((Bsp::new(BspKeys::derive(&secret, host_id, eid)), remaining))
-}
-
-/// The host identifier, when key type and length are the ones every eUICC has.
-fn host_id<'a>(template: &Tlv<'a>) -> Option<&'a [u8]> {
-    let parts = template.children()?;
-    let [kind, length, host] = parts[..] else {
-        return None;
-    };
-    let tags = (kind.tag, length.tag, host.tag) == (0x80, 0x81, 0x84);
-    let values = (kind.value, length.value) == (&[KEY_TYPE_AES], &[KEY_LENGTH]);
-    (tags && values && (1..=16).contains(&host.value.len())).then_some(host.value)
-}
-
 fn configure_isdp(plain: &[u8]) -> Result<(), Failure> {
     let request: Result<ConfigureIsdpRequest, _> = read(plain);
     let size = Tlv::exact(plain).map_or(usize::MAX, |request| request.value.len());
@@ -528,7 +345,6 @@ fn check_values(metadata: &StoreMetadataRequest) -> Result<(), ErrorReason> {
     }
 }
 
-const INSTALL_BOUND_PROFILE_PACKAGE: u8 = 1;
 /// The value of BF24: dpProprietaryData of 128 octets with its tag and length.
 const LONGEST_PROPRIETARY_DATA: usize = 128 + 3;
 const ISDP_AID: [u8; 14] = [

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use es10_apdu::types::Oid;
 use sha2::{Digest, Sha256};
 
+use super::date;
 use crate::certificate::{Certificate, Role};
 use crate::der::{constructed, tlv, unsigned};
 use crate::key::{PrivateKey, PublicKey};
@@ -246,7 +247,10 @@ impl CertificateSpec {
                 tlv(0x02, &serial_number(subject_key)),
                 algorithm.clone(),
                 issuer_name.to_vec(),
-                constructed(0x30, &[time(self.not_before), time(self.not_after)]),
+                constructed(
+                    0x30,
+                    &[date::encode(self.not_before), date::encode(self.not_after)],
+                ),
                 name(&self.subject),
                 public_key_info(subject_key, self.brainpool),
                 tlv(
@@ -422,44 +426,6 @@ fn oid_content(dotted: &str) -> Vec<u8> {
     oid.octets().to_vec()
 }
 
-/// UTCTime to the end of 2049, GeneralizedTime from then on (RFC 5280 section 4.1.2.5).
-fn time(at: SystemTime) -> Vec<u8> {
-    let seconds = at
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
-    let (year, month, day) = civil(seconds / 86_400);
-    let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
-    let rest = format!("{month:02}{day:02}{hour:02}{minute:02}{second:02}Z");
-    if year < 2050 {
-        tlv(0x17, format!("{:02}{rest}", year % 100).as_bytes())
-    } else {
-        tlv(0x18, format!("{year:04}{rest}").as_bytes())
-    }
-}
-
-/// Year, month and day of a number of days after 1 January 1970, in the Gregorian calendar.
-fn civil(mut days: u64) -> (u64, u64, u64) {
-    let leap = |year: u64| {
-        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
-    };
-    let mut year = 1970 + days / 146_097 * 400;
-    days %= 146_097;
-    while days >= 365 + u64::from(leap(year)) {
-        days -= 365 + u64::from(leap(year));
-        year += 1;
-    }
-    let february = 28 + u64::from(leap(year));
-    let mut month = 1;
-    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30] {
-        if days < length {
-            break;
-        }
-        days -= length;
-        month += 1;
-    }
-    (year, month, days + 1)
-}
-
 fn crl_distribution_points(lists: &[&str]) -> Vec<String> {
     lists
         .iter()
@@ -472,25 +438,3 @@ const DAY: Duration = Duration::from_secs(86_400);
 const YEAR: Duration = Duration::from_secs(365 * 86_400 + 21_600);
 /// 24 January 7496, 12:00 UTC.
 const YEAR_7496: u64 = 174_393_432_000;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dates_are_those_of_the_calendar() {
-        assert_eq!(civil(0), (1970, 1, 1));
-        assert_eq!(civil(11_016), (2000, 2, 29));
-        assert_eq!(civil(20_779), (2026, 11, 22));
-        let at = |seconds| time(UNIX_EPOCH + Duration::from_secs(seconds));
-        assert_eq!(
-            at(951_825_599),
-            [b"\x17\x0D", &b"000229115959Z"[..]].concat()
-        );
-        assert_eq!(
-            at(2_524_608_000),
-            [b"\x18\x0F", &b"20500101000000Z"[..]].concat()
-        );
-        assert_eq!(at(YEAR_7496)[2..6], *b"7496");
-    }
-}

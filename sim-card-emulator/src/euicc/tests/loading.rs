@@ -161,6 +161,20 @@ fn parts_in_a_wrong_order_or_number_are_structure_errors() {
 }
 
 #[test]
+fn after_the_profile_keys_the_elements_are_to_blame() {
+    let mut bench = Bench::new();
+    let mut segments = Package {
+        profile_keys: true,
+        ..bench.session()
+    }
+    .segments();
+    segments[5][0] = 0xA4;
+    let result = refused(&mut bench, &segments);
+    let reason = ErrorReason::BSP_STRUCTURE_ERROR;
+    assert_eq!(result, (BppCommandId::LOAD_PROFILE_ELEMENTS, reason));
+}
+
+#[test]
 fn announced_lengths_must_be_true() {
     let mut bench = Bench::new();
     let package = bench.session();
