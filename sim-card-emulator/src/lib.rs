@@ -1,5 +1,15 @@
 //! A strict software eUICC, the AT modem in front of it, and the PKI both need.
 //!
+//! From the inside out:
+//!
+//! * [`euicc`]: the card itself, a pure state machine behind APDUs, with [`saip`] to read profile
+//!   packages and [`bsp`] to open what a server bound;
+//! * [`card`]: the card in a holder, to be shared, watched and cut off, its flash in a
+//!   [`state_folder`];
+//! * [`modem`]: AT commands, with the quirks of real modems as data, on a [`pty`] or any stream;
+//! * [`pki`], [`certificate`], [`key`]: a whole test PKI, and what a card checks of it. The test
+//!   SM-DP+ uses them too.
+//!
 //! Section numbers refer to SGP.22 v2.5.
 
 pub mod bsp;
