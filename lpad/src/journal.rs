@@ -22,6 +22,13 @@ use crate::operation::{Kind, OperationId};
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum Record {
+    /// A logical channel is about to be opened on the card behind a port.
+    ChannelOpening {
+        /// The port.
+        port: PathBuf,
+        /// The start of the system, as in [`Record::ChannelOpened`].
+        boot: String,
+    },
     /// A logical channel is open on the card behind a port.
     ChannelOpened {
         /// The port.
@@ -81,6 +88,9 @@ pub struct StartedOperation {
     /// The server a profile is downloaded from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
+    /// Whether a downloaded profile is to be enabled afterwards.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub enable: bool,
     /// Set once the profile package was about to be sent to the card.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transaction_id: Option<String>,
@@ -89,14 +99,23 @@ pub struct StartedOperation {
 /// What the journal amounts to: everything still open.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Intent {
-    /// Ports with a channel that was open when the daemon ended, and the start of the system then.
-    pub channels: BTreeMap<PathBuf, (u8, String)>,
+    /// Ports with a channel that was open when the daemon ended.
+    pub channels: BTreeMap<PathBuf, OpenChannel>,
     /// Operations that were under way when the daemon ended.
     pub operations: BTreeMap<OperationId, StartedOperation>,
     /// TCP ports other than 443 that servers were reached on.
     pub host_ports: BTreeMap<String, u16>,
     /// The highest operation number given out.
     pub last_operation: OperationId,
+}
+
+/// A logical channel that may be open.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct OpenChannel {
+    /// Its number; `None` when the card's answer to opening it was never seen.
+    pub number: Option<u8>,
+    /// The start of the system it was opened in.
+    pub boot: String,
 }
 
 impl Intent {
@@ -107,7 +126,12 @@ impl Intent {
                 channel,
                 boot,
             } => {
-                self.channels.insert(port, (channel, boot));
+                let number = Some(channel);
+                self.channels.insert(port, OpenChannel { number, boot });
+            }
+            Record::ChannelOpening { port, boot } => {
+                self.channels
+                    .insert(port, OpenChannel { number: None, boot });
             }
             Record::ChannelClosed { port } => {
                 self.channels.remove(&port);
@@ -146,14 +170,17 @@ impl Intent {
         let last = Record::LastOperation {
             operation: self.last_operation,
         };
-        let channels = self
-            .channels
-            .iter()
-            .map(|(port, (channel, boot))| Record::ChannelOpened {
-                port: port.clone(),
-                channel: *channel,
-                boot: boot.clone(),
-            });
+        let channels = self.channels.iter().map(|(port, channel)| {
+            let (port, boot) = (port.clone(), channel.boot.clone());
+            match channel.number {
+                Some(channel) => Record::ChannelOpened {
+                    port,
+                    channel,
+                    boot,
+                },
+                None => Record::ChannelOpening { port, boot },
+            }
+        });
         let operations = self
             .operations
             .values()
@@ -383,8 +410,8 @@ mod tests {
         assert_eq!(open.transaction_id.as_deref(), Some("AB12"));
         assert_eq!(open.iccid.as_deref(), Some("89000"));
         assert_eq!(
-            journal.intent().channels[Path::new("/dev/ttyUSB2")],
-            (1, "b".into())
+            journal.intent().channels[Path::new("/dev/ttyUSB2")].number,
+            Some(1)
         );
     }
 
@@ -466,6 +493,7 @@ mod tests {
                 kind,
                 iccid: None,
                 address: Some("smdp.example.com".into()),
+                enable: false,
                 transaction_id: None,
             })
         };

@@ -501,6 +501,28 @@ impl Operations {
         table.entries.insert(operation.id, entry);
     }
 
+    /// Takes an operation of an earlier life of the daemon up again; it runs from now on.
+    pub(crate) fn resume(&self, operation: Operation) -> Ticket {
+        let id = operation.id;
+        let cancel = watch::Sender::new(false);
+        let cancelled = cancel.subscribe();
+        self.restore(Operation {
+            state: State::Running,
+            stage: None,
+            result: None,
+            finished_at_s: None,
+            ..operation
+        });
+        if let Some(entry) = self.table().entries.get_mut(&id) {
+            entry.cancel = cancel;
+        }
+        Ticket {
+            id,
+            operations: self.clone(),
+            cancelled,
+        }
+    }
+
     /// One operation.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use hyper::Method;
 use serde::{Deserialize, Serialize};
 
 use super::euiccs::parse_address;
-use super::problem::{Code, Problem};
+use super::problem::{Code, CodeConsumed, Problem};
 use super::router::{Action, Request};
 use crate::activation_code::ActivationCode;
 use crate::engine::{Consent, Download, DownloadSource, Job};
@@ -48,14 +48,36 @@ pub(super) fn route(request: &Request<'_>, euicc: &str) -> Result<Action, Proble
                 .detail("give one of \"activation_code\", \"default\": true and \"smdp\"."));
         }
     };
-    let (confirmation_code, consent, enable) = (body.confirmation_code, body.consent, body.enable);
+    if let DownloadSource::ActivationCode(code) = &source
+        && code.confirmation_code_required
+        && body.confirmation_code.is_none()
+        && body.consent == Consent::Accept
+    {
+        return Err(Problem::new(Code::ConfirmationCodeRequired)
+            .detail("The activation code announces that a confirmation code is needed with it.")
+            .code_consumed(CodeConsumed::No));
+    }
     let download = Download {
         source,
-        confirmation_code,
-        consent,
-        enable,
+        confirmation_code: body.confirmation_code,
+        consent: body.consent,
+        enable: body.enable,
     };
+    if lacks_confirmation_code(&download) {
+        return Err(Problem::new(Code::ConfirmationCodeRequired)
+            .detail("The activation code announces a confirmation code, and none was given.")
+            .code_consumed(CodeConsumed::No));
+    }
     Ok(request.start(euicc, Job::Download(download)))
+}
+
+/// Whether a code that was announced is missing and nobody is going to be asked for it.
+fn lacks_confirmation_code(download: &Download) -> bool {
+    let announced = matches!(
+        &download.source,
+        DownloadSource::ActivationCode(code) if code.confirmation_code_required
+    );
+    announced && download.confirmation_code.is_none() && download.consent == Consent::Accept
 }
 
 fn parse_code(code: &Secret) -> Result<ActivationCode, Problem> {

@@ -40,10 +40,20 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
             }
             Err(unfinished) => return Err(unfinished),
         };
-        let Some(iccid) = achieved.iccid.clone().filter(|_| enable) else {
-            return Ok(achieved);
-        };
-        // The profile is installed whatever comes of enabling it: that is told as a warning.
+        if enable {
+            self.enable_installed(ticket, &mut achieved).await?;
+        }
+        Ok(achieved)
+    }
+
+    /// Enables the profile that was installed. It is installed whatever comes of that, so a
+    /// failure is told as a warning.
+    pub(super) async fn enable_installed(
+        &mut self,
+        ticket: &Ticket,
+        achieved: &mut Achievement,
+    ) -> Result<(), Unfinished> {
+        let iccid = achieved.iccid.clone().unwrap_or_default();
         match self.switch(ticket, &iccid, ProfileState::Enabled).await {
             Ok(switched) => {
                 achieved.enabled = Some(true);
@@ -51,12 +61,13 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
                 achieved.notifications_pending = switched.notifications_pending;
                 achieved.warnings.extend(switched.warnings);
             }
+            Err(unfinished) if unfinished.in_doubt => return Err(unfinished),
             Err(Unfinished { problem, .. }) => {
                 let warning = format!("It could not be enabled: {}", problem.detail);
                 achieved.warnings.push(warning);
             }
         }
-        Ok(achieved)
+        Ok(())
     }
 
     pub(super) fn order(&self, source: &DownloadSource) -> Result<Order, Problem> {

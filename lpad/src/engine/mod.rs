@@ -50,6 +50,9 @@ pub(crate) struct Engine<O: OpenPort, C> {
     ready: bool,
     failed_starts: u32,
     next_start: Instant,
+    /// Downloads of an earlier life of the daemon whose profiles are installed and wait to be
+    /// enabled.
+    unfinished: Vec<(Ticket, Achievement)>,
 }
 
 /// A job that did not succeed.
@@ -100,6 +103,7 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
             ready: false,
             failed_starts: 0,
             next_start: Instant::now(),
+            unfinished: Vec::new(),
         };
         (engine, handle)
     }
@@ -286,6 +290,7 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
             Ok(()) => {
                 self.failed_starts = 0;
                 self.ready = true;
+                self.take_up().await;
                 self.bootstrap.consider(&self.context.known());
             }
             Err(problem) => {
@@ -315,10 +320,30 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         let mut isdr = card.session().await?;
         let read = read_anew(context, outbox, &mut isdr).await;
         close(isdr).await;
-        let eid = read?;
+        let (eid, unfinished) = read?;
+        self.unfinished = unfinished;
+        let context = &self.context;
         let eid = crate::secret::Shortened(&eid).to_string();
         tracing::info!(euicc = context.config.name, eid, "the eUICC is ready");
         Ok(())
+    }
+
+    /// Enables the profiles whose downloads were cut off before that.
+    async fn take_up(&mut self) {
+        for (ticket, mut achieved) in std::mem::take(&mut self.unfinished) {
+            let id = ticket.id();
+            self.context
+                .update(|known| known.euicc.busy_with = Some(id));
+            let enabled = self.enable_installed(&ticket, &mut achieved).await;
+            self.context.update(|known| known.euicc.busy_with = None);
+            match enabled {
+                Ok(()) => {
+                    self.context.finished(id);
+                    ticket.succeed(achieved);
+                }
+                Err(Unfinished { problem, .. }) => ticket.fail(problem),
+            }
+        }
     }
 
     async fn refresh(&mut self) {
@@ -380,6 +405,7 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
                 return Err(problem);
             }
             self.ready = true;
+            self.take_up().await;
         }
         let started = self.record(&job, ticket);
         self.context.intend(Record::OperationStarted(started))?;
@@ -409,6 +435,7 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
             kind: job.kind(),
             iccid,
             address,
+            enable: matches!(job, Job::Download(Download { enable: true, .. })),
             transaction_id: None,
         }
     }
@@ -596,31 +623,44 @@ async fn remove<C: Connect + 'static, T: Transport>(
     read::notifications(isdr).await
 }
 
-/// Reads everything, settles what was in doubt, begins to deliver what waits; gives the EID.
+/// Reads everything, settles what was in doubt, begins to deliver what waits; gives the EID and the
+/// downloads that have to be taken up again.
 async fn read_anew<C: Connect + 'static, T: Transport>(
     context: &Context<C>,
     outbox: &mut Outbox<C>,
     isdr: &mut Isdr<T>,
-) -> Result<String, Problem> {
+) -> Result<(String, Vec<(Ticket, Achievement)>), Problem> {
     let state = CardState::read(isdr).await?;
     let open = context.journal.intent().operations;
     let own = open
         .into_values()
         .filter(|started| started.euicc == context.config.name);
+    let mut unfinished = Vec::new();
     for started in own {
         let now = context.clock.unix_seconds();
         let operation = restart::resolve_operation(isdr, &state, &started, now).await?;
         let (id, outcome) = (operation.id, operation.state.name());
         tracing::info!(operation = %id, outcome, "the card told how it ended");
-        context.finished(id);
-        context.operations.restore(operation);
+        match operation
+            .result
+            .clone()
+            .filter(|achieved| achieved.enabled == Some(false))
+        {
+            Some(achieved) if started.enable => {
+                unfinished.push((context.operations.resume(operation), achieved));
+            }
+            _ => {
+                context.finished(id);
+                context.operations.restore(operation);
+            }
+        }
     }
     outbox.begin(isdr, Whom::Everybody).await?;
     let notifications = read::notifications(isdr).await?;
     let eid = state.eid.clone();
     context.card_was_read(state);
     context.update(|known| known.notifications = notifications);
-    Ok(eid)
+    Ok((eid, unfinished))
 }
 
 /// Between attempts to open a port that is not there.

@@ -10,13 +10,13 @@ use es10_apdu::apdu::Channel;
 use es10_apdu::at::{AtPort, Csim, Deadlines, ModemProfile, Serial};
 use es10_apdu::channel::{ChannelRecord, OpenError, close_recorded};
 use es10_apdu::isdr::{Isdr, IsdrOptions};
-use es10_apdu::transport::{Fault, TransportError};
+use es10_apdu::transport::{Fault, Outcome, TransportError};
 use es10_apdu::types::Aid;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use crate::config::EuiccConfig;
-use crate::journal::{Record, SharedJournal};
+use crate::journal::{OpenChannel, Record, SharedJournal};
 
 /// Opens the byte stream to a modem, as often as it has to be opened again.
 pub trait OpenPort: Send + 'static {
@@ -119,11 +119,16 @@ impl<O: OpenPort> CardPort<O> {
 
     /// The ISD-R on a logical channel of its own; it has to be closed.
     pub(super) async fn session(&mut self) -> Result<Isdr<Csim<'_, O::Port>>, PortError> {
-        let options = self.options.clone();
+        let (options, record) = (self.options.clone(), Arc::clone(&self.record));
         let port = self.at().await?;
-        Isdr::open(Csim::new(port), &options)
-            .await
-            .map_err(PortError::Card)
+        record.opening();
+        let opened = Isdr::open(Csim::new(port), &options).await;
+        opened.map_err(|error| {
+            if error.outcome() != Outcome::Unknown && record.is_number_unknown() {
+                record.forget();
+            }
+            PortError::Card(error)
+        })
     }
 
     /// Whether a session can be had.
@@ -132,9 +137,18 @@ impl<O: OpenPort> CardPort<O> {
         isdr.close().await.map_err(PortError::Modem)
     }
 
-    /// Closes what an earlier life of the daemon has left open.
+    /// Closes what was left open: by an earlier life of the daemon, or because an answer was lost.
     pub(super) async fn close_orphans(&mut self) -> Result<(), PortError> {
         let record = Arc::clone(&self.record);
+        if record.is_number_unknown() {
+            // A card gives the lowest free number, so the lost one lies just below the next.
+            let isdr = self.session().await?;
+            let next = isdr.channel().number();
+            isdr.close().await.map_err(PortError::Modem)?;
+            if let Some(lost) = Channel::new(next.saturating_sub(1)).filter(|_| next > 1) {
+                record.opened(lost);
+            }
+        }
         let deadline = self.options.modem.deadlines.close;
         let port = self.at().await?;
         close_recorded(&mut Csim::new(port), &*record, deadline)
@@ -144,7 +158,7 @@ impl<O: OpenPort> CardPort<O> {
 
     /// As [`Self::close_orphans`], without opening a port for nothing.
     pub(super) async fn close_orphans_if_any(&mut self) {
-        if self.record.open_channels().is_empty() {
+        if self.record.entry().is_none() {
             return;
         }
         if let Err(error) = self.close_orphans().await {
@@ -154,9 +168,7 @@ impl<O: OpenPort> CardPort<O> {
 
     /// The card was reset: nothing is open any more.
     pub(super) fn card_was_reset(&self) {
-        for channel in self.record.open_channels() {
-            self.record.closed(channel);
-        }
+        self.record.forget();
     }
 
     /// Listens to the modem until its port is gone; never ends without a port.
@@ -210,6 +222,29 @@ struct JournalRecord {
 }
 
 impl JournalRecord {
+    /// A channel is about to be opened.
+    fn opening(&self) {
+        let (port, boot) = (self.port.clone(), self.boot.clone());
+        self.append(Record::ChannelOpening { port, boot });
+    }
+
+    /// No channel is open.
+    fn forget(&self) {
+        if self.entry().is_some() {
+            let port = self.port.clone();
+            self.append(Record::ChannelClosed { port });
+        }
+    }
+
+    fn is_number_unknown(&self) -> bool {
+        self.entry().is_some_and(|channel| channel.number.is_none())
+    }
+
+    fn entry(&self) -> Option<OpenChannel> {
+        let open = self.journal.intent().channels.remove(&self.port);
+        open.filter(|channel| channel.boot == self.boot)
+    }
+
     fn append(&self, record: Record) {
         // The worst that follows is a channel that is found occupied after a crash.
         if let Err(error) = self.journal.append(record) {
@@ -220,28 +255,22 @@ impl JournalRecord {
 
 impl ChannelRecord for JournalRecord {
     fn open_channels(&self) -> Vec<Channel> {
-        let channels = self.journal.intent().channels;
-        let open = channels
-            .get(&self.port)
-            .filter(|(_, boot)| *boot == self.boot);
-        open.and_then(|(channel, _)| Channel::new(*channel))
-            .into_iter()
-            .collect()
+        let number = self.entry().and_then(|channel| channel.number);
+        number.and_then(Channel::new).into_iter().collect()
     }
 
     fn opened(&self, channel: Channel) {
         let (port, boot) = (self.port.clone(), self.boot.clone());
+        let channel = channel.number();
         self.append(Record::ChannelOpened {
             port,
-            channel: channel.number(),
+            channel,
             boot,
         });
     }
 
     fn closed(&self, _: Channel) {
-        self.append(Record::ChannelClosed {
-            port: self.port.clone(),
-        });
+        self.forget();
     }
 }
 

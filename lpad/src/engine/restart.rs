@@ -163,6 +163,7 @@ mod tests {
             kind,
             iccid: Some(iccid.into()),
             address: None,
+            enable: false,
             transaction_id: None,
         }
     }
