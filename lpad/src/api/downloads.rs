@@ -63,21 +63,7 @@ pub(super) fn route(request: &Request<'_>, euicc: &str) -> Result<Action, Proble
         consent: body.consent,
         enable: body.enable,
     };
-    if lacks_confirmation_code(&download) {
-        return Err(Problem::new(Code::ConfirmationCodeRequired)
-            .detail("The activation code announces a confirmation code, and none was given.")
-            .code_consumed(CodeConsumed::No));
-    }
     Ok(request.start(euicc, Job::Download(download)))
-}
-
-/// Whether a code that was announced is missing and nobody is going to be asked for it.
-fn lacks_confirmation_code(download: &Download) -> bool {
-    let announced = matches!(
-        &download.source,
-        DownloadSource::ActivationCode(code) if code.confirmation_code_required
-    );
-    announced && download.confirmation_code.is_none() && download.consent == Consent::Accept
 }
 
 fn parse_code(code: &Secret) -> Result<ActivationCode, Problem> {

@@ -206,6 +206,9 @@ codes! {
     /// The order is for another eUICC.
     EidRefused = "eid-refused", 409, false,
         "The order is for another eUICC", "Use the code on the device it was made for, or ask the operator.";
+    /// The operator prepares the order still.
+    NotReleased = "not-released", 409, true,
+        "The operator has not released the profile yet", "Try again later; if it stays so, ask the operator.";
     /// The order has expired or is closed.
     OrderClosed = "order-closed", 409, false,
         "The download order is closed", "Ask the operator for a new activation code.";

@@ -146,6 +146,7 @@ fn server_code(data: &StatusCodeData) -> Code {
     match (data.subject_code.trim(), data.reason_code.trim()) {
         ("8.2.6", "3.8") => Code::MatchingIdRefused,
         ("8.1.1", "3.8" | "3.10") => Code::EidRefused,
+        ("8.2", "1.2") => Code::NotReleased,
         ("8.8.5", _) | ("8.2.7", "6.4") => Code::OrderClosed,
         ("8.2.7", "2.2") => Code::ConfirmationCodeRequired,
         ("8.2.7", "3.8") => Code::ConfirmationCodeRefused,
@@ -348,6 +349,7 @@ mod tests {
         for (subject, reason, code) in [
             ("8.2.6", "3.8", Code::MatchingIdRefused),
             ("8.1.1", "3.8", Code::EidRefused),
+            ("8.2", "1.2", Code::NotReleased),
             ("8.8.5", "4.10", Code::OrderClosed),
             ("8.8.5", "6.4", Code::OrderClosed),
             ("8.2.7", "2.2", Code::ConfirmationCodeRequired),
