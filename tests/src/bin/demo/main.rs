@@ -24,7 +24,10 @@ use lpad::{
     snapshot::ProfileState,
 };
 
-use tokio::time::timeout;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::timeout,
+};
 
 use self::world::World;
 
@@ -78,13 +81,32 @@ fn failed(what: &str, error: &Box<dyn Error>) -> ExitCode {
 
 async fn run(keep: bool) -> Result<(), Box<dyn Error>> {
     let mut world = World::new().await?;
-    let told = timeout(PATIENCE, tell(&mut world)).await;
-    let told = told.map_err(|_| format!("not finished within {} s", PATIENCE.as_secs()));
-    match told {
-        Ok(Ok(())) if keep => world.keep_running().await?,
-        told => told??,
+    let told = tokio::select! {
+        told = timeout(PATIENCE, tell(&mut world)) => told,
+        signal = interrupted() => return signal.and(Err("interrupted".into())),
+    };
+    told.map_err(|_| format!("not finished within {} s", PATIENCE.as_secs()))??;
+    if keep {
+        world.show_what_to_try();
+        tokio::select! {
+            ended = world.daemon_ends() => return Err(ended),
+            signal = interrupted() => signal?,
+        }
     }
     world.end().await
+}
+
+/// Waits until somebody wants the demo to end: Ctrl-C, a closed terminal, or kill.
+async fn interrupted() -> Result<(), Box<dyn Error>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        _ = hang_up.recv() => {}
+    }
+    Ok(())
 }
 
 async fn tell(world: &mut World) -> Result<(), Box<dyn Error>> {

@@ -23,10 +23,6 @@ use tempfile::TempDir;
 use tokio::{
     net::TcpListener,
     process::{Child, Command},
-    signal::{
-        ctrl_c,
-        unix::{SignalKind, signal},
-    },
     time::sleep,
 };
 
@@ -224,8 +220,8 @@ impl World {
         Ok(())
     }
 
-    /// Prints what can be tried, and waits for Ctrl-C.
-    pub(crate) async fn keep_running(&mut self) -> Result<(), Box<dyn Error>> {
+    /// Prints what can be tried.
+    pub(crate) fn show_what_to_try(&self) {
         let socket = self.client.socket().display();
         println!("\nEverything keeps running. In another terminal, in this folder:\n");
         for command in ["status", "profile list", "euicc info", "events"] {
@@ -251,19 +247,17 @@ impl World {
             self.folder.path().join("lpad.log").display()
         );
         println!("Ctrl-C ends it.");
-        let mut terminate = signal(SignalKind::terminate())?;
+    }
+
+    /// Waits until the daemon ends, which it should not do by itself.
+    pub(crate) async fn daemon_ends(&mut self) -> Box<dyn Error> {
         let ended = match &mut self.daemon {
-            Some(daemon) => tokio::select! {
-                status = daemon.wait() => Some(status?),
-                _ = terminate.recv() => None,
-                result = ctrl_c() => result.map(|()| None)?,
-            },
-            None => None,
+            Some(daemon) => daemon.wait().await,
+            None => std::future::pending().await,
         };
-        println!();
         match ended {
-            Some(status) => Err(self.daemon_ended(status)),
-            None => Ok(()),
+            Ok(status) => self.daemon_ended(status),
+            Err(error) => error.into(),
         }
     }
 
