@@ -37,6 +37,8 @@ pub(crate) struct Outbox<C> {
 #[derive(Debug, Default)]
 struct Recipient {
     busy: bool,
+    /// Something was to be delivered while it was busy.
+    again: bool,
     failures: u32,
     not_before: Option<Instant>,
     last_error: Option<String>,
@@ -98,16 +100,24 @@ impl<C: Connect + 'static> Outbox<C> {
         card: &mut impl Card,
         whom: Whom,
     ) -> Result<Delivered, FunctionError> {
+        // What is on its way already would keep its recipient from being given what is new.
+        let mut delivered = self.wait_until_idle(card).await?;
         let waiting = self.begin(card, whom).await?;
-        let mut delivered = self.remove_acknowledged(card).await?;
-        while self.is_busy() {
-            self.settle().await;
-            delivered += self.remove_acknowledged(card).await?;
-        }
+        let now = self.wait_until_idle(card).await?;
+        delivered += now;
         Ok(Delivered {
             delivered,
-            pending: waiting.saturating_sub(delivered),
+            pending: waiting.saturating_sub(now),
         })
+    }
+
+    async fn wait_until_idle(&mut self, card: &mut impl Card) -> Result<usize, FunctionError> {
+        let mut removed = self.remove_acknowledged(card).await?;
+        while self.is_busy() {
+            self.settle().await;
+            removed += self.remove_acknowledged(card).await?;
+        }
+        Ok(removed)
     }
 
     /// Reads what waits on the card and begins to deliver it; gives the number of what waits.
@@ -213,7 +223,11 @@ impl<C: Connect + 'static> Outbox<C> {
             let due = recipient
                 .not_before
                 .is_none_or(|not_before| not_before <= now);
-            if recipient.busy || !(due || whom == Whom::Everybody) {
+            if recipient.busy {
+                recipient.again = true;
+                continue;
+            }
+            if !due && whom == Whom::Due {
                 continue;
             }
             queue.retain(|notification| {
@@ -244,7 +258,13 @@ impl<C: Connect + 'static> Outbox<C> {
                 recipient.not_before = Some(Instant::now() + delay);
                 recipient.last_error = Some(error);
             }
-            None => *recipient = Recipient::default(),
+            None => {
+                let not_before = recipient.again.then(Instant::now);
+                *recipient = Recipient {
+                    not_before,
+                    ..Recipient::default()
+                };
+            }
         }
     }
 }

@@ -259,6 +259,16 @@ codes! {
         "lpad made a mistake", "Report this with the log.";
 }
 
+impl Code {
+    /// Whether the card could not be spoken to, whatever it would have answered.
+    pub fn is_card_out_of_reach(self) -> bool {
+        matches!(
+            self,
+            Self::ModemUnavailable | Self::ModemTimeout | Self::NoEuicc
+        )
+    }
+}
+
 impl Problem {
     /// The problem with nothing known beyond its kind.
     pub fn new(code: Code) -> Self {

@@ -10,13 +10,14 @@ use es10_apdu::transport::Transport;
 use super::context::Context;
 use super::handle::{Consent, Download, DownloadSource};
 use super::port::{CardPort, OpenPort};
-use super::session::{Reading, WoundUp, close, reopen, wind_up};
+use super::session::{Patience, Reading, WoundUp, close, wind_up, wind_up_anew};
 use super::{Engine, Unfinished};
 use crate::api::problem::{Code, CodeConsumed, Problem};
 use crate::journal::Record;
 use crate::operation::{Achievement, Decision, Offer as Shown, Progress, Reply, Stage, Ticket};
 use crate::procedure::download::{
-    Device, DownloadError, InDoubt, Initiated, Installed, Offer, Order, SessionEnd, resolve,
+    Device, DownloadError, Failure, InDoubt, Initiated, Installed, Offer, Order, SessionEnd,
+    resolve,
 };
 use crate::secret::Secret;
 use crate::snapshot::ProfileState;
@@ -213,17 +214,8 @@ async fn settle<O: OpenPort, C: Connect + 'static>(
             in_doubt: true,
         }
     };
-    let mut isdr = reopen(card, CARD_RETURNS)
-        .await
-        .map_err(|error| unknown(Problem::from(error)))?;
-    let result = match resolve(&mut isdr, doubt).await {
-        Ok(result) => result,
-        Err(error) => {
-            close(isdr).await;
-            return Err(unknown(error.into()));
-        }
-    };
-    let wound_up = wind_up(context, outbox, ticket, isdr, Reading::Now).await;
+    let result = resolve_when_back(card, doubt).await.map_err(unknown)?;
+    let wound_up = wind_up_anew(card, context, outbox, ticket).await;
     let problem = match result {
         Some(Ok(installed)) => return Ok((installed, wound_up)),
         Some(Err(failure)) => {
@@ -241,6 +233,29 @@ async fn settle<O: OpenPort, C: Connect + 'static>(
             .code_consumed(CodeConsumed::No),
     };
     Err(problem.into())
+}
+
+async fn resolve_when_back<O: OpenPort>(
+    card: &mut CardPort<O>,
+    doubt: &InDoubt,
+) -> Result<Option<Result<Installed, Failure>>, Problem> {
+    let patience = Patience::new(CARD_RETURNS);
+    loop {
+        let problem = match card.session().await {
+            Ok(mut isdr) => {
+                let resolved = resolve(&mut isdr, doubt).await;
+                close(isdr).await;
+                match resolved {
+                    Ok(result) => return Ok(result),
+                    Err(error) => error.into(),
+                }
+            }
+            Err(error) => error.into(),
+        };
+        if !patience.is_left(&problem).await {
+            return Err(problem);
+        }
+    }
 }
 
 /// Why a download session brought no profile.

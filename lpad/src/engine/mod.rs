@@ -27,7 +27,7 @@ pub use self::handle::{Consent, Download, DownloadSource, EngineHandle, Job, Res
 use self::port::CardPort;
 pub use self::port::{OpenPort, PortError, SerialPort};
 use self::read::CardState;
-use self::session::{Reading, close, read_again, reopen, wind_up};
+use self::session::{Reading, close, profiles_when_back, read_again, wind_up, wind_up_anew};
 use crate::api::problem::{Code, Problem};
 use crate::backoff::Backoff;
 use crate::bootstrap::Bootstrap;
@@ -278,11 +278,16 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
 
     /// The card cannot be used until it was read anew.
     fn lose(&mut self, problem: Problem) {
+        self.begin_anew(RESTART.first);
+        self.context.is_unavailable(problem);
+    }
+
+    /// Opens the port and reads the card anew before anything else.
+    fn begin_anew(&mut self, delay: Duration) {
         self.ready = false;
         self.card.close();
         self.failed_starts = 0;
-        self.next_start = Instant::now() + RESTART.first;
-        self.context.is_unavailable(problem);
+        self.next_start = Instant::now() + delay;
     }
 
     async fn start_or_wait(&mut self) {
@@ -321,6 +326,7 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         let read = read_anew(context, outbox, &mut isdr).await;
         close(isdr).await;
         let (eid, unfinished) = read?;
+        card.was_read();
         self.unfinished = unfinished;
         let context = &self.context;
         let eid = crate::secret::Shortened(&eid).to_string();
@@ -386,12 +392,12 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
             Err(problem) => ticket.fail(problem.clone()),
         }
         if let Err(problem) = &outcome
-            && matches!(
-                problem.code,
-                Code::ModemUnavailable | Code::ModemTimeout | Code::NoEuicc
-            )
+            && problem.code.is_card_out_of_reach()
         {
             self.lose(problem.clone());
+        } else if self.ready && self.card.is_in_doubt() {
+            tracing::info!("an answer was lost on the way: the card is read anew");
+            self.begin_anew(Duration::ZERO);
         }
         outcome
     }
@@ -468,16 +474,18 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         let deleted = profiles::delete(&mut isdr, number).await;
         let doubtful = matches!(&deleted, Err(FunctionError::Call(error))
             if error.outcome() == Outcome::Unknown);
-        if doubtful {
+        let wound_up = if doubtful {
             tracing::warn!("the answer is lost; the card will tell");
             close(isdr).await;
-            let back = reopen(card, MODEM_RETURNS).await;
-            isdr = back.map_err(|error| Unfinished {
-                problem: error.into(),
+            let back = profiles_when_back(card, MODEM_RETURNS).await;
+            back.map_err(|problem| Unfinished {
+                problem,
                 in_doubt: true,
             })?;
-        }
-        let wound_up = wind_up(context, outbox, ticket, isdr, Reading::Now).await;
+            wind_up_anew(card, context, outbox, ticket).await
+        } else {
+            wind_up(context, outbox, ticket, isdr, Reading::Now).await
+        };
         let is_there = switch::find(&context.known().profiles, iccid).is_ok();
         if !doubtful || is_there {
             deleted.map_err(Problem::from)?;
@@ -582,8 +590,12 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         let reset = euicc::reset(&mut isdr, reset_options(scope)).await;
         // An enabled profile that was erased makes the card ask for a reset.
         close(isdr).await;
-        let isdr = reopen(card, MODEM_RETURNS).await.map_err(Problem::from)?;
-        let wound_up = wind_up(context, outbox, ticket, isdr, Reading::Now).await;
+        let back = profiles_when_back(card, MODEM_RETURNS).await;
+        back.map_err(|problem| Unfinished {
+            problem,
+            in_doubt: true,
+        })?;
+        let wound_up = wind_up_anew(card, context, outbox, ticket).await;
         reset.map_err(Problem::from)?;
         if scope.default_smdp {
             context.update(|known| known.addresses.default_smdp = None);

@@ -64,6 +64,8 @@ impl OpenPort for SerialPort {
 pub(super) struct CardPort<O: OpenPort> {
     opener: O,
     port: Option<AtPort<O::Port>>,
+    /// Unanswered APDUs on this port that the card was read after.
+    got_over: u64,
     options: IsdrOptions,
     record: Arc<JournalRecord>,
 }
@@ -92,6 +94,7 @@ impl<O: OpenPort> CardPort<O> {
         Self {
             opener,
             port: None,
+            got_over: 0,
             options,
             record,
         }
@@ -111,6 +114,7 @@ impl<O: OpenPort> CardPort<O> {
                 .await
                 .map_err(PortError::Modem)?;
             self.port = Some(port);
+            self.got_over = 0;
         }
         self.port
             .as_mut()
@@ -129,12 +133,6 @@ impl<O: OpenPort> CardPort<O> {
             }
             PortError::Card(error)
         })
-    }
-
-    /// Whether a session can be had.
-    pub(super) async fn probe(&mut self) -> Result<(), PortError> {
-        let isdr = self.session().await?;
-        isdr.close().await.map_err(PortError::Modem)
     }
 
     /// Closes what was left open: by an earlier life of the daemon, or because an answer was lost.
@@ -169,6 +167,19 @@ impl<O: OpenPort> CardPort<O> {
     /// The card was reset: nothing is open any more.
     pub(super) fn card_was_reset(&self) {
         self.record.forget();
+    }
+
+    /// Whether an answer was lost, or the port itself, since [`Self::was_read`].
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.port.as_ref().is_none_or(|port| {
+            port.is_closed() || port.statistics().apdus_unanswered > self.got_over
+        })
+    }
+
+    /// The card was read as a whole: whatever was in doubt is not any more.
+    pub(super) fn was_read(&mut self) {
+        let port = self.port.as_ref();
+        self.got_over = port.map_or(0, |port| port.statistics().apdus_unanswered);
     }
 
     /// Listens to the modem until its port is gone; never ends without a port.

@@ -3,17 +3,18 @@
 use std::time::Duration;
 
 use es9_client::Connect;
-use es10_apdu::at::Csim;
 use es10_apdu::isdr::Isdr;
 use es10_apdu::transport::Transport;
 use tokio::time::{Instant, sleep};
 
 use super::context::Context;
-use super::port::{CardPort, OpenPort, PortError};
+use super::port::{CardPort, OpenPort};
 use super::read;
+use crate::api::problem::Problem;
 use crate::operation::{Stage, Ticket};
 use crate::outbox::{Delivered, Outbox, Whom};
 use crate::procedure::FunctionError;
+use crate::snapshot::Profile;
 
 /// How a session was wound up.
 #[derive(Debug, Default)]
@@ -29,6 +30,26 @@ pub(super) enum Reading {
     Now,
     /// Another session follows at once.
     Later,
+}
+
+/// As [`wind_up`], in a session of its own.
+pub(super) async fn wind_up_anew<O: OpenPort, C: Connect + 'static>(
+    card: &mut CardPort<O>,
+    context: &Context<C>,
+    outbox: &mut Outbox<C>,
+    ticket: &Ticket,
+) -> WoundUp {
+    match card.session().await {
+        Ok(isdr) => wind_up(context, outbox, ticket, isdr, Reading::Now).await,
+        Err(error) => {
+            let warning = format!("Notifications stay on the card for now: {error}.");
+            let warnings = vec![warning];
+            WoundUp {
+                warnings,
+                ..WoundUp::default()
+            }
+        }
+    }
 }
 
 /// Delivers notifications, reads the card again unless it is going to be read anyway, and closes
@@ -107,21 +128,51 @@ pub(super) async fn close<T: Transport>(isdr: Isdr<T>) {
     }
 }
 
-/// Opens a session with a card whose modem may be restarting.
-pub(super) async fn reopen<O: OpenPort>(
+/// Patience with a card that is not there: its modem may be restarting.
+#[derive(Debug)]
+pub(super) struct Patience {
+    end: Instant,
+}
+
+impl Patience {
+    pub(super) fn new(longest: Duration) -> Self {
+        let end = Instant::now() + longest;
+        Self { end }
+    }
+
+    /// Waits a moment; `false` when there was time enough.
+    pub(super) async fn is_left(&self, problem: &Problem) -> bool {
+        if Instant::now() >= self.end {
+            return false;
+        }
+        tracing::debug!(%problem, "the card is not back yet");
+        sleep(RETRY).await;
+        true
+    }
+}
+
+/// Reads the profiles as soon as the card lets them be read.
+pub(super) async fn profiles_when_back<O: OpenPort>(
     card: &mut CardPort<O>,
     longest: Duration,
-) -> Result<Isdr<Csim<'_, O::Port>>, PortError> {
-    let end = Instant::now() + longest;
+) -> Result<Vec<Profile>, Problem> {
+    let patience = Patience::new(longest);
     loop {
-        match card.probe().await {
-            Ok(()) => break,
-            Err(error) if Instant::now() >= end => return Err(error),
-            Err(error) => tracing::debug!(%error, "the card is not back yet"),
+        let problem = match card.session().await {
+            Ok(mut isdr) => {
+                let read = read::profiles(&mut isdr).await;
+                close(isdr).await;
+                match read {
+                    Ok(profiles) => return Ok(profiles),
+                    Err(error) => error.into(),
+                }
+            }
+            Err(error) => error.into(),
+        };
+        if !patience.is_left(&problem).await {
+            return Err(problem);
         }
-        sleep(RETRY).await;
     }
-    card.session().await
 }
 
 /// How often a restarting modem is tried.

@@ -12,7 +12,7 @@ use es10_apdu::types::Iccid;
 use tokio::time::sleep;
 
 use super::port::{CardPort, OpenPort, PortError};
-use super::session::{Reading, close, reopen, wind_up};
+use super::session::{close, profiles_when_back, wind_up_anew};
 use super::{Engine, Unfinished, read};
 use crate::api::problem::{Code, Problem};
 use crate::config::AfterEnable;
@@ -80,17 +80,13 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         let expected = (wanted == ProfileState::Enabled).then_some(iccid);
         let noticed = make_notice(card, expected, context.config.after_enable).await;
         ticket.stage(Stage::ReadingCard);
-        let mut isdr = reopen(card, MODEM_RETURNS)
-            .await
-            .map_err(|error| Unfinished {
-                problem: Problem::from(error),
-                in_doubt: true,
-            })?;
-        let now = match read::profiles(&mut isdr).await {
-            Ok(profiles) => find(&profiles, iccid),
-            Err(error) => Err(error.into()),
-        };
-        let wound_up = wind_up(context, outbox, ticket, isdr, Reading::Now).await;
+        let profiles = profiles_when_back(card, MODEM_RETURNS).await;
+        let profiles = profiles.map_err(|problem| Unfinished {
+            problem,
+            in_doubt: true,
+        })?;
+        let now = find(&profiles, iccid);
+        let wound_up = wind_up_anew(card, context, outbox, ticket).await;
         let now = now?;
         if now.state != wanted {
             let problem = doubt.unwrap_or_else(|| Problem::new(Code::SwitchNotConfirmed));

@@ -3,7 +3,9 @@
 use es9_client::{NextStep, Phase, StatusCodeData, TlsError};
 use es10_apdu::apdu::StatusWord;
 use es10_apdu::channel::OpenError;
-use es10_apdu::es10b::{CancelSessionReason, ErrorReason};
+use es10_apdu::es10b::{
+    AuthenticateErrorCode, CancelSessionReason, DownloadErrorCode, ErrorReason,
+};
 use es10_apdu::es10c::{
     DeleteProfileRequest, DeleteResult, DisableResult, EnableResult, SetNicknameRequest,
     SetNicknameResult,
@@ -131,7 +133,11 @@ impl From<&es9_client::Error> for Problem {
             // What is left are answers that do not follow the specification.
             _ => Code::ServerGarbled,
         };
-        let problem = Self::because(code, error).next_step(error.next_step().advice());
+        let problem = match (code, error.next_step()) {
+            // The fault may be here as well: the code's own advice names every suspect.
+            (Code::ServerNotTrusted, NextStep::ReportServerFault) => Self::because(code, error),
+            (_, next_step) => Self::because(code, error).next_step(next_step.advice()),
+        };
         match error.status() {
             Some(data) => Self {
                 retryable: error.next_step().is_retryable(),
@@ -174,14 +180,20 @@ impl From<DownloadError> for Problem {
 fn failure(failure: Failure) -> Problem {
     let code = match failure {
         Failure::AuthenticationRefused(code) => {
+            let next_step = match code {
+                AuthenticateErrorCode::CI_PK_UNKNOWN => {
+                    "Check that this eUICC and the SM-DP+ have a certificate issuer in common."
+                }
+                _ => NextStep::ReportServerFault.advice(),
+            };
             return Problem::new(Code::ServerNotTrusted)
                 .card(result("ES10b.AuthenticateServer", code.0))
-                .next_step(
-                    "Check that this eUICC and the SM-DP+ have a certificate issuer in common.",
-                );
+                .next_step(next_step);
         }
         Failure::PreparationRefused(code) => {
-            return Problem::new(Code::CardRefused).card(result("ES10b.PrepareDownload", code.0));
+            return Problem::new(preparation_refused(code))
+                .card(result("ES10b.PrepareDownload", code.0))
+                .next_step(NextStep::ReportServerFault.advice());
         }
         Failure::Installation { reason, .. } => return installation(reason),
         Failure::Card(error) => return error.into(),
@@ -204,6 +216,16 @@ fn failure(failure: Failure) -> Problem {
         | Failure::TransactionId(_) => Code::ServerGarbled,
     };
     Problem::new(code)
+}
+
+/// What the eUICC verifies before a download is the server's; the rest is between card and lpad.
+fn preparation_refused(code: DownloadErrorCode) -> Code {
+    match code {
+        DownloadErrorCode::INVALID_CERTIFICATE
+        | DownloadErrorCode::INVALID_SIGNATURE
+        | DownloadErrorCode::UNSUPPORTED_CURVE => Code::ServerNotTrusted,
+        _ => Code::CardRefused,
+    }
 }
 
 fn installation(reason: ErrorReason) -> Problem {
