@@ -133,7 +133,8 @@ impl World {
         let mut daemon = self.role("lpad")?;
         daemon.arg(&self.configuration).stderr(log);
         println!("  $ lpad --config {}", self.configuration.display());
-        let mut daemon = daemon.kill_on_drop(true).spawn()?;
+        // A group of its own: Ctrl-C is for the demo, which then ends the daemon.
+        let mut daemon = daemon.process_group(0).kill_on_drop(true).spawn()?;
         loop {
             match self.client.health().await {
                 Ok(_) => break,
