@@ -38,15 +38,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Transport for Csim<'_, S> {
         // Some modems take upper-case digits only, and quoted ones only.
         let digits = hex::encode_upper(command.to_bytes());
         let line = format!("AT+CSIM={},\"{digits}\"", digits.len());
-        self.port.count_apdu();
-        let lines = self.port.command(&line, deadline).await?;
-        let pending = Pending::new("AT+CSIM=");
-        let mut answers = lines.iter().filter_map(|line| pending.payload(line));
-        match (answers.next(), answers.count()) {
-            (None, _) => Err(Garbled::NoResponse.into()),
-            (Some(answer), 0) => Ok(response(answer)?),
-            (Some(_), more) => Err(Garbled::SeveralResponses { count: more + 1 }.into()),
-        }
+        let answer = self.port.command(&line, deadline).await;
+        let response = answer.and_then(|lines| Ok(only_response(&lines)?));
+        self.port.count_apdu(response.is_ok());
+        response
+    }
+}
+
+fn only_response(lines: &[String]) -> Result<Response, Garbled> {
+    let pending = Pending::new("AT+CSIM=");
+    let mut answers = lines.iter().filter_map(|line| pending.payload(line));
+    match (answers.next(), answers.count()) {
+        (None, _) => Err(Garbled::NoResponse),
+        (Some(answer), 0) => response(answer),
+        (Some(_), more) => Err(Garbled::SeveralResponses { count: more + 1 }),
     }
 }
 

@@ -154,8 +154,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
         self.stream
     }
 
-    pub(super) fn count_apdu(&mut self) {
+    pub(super) fn count_apdu(&mut self, answered: bool) {
         self.statistics.apdus += 1;
+        self.statistics.apdus_unanswered += u64::from(!answered);
     }
 
     /// Finds out whether anybody is there. `ATQ0`, as a modem left in `ATQ1` answers nothing else.
@@ -407,6 +408,8 @@ pub struct Statistics {
     pub commands: u64,
     /// Command APDUs sent.
     pub apdus: u64,
+    /// Those of them that no response APDU came back for.
+    pub apdus_unanswered: u64,
     /// Bytes written.
     pub bytes_out: u64,
     /// Bytes read.
