@@ -342,9 +342,13 @@ impl<C: Connect + 'static> DownloadSession<'_, C> {
                 total: octets(total),
             });
         };
-        progress(0, bound.len());
+        let total = bound.len();
+        progress(0, total);
         let loaded = |now: crate::procedure::download::Progress| progress(now.done, now.total);
-        Ok(bound.install(card, server, loaded).await?)
+        let installed = bound.install(card, server, loaded).await?;
+        // The last segment is answered by the result, not by its count.
+        progress(total, total);
+        Ok(installed)
     }
 
     /// Asks whoever has to be asked, and gives the offer back with the confirmation code.

@@ -63,6 +63,15 @@ struct Unfinished {
     in_doubt: bool,
 }
 
+impl Unfinished {
+    fn in_doubt(problem: Problem) -> Self {
+        Self {
+            problem,
+            in_doubt: true,
+        }
+    }
+}
+
 impl From<Problem> for Unfinished {
     fn from(problem: Problem) -> Self {
         Self {
@@ -478,10 +487,7 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
             tracing::warn!("the answer is lost; the card will tell");
             close(isdr).await;
             let back = profiles_when_back(card, MODEM_RETURNS).await;
-            back.map_err(|problem| Unfinished {
-                problem,
-                in_doubt: true,
-            })?;
+            back.map_err(Unfinished::in_doubt)?;
             wind_up_anew(card, context, outbox, ticket).await
         } else {
             wind_up(context, outbox, ticket, isdr, Reading::Now).await
@@ -591,10 +597,7 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         // An enabled profile that was erased makes the card ask for a reset.
         close(isdr).await;
         let back = profiles_when_back(card, MODEM_RETURNS).await;
-        back.map_err(|problem| Unfinished {
-            problem,
-            in_doubt: true,
-        })?;
+        back.map_err(Unfinished::in_doubt)?;
         let wound_up = wind_up_anew(card, context, outbox, ticket).await;
         reset.map_err(Problem::from)?;
         if scope.default_smdp {

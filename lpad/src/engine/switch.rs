@@ -11,6 +11,7 @@ use es10_apdu::transport::{Outcome, Transport};
 use es10_apdu::types::Iccid;
 use tokio::time::sleep;
 
+use super::context::Context;
 use super::port::{CardPort, OpenPort, PortError};
 use super::session::{close, profiles_when_back, wind_up_anew};
 use super::{Engine, Unfinished, read};
@@ -23,47 +24,48 @@ use crate::snapshot::{Profile, ProfileState};
 
 impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
     /// Brings a profile into the wanted state; that it is in it already is a success.
+    ///
+    /// It begins with reading the card, so that it may be begun again when the card was away.
     pub(super) async fn switch(
         &mut self,
         ticket: &Ticket,
         iccid: &str,
         wanted: ProfileState,
     ) -> Result<Achievement, Unfinished> {
-        let number: Iccid = parse(iccid)?;
-        let Self {
-            card,
-            context,
-            outbox,
-            ..
-        } = self;
+        match self.switch_once(ticket, iccid, wanted).await {
+            Err(Unfinished { problem, .. }) if problem.code.is_card_out_of_reach() => {
+                tracing::warn!(%problem, "trying again when the card is back");
+                let back = profiles_when_back(&mut self.card, MODEM_RETURNS).await;
+                back.map_err(Unfinished::in_doubt)?;
+                self.switch_once(ticket, iccid, wanted).await
+            }
+            ended => ended,
+        }
+    }
+
+    async fn switch_once(
+        &mut self,
+        ticket: &Ticket,
+        iccid: &str,
+        wanted: ProfileState,
+    ) -> Result<Achievement, Unfinished> {
+        let number = parse(iccid)?;
         ticket.stage(match wanted {
             ProfileState::Enabled => Stage::Enabling,
             ProfileState::Disabled => Stage::Disabling,
         });
-        let mut isdr = card.session().await.map_err(Problem::from)?;
-        let known = match read::profiles(&mut isdr).await {
-            Ok(profiles) => {
-                let found = find(&profiles, iccid);
-                context.update(|known| known.profiles = profiles);
-                found
-            }
-            Err(error) => Err(error.into()),
-        };
-        match known {
-            Ok(profile) if profile.state != wanted => {}
-            Ok(profile) => {
+        let mut isdr = self.card.session().await.map_err(Problem::from)?;
+        let profile = match current(&self.context, &mut isdr, iccid).await {
+            Ok(profile) if profile.state != wanted => profile,
+            settled => {
                 close(isdr).await;
-                let nothing = Achievement {
+                let there = achieved(&settled?);
+                return Ok(Achievement {
                     nothing_to_change: true,
-                    ..achieved(&profile)
-                };
-                return Ok(nothing);
+                    ..there
+                });
             }
-            Err(problem) => {
-                close(isdr).await;
-                return Err(problem.into());
-            }
-        }
+        };
         ticket.point_of_no_return();
         let switched = request(&mut isdr, number, wanted).await;
         // A refresh closes the channel; then this fails, which does not matter.
@@ -76,16 +78,29 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
             }
             Err(error) => return Err(Problem::from(error).into()),
         };
+        self.confirm(ticket, &profile, wanted, doubt).await
+    }
+
+    /// Finds out what the switch came to, at the card and at the modem.
+    async fn confirm(
+        &mut self,
+        ticket: &Ticket,
+        profile: &Profile,
+        wanted: ProfileState,
+        doubt: Option<Problem>,
+    ) -> Result<Achievement, Unfinished> {
+        let Self {
+            card,
+            context,
+            outbox,
+            ..
+        } = self;
         ticket.stage(Stage::RefreshingModem);
-        let expected = (wanted == ProfileState::Enabled).then_some(iccid);
+        let expected = (wanted == ProfileState::Enabled).then_some(profile.iccid.as_str());
         let noticed = make_notice(card, expected, context.config.after_enable).await;
         ticket.stage(Stage::ReadingCard);
-        let profiles = profiles_when_back(card, MODEM_RETURNS).await;
-        let profiles = profiles.map_err(|problem| Unfinished {
-            problem,
-            in_doubt: true,
-        })?;
-        let now = find(&profiles, iccid);
+        let back = profiles_when_back(card, MODEM_RETURNS).await;
+        let now = find(&back.map_err(Unfinished::in_doubt)?, &profile.iccid);
         let wound_up = wind_up_anew(card, context, outbox, ticket).await;
         let now = now?;
         if now.state != wanted {
@@ -97,10 +112,7 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
             Ok(Noticed::Yes) => {}
             Ok(Noticed::No) => return Err(Problem::new(Code::SwitchNotConfirmed).into()),
             Ok(Noticed::Untold) if wanted == ProfileState::Disabled => {}
-            Ok(Noticed::Untold) => warnings.push(
-                "The modem does not tell which profile it uses; if it finds no network, restart it."
-                    .to_owned(),
-            ),
+            Ok(Noticed::Untold) => warnings.push(UNTOLD.to_owned()),
             Err(error) => warnings.push(format!("The modem could not be asked: {error}.")),
         }
         Ok(Achievement {
@@ -110,6 +122,18 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
             ..achieved(&now)
         })
     }
+}
+
+/// The profile as it is on the card now.
+async fn current<C, T: Transport>(
+    context: &Context<C>,
+    isdr: &mut Isdr<T>,
+    iccid: &str,
+) -> Result<Profile, Problem> {
+    let profiles = read::profiles(isdr).await?;
+    let found = find(&profiles, iccid);
+    context.update(|known| known.profiles = profiles);
+    found
 }
 
 pub(super) fn parse(iccid: &str) -> Result<Iccid, Problem> {
@@ -215,6 +239,9 @@ async fn wait<O: OpenPort>(
     }
 }
 
+/// What is said of a modem that cannot be asked for the ICCID.
+const UNTOLD: &str =
+    "The modem does not tell which profile it uses; if it finds no network, restart it.";
 /// How often a busy card is asked, the last time without refresh.
 const BUSY_ATTEMPTS: u32 = 6;
 /// How long a busy card is left alone.
