@@ -5,8 +5,8 @@ use std::{io, time::Duration};
 use es9_client::{Options, Roots, TcpConnect};
 use lpad::{
     Daemon, Parts,
-    api::downloads::DownloadRequest,
-    client::Client,
+    api::{downloads::DownloadRequest, problem::Problem},
+    client::{Client, ClientError},
     clock::Clock,
     config::Config,
     engine::{Consent, OpenPort, SerialPort},
@@ -182,6 +182,11 @@ impl Bed {
         self.download(&format!("1${HOST_NAME}${matching_id}")).await
     }
 
+    /// Downloads what `matching_id` stands for, which must fail, and gives the reason.
+    pub async fn fail(&self, matching_id: &str) -> Problem {
+        problem(self.download_id(matching_id).await)
+    }
+
     /// Downloads as the request says, and gives the operation when it has ended.
     pub async fn download_as(&self, request: &DownloadRequest) -> Operation {
         let operation = self
@@ -205,6 +210,15 @@ impl Bed {
             .result
             .and_then(|done| done.iccid)
             .expect("it is named")
+    }
+
+    /// Gives an operation that was just started when it has ended.
+    pub async fn ended(&self, started: Result<Operation, ClientError>) -> Operation {
+        let operation = started.expect("it is queued");
+        self.client
+            .wait(operation.id)
+            .await
+            .expect("the daemon answers")
     }
 
     /// Enables or disables a profile, and gives the operation when it has ended.
@@ -328,6 +342,12 @@ pub fn accepting(code: &str) -> DownloadRequest {
         consent: Consent::Accept,
         ..DownloadRequest::default()
     }
+}
+
+/// Why an operation failed.
+pub fn problem(operation: Operation) -> Problem {
+    assert_eq!(operation.state, State::Failed, "{operation:?}");
+    operation.problem.expect("a failure has a reason")
 }
 
 impl OpenPort for Line {

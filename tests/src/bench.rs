@@ -1,7 +1,7 @@
 //! Card, modem and SM-DP+ joined in memory: what the daemon sees, without kernel devices.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use es9_client::{Connect, Roots};
+use es9_client::{Connect, NameNotResolved, Roots};
 use sim_card_emulator::{
     card::Card,
     certificate::Role,
@@ -202,6 +202,20 @@ impl Line {
     }
 }
 
+/// What happens to who connects to a host.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Reach {
+    /// It answers.
+    #[default]
+    Open,
+    /// It refuses the connection.
+    Refused,
+    /// It says nothing.
+    Silent,
+    /// Its name is not known.
+    Unknown,
+}
+
 /// A network in which every name is the server's. Clones are one network.
 #[derive(Clone, Debug)]
 pub struct Network {
@@ -212,7 +226,7 @@ pub struct Network {
 #[derive(Debug, Default)]
 struct Calls {
     made: Vec<(String, u16)>,
-    refused: BTreeSet<String>,
+    reach: BTreeMap<String, Reach>,
 }
 
 impl Network {
@@ -221,14 +235,9 @@ impl Network {
         self.lock().made.clone()
     }
 
-    /// Lets nobody connect to this host until [`Network::accept`].
-    pub fn refuse(&self, host: &str) {
-        self.lock().refused.insert(host.to_owned());
-    }
-
-    /// Lets everybody connect to this host again.
-    pub fn accept(&self, host: &str) {
-        self.lock().refused.remove(host);
+    /// Sets what happens to those who connect to this host from now on.
+    pub fn set_reach(&self, host: &str, reach: Reach) {
+        self.lock().reach.insert(host.to_owned(), reach);
     }
 
     fn lock(&self) -> MutexGuard<'_, Calls> {
@@ -240,11 +249,18 @@ impl Connect for Network {
     type Stream = DuplexStream;
 
     async fn connect(&self, host: &str, port: u16) -> io::Result<DuplexStream> {
-        {
+        let reach = {
             let mut calls = self.lock();
             calls.made.push((host.to_owned(), port));
-            if calls.refused.contains(host) {
-                return Err(io::ErrorKind::ConnectionRefused.into());
+            calls.reach.get(host).copied().unwrap_or_default()
+        };
+        match reach {
+            Reach::Open => {}
+            Reach::Refused => return Err(io::ErrorKind::ConnectionRefused.into()),
+            Reach::Silent => std::future::pending().await,
+            Reach::Unknown => {
+                let cause = io::Error::other("no such host is known");
+                return Err(io::Error::other(NameNotResolved(cause)));
             }
         }
         let (ours, theirs) = duplex(LINE);
