@@ -5,11 +5,62 @@
 //! [`Installed`]. Consent is a value: who holds an [`Offer`] accepts or declines it. Each failure
 //! ends its session with the reason that fits, so that an order is never burnt by accident.
 
-mod error;
-mod state;
+use es9_client::ServerAddress;
+use es10_apdu::types::{Aid, Iccid, Oid, TransactionId};
 
+use crate::secret::Secret;
+
+mod authentication;
+mod device;
+mod error;
+mod offer;
+mod package;
+mod session;
+
+pub use authentication::{Initiated, ServerAuthenticated};
+pub use device::Device;
 pub use error::{CancelError, DownloadError, Failure, SessionEnd, Step};
-pub use state::{
-    Bound, Device, InDoubt, Initiated, Installed, Offer, Order, Prepared, Progress,
-    ServerAuthenticated, resolve,
-};
+pub use offer::Offer;
+pub use package::{Bound, Prepared, resolve};
+
+/// Which profile to download.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// The SM-DP+.
+    pub address: ServerAddress,
+    /// The token of the activation code; empty for a profile reserved for this EID.
+    pub matching_id: Secret,
+    /// The object identifier the SM-DP+ must have.
+    pub oid: Option<Oid>,
+}
+
+/// The profile is installed, and disabled.
+#[derive(Clone, Debug)]
+pub struct Installed {
+    /// The profile.
+    pub iccid: Iccid,
+    /// Its ISD-P.
+    pub isdp_aid: Aid,
+    /// The number of the notification that says so.
+    pub seq_number: i64,
+}
+
+/// A session whose end was lost on the way: the card knows, see [`resolve`].
+#[derive(Clone, Debug)]
+pub struct InDoubt {
+    /// The server of the session.
+    pub address: ServerAddress,
+    /// The session.
+    pub transaction_id: TransactionId,
+    /// The profile.
+    pub iccid: Option<Iccid>,
+}
+
+/// Octets of a package the card has taken.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Progress {
+    /// So far.
+    pub done: usize,
+    /// In all.
+    pub total: usize,
+}

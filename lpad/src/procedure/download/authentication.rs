@@ -1,0 +1,247 @@
+//! Common mutual authentication: the server first, then the eUICC.
+//!
+//! SGP.22 v2.5 section 3.0.1.
+
+use es9_client::es9::{InitiateAuthenticationOkEs9, InitiateAuthenticationRequest};
+use es10_apdu::asn1::{Open, Raw};
+use es10_apdu::es10b::{
+    AuthenticateServerRequest, AuthenticateServerResponse, CancelSessionReason, CtxParams1,
+    CtxParamsForCommonAuthentication, GetEuiccChallengeRequest, GetEuiccInfo1Request,
+    ServerSigned1,
+};
+use es10_apdu::types::{Certificate, Oid, Signature, SubjectKeyIdentifier};
+
+use super::offer::{Offer, judge};
+use super::session::{Session, member, read};
+use super::{Device, DownloadError, Failure, Order, SessionEnd, Step};
+use crate::procedure::{Card, Server};
+
+/// The server signed the eUICC's challenge; the eUICC has not seen it yet.
+#[derive(Debug)]
+pub struct Initiated {
+    session: Session,
+    server_signed1: Raw<ServerSigned1>,
+    server_signature1: Signature,
+    euicc_ci_pk_id_to_be_used: SubjectKeyIdentifier,
+    server_certificate: Certificate,
+}
+
+impl Initiated {
+    /// Opens a session with the server.
+    ///
+    /// Any RSP session the eUICC had before is gone from here on.
+    ///
+    /// # Errors
+    /// When the card or server fails, or the server signed something else than it was asked.
+    ///
+    /// # Cancel safety
+    /// The server forgets the session by itself.
+    pub async fn start(
+        card: &mut impl Card,
+        server: &impl Server,
+        order: Order,
+    ) -> Result<Self, DownloadError> {
+        Self::initiate(card, server, order)
+            .await
+            .map_err(|failure| DownloadError {
+                step: Step::Initiate,
+                session: SessionEnd::NotOpened,
+                failure,
+            })
+    }
+
+    async fn initiate(
+        card: &mut impl Card,
+        server: &impl Server,
+        order: Order,
+    ) -> Result<Self, Failure> {
+        let info1 = card.call(&GetEuiccInfo1Request {}).await?;
+        let challenge = card
+            .call(&GetEuiccChallengeRequest {})
+            .await?
+            .euicc_challenge;
+        let request = InitiateAuthenticationRequest {
+            euicc_challenge: challenge.octets().into(),
+            euicc_info1: info1.bytes().into(),
+            smdp_address: order.address.host().to_owned(),
+        };
+        let answer = server.call(&order.address, &request).await?;
+        let initiated = Self::read(order, answer)?;
+        let signed = &initiated.server_signed1;
+        let order = &initiated.session.order;
+        let signed_address = signed.server_address.to_str();
+        if !order.address.is_host(&signed_address) {
+            let (asked, signed) = (order.address.clone(), signed_address.into_owned());
+            return Err(Failure::ServerAddressMismatch { asked, signed });
+        }
+        initiated
+            .session
+            .check(&signed.transaction_id, "serverSigned1")?;
+        if signed.euicc_challenge != challenge {
+            return Err(Failure::ChallengeMismatch);
+        }
+        if let Some(expected) = &order.oid {
+            check_oid(expected, &initiated.server_certificate)?;
+        }
+        Ok(initiated)
+    }
+
+    fn read(order: Order, answer: InitiateAuthenticationOkEs9) -> Result<Self, Failure> {
+        Ok(Self {
+            session: Session {
+                order,
+                transaction_id: answer.transaction_id,
+            },
+            server_signed1: member("serverSigned1", &answer.server_signed1, Raw::from_ber)?,
+            server_signature1: member(
+                "serverSignature1",
+                &answer.server_signature1,
+                Signature::from_ber,
+            )?,
+            euicc_ci_pk_id_to_be_used: member(
+                "euiccCiPKIdToBeUsed",
+                &answer.euicc_ci_pk_id_to_be_used,
+                read,
+            )?,
+            server_certificate: member(
+                "serverCertificate",
+                &answer.server_certificate,
+                Certificate::from_ber,
+            )?,
+        })
+    }
+
+    /// Presents the server to the eUICC. A refusal is forwarded to the server, once.
+    ///
+    /// # Errors
+    /// When the card fails or refuses the server.
+    ///
+    /// # Cancel safety
+    /// The challenge is used up; start again.
+    pub async fn authenticate_server(
+        self,
+        card: &mut impl Card,
+        server: &impl Server,
+        device: &Device,
+    ) -> Result<ServerAuthenticated, DownloadError> {
+        let Self { session, .. } = self;
+        let context = CtxParamsForCommonAuthentication {
+            matching_id: Some(session.order.matching_id.expose().into()),
+            device_info: Open(device.info()),
+        };
+        let request = AuthenticateServerRequest {
+            server_signed1: self.server_signed1,
+            server_signature1: self.server_signature1,
+            euicc_ci_pk_id_to_be_used: self.euicc_ci_pk_id_to_be_used,
+            server_certificate: self.server_certificate,
+            ctx_params1: CtxParams1::CtxParamsForCommonAuthentication(Open(context)),
+        };
+        let at = |session, failure| DownloadError {
+            step: Step::AuthenticateServer,
+            session,
+            failure,
+        };
+        let response = card
+            .call(&request)
+            .await
+            .map_err(|error| at(SessionEnd::NotOpened, Failure::Card(error)))?;
+        let AuthenticateServerResponse::AuthenticateResponseError(refusal) = &*response else {
+            return Ok(ServerAuthenticated { session, response });
+        };
+        let failure = Failure::AuthenticationRefused(refusal.authenticate_error_code);
+        // The server learns why and closes the session; whatever it answers is final.
+        let request = session.authenticate_client(&response);
+        if let Err(error) = server.call(&session.order.address, &request).await {
+            tracing::debug!(%error, "the server's answer to the eUICC's refusal");
+        }
+        Err(at(SessionEnd::Closed, failure))
+    }
+}
+
+/// The eUICC accepted the server.
+#[derive(Debug)]
+pub struct ServerAuthenticated {
+    session: Session,
+    response: Raw<AuthenticateServerResponse>,
+}
+
+impl ServerAuthenticated {
+    /// Asks the server for the profile on order, and judges its policy rules.
+    ///
+    /// # Errors
+    /// When the server refuses, or what it offers is not allowed on this eUICC.
+    ///
+    /// # Cancel safety
+    /// The server forgets the session by itself.
+    pub async fn offer(
+        self,
+        card: &mut impl Card,
+        server: &impl Server,
+    ) -> Result<Offer, DownloadError> {
+        let Self { session, response } = self;
+        let request = session.authenticate_client(&response);
+        let answer = match server.call(&session.order.address, &request).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                let step = Step::AuthenticateClient;
+                return Err(session.server_failed(card, server, step, error).await);
+            }
+        };
+        let offered = match session.read_offer(answer) {
+            Ok(offered) => offered,
+            Err(failure) => {
+                let reason = CancelSessionReason::UNDEFINED_REASON;
+                let step = Step::AuthenticateClient;
+                return Err(session.fail(card, server, step, reason, failure).await);
+            }
+        };
+        match judge(card, &offered.metadata).await {
+            Ok(consent) => Ok(Offer {
+                session,
+                offered,
+                consent,
+            }),
+            Err(failure) => {
+                let reason = match failure {
+                    Failure::Rules(_) => CancelSessionReason::PPR_NOT_ALLOWED,
+                    _ => CancelSessionReason::UNDEFINED_REASON,
+                };
+                Err(session
+                    .fail(card, server, Step::Consent, reason, failure)
+                    .await)
+            }
+        }
+    }
+
+    /// Ends the session instead.
+    ///
+    /// # Cancel safety
+    /// The server forgets the session by itself.
+    pub async fn cancel(
+        self,
+        card: &mut impl Card,
+        server: &impl Server,
+        reason: CancelSessionReason,
+    ) -> DownloadError {
+        let failure = Failure::Declined(reason);
+        self.session
+            .fail(card, server, Step::AuthenticateClient, reason, failure)
+            .await
+    }
+}
+
+fn check_oid(expected: &Oid, certificate: &Certificate) -> Result<(), Failure> {
+    let certificate = es9_client::Certificate::parse(certificate.bytes())?;
+    let found = certificate.registered_ids();
+    if found.iter().any(|id| *id == expected.to_string()) {
+        return Ok(());
+    }
+    let found = match found {
+        [] => "none".to_owned(),
+        found => found.join(", "),
+    };
+    Err(Failure::OidMismatch {
+        expected: expected.clone(),
+        found,
+    })
+}

@@ -1,0 +1,258 @@
+//! The package: fetched, checked, loaded.
+//!
+//! SGP.22 v2.5 section 3.1.3.3.
+
+use es10_apdu::asn1::Raw;
+use es10_apdu::bpp::{BoundProfilePackage, Segment};
+use es10_apdu::es10b::{
+    CancelSessionReason, FinalResult, PendingNotification, PrepareDownloadResponse,
+    ProfileInstallationResult, ProfileInstallationResultData, StoreMetadataRequest,
+};
+use es10_apdu::isdr::CallError;
+use es10_apdu::transport::Outcome;
+
+use super::session::Session;
+use super::{DownloadError, Failure, InDoubt, Installed, Progress, SessionEnd, Step};
+use crate::procedure::{Card, FunctionError, Server, notifications};
+
+/// The eUICC made the key the package will be bound to.
+#[derive(Debug)]
+pub struct Prepared {
+    pub(super) session: Session,
+    pub(super) metadata: StoreMetadataRequest,
+    pub(super) response: Raw<PrepareDownloadResponse>,
+}
+
+impl Prepared {
+    /// Fetches the package and compares it with what was agreed to.
+    ///
+    /// # Errors
+    /// When the server refuses, or its package is damaged or for another profile.
+    ///
+    /// # Cancel safety
+    /// The package may count as delivered; the next attempt gets it again.
+    pub async fn fetch(
+        self,
+        card: &mut impl Card,
+        server: &impl Server,
+    ) -> Result<Bound, DownloadError> {
+        let Self {
+            session,
+            metadata,
+            response,
+        } = self;
+        let step = Step::GetBoundProfilePackage;
+        let request = session.get_bound_profile_package(&response);
+        let answer = match server.call(&session.order.address, &request).await {
+            Ok(answer) => answer,
+            Err(error) => return Err(session.server_failed(card, server, step, error).await),
+        };
+        let checked = session
+            .check_value(&answer.transaction_id, "getBoundProfilePackage")
+            .and_then(|()| Ok(BoundProfilePackage::cut(&answer.bound_profile_package)?))
+            .and_then(|package| session.check_package(&metadata, package));
+        match checked {
+            Ok(package) => Ok(Bound {
+                session,
+                metadata,
+                package,
+            }),
+            Err(failure) => {
+                let reason = match failure {
+                    Failure::MetadataMismatch { .. } => CancelSessionReason::METADATA_MISMATCH,
+                    _ => CancelSessionReason::LOAD_BPP_EXECUTION_ERROR,
+                };
+                Err(session.fail(card, server, step, reason, failure).await)
+            }
+        }
+    }
+
+    /// Ends the session instead.
+    ///
+    /// # Cancel safety
+    /// The server forgets the session by itself.
+    pub async fn cancel(
+        self,
+        card: &mut impl Card,
+        server: &impl Server,
+        reason: CancelSessionReason,
+    ) -> DownloadError {
+        let failure = Failure::Declined(reason);
+        self.session
+            .fail(card, server, Step::GetBoundProfilePackage, reason, failure)
+            .await
+    }
+}
+
+/// The package is here, checked and cut.
+#[derive(Debug)]
+pub struct Bound {
+    session: Session,
+    metadata: StoreMetadataRequest,
+    package: BoundProfilePackage,
+}
+
+impl Bound {
+    /// The session, for the journal: after a crash it tells which result to look for.
+    pub fn in_doubt(&self) -> InDoubt {
+        self.session.in_doubt(&self.metadata)
+    }
+
+    /// Octets to load.
+    pub fn len(&self) -> usize {
+        self.package.len()
+    }
+
+    /// Whether there is nothing to load, which never happens.
+    pub fn is_empty(&self) -> bool {
+        self.package.is_empty()
+    }
+
+    /// Ends the session instead; the last moment to do so.
+    ///
+    /// # Cancel safety
+    /// The server forgets the session by itself.
+    pub async fn cancel(
+        self,
+        card: &mut impl Card,
+        server: &impl Server,
+        reason: CancelSessionReason,
+    ) -> DownloadError {
+        let failure = Failure::Declined(reason);
+        self.session
+            .fail(card, server, Step::Install, reason, failure)
+            .await
+    }
+
+    /// Loads the package into the card. No segment is ever sent twice.
+    ///
+    /// # Errors
+    /// With [`SessionEnd::Reported`] the eUICC said why. With [`SessionEnd::InDoubt`] an answer was
+    /// lost: open the card anew and [`resolve`] before saying anything.
+    ///
+    /// # Cancel safety
+    /// The profile may be installed; [`resolve`] tells.
+    pub async fn install(
+        self,
+        card: &mut impl Card,
+        server: &impl Server,
+        mut progress: impl FnMut(Progress) + Send,
+    ) -> Result<Installed, DownloadError> {
+        let total = self.package.len();
+        let mut done = 0;
+        for Segment { bytes, .. } in self.package.segments() {
+            match card.load_segment(bytes).await {
+                Ok(None) => {}
+                Ok(Some(result)) => return self.conclude(&result),
+                Err(error) => return Err(self.broken_off(card, server, error).await),
+            }
+            done += bytes.len();
+            progress(Progress { done, total });
+        }
+        // Everything was taken and nothing said: the result may be in the notification list.
+        Err(self.doubtful(Failure::NoResult))
+    }
+
+    async fn broken_off(
+        self,
+        card: &mut impl Card,
+        server: &impl Server,
+        error: CallError,
+    ) -> DownloadError {
+        if error.outcome() == Outcome::Unknown {
+            return self.doubtful(error.into());
+        }
+        let data = match notifications::pending(card).await {
+            Ok(pending) => find_result(&pending.notifications, &self.in_doubt()),
+            Err(_) => return self.doubtful(error.into()),
+        };
+        match data {
+            Some(data) => DownloadError {
+                step: Step::Install,
+                session: SessionEnd::Reported,
+                failure: outcome_of(&data).err().unwrap_or_else(|| error.into()),
+            },
+            None => {
+                let reason = CancelSessionReason::LOAD_BPP_EXECUTION_ERROR;
+                self.session
+                    .fail(card, server, Step::Install, reason, error.into())
+                    .await
+            }
+        }
+    }
+
+    fn conclude(&self, result: &ProfileInstallationResult) -> Result<Installed, DownloadError> {
+        let data = &*result.profile_installation_result_data;
+        if data.transaction_id.octets() != self.session.transaction_id.value() {
+            let member = "the eUICC's result";
+            return Err(self.doubtful(Failure::TransactionIdMismatch { member }));
+        }
+        outcome_of(data).map_err(|failure| DownloadError {
+            step: Step::Install,
+            session: SessionEnd::Reported,
+            failure,
+        })
+    }
+
+    fn doubtful(&self, failure: Failure) -> DownloadError {
+        let session = SessionEnd::InDoubt(self.in_doubt());
+        DownloadError {
+            step: Step::Install,
+            session,
+            failure,
+        }
+    }
+}
+
+/// Asks the card how a session in doubt ended: its notifications hold the result.
+///
+/// `None` means that nothing of it is there and nothing was installed.
+///
+/// # Errors
+/// When the card cannot be asked.
+///
+/// # Cancel safety
+/// Nothing changes on the card.
+pub async fn resolve(
+    card: &mut impl Card,
+    doubt: &InDoubt,
+) -> Result<Option<Result<Installed, Failure>>, FunctionError> {
+    let pending = notifications::pending(card).await?.notifications;
+    Ok(find_result(&pending, doubt).map(|data| outcome_of(&data)))
+}
+
+fn find_result(
+    pending: &[Raw<PendingNotification>],
+    doubt: &InDoubt,
+) -> Option<ProfileInstallationResultData> {
+    pending
+        .iter()
+        .find_map(|notification| match &**notification {
+            PendingNotification::ProfileInstallationResult(result) => {
+                let data = &result.profile_installation_result_data;
+                (data.transaction_id == doubt.transaction_id).then(|| (**data).clone())
+            }
+            PendingNotification::OtherSignedNotification(_) => None,
+        })
+}
+
+fn outcome_of(data: &ProfileInstallationResultData) -> Result<Installed, Failure> {
+    let metadata = &data.notification_metadata;
+    match &data.final_result {
+        FinalResult::SuccessResult(success) => Ok(Installed {
+            // A result without ICCID would be a success nobody can name.
+            iccid: metadata.iccid.ok_or(Failure::NoResult)?,
+            isdp_aid: success.aid.clone(),
+            seq_number: metadata.seq_number,
+        }),
+        FinalResult::ErrorResult(error) => Err(Failure::Installation {
+            command: error.bpp_command_id,
+            reason: error.error_reason,
+            iccid: metadata.iccid,
+            sima_response: error
+                .sima_response
+                .as_ref()
+                .map(|response| response.to_vec()),
+        }),
+    }
+}
