@@ -320,6 +320,11 @@ pub enum Effect {
     },
     /// The second half of the answer's digits is missing.
     Truncate,
+    /// The card is not asked: this is the response APDU, status word included.
+    Instead {
+        /// The response.
+        response: Vec<u8>,
+    },
     /// The modem stops until it is let go, see [`ModemControl::hold`].
     Hold {
         /// Before or after the card has executed the command.

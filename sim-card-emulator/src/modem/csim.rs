@@ -51,6 +51,7 @@ impl<C: Card> Modem<C> {
             | Effect::Silence { executed }
             | Effect::HangUp { executed } => executed,
             Effect::Truncate => true,
+            Effect::Instead { .. } => false,
             Effect::Hold { moment, .. } => moment == Moment::BeforeAnswer,
         };
         let response = match executed {
@@ -69,6 +70,7 @@ impl<C: Card> Modem<C> {
                 let half = &digits[..digits.len() / 2];
                 self.answer(Ok(vec![format!("+CSIM: {},\"{half}\"", digits.len())]));
             }
+            Effect::Instead { response } => self.finish(&response),
             Effect::Hold { gate, moment } => {
                 self.actions.push_back(Action::Wait(gate));
                 self.paused = Some(match moment {
