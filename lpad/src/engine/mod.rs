@@ -6,6 +6,7 @@
 mod context;
 mod download;
 mod handle;
+mod jobs;
 mod port;
 mod read;
 mod restart;
@@ -16,8 +17,7 @@ use std::time::Duration;
 
 use es9_client::Connect;
 use es10_apdu::isdr::Isdr;
-use es10_apdu::transport::{Fault, Outcome, Transport};
-use es10_apdu::types::ResetOptions;
+use es10_apdu::transport::{Fault, Transport};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -27,16 +27,16 @@ pub use self::handle::{Consent, Download, DownloadSource, EngineHandle, Job, Res
 use self::port::CardPort;
 pub use self::port::{OpenPort, PortError, SerialPort};
 use self::read::CardState;
-use self::session::{Reading, close, profiles_when_back, read_again, wind_up, wind_up_anew};
+use self::session::{close, read_again};
 use crate::api::problem::{Code, Problem};
 use crate::backoff::Backoff;
 use crate::bootstrap::Bootstrap;
 use crate::closing::Closing;
 use crate::journal::{Record, StartedOperation};
 use crate::modem;
-use crate::operation::{Achievement, Stage, Ticket};
+use crate::operation::{Achievement, Ticket};
 use crate::outbox::{Outbox, Whom};
-use crate::procedure::{FunctionError, euicc, profiles};
+use crate::procedure::FunctionError;
 use crate::snapshot::ProfileState;
 
 /// The task's state.
@@ -467,167 +467,6 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
             Job::Reset(scope) => self.reset(ticket, scope).await,
         }
     }
-
-    async fn delete(&mut self, ticket: &Ticket, iccid: &str) -> Result<Achievement, Unfinished> {
-        let number = switch::parse(iccid)?;
-        ticket.stage(Stage::Deleting);
-        let Self {
-            card,
-            context,
-            outbox,
-            ..
-        } = self;
-        let name = switch::find(&context.known().profiles, iccid).map(|profile| profile.name);
-        let mut isdr = card.session().await.map_err(Problem::from)?;
-        ticket.point_of_no_return();
-        let deleted = profiles::delete(&mut isdr, number).await;
-        let doubtful = matches!(&deleted, Err(FunctionError::Call(error))
-            if error.outcome() == Outcome::Unknown);
-        let wound_up = if doubtful {
-            tracing::warn!("the answer is lost; the card will tell");
-            close(isdr).await;
-            let back = profiles_when_back(card, MODEM_RETURNS).await;
-            back.map_err(Unfinished::in_doubt)?;
-            wind_up_anew(card, context, outbox, ticket).await
-        } else {
-            wind_up(context, outbox, ticket, isdr, Reading::Now).await
-        };
-        let is_there = switch::find(&context.known().profiles, iccid).is_ok();
-        if !doubtful || is_there {
-            deleted.map_err(Problem::from)?;
-        }
-        Ok(Achievement {
-            iccid: Some(iccid.to_owned()),
-            profile_name: name.ok().filter(|name| !name.is_empty()),
-            notifications_delivered: wound_up.delivered.delivered,
-            notifications_pending: wound_up.delivered.pending,
-            warnings: wound_up.warnings,
-            ..Achievement::default()
-        })
-    }
-
-    async fn rename(
-        &mut self,
-        ticket: &Ticket,
-        iccid: &str,
-        nickname: &str,
-    ) -> Result<Achievement, Unfinished> {
-        let number = switch::parse(iccid)?;
-        ticket.stage(Stage::Writing);
-        let Self {
-            card,
-            context,
-            outbox,
-            ..
-        } = self;
-        let mut isdr = card.session().await.map_err(Problem::from)?;
-        ticket.point_of_no_return();
-        let renamed = profiles::set_nickname(&mut isdr, number, nickname).await;
-        let read = read_again(context, outbox, &mut isdr).await;
-        close(isdr).await;
-        renamed.map_err(Problem::from)?;
-        read.map_err(Problem::from)?;
-        let profile = switch::find(&context.known().profiles, iccid)?;
-        Ok(Achievement {
-            enabled: None,
-            ..switch::achieved(&profile)
-        })
-    }
-
-    async fn set_default_smdp(
-        &mut self,
-        ticket: &Ticket,
-        address: &str,
-    ) -> Result<Achievement, Unfinished> {
-        ticket.stage(Stage::Writing);
-        let Self {
-            card,
-            context,
-            bootstrap,
-            ..
-        } = self;
-        let mut isdr = card.session().await.map_err(Problem::from)?;
-        ticket.point_of_no_return();
-        let set = euicc::set_default_smdp(&mut isdr, address).await;
-        let read = read::addresses(&mut isdr).await;
-        close(isdr).await;
-        set.map_err(Problem::from)?;
-        let addresses = read.map_err(Problem::from)?;
-        context.update(|known| known.addresses = addresses);
-        bootstrap.consider(&context.known());
-        Ok(Achievement::default())
-    }
-
-    async fn deliver(&mut self, ticket: &Ticket) -> Result<Achievement, Unfinished> {
-        ticket.stage(Stage::DeliveringNotifications);
-        let Self {
-            card,
-            context,
-            outbox,
-            ..
-        } = self;
-        let mut isdr = card.session().await.map_err(Problem::from)?;
-        let delivered = outbox.deliver(&mut isdr, Whom::Everybody).await;
-        let read = read_again(context, outbox, &mut isdr).await;
-        close(isdr).await;
-        let delivered = delivered.map_err(Problem::from)?;
-        read.map_err(Problem::from)?;
-        Ok(Achievement {
-            notifications_delivered: delivered.delivered,
-            notifications_pending: delivered.pending,
-            ..Achievement::default()
-        })
-    }
-
-    async fn reset(
-        &mut self,
-        ticket: &Ticket,
-        scope: ResetScope,
-    ) -> Result<Achievement, Unfinished> {
-        ticket.stage(Stage::Deleting);
-        let Self {
-            card,
-            context,
-            outbox,
-            ..
-        } = self;
-        let mut isdr = card.session().await.map_err(Problem::from)?;
-        ticket.point_of_no_return();
-        let reset = euicc::reset(&mut isdr, reset_options(scope)).await;
-        // An enabled profile that was erased makes the card ask for a reset.
-        close(isdr).await;
-        let back = profiles_when_back(card, MODEM_RETURNS).await;
-        back.map_err(Unfinished::in_doubt)?;
-        let wound_up = wind_up_anew(card, context, outbox, ticket).await;
-        reset.map_err(Problem::from)?;
-        if scope.default_smdp {
-            context.update(|known| known.addresses.default_smdp = None);
-        }
-        Ok(Achievement {
-            notifications_delivered: wound_up.delivered.delivered,
-            notifications_pending: wound_up.delivered.pending,
-            warnings: wound_up.warnings,
-            ..Achievement::default()
-        })
-    }
-}
-
-fn reset_options(scope: ResetScope) -> ResetOptions {
-    let chosen = [
-        (
-            scope.operational_profiles,
-            ResetOptions::DELETE_OPERATIONAL_PROFILES,
-        ),
-        (
-            scope.test_profiles,
-            ResetOptions::DELETE_FIELD_LOADED_TEST_PROFILES,
-        ),
-        (scope.default_smdp, ResetOptions::RESET_DEFAULT_SMDP_ADDRESS),
-    ];
-    chosen
-        .into_iter()
-        .filter(|(wanted, _)| *wanted)
-        .fold(ResetOptions::default(), |all, (_, option)| all | option)
 }
 
 async fn remove<C: Connect + 'static, T: Transport>(
@@ -685,5 +524,3 @@ const RESTART: Backoff = Backoff {
 };
 /// How long what is under way may take when the daemon ends.
 const GRACE: Duration = Duration::from_secs(20);
-/// How long a card that resets itself is waited for.
-const MODEM_RETURNS: Duration = Duration::from_secs(60);

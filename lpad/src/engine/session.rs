@@ -175,5 +175,7 @@ pub(super) async fn profiles_when_back<O: OpenPort>(
     }
 }
 
+/// How long a modem that restarts, or gets its power back, is waited for.
+pub(super) const MODEM_RETURNS: Duration = Duration::from_secs(120);
 /// How often a restarting modem is tried.
 const RETRY: Duration = Duration::from_millis(500);

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use super::context::Context;
 use super::port::{CardPort, OpenPort, PortError};
-use super::session::{close, profiles_when_back, wind_up_anew};
+use super::session::{MODEM_RETURNS, close, profiles_when_back, wind_up_anew};
 use super::{Engine, Unfinished, read};
 use crate::api::problem::{Code, Problem};
 use crate::config::AfterEnable;
@@ -250,5 +250,3 @@ const BUSY_PAUSE: Duration = Duration::from_secs(2);
 const BY_ITSELF: Duration = Duration::from_secs(10);
 /// How long the modem has to notice after its radio was reset.
 const AFTER_RESET: Duration = Duration::from_secs(60);
-/// How long a restarting modem is waited for.
-const MODEM_RETURNS: Duration = Duration::from_secs(120);

@@ -1,0 +1,528 @@
+//! The operations of a running daemon, and the engine's side of each.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{oneshot, watch};
+use tokio::time::timeout;
+
+use super::{
+    Achievement, Answer, Decision, Kind, Offer, Operation, OperationId, Progress, Reply, Stage,
+    State,
+};
+use crate::api::problem::{Code, Problem};
+use crate::clock::Clock;
+use crate::events::{EventKind, Events};
+
+/// All operations of the daemon, the last [`HISTORY_KEPT`] finished ones included; clones share them.
+#[derive(Clone, Debug)]
+pub struct Operations {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    table: Mutex<Table>,
+    events: Events,
+    clock: Clock,
+}
+
+#[derive(Debug)]
+struct Table {
+    entries: BTreeMap<OperationId, Entry>,
+    last: OperationId,
+}
+
+#[derive(Debug)]
+struct Entry {
+    operation: watch::Sender<Operation>,
+    cancel: watch::Sender<bool>,
+    answer: Option<oneshot::Sender<Answer>>,
+    request: Option<RequestKey>,
+}
+
+/// What tells a repeated request from a new one: `Idempotency-Key` and a digest of the body.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RequestKey {
+    /// The client's key.
+    pub key: String,
+    /// SHA-256 of what was asked.
+    pub digest: [u8; 32],
+}
+
+/// Why a call on an operation is refused.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum OperationError {
+    /// There is no such operation.
+    #[error("there is no operation {0}")]
+    Unknown(OperationId),
+    /// The eUICC's queue is full.
+    #[error("operation {0} and those behind it must end first")]
+    QueueFull(OperationId),
+    /// The key was used for something else.
+    #[error("the Idempotency-Key was used for operation {0}, which asked for something else")]
+    KeyReused(OperationId),
+    /// It has ended.
+    #[error("operation {0} has ended")]
+    Ended(OperationId),
+    /// Cancelling would leave the card in doubt.
+    #[error("operation {0} is past the point of no return")]
+    PastPointOfNoReturn(OperationId),
+    /// It asks nothing.
+    #[error("operation {0} does not wait for an answer")]
+    NotAsking(OperationId),
+    /// The answer lacks the confirmation code.
+    #[error("operation {0} needs the confirmation code with the answer")]
+    CodeMissing(OperationId),
+}
+
+impl Operations {
+    /// No operations yet; numbers go on after `last`.
+    pub fn new(events: Events, clock: Clock, last: OperationId) -> Self {
+        let table = Mutex::new(Table {
+            entries: BTreeMap::new(),
+            last,
+        });
+        Self {
+            shared: Arc::new(Shared {
+                table,
+                events,
+                clock,
+            }),
+        }
+    }
+
+    /// Queues an operation and gives the engine's side of it.
+    ///
+    /// # Errors
+    ///
+    /// `QueueFull` when [`QUEUE_LENGTH`] operations of this eUICC have not ended.
+    pub fn start(
+        &self,
+        euicc: &str,
+        kind: Kind,
+        request: Option<RequestKey>,
+    ) -> Result<Ticket, OperationError> {
+        let mut table = self.table();
+        let open: Vec<OperationId> = table
+            .entries
+            .values()
+            .map(|entry| entry.operation.borrow())
+            .filter(|operation| operation.euicc == euicc && !operation.state.is_final())
+            .map(|operation| operation.id)
+            .collect();
+        if let (Some(holder), true) = (open.first(), open.len() >= QUEUE_LENGTH) {
+            return Err(OperationError::QueueFull(*holder));
+        }
+        let id = OperationId(table.last.0 + 1);
+        table.last = id;
+        let operation = Operation {
+            id,
+            euicc: euicc.to_owned(),
+            kind,
+            state: State::Queued,
+            stage: None,
+            progress: None,
+            cancellable: true,
+            offer: None,
+            result: None,
+            problem: None,
+            created_at_s: self.shared.clock.unix_seconds(),
+            finished_at_s: None,
+        };
+        self.shared.events.publish(EventKind::Operation, &operation);
+        let cancel = watch::Sender::new(false);
+        let cancelled = cancel.subscribe();
+        let operation = watch::Sender::new(operation);
+        table.entries.insert(
+            id,
+            Entry {
+                operation,
+                cancel,
+                answer: None,
+                request,
+            },
+        );
+        Ok(Ticket {
+            id,
+            operations: self.clone(),
+            cancelled,
+        })
+    }
+
+    /// The operation that was started with this key.
+    ///
+    /// # Errors
+    ///
+    /// `KeyReused` when it asked for something else.
+    pub fn repeated(&self, request: &RequestKey) -> Result<Option<Operation>, OperationError> {
+        let table = self.table();
+        let known = table.entries.iter().find_map(|(id, entry)| {
+            let earlier = entry
+                .request
+                .as_ref()
+                .filter(|earlier| earlier.key == request.key)?;
+            Some((
+                *id,
+                earlier.digest == request.digest,
+                entry.operation.borrow().clone(),
+            ))
+        });
+        match known {
+            Some((id, false, _)) => Err(OperationError::KeyReused(id)),
+            Some((_, true, operation)) => Ok(Some(operation)),
+            None => Ok(None),
+        }
+    }
+
+    /// Puts an operation of an earlier life of the daemon into the history.
+    pub fn restore(&self, operation: Operation) {
+        let mut table = self.table();
+        table.last = table.last.max(operation.id);
+        self.shared.events.publish(EventKind::Operation, &operation);
+        let entry = Entry {
+            cancel: watch::Sender::new(false),
+            answer: None,
+            request: None,
+            operation: watch::Sender::new(operation.clone()),
+        };
+        table.entries.insert(operation.id, entry);
+    }
+
+    /// Takes an operation of an earlier life of the daemon up again; it runs from now on.
+    pub(crate) fn resume(&self, operation: Operation) -> Ticket {
+        let id = operation.id;
+        let cancel = watch::Sender::new(false);
+        let cancelled = cancel.subscribe();
+        self.restore(Operation {
+            state: State::Running,
+            stage: None,
+            result: None,
+            finished_at_s: None,
+            ..operation
+        });
+        if let Some(entry) = self.table().entries.get_mut(&id) {
+            entry.cancel = cancel;
+        }
+        Ticket {
+            id,
+            operations: self.clone(),
+            cancelled,
+        }
+    }
+
+    /// One operation.
+    ///
+    /// # Errors
+    ///
+    /// `Unknown` when there is none, or it is no longer kept.
+    pub fn find(&self, id: OperationId) -> Result<Operation, OperationError> {
+        self.watch(id).map(|operation| operation.borrow().clone())
+    }
+
+    /// Every operation kept, oldest first.
+    pub fn list(&self) -> Vec<Operation> {
+        self.table()
+            .entries
+            .values()
+            .map(|entry| entry.operation.borrow().clone())
+            .collect()
+    }
+
+    /// Waits until the operation has ended or asks something, but at most `longest`.
+    ///
+    /// # Errors
+    ///
+    /// `Unknown` when there is none, or it is no longer kept.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    pub async fn wait(
+        &self,
+        id: OperationId,
+        longest: Duration,
+    ) -> Result<Operation, OperationError> {
+        let mut operation = self.watch(id)?;
+        let settled = |operation: &Operation| {
+            operation.state.is_final() || operation.state == State::AwaitingAnswer
+        };
+        // Both a timeout and a removed entry leave the last known state to be told.
+        let _ = timeout(longest, operation.wait_for(settled)).await;
+        let operation = operation.borrow().clone();
+        Ok(operation)
+    }
+
+    /// Asks an operation to stop. A queued one ends at once, a running one at its next safe point.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, it has ended, or it is past the point of no return.
+    pub fn cancel(&self, id: OperationId) -> Result<Operation, OperationError> {
+        let state = {
+            let table = self.table();
+            let entry = table.entries.get(&id).ok_or(OperationError::Unknown(id))?;
+            let operation = entry.operation.borrow().clone();
+            if operation.state.is_final() {
+                return Err(OperationError::Ended(id));
+            }
+            if !operation.cancellable {
+                return Err(OperationError::PastPointOfNoReturn(id));
+            }
+            entry.cancel.send_replace(true);
+            operation.state
+        };
+        if state == State::Queued {
+            self.finish(
+                id,
+                State::Cancelled,
+                None,
+                Some(Problem::new(Code::Cancelled)),
+            );
+        }
+        self.find(id)
+    }
+
+    /// Asks every operation to stop that still can.
+    pub fn cancel_all(&self) {
+        for operation in self.list() {
+            // One that has ended or is past the point of no return is left alone.
+            let _ = self.cancel(operation.id);
+        }
+    }
+
+    /// Answers an offer.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, nothing is asked, or the confirmation code is missing.
+    pub fn answer(&self, id: OperationId, answer: Answer) -> Result<Operation, OperationError> {
+        let mut table = self.table();
+        let entry = table
+            .entries
+            .get_mut(&id)
+            .ok_or(OperationError::Unknown(id))?;
+        let operation = entry.operation.borrow().clone();
+        let Some(offer) = operation
+            .offer
+            .filter(|_| operation.state == State::AwaitingAnswer)
+        else {
+            return Err(OperationError::NotAsking(id));
+        };
+        let code_missing = offer.confirmation_code_required && answer.confirmation_code.is_none();
+        if answer.answer == Decision::Accept && code_missing {
+            return Err(OperationError::CodeMissing(id));
+        }
+        let waiting = entry.answer.take().ok_or(OperationError::NotAsking(id))?;
+        waiting
+            .send(answer)
+            .map_err(|_| OperationError::NotAsking(id))?;
+        drop(table);
+        self.change(id, |operation| operation.state = State::Running);
+        self.find(id)
+    }
+
+    /// Whether an operation of this eUICC runs or waits.
+    pub fn holder(&self, euicc: &str) -> Option<OperationId> {
+        self.list()
+            .into_iter()
+            .find(|operation| operation.euicc == euicc && !operation.state.is_final())
+            .map(|operation| operation.id)
+    }
+
+    fn watch(&self, id: OperationId) -> Result<watch::Receiver<Operation>, OperationError> {
+        let table = self.table();
+        let entry = table.entries.get(&id).ok_or(OperationError::Unknown(id))?;
+        Ok(entry.operation.subscribe())
+    }
+
+    /// Changes an operation that has not ended, and says so to whoever watches.
+    fn change(&self, id: OperationId, change: impl FnOnce(&mut Operation)) {
+        let table = self.table();
+        let Some(entry) = table.entries.get(&id) else {
+            return;
+        };
+        let before = entry.operation.borrow().clone();
+        if before.state.is_final() {
+            return;
+        }
+        entry.operation.send_modify(change);
+        let now = entry.operation.borrow();
+        let percent = |operation: &Operation| operation.progress.map(Progress::percent);
+        let only_bytes = Operation {
+            progress: now.progress,
+            ..before.clone()
+        } == *now;
+        // Readers of events get every change but at most one per percent; `wait` sees every byte.
+        if !only_bytes || percent(&before) != percent(&now) {
+            self.shared.events.publish(EventKind::Operation, &*now);
+        }
+    }
+
+    fn finish(
+        &self,
+        id: OperationId,
+        state: State,
+        result: Option<Achievement>,
+        problem: Option<Problem>,
+    ) {
+        let now = self.shared.clock.unix_seconds();
+        self.change(id, |operation| {
+            operation.state = state;
+            operation.cancellable = false;
+            operation.offer = None;
+            operation.result = result;
+            operation.problem = problem.map(|problem| problem.of_operation(id));
+            operation.finished_at_s = Some(now);
+            if state == State::Succeeded {
+                operation.stage = Some(Stage::Done);
+            }
+        });
+        self.forget_oldest();
+    }
+
+    fn forget_oldest(&self) {
+        let mut table = self.table();
+        let ended: Vec<OperationId> = table
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.operation.borrow().state.is_final())
+            .map(|(id, _)| *id)
+            .collect();
+        for id in ended.iter().take(ended.len().saturating_sub(HISTORY_KEPT)) {
+            table.entries.remove(id);
+        }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.shared
+            .table
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The engine's side of an operation. One that is dropped unfinished fails as interrupted.
+#[derive(Debug)]
+pub struct Ticket {
+    id: OperationId,
+    operations: Operations,
+    cancelled: watch::Receiver<bool>,
+}
+
+impl Ticket {
+    /// The operation's number.
+    pub fn id(&self) -> OperationId {
+        self.id
+    }
+
+    /// Starts it, unless it was cancelled while it waited.
+    pub fn begin(&self) -> bool {
+        if self.is_cancelled() {
+            return false;
+        }
+        self.operations
+            .change(self.id, |operation| operation.state = State::Running);
+        true
+    }
+
+    /// Says what it is doing now.
+    pub fn stage(&self, stage: Stage) {
+        tracing::info!(operation = %self.id, stage = stage.name());
+        self.operations
+            .change(self.id, |operation| operation.stage = Some(stage));
+    }
+
+    /// Says how much of the package the card has.
+    pub fn progress(&self, progress: Progress) {
+        self.operations
+            .change(self.id, |operation| operation.progress = Some(progress));
+    }
+
+    /// From here on it can no longer be cancelled. `false`: somebody did, just before.
+    pub fn point_of_no_return(&self) -> bool {
+        self.operations
+            .change(self.id, |operation| operation.cancellable = false);
+        !self.is_cancelled()
+    }
+
+    /// Whether somebody asked it to stop.
+    pub fn is_cancelled(&self) -> bool {
+        *self.cancelled.borrow()
+    }
+
+    /// Resolves when somebody asks it to stop.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    pub async fn cancelled(&self) {
+        let mut cancelled = self.cancelled.clone();
+        if cancelled.wait_for(|cancelled| *cancelled).await.is_err() {
+            // The operation is forgotten, so nobody can cancel it.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Shows a profile and waits for somebody's answer, but at most `longest`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the operation asking; the next stage ends that.
+    pub async fn ask(&self, offer: Offer, longest: Duration) -> Reply {
+        let (sender, answer) = oneshot::channel();
+        if let Some(entry) = self.operations.table().entries.get_mut(&self.id) {
+            entry.answer = Some(sender);
+        }
+        self.stage(Stage::AwaitingConsent);
+        self.operations.change(self.id, |operation| {
+            operation.offer = Some(offer);
+            operation.state = State::AwaitingAnswer;
+        });
+        let reply = tokio::select! {
+            biased;
+            () = self.cancelled() => Reply::Cancelled,
+            answer = timeout(longest, answer) => match answer {
+                Ok(Ok(answer)) => Reply::Answered(answer),
+                Ok(Err(_)) | Err(_) => Reply::TimedOut,
+            },
+        };
+        self.operations.change(self.id, |operation| {
+            operation.offer = None;
+            operation.state = State::Running;
+        });
+        reply
+    }
+
+    /// Ends it well.
+    pub fn succeed(self, result: Achievement) {
+        tracing::info!(operation = %self.id, "succeeded");
+        self.operations
+            .finish(self.id, State::Succeeded, Some(result), None);
+    }
+
+    /// Ends it with a problem; a problem that says `cancelled` ends it as cancelled.
+    pub fn fail(self, problem: Problem) {
+        let state = match problem.code {
+            Code::Cancelled => State::Cancelled,
+            _ => State::Failed,
+        };
+        tracing::warn!(operation = %self.id, "{problem}");
+        self.operations.finish(self.id, state, None, Some(problem));
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        // Does nothing after `succeed` or `fail`: an operation that has ended does not change.
+        let problem = Problem::new(Code::Interrupted);
+        self.operations
+            .finish(self.id, State::Failed, None, Some(problem));
+    }
+}
+
+/// How many operations of one eUICC may run and wait.
+pub const QUEUE_LENGTH: usize = 8;
+/// How many ended operations are kept.
+pub const HISTORY_KEPT: usize = 100;
