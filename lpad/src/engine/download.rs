@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use es9_client::{Connect, Es9Client, ServerAddress};
-use es10_apdu::es10b::CancelSessionReason;
+use es10_apdu::es10b::{CancelSessionReason, ErrorReason};
 use es10_apdu::isdr::Isdr;
 use es10_apdu::transport::Transport;
 
@@ -16,7 +16,7 @@ use crate::api::problem::{Code, CodeConsumed, Problem};
 use crate::journal::Record;
 use crate::operation::{Achievement, Decision, Offer as Shown, Progress, Reply, Stage, Ticket};
 use crate::procedure::download::{
-    Device, DownloadError, Failure, InDoubt, Initiated, Installed, Offer, Order, SessionEnd,
+    Device, DownloadError, Failure, InDoubt, Initiated, Installed, Offer, Order, SessionEnd, Step,
     resolve,
 };
 use crate::secret::Secret;
@@ -145,7 +145,7 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
             })) => {
                 tracing::warn!(%step, error = %failure, "the answer is lost; asking the card");
                 close(isdr).await;
-                doubt
+                (doubt, failure)
             }
             Err(ended) => {
                 match ended {
@@ -161,7 +161,9 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
                 return Err(ended.into_problem(ticket).into());
             }
         };
-        let (installed, wound_up) = settle(card, context, outbox, ticket, &doubt).await?;
+        let (doubt, cause) = doubt;
+        let settled = settle(card, context, outbox, ticket, &doubt, &cause).await;
+        let (installed, wound_up) = settled?;
         Ok(achievement(&installed, name, wound_up))
     }
 }
@@ -204,35 +206,49 @@ async fn settle<O: OpenPort, C: Connect + 'static>(
     outbox: &mut crate::outbox::Outbox<C>,
     ticket: &Ticket,
     doubt: &InDoubt,
+    cause: &Failure,
 ) -> Result<(Installed, WoundUp), Unfinished> {
     ticket.stage(Stage::ReadingCard);
     // Without the card nobody can tell: the journal keeps the operation until it is back.
     let unknown = |problem: Problem| {
-        let problem = problem.code_consumed(CodeConsumed::Unknown);
-        Unfinished {
-            problem,
-            in_doubt: true,
-        }
+        let detail = format!(
+            "The card was lost in the middle of the installation, and nobody can tell yet how it \
+             ended: {cause}. Since then: {}",
+            problem.detail
+        );
+        let problem = problem
+            .detail(detail)
+            .next_step("Bring the modem back; then this operation says how it ended.")
+            .code_consumed(CodeConsumed::Unknown);
+        Unfinished::in_doubt(problem)
     };
     let result = resolve_when_back(card, doubt).await.map_err(unknown)?;
     let wound_up = wind_up_anew(card, context, outbox, ticket).await;
     let problem = match result {
         Some(Ok(installed)) => return Ok((installed, wound_up)),
         Some(Err(failure)) => {
-            let step = crate::procedure::download::Step::Install;
-            DownloadError {
-                step,
+            let was_cut_off = matches!(failure, Failure::Installation { reason, .. }
+                if reason == ErrorReason::INTERRUPTION);
+            let problem = Problem::from(DownloadError {
+                step: Step::Install,
                 session: SessionEnd::Reported,
                 failure,
+            });
+            match was_cut_off {
+                true => problem.detail(cut_off(cause)),
+                false => problem,
             }
-            .into()
         }
         None => Problem::new(Code::InstallationFailed)
-            .detail("The connection to the card broke; nothing was installed.")
+            .detail(cut_off(cause))
             .next_step("Download again; the order is still there.")
             .code_consumed(CodeConsumed::No),
     };
     Err(problem.into())
+}
+
+fn cut_off(cause: &Failure) -> String {
+    format!("The installation was cut off, and the card does not have the profile: {cause}.")
 }
 
 async fn resolve_when_back<O: OpenPort>(

@@ -80,8 +80,8 @@ async fn download(
         None => match started.iccid.as_deref().and_then(installed) {
             Some(profile) => Ok(achieved(profile)),
             None => {
-                let detail = "lpad was stopped while the profile was being installed; \
-                              the card does not have it.";
+                let detail =
+                    "The installation was cut off, and the card does not have the profile.";
                 Err(interrupted(CodeConsumed::No, detail).next_step("Download again."))
             }
         },

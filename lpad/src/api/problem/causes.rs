@@ -29,12 +29,16 @@ impl From<PortError> for Problem {
                 ..
             })) => Self::because(Code::NoEuicc, &error),
             PortError::Card(OpenError::Transport(cause)) => cause.into(),
-            PortError::Card(OpenError::ManageChannel { sw } | OpenError::Select { sw }) => {
-                let status = CardStatus {
-                    sw: Some(hex_status(sw)),
-                    ..CardStatus::default()
-                };
-                Self::because(Code::NoEuicc, &error).card(status)
+            PortError::Card(OpenError::ManageChannel { sw }) => {
+                Self::because(Code::NoEuicc, &error)
+                    .card(status("MANAGE CHANNEL", sw))
+                    .next_step(
+                        "Stop other programs that use the card, and restart the modem, which frees \
+                         all logical channels.",
+                    )
+            }
+            PortError::Card(OpenError::Select { sw }) => {
+                Self::because(Code::NoEuicc, &error).card(status("SELECT", sw))
             }
             PortError::Card(OpenError::NoChannelNumber) => Self::because(Code::NoEuicc, &error),
         }
@@ -304,6 +308,14 @@ fn result(function: &str, code: i64) -> CardStatus {
         function: function.to_owned(),
         result: Some(code),
         sw: None,
+    }
+}
+
+fn status(function: &str, sw: StatusWord) -> CardStatus {
+    CardStatus {
+        function: function.to_owned(),
+        result: None,
+        sw: Some(hex_status(sw)),
     }
 }
 
