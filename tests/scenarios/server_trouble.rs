@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use lpad::{api::downloads::DownloadRequest, engine::Consent};
 use lpad::{
-    api::problem::{Code, CodeConsumed, Problem},
+    api::{
+        downloads::DownloadRequest,
+        problem::{Code, CodeConsumed, Problem},
+    },
+    engine::Consent,
     operation::{Answer, Decision, Operation, State},
     snapshot::{Notification, ProfileState},
 };
@@ -102,7 +105,7 @@ async fn trouble_costs_no_order(function: Function) {
     for (number, trouble) in troubles().into_iter().enumerate() {
         let (matching_id, fault) = (format!("M-{number}"), trouble.fault.clone());
         let order = bed.order(&matching_id);
-        let cancelled = bed.bench.smdp.cancellations().len();
+        let cancelled = requests(&bed, Function::CancelSession);
         bed.bench.smdp.set_fault(function, Calls::NEXT, fault);
         let begun = Instant::now();
         let problem = bed.fail(&matching_id).await;
@@ -113,13 +116,10 @@ async fn trouble_costs_no_order(function: Function) {
             assert!(begun.elapsed() >= Duration::from_secs(120));
         }
         let in_session = function != Function::InitiateAuthentication;
-        let expected: &[i64] = match trouble.cancelled && in_session {
-            true => &[POSTPONED],
-            false => &[],
-        };
+        let cancelled = requests(&bed, Function::CancelSession) - cancelled;
         assert_eq!(
-            bed.bench.smdp.cancellations()[cancelled..],
-            *expected,
+            cancelled == 1,
+            trouble.cancelled && in_session,
             "{trouble:?}"
         );
         assert!(bed.bench.card.open_channels().is_empty(), "{trouble:?}");
@@ -133,6 +133,8 @@ async fn trouble_costs_no_order(function: Function) {
         let order = bed.bench.smdp.order(order).unwrap();
         assert_eq!(order.state(), OrderState::Installed);
     }
+    let reasons = bed.bench.smdp.cancellations();
+    assert!(reasons.iter().all(|reason| *reason == POSTPONED));
     let calls = bed.bench.network().calls();
     assert!(calls.iter().all(|(host, _)| host == HOST_NAME), "{calls:?}");
     bed.must_be_sound().await;
@@ -220,28 +222,6 @@ async fn a_no_the_server_did_not_hear_is_told_with_what_kept_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_first_boot_outlasts_a_server_that_is_down() {
-    let bench = Bench::new();
-    let profile = Profile::builder(Iccid::nth(99)).build();
-    let order = OrderRequest::for_eid(profile, bench.eid());
-    let order = bench.smdp.create_order(order);
-    for nth in 1..=3 {
-        let fault = Fault::HttpStatus(503);
-        let calls = Calls::Nth(nth);
-        bench
-            .smdp
-            .set_fault(Function::InitiateAuthentication, calls, fault);
-    }
-    let mut bed = Bed::with(bench, "empty").await;
-    let installed =
-        |smdp: &lpad_tests::smdp::Smdp| smdp.order(order).unwrap().state() == OrderState::Installed;
-    bed.bench.smdp.wait_until(installed).await;
-    let counters = bed.bench.smdp.counters();
-    assert_eq!(counters.requests(Function::InitiateAuthentication), 4);
-    bed.must_be_sound().await;
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_notification_the_server_does_not_take_stays_until_it_does() {
     let mut bed = Bed::start().await;
     for (fault, error) in [
@@ -277,12 +257,8 @@ async fn a_notification_the_server_does_not_take_stays_until_it_does() {
 
         smdp.clear_faults();
         bed.settle().await;
-        assert_eq!(
-            smdp.order(smdp.orders().last().unwrap().id())
-                .unwrap()
-                .state(),
-            OrderState::Installed
-        );
+        let orders = smdp.orders();
+        assert_eq!(orders.last().unwrap().state(), OrderState::Installed);
     }
     bed.must_be_sound().await;
 }
@@ -296,90 +272,8 @@ async fn a_success_in_words_counts_as_an_acknowledgement() {
     let result = install(&mut bed).await.result.unwrap();
     assert_eq!(result.notifications_delivered, 1);
     assert_eq!(result.notifications_pending, 0);
-    let counters = bed.bench.smdp.counters();
-    assert_eq!(counters.requests(Function::HandleNotification), 1);
+    assert_eq!(requests(&bed, Function::HandleNotification), 1);
     bed.must_be_sound().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_server_that_is_down_for_a_day_is_asked_ever_more_rarely() {
-    let mut bed = Bed::start().await;
-    let smdp = bed.bench.smdp.clone();
-    let fault = Fault::HttpStatus(500);
-    smdp.set_fault(Function::HandleNotification, Calls::Every, fault);
-    let attempts = || smdp.counters().requests(Function::HandleNotification);
-    bed.install().await;
-    assert_eq!(attempts(), 1);
-    sleep(Duration::from_secs(3600)).await;
-    let first_hour = attempts();
-    assert!((8..=14).contains(&first_hour), "{first_hour}");
-    sleep(Duration::from_secs(23 * 3600)).await;
-    let day = attempts() - first_hour;
-    assert!((23..=50).contains(&day), "{day}");
-    smdp.clear_faults();
-    bed.settle().await;
-    bed.must_be_sound().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn notifications_that_had_to_wait_arrive_in_order() {
-    let mut bed = Bed::start().await;
-    let smdp = bed.bench.smdp.clone();
-    let fault = Fault::HttpStatus(503);
-    smdp.set_fault(Function::HandleNotification, Calls::Every, fault);
-    for _ in 0..2 {
-        let iccid = bed.install().await;
-        let operation = bed.switch(&iccid, ProfileState::Enabled).await;
-        assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
-    }
-    // Installed and enabled, twice, and the first one disabled between.
-    assert_eq!(waiting(&bed).await.len(), 5);
-    assert!(smdp.notifications().is_empty());
-    smdp.clear_faults();
-    bed.settle().await;
-    let received = smdp.notifications();
-    let numbers: Vec<_> = received.iter().map(|one| one.seq_number()).collect();
-    assert_eq!(numbers, [1, 2, 3, 4, 5].map(Some));
-    bed.must_be_sound().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_dead_recipient_keeps_nobody_else_waiting() {
-    let options = PkiOptions {
-        host_names: vec![HOST_NAME.to_owned(), OTHER.to_owned()],
-        ..PkiOptions::default()
-    };
-    let bench = Bench::with_pki(Pki::generate(&options).unwrap());
-    let network = bench.network();
-    let mut bed = Bed::with(bench, "never").await;
-    network.set_reach(OTHER, Reach::Refused);
-    let mut profile = bed.profile();
-    profile.metadata.notification_address = Some(OTHER.to_owned());
-    let iccid = profile.metadata.iccid.to_string();
-    let smdp = bed.bench.smdp.clone();
-    smdp.create_order(OrderRequest::with_matching_id(profile, "M-1"));
-    assert_eq!(bed.download_id("M-1").await.state, State::Succeeded);
-    let enabled = bed.switch(&iccid, ProfileState::Enabled).await;
-    assert_eq!(enabled.result.unwrap().notifications_pending, 1);
-
-    let result = install(&mut bed).await.result.unwrap();
-    assert_eq!(result.notifications_delivered, 1);
-    assert_eq!(result.notifications_pending, 1);
-    let left = waiting(&bed).await;
-    assert_eq!(left.len(), 1);
-    assert_eq!(left[0].address, OTHER);
-    let said = left[0].last_error.as_deref().unwrap();
-    assert!(
-        said.contains("notify.example.com cannot be reached"),
-        "{said}"
-    );
-    assert_eq!(smdp.notifications().len(), 2);
-
-    network.set_reach(OTHER, Reach::Open);
-    smdp.wait_until(|smdp| smdp.notifications().len() == 3)
-        .await;
-    bed.settle().await;
-    assert!(waiting(&bed).await.is_empty());
 }
 
 /// One thing that goes wrong once, and what is said about it.
@@ -435,11 +329,14 @@ async fn install(bed: &mut Bed) -> Operation {
     operation
 }
 
+fn requests(bed: &Bed, function: Function) -> u64 {
+    bed.bench.smdp.counters().requests(function)
+}
+
 async fn waiting(bed: &Bed) -> Vec<Notification> {
     bed.client.notifications(EUICC).await.unwrap()
 }
 
-const OTHER: &str = "notify.example.com";
 const POSTPONED: i64 = 1;
 const EXECUTED: &str = r#"{"header":{"functionExecutionStatus":{"status":"Executed-Success"}}}"#;
 const REFUSED: &str = r#"{"header":{"functionExecutionStatus":{"status":"Failed",

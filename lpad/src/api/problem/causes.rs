@@ -172,6 +172,11 @@ impl From<DownloadError> for Problem {
         let text = sentence(&error);
         let problem = failure(error.failure).detail(&text).code_consumed(consumed);
         match error.session {
+            // An order that stays in any case is none of the reader's worries.
+            SessionEnd::CancelFailed(_, cause) if consumed == CodeConsumed::No => {
+                tracing::info!(%cause, "the server could not be told; the order stays");
+                problem
+            }
             SessionEnd::CancelFailed(_, cause) => {
                 let text = text.trim_end_matches('.');
                 problem.detail(format!("{text}; the server could not be told: {cause}."))
