@@ -29,7 +29,8 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
             outbox,
             ..
         } = self;
-        let name = switch::find(&context.known().profiles, iccid).map(|profile| profile.name);
+        let known = switch::find(&context.known().profiles, iccid).ok();
+        let name = known.and_then(|profile| switch::achieved(&profile).profile_name);
         let mut isdr = card.session().await.map_err(Problem::from)?;
         ticket.point_of_no_return();
         let deleted = profiles::delete(&mut isdr, number).await;
@@ -50,7 +51,7 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         }
         Ok(Achievement {
             iccid: Some(iccid.to_owned()),
-            profile_name: name.ok().filter(|name| !name.is_empty()),
+            profile_name: name,
             notifications_delivered: wound_up.delivered.delivered,
             notifications_pending: wound_up.delivered.pending,
             warnings: wound_up.warnings,
@@ -151,11 +152,12 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         let back = profiles_when_back(card, MODEM_RETURNS).await;
         back.map_err(Unfinished::in_doubt)?;
         let wound_up = wind_up_anew(card, context, outbox, ticket).await;
-        reset.map_err(Problem::from)?;
+        let erased = reset.map_err(Problem::from)?;
         if scope.default_smdp {
             context.update(|known| known.addresses.default_smdp = None);
         }
         Ok(Achievement {
+            nothing_to_change: !erased,
             notifications_delivered: wound_up.delivered.delivered,
             notifications_pending: wound_up.delivered.pending,
             warnings: wound_up.warnings,
