@@ -199,7 +199,7 @@ async fn a_code_that_announces_a_confirmation_code_is_not_tried_without_one() {
     assert_eq!(problem.code_consumed, Some(CodeConsumed::No));
     assert_eq!(
         problem.next_step,
-        "Give the confirmation code you got from the operator."
+        "Give the confirmation code you got from the operator; lpactl takes it with --confirmation-code-file."
     );
     assert_eq!(bed.bench.network().calls(), []);
     let with = DownloadRequest {

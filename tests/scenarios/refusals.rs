@@ -239,7 +239,7 @@ async fn a_missing_confirmation_code_postpones_the_download_and_the_order_surviv
     assert_eq!(problem.title, "A confirmation code is needed");
     assert_eq!(
         problem.next_step,
-        "Give the confirmation code you got from the operator."
+        "Give the confirmation code you got from the operator; lpactl takes it with --confirmation-code-file."
     );
     assert_eq!(problem.code_consumed, Some(CodeConsumed::No));
     assert_eq!(bed.bench.smdp.cancellations(), [POSTPONED]);

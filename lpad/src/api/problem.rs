@@ -160,7 +160,7 @@ codes! {
         "The operation does not wait for an answer", "Look at its state.";
     /// The confirmation code is missing.
     ConfirmationCodeRequired = "confirmation-code-required", 422, false,
-        "A confirmation code is needed", "Give the confirmation code you got from the operator.";
+        "A confirmation code is needed", "Give the confirmation code you got from the operator; lpactl takes it with --confirmation-code-file.";
     /// The confirmation code is wrong.
     ConfirmationCodeRefused = "confirmation-code-refused", 422, false,
         "The confirmation code is wrong", "Check the confirmation code and download again; too many wrong ones close the order.";

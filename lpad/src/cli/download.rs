@@ -84,12 +84,16 @@ fn read_code(path: &Path) -> Result<Secret, CliError> {
             fs::File::open(path).and_then(|file| file.take(CODE_LIMIT).read_to_string(&mut text))
         }
     };
+    let name = match path.to_str() {
+        Some("-") => "standard input".into(),
+        _ => path.to_string_lossy(),
+    };
     match read {
         Ok(_) => match text.lines().next() {
             Some(line) if !line.is_empty() => Ok(Secret::new(line)),
-            _ => Err(CliError::Usage(format!("{} holds no code", path.display()))),
+            _ => Err(CliError::Usage(format!("{name} holds no code"))),
         },
-        Err(error) => Err(CliError::Usage(format!("{}: {error}", path.display()))),
+        Err(error) => Err(CliError::Usage(format!("{name}: {error}"))),
     }
 }
 

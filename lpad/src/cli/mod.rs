@@ -48,6 +48,11 @@ pub async fn run(arguments: Arguments) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
+            if let (CliError::Client(ClientError::Problem(problem)), true) = (&error, session.json)
+            {
+                // Without standard output the exit code has to do.
+                let _ = session.print_json(problem);
+            }
             let _ = stderr().write_all(error.message().as_bytes());
             ExitCode::from(error.exit_code())
         }
@@ -341,15 +346,18 @@ impl Session {
         // Subscribed before the state is read, so that no change is missed in between.
         let mut events = self.client.events(None).await?;
         let mut operation = self.client.operation(id, 0).await?;
+        // The events still tell of the offer when its state was read before them.
+        let mut has_asked = false;
         loop {
-            if live || !self.json {
-                line.show(&operation);
-            }
             if operation.state.is_final() {
                 line.clear();
                 return Ok(operation);
             }
-            if operation.offer.is_some() {
+            if live || !self.json {
+                line.show(&operation);
+            }
+            if operation.offer.is_some() && !has_asked {
+                has_asked = true;
                 line.clear();
                 asked(&operation).await?;
             }

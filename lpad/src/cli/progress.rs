@@ -32,6 +32,11 @@ impl<W: Write> ProgressLine<W> {
 
     /// Shows the operation as it is now. Nobody is helped by a failure to show progress.
     pub(super) fn show(&mut self, operation: &Operation) {
+        if !self.live && operation.stage == Some(Stage::Installing) && operation.progress.is_none()
+        {
+            // The line with the bytes follows at once.
+            return;
+        }
         let line = line(operation, self.live);
         let now = match self.live {
             true => Shown::Line(line.clone()),

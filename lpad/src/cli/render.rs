@@ -228,6 +228,7 @@ fn achieved(kind: Kind, result: &Achievement) -> String {
         Kind::Rename => format!("{profile} is renamed"),
         Kind::SetDefaultSmdp => "The default SM-DP+ is stored".to_owned(),
         Kind::DeliverNotifications => "Notifications are delivered".to_owned(),
+        Kind::Reset if result.nothing_to_change => "There was nothing to erase".to_owned(),
         Kind::Reset => "The eUICC is reset".to_owned(),
     };
     match (result.notifications_delivered, result.notifications_pending) {

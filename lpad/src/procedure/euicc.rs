@@ -68,19 +68,20 @@ pub async fn set_default_smdp(card: &mut impl Card, address: &str) -> Result<(),
     }
 }
 
-/// Clears what `options` name; nothing to clear is a success.
+/// Clears what `options` name; tells whether there was anything to clear.
 ///
 /// # Errors
 /// When the card is not reached or refuses.
 ///
 /// # Cancel safety
 /// The card may have been cleared; read the profile list.
-pub async fn reset(card: &mut impl Card, options: ResetOptions) -> Result<(), FunctionError> {
+pub async fn reset(card: &mut impl Card, options: ResetOptions) -> Result<bool, FunctionError> {
     let request = EuiccMemoryResetRequest {
         reset_options: options,
     };
     match card.call(&request).await?.reset_result {
-        ResetResult::OK | ResetResult::NOTHING_TO_DELETE => Ok(()),
+        ResetResult::OK => Ok(true),
+        ResetResult::NOTHING_TO_DELETE => Ok(false),
         result => Err(FunctionError::refused::<EuiccMemoryResetRequest>(
             result.0, &result,
         )),
