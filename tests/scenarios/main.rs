@@ -2,7 +2,19 @@
 
 #![allow(clippy::unwrap_used, reason = "a story that cannot go on fails")]
 
+mod activation_codes;
+mod api;
+mod certificates_in_use;
+mod command_line;
 mod dependencies;
 mod downloads;
+mod first_boot;
+mod log;
+mod lpactl;
+mod notifications;
 mod procedures;
+mod profiles;
+mod refusals;
+mod reservations;
 mod server_certificate;
+mod server_trouble;

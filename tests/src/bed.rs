@@ -1,6 +1,6 @@
 //! The test bed: a daemon with a card in a modem and an SM-DP+, driven through its socket.
 
-use std::{io, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 use es9_client::{Options, Roots, TcpConnect};
 use lpad::{
@@ -105,6 +105,11 @@ impl Bed {
     /// The configuration, for changes that take effect with the next [`Bed::resume`].
     pub fn configuration(&mut self) -> &mut Config {
         &mut self.configuration
+    }
+
+    /// Where the SM-DP+ listens, over kernel devices.
+    pub fn smdp_address(&self) -> SocketAddr {
+        self.configuration.es9.connect_to[HOST_NAME]
     }
 
     /// The folder with the daemon's files.
@@ -355,7 +360,9 @@ impl OpenPort for Line {
 
     async fn open(&mut self) -> io::Result<DuplexStream> {
         match self.is_unplugged() {
-            true => Err(io::ErrorKind::NotFound.into()),
+            true => Err(io::Error::other(
+                "cannot open the port: there is no such device",
+            )),
             false => Ok(Self::open(self)),
         }
     }

@@ -1,0 +1,487 @@
+//! `lpactl` as people and scripts use it: the real process, its output and its exit code.
+
+use std::{fs, process::Stdio};
+
+use lpad::operation::State;
+use lpad_tests::{
+    bed::{Bed, EUICC},
+    bench::HOST_NAME,
+    smdp::OrderRequest,
+};
+use serde_json::Value;
+use sim_card_emulator::modem::{Moment, Pattern};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::Command,
+};
+
+use crate::lpactl::{Run, Terminal, command, lpactl, lpactl_fed, run};
+
+#[tokio::test]
+async fn the_life_of_a_profile_on_the_command_line() {
+    let mut bed = Bed::start().await;
+    bed.order("M-1");
+    said(
+        lpactl(&bed, &["profile", "list"]).await,
+        "No profile is installed. `lpactl download` brings one.\n",
+    );
+    let code = format!("LPA:1${HOST_NAME}$M-1");
+    let done = lpactl(&bed, &["download", &code, "--yes"]).await;
+    assert!(
+        done.err.contains("\ninstalling 0 of 3387 bytes\n"),
+        "{}",
+        done.err
+    );
+    assert!(
+        done.err.lines().all(|line| !line.contains('\r')),
+        "{}",
+        done.err
+    );
+    said(
+        done,
+        "Profile 1 (8901999000000000012) is installed; notifications delivered: 1.\n",
+    );
+    said(
+        lpactl(&bed, &["profile", "enable", "Profile 1"]).await,
+        "Profile 1 (8901999000000000012) is enabled; notifications delivered: 1.\n",
+    );
+    said(
+        lpactl(&bed, &["profile", "enable", "8901999000000000012"]).await,
+        "Profile 1 (8901999000000000012) was enabled already.\n",
+    );
+    said(
+        lpactl(&bed, &["profile", "rename", "8901999000000000012", "Lager"]).await,
+        "Lager (8901999000000000012) is renamed.\n",
+    );
+    said(
+        lpactl(&bed, &["profile", "list"]).await,
+        "ICCID                STATE    NAME   PROVIDER        CLASS\n\
+         8901999000000000012  enabled  Lager  Example Mobile  operational\n",
+    );
+    let shown = lpactl(&bed, &["profile", "show", "Lager"]).await;
+    for line in [
+        "  Name       Profile 1\n",
+        "  Nickname   Lager\n",
+        "  State      enabled\n",
+    ] {
+        assert!(shown.out.contains(line), "{}", shown.out);
+    }
+    let refused = lpactl(&bed, &["profile", "delete", "Lager", "--yes"]).await;
+    assert_eq!(refused.code, 1);
+    assert!(
+        refused.err.contains("The profile is enabled.\n"),
+        "{}",
+        refused.err
+    );
+    assert!(
+        refused
+            .err
+            .contains("Disable it, or enable another profile, first."),
+        "{}",
+        refused.err
+    );
+    said(
+        lpactl(&bed, &["profile", "disable", "Lager"]).await,
+        "Lager (8901999000000000012) is disabled; notifications delivered: 1.\n",
+    );
+    said(
+        lpactl(&bed, &["profile", "delete", "Lager", "--yes"]).await,
+        "Lager (8901999000000000012) is deleted; notifications delivered: 1.\n",
+    );
+    said(
+        lpactl(&bed, &["notification", "list"]).await,
+        "No notification waits.\n",
+    );
+    bed.must_be_sound().await;
+}
+
+#[tokio::test]
+async fn the_euicc_on_the_command_line() {
+    let mut bed = Bed::start().await;
+    let status = lpactl(&bed, &["status"]).await;
+    let eid = bed.bench.eid();
+    for line in [
+        "default: ready\n",
+        "  Enabled        none\n",
+        "  Notifications  none waiting\n",
+        &eid,
+    ] {
+        assert!(status.out.contains(line), "{}", status.out);
+    }
+    said(
+        lpactl(&bed, &["euicc", "set-default-smdp", HOST_NAME]).await,
+        "The default SM-DP+ is stored.\n",
+    );
+    let info = lpactl(&bed, &["euicc", "info"]).await;
+    for line in [
+        "  Default SM-DP+     smdp.example.com\n",
+        "  Root SM-DS         lpa.ds.gsma.com\n",
+        "  SGP.22             v2.5.0\n",
+        &eid,
+    ] {
+        assert!(info.out.contains(line), "{}", info.out);
+    }
+    said(
+        lpactl(&bed, &["download", "--default", "--yes"]).await,
+        "Nothing to download.\n",
+    );
+    bed.install().await;
+    let unasked = lpactl(&bed, &["euicc", "reset", "--operational"]).await;
+    assert_eq!(
+        (unasked.code, &*unasked.err),
+        (2, "this cannot be undone: say --yes.\n")
+    );
+    let reset = ["euicc", "reset", "--operational", "--default-smdp", "--yes"];
+    said(
+        lpactl(&bed, &reset).await,
+        "The eUICC is reset; notifications delivered: 1.\n",
+    );
+    said(
+        lpactl(&bed, &["euicc", "reset", "--test", "--yes"]).await,
+        "There was nothing to erase.\n",
+    );
+    let info = lpactl(&bed, &["euicc", "info"]).await;
+    assert!(
+        info.out.contains("  Default SM-DP+     none\n"),
+        "{}",
+        info.out
+    );
+    assert!(bed.client.profiles(EUICC).await.unwrap().is_empty());
+    bed.must_be_sound().await;
+}
+
+#[tokio::test]
+async fn codes_come_from_standard_input_and_from_files() {
+    let mut bed = Bed::start().await;
+    bed.order("STDIN");
+    let code = |id: &str| format!("LPA:1${HOST_NAME}${id}\n");
+    let done = lpactl_fed(
+        &bed,
+        &["download", "-", "--yes", "--enable"],
+        &code("STDIN"),
+    )
+    .await;
+    said(
+        done,
+        "Profile 1 (8901999000000000012) is installed and enabled; notifications delivered: 2.\n",
+    );
+    for id in ["FILE", "BOTH", "MISSING"] {
+        let profile = bed.profile();
+        bed.bench.smdp.create_order(OrderRequest {
+            confirmation_code: Some("0815".into()),
+            ..OrderRequest::with_matching_id(profile, id)
+        });
+    }
+    let file = bed.folder().join("code");
+    fs::write(&file, "0815\n").unwrap();
+    let file = file.to_str().unwrap();
+    let option = "--confirmation-code-file";
+    let done = lpactl(
+        &bed,
+        &["download", code("FILE").trim(), "--yes", option, file],
+    )
+    .await;
+    assert_eq!(done.code, 0, "{}", done.err);
+    let both = code("BOTH");
+    let arguments = ["download", both.trim(), "--yes", option, "-"];
+    let done = lpactl_fed(&bed, &arguments, "0815\n").await;
+    assert_eq!(done.code, 0, "{}", done.err);
+    let twice = lpactl(&bed, &["download", "-", "--yes", option, "-"]).await;
+    assert_eq!(twice.code, 2);
+    assert_eq!(
+        twice.err,
+        "standard input can hold only one of the codes.\n"
+    );
+    let nothing = lpactl(&bed, &["download", "-", "--yes"]).await;
+    assert_eq!(
+        (nothing.code, &*nothing.err),
+        (2, "standard input holds no code.\n")
+    );
+    let missing = lpactl(&bed, &["download", code("MISSING").trim(), "--yes"]).await;
+    assert_eq!(missing.code, 1);
+    assert!(
+        missing.err.contains("A confirmation code is needed.\n"),
+        "{}",
+        missing.err
+    );
+    assert!(
+        missing.err.contains("--confirmation-code-file"),
+        "{}",
+        missing.err
+    );
+    let again = lpactl(
+        &bed,
+        &["download", code("MISSING").trim(), "--yes", option, file],
+    )
+    .await;
+    assert_eq!(again.code, 0, "{}", again.err);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test]
+async fn json_is_the_apis_own_answer() {
+    let mut bed = Bed::start().await;
+    let iccid = bed.install().await;
+    let json = async |arguments: &[&str]| -> Value {
+        let all = [&["--json"], arguments].concat();
+        let run = lpactl(&bed, &all).await;
+        assert_eq!((run.code, &*run.err), (0, ""), "{arguments:?}");
+        run.json()
+    };
+    assert_eq!(json(&["status"]).await["euiccs"][0]["state"], "ready");
+    assert_eq!(json(&["euicc", "info"]).await["eid"], bed.bench.eid());
+    assert_eq!(
+        json(&["profile", "list"]).await["profiles"][0]["iccid"],
+        *iccid
+    );
+    assert_eq!(
+        json(&["profile", "show", &iccid]).await["state"],
+        "disabled"
+    );
+    assert_eq!(
+        json(&["profile", "enable", &iccid]).await["state"],
+        "succeeded"
+    );
+    assert_eq!(
+        json(&["notification", "deliver"]).await["kind"],
+        "deliver-notifications"
+    );
+    assert!(json(&["notification", "list"]).await["notifications"].is_array());
+    assert_eq!(
+        json(&["operation", "list"]).await["operations"][0]["kind"],
+        "download"
+    );
+    assert_eq!(json(&["operation", "show", "1"]).await["id"], "1");
+    assert_eq!(
+        json(&["operation", "wait", "1"]).await["result"]["iccid"],
+        *iccid
+    );
+
+    // A failure is the operation with its problem, and nothing else on standard output.
+    let code = format!("1${HOST_NAME}$UNKNOWN");
+    let failed = lpactl(&bed, &["--json", "download", &code, "--yes"]).await;
+    assert_eq!(failed.code, 1);
+    let problem = &failed.json()["problem"];
+    assert_eq!(problem["code"], "matching-id-refused");
+    assert_eq!(
+        (&problem["sgp22"]["subject"], &problem["sgp22"]["reason"]),
+        (&"8.2.6".into(), &"3.8".into())
+    );
+    let refused = lpactl(&bed, &["--json", "operation", "show", "99"]).await;
+    assert_eq!(refused.code, 2);
+    assert_eq!(refused.json()["code"], "unknown-operation");
+}
+
+#[tokio::test]
+async fn operations_are_listed_shown_waited_for_and_cancelled() {
+    let mut bed = Bed::start().await;
+    said(
+        lpactl(&bed, &["operation", "list"]).await,
+        "Nothing has been done yet.\n",
+    );
+    bed.install().await;
+    bed.download_id("UNKNOWN").await;
+    let listed = lpactl(&bed, &["operation", "list"]).await;
+    said(
+        listed,
+        "ID  EUICC    WHAT      STATE      OUTCOME\n\
+         1   default  download  succeeded  Profile 1 (8901999000000000012) is installed; \
+         notifications delivered: 1.\n\
+         2   default  download  failed     The SM-DP+ does not know this activation code, or it is \
+         used up\n",
+    );
+    let shown = lpactl(&bed, &["operation", "show", "2"]).await;
+    assert!(
+        shown.out.contains("SM-DP+ says  8.2.6/3.8\n"),
+        "{}",
+        shown.out
+    );
+    let waited = lpactl(&bed, &["operation", "wait", "2"]).await;
+    assert_eq!(waited.code, 1, "it tells how the operation ended");
+    let late = lpactl(&bed, &["operation", "cancel", "1"]).await;
+    assert_eq!(late.code, 1);
+    assert!(
+        late.err.starts_with("The operation has ended.\n"),
+        "{}",
+        late.err
+    );
+
+    let mut hold = bed
+        .bench
+        .modem
+        .hold(Pattern::ANY, 1, Moment::BeforeExecution);
+    let first = bed.client.deliver_notifications(EUICC).await.unwrap();
+    hold.reached().await;
+    let queued = bed.client.deliver_notifications(EUICC).await.unwrap();
+    let id = queued.id.to_string();
+    said(
+        lpactl(&bed, &["operation", "cancel", &id]).await,
+        &format!("Operation {id} is cancelled.\n"),
+    );
+    let cancelled = lpactl(&bed, &["operation", "wait", &id]).await;
+    assert_eq!(cancelled.code, 5);
+    hold.release();
+    let ended = bed.client.wait(first.id).await.unwrap();
+    assert_eq!(ended.state, State::Succeeded, "{:?}", ended.problem);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test]
+async fn events_are_a_line_each() {
+    let mut bed = Bed::start().await;
+    let mut events = command(bed.client.socket(), &["events", "--after", "0"]);
+    let mut events = events.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(events.stdout.take().unwrap()).lines();
+    bed.install().await;
+    let mut seen = String::new();
+    while !seen.contains("download: succeeded") {
+        seen.push_str(&lines.next_line().await.unwrap().unwrap());
+        seen.push('\n');
+    }
+    for text in [
+        "eUICC default: ready",
+        "operation 1 download: queued",
+        "installing, 0 of 3387 bytes",
+    ] {
+        assert!(seen.contains(text), "{seen}");
+    }
+}
+
+#[tokio::test]
+async fn exit_codes_are_those_of_the_help() {
+    let mut bed = Bed::start().await;
+    let help = lpactl(&bed, &["--help"]).await;
+    assert_eq!(help.code, 0);
+    for line in [
+        "  0  done",
+        "  1  the operation failed, or the daemon refused it",
+        "  2  the command line or a value in it cannot be used",
+        "  3  the daemon cannot be reached",
+    ] {
+        assert!(help.out.contains(line), "{}", help.out);
+    }
+    bed.install().await;
+    let unknown = format!("1${HOST_NAME}$UNKNOWN");
+    let cases: [(&[&str], i32); 11] = [
+        (&["status"], 0),
+        (&["download", &unknown, "--yes"], 1),
+        (&["download", "--default", "--yes"], 0),
+        (&["download", "no code", "--yes"], 2),
+        (&["download", &unknown], 2),
+        (&["profile", "delete", "Profile 1"], 2),
+        (&["profile", "enable", "8901999000000009999"], 2),
+        (&["operation", "show", "99"], 2),
+        (&["--euicc", "other", "profile", "list"], 2),
+        (&["euicc", "set-default-smdp", "no host"], 2),
+        (&["dowload"], 2),
+    ];
+    for (arguments, code) in cases {
+        let run = lpactl(&bed, arguments).await;
+        assert_eq!(run.code, code, "{arguments:?}: {run:?}");
+        assert_eq!(
+            run.err.is_empty(),
+            code == 0 && arguments[0] != "download",
+            "{run:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn without_a_daemon_there_is_a_hint() {
+    let mut bed = Bed::start().await;
+    bed.stop().await;
+    let gone = lpactl(&bed, &["status"]).await;
+    assert_eq!((gone.code, &*gone.out), (3, ""));
+    assert!(gone.err.contains("lpad.sock"), "{}", gone.err);
+    assert!(gone.err.contains("systemctl status lpad"), "{}", gone.err);
+    let mut by_environment = Command::new(env!("CARGO_BIN_EXE_demo"));
+    by_environment
+        .args(["lpactl", "status"])
+        .env("LPAD_SOCKET", bed.client.socket());
+    let by_environment = run(by_environment, "").await;
+    assert_eq!(by_environment.err, gone.err);
+}
+
+#[tokio::test]
+async fn without_a_terminal_a_download_must_be_told_to_accept() {
+    let mut bed = Bed::start().await;
+    let order = bed.order("M-1");
+    let refused = lpactl(&bed, &["download", &format!("1${HOST_NAME}$M-1")]).await;
+    assert_eq!(refused.code, 2);
+    assert_eq!(
+        refused.err,
+        "nobody is there to accept the profile: say --yes.\n"
+    );
+    assert!(bed.client.operations().await.unwrap().is_empty());
+    assert_eq!(bed.bench.smdp.order(order).unwrap().attempts(), 0);
+}
+
+#[tokio::test]
+async fn a_person_sees_the_offer_and_the_bytes_and_decides() {
+    let mut bed = Bed::start().await;
+    bed.order("M-1");
+    let code = format!("1${HOST_NAME}$M-1");
+    let mut later = Terminal::run(&bed, &["download", &code]);
+    later.shows("[later]: ").await;
+    for line in [
+        "This profile is offered:",
+        "Example Mobile",
+        "Profile 1",
+        "8901999000000000012",
+    ] {
+        assert!(later.text().contains(line), "{}", later.text());
+    }
+    later.types("").await;
+    later.shows("The profile was postponed.").await;
+    later.shows("Code  not used up").await;
+    assert_eq!(later.exit_code().await, 5);
+
+    let mut now = Terminal::run(&bed, &["download", &code]);
+    now.shows("[later]: ").await;
+    now.types("yes").await;
+    now.shows("is installed; notifications delivered: 1.").await;
+    let (bar, bytes) = ("installing     [######", " bytes");
+    assert!(
+        now.text().contains(bar) && now.text().contains(bytes),
+        "{:?}",
+        now.text()
+    );
+    assert_eq!(now.exit_code().await, 0);
+
+    let mut delete = Terminal::run(&bed, &["profile", "delete", "Profile 1"]);
+    delete
+        .shows("Delete Profile 1 (8901999000000000012) for ever? [yes/NO]: ")
+        .await;
+    delete.types("y").await;
+    delete.shows("nothing was changed.").await;
+    assert_eq!(delete.exit_code().await, 5);
+    assert_eq!(bed.client.profiles(EUICC).await.unwrap().len(), 1);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test]
+async fn a_person_types_the_confirmation_code_unseen() {
+    let mut bed = Bed::start().await;
+    let profile = bed.profile();
+    bed.bench.smdp.create_order(OrderRequest {
+        confirmation_code: Some("0815".into()),
+        ..OrderRequest::with_matching_id(profile, "M-1")
+    });
+    let mut person = Terminal::run(&bed, &["download", &format!("1${HOST_NAME}$M-1$$1")]);
+    person.shows("[later]: ").await;
+    person.types("yes").await;
+    person.shows("Confirmation code: ").await;
+    person.types("0815").await;
+    person
+        .shows("is installed; notifications delivered: 1.")
+        .await;
+    assert!(!person.text().contains("0815"), "{:?}", person.text());
+    assert_eq!(person.exit_code().await, 0);
+    bed.must_be_sound().await;
+}
+
+/// It did what was asked, and said so in these words.
+#[track_caller]
+fn said(run: Run, words: &str) {
+    assert_eq!((run.code, &*run.out), (0, words), "{}", run.err);
+}

@@ -1,0 +1,271 @@
+//! The first boot: a card without a profile gets one by itself, and then no more.
+
+use std::{fs, time::Duration};
+
+use lpad::{
+    api::problem::Code,
+    config::{BootstrapConfig, BootstrapWhen},
+    engine::Consent,
+    operation::{Kind, Operation, State},
+    snapshot::ProfileState::{Disabled, Enabled},
+};
+use lpad_tests::{
+    bed::{Bed, EUICC},
+    bench::HOST_NAME,
+    profile::ProfileClass,
+    smdp::{Calls, Fault, Function, OrderId, OrderRequest, OrderState},
+};
+use tokio::time::{Instant, timeout};
+
+#[tokio::test(start_paused = true)]
+async fn the_configured_smdp_fills_an_empty_card_and_a_restart_asks_no_more() {
+    let mut bed = Bed::start().await;
+    let order = order_for_eid(&mut bed);
+    first_boot(&mut bed, |_| {}).await;
+    installed(&bed, order).await;
+    let operation = last(&bed).await;
+    assert_eq!(
+        (operation.kind, operation.state),
+        (Kind::Download, State::Succeeded)
+    );
+    let result = operation.result.unwrap();
+    assert_eq!(result.enabled, Some(true));
+    assert_eq!(result.notifications_delivered, 2);
+
+    let asked = asked(&bed);
+    let second = order_for_eid(&mut bed);
+    for _ in 0..3 {
+        bed.stop().await;
+        bed.resume().await;
+        a_day_passes().await;
+    }
+    assert_eq!(self::asked(&bed), asked);
+    assert_eq!(
+        bed.bench.smdp.order(second).unwrap().state(),
+        OrderState::Released
+    );
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_smdp_stored_on_the_card_is_asked_when_none_is_configured() {
+    let mut bed = Bed::start().await;
+    bed.ended(bed.client.set_default_smdp(EUICC, HOST_NAME).await)
+        .await;
+    let order = order_for_eid(&mut bed);
+    first_boot(&mut bed, |bootstrap| bootstrap.default_smdp = None).await;
+    installed(&bed, order).await;
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_smdp_stored_while_the_daemon_runs_is_asked_at_once() {
+    let mut bed = Bed::start().await;
+    let order = order_for_eid(&mut bed);
+    first_boot(&mut bed, |bootstrap| bootstrap.default_smdp = None).await;
+    a_day_passes().await;
+    assert_eq!(asked(&bed), 0, "nobody knows whom to ask");
+    let stored = Instant::now();
+    bed.ended(bed.client.set_default_smdp(EUICC, HOST_NAME).await)
+        .await;
+    installed(&bed, order).await;
+    assert!(
+        stored.elapsed() < Duration::from_secs(60),
+        "{:?}",
+        stored.elapsed()
+    );
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_activation_code_in_a_file_takes_the_place_of_an_smdp() {
+    let mut bed = Bed::start().await;
+    let profile = bed.profile();
+    let order = bed.bench.smdp.create_order(OrderRequest {
+        confirmation_code: Some("0815".into()),
+        ..OrderRequest::with_matching_id(profile, "FIRST")
+    });
+    let (code, confirmation) = (bed.folder().join("ac"), bed.folder().join("cc"));
+    fs::write(&code, format!("LPA:1${HOST_NAME}$FIRST$$1\n")).unwrap();
+    fs::write(&confirmation, "0815\n").unwrap();
+    first_boot(&mut bed, |bootstrap| {
+        bootstrap.default_smdp = None;
+        bootstrap.activation_code_file = Some(code);
+        bootstrap.confirmation_code_file = Some(confirmation);
+        bootstrap.enable = false;
+    })
+    .await;
+    installed(&bed, order).await;
+    bed.settle().await;
+    let profiles = bed.client.profiles(EUICC).await.unwrap();
+    assert_eq!(profiles[0].state, Disabled);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_card_with_a_profile_is_left_alone_unless_the_rule_is_always() {
+    let mut bed = Bed::start().await;
+    bed.install().await;
+    let order = order_for_eid(&mut bed);
+    let before = asked(&bed);
+    for when in [BootstrapWhen::Never, BootstrapWhen::Empty] {
+        first_boot(&mut bed, |bootstrap| bootstrap.when = when).await;
+        a_day_passes().await;
+        assert_eq!(asked(&bed), before, "{when:?}");
+    }
+    first_boot(&mut bed, |bootstrap| bootstrap.when = BootstrapWhen::Always).await;
+    installed(&bed, order).await;
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_test_profile_does_not_make_a_card_full() {
+    let mut bed = Bed::start().await;
+    let mut profile = bed.profile();
+    profile.metadata.class = ProfileClass::Test;
+    bed.bench
+        .smdp
+        .create_order(OrderRequest::with_matching_id(profile, "TEST"));
+    bed.download_id("TEST").await;
+    let order = order_for_eid(&mut bed);
+    first_boot(&mut bed, |_| {}).await;
+    installed(&bed, order).await;
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_that_comes_later_is_found_within_hours_and_nobody_called_it_a_failure() {
+    let mut bed = Bed::start().await;
+    first_boot(&mut bed, |_| {}).await;
+    bed.bench
+        .smdp
+        .wait_until(|smdp| smdp.counters().requests(ASKED) == 3)
+        .await;
+    for operation in bed.client.operations().await.unwrap() {
+        let ended = bed.client.wait(operation.id).await.unwrap();
+        assert_eq!(ended.state, State::Succeeded, "{:?}", ended.problem);
+        assert!(ended.result.unwrap().nothing_to_download);
+    }
+    let order = order_for_eid(&mut bed);
+    let ordered = Instant::now();
+    installed(&bed, order).await;
+    assert!(
+        ordered.elapsed() < Duration::from_secs(2 * 3600),
+        "{:?}",
+        ordered.elapsed()
+    );
+    bed.settle().await;
+    assert_eq!(bed.client.profiles(EUICC).await.unwrap()[0].state, Enabled);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_network_it_is_tried_again_and_succeeds_when_the_network_is_there() {
+    let mut bed = Bed::start().await;
+    let order = order_for_eid(&mut bed);
+    bed.bench
+        .smdp
+        .set_fault(ASKED, Calls::Every, Fault::CloseConnection);
+    first_boot(&mut bed, |_| {}).await;
+    bed.bench
+        .smdp
+        .wait_until(|smdp| smdp.counters().requests(ASKED) >= 3)
+        .await;
+    bed.bench.smdp.clear_faults();
+    installed(&bed, order).await;
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_never_works_is_not_asked_for_ever() {
+    let mut bed = Bed::start().await;
+    bed.bench
+        .smdp
+        .set_fault(ASKED, Calls::Every, Fault::HttpStatus(503));
+    first_boot(&mut bed, |bootstrap| bootstrap.attempts = 4).await;
+    a_day_passes().await;
+    let operations = bed.client.operations().await.unwrap();
+    assert_eq!(operations.len(), 4);
+    for operation in operations {
+        assert_eq!(operation.problem.unwrap().code, Code::ServerFailed);
+    }
+    let asked = asked(&bed);
+    a_day_passes().await;
+    assert_eq!(self::asked(&bed), asked);
+
+    // Somebody who repairs it need not wait for a restart.
+    bed.bench.smdp.clear_faults();
+    order_for_eid(&mut bed);
+    let request = lpad::api::downloads::DownloadRequest {
+        smdp: Some(HOST_NAME.into()),
+        consent: Consent::Accept,
+        ..Default::default()
+    };
+    let operation = bed.download_as(&request).await;
+    assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_will_not_pass_is_not_repeated() {
+    let mut bed = Bed::start().await;
+    let profile = bed.profile();
+    let order = bed.bench.smdp.create_order(OrderRequest {
+        confirmation_code: Some("0815".into()),
+        ..OrderRequest::for_eid(profile, bed.bench.eid())
+    });
+    first_boot(&mut bed, |_| {}).await;
+    a_day_passes().await;
+    assert_eq!(asked(&bed), 1);
+    let problem = last(&bed).await.problem.unwrap();
+    assert_eq!(problem.code, Code::ConfirmationCodeRequired);
+    assert_eq!(
+        bed.bench.smdp.order(order).unwrap().state(),
+        OrderState::Released
+    );
+    bed.must_be_sound().await;
+}
+
+const ASKED: Function = Function::InitiateAuthentication;
+
+/// How often the server was asked for a profile.
+fn asked(bed: &Bed) -> u64 {
+    bed.bench.smdp.counters().requests(ASKED)
+}
+
+fn order_for_eid(bed: &mut Bed) -> OrderId {
+    let profile = bed.profile();
+    let request = OrderRequest::for_eid(profile, bed.bench.eid());
+    bed.bench.smdp.create_order(request)
+}
+
+/// Starts the daemon anew with the rule `empty`, changed.
+async fn first_boot(bed: &mut Bed, change: impl FnOnce(&mut BootstrapConfig)) {
+    bed.stop().await;
+    let bootstrap = &mut bed.configuration().euiccs[0].bootstrap;
+    bootstrap.when = BootstrapWhen::Empty;
+    change(bootstrap);
+    bed.resume().await;
+}
+
+async fn installed(bed: &Bed, order: OrderId) {
+    let installed = bed
+        .bench
+        .smdp
+        .wait_until(|smdp| smdp.order(order).unwrap().state() == OrderState::Installed);
+    timeout(Duration::from_secs(24 * 3600), installed)
+        .await
+        .expect("it is installed");
+    let id = last(bed).await.id;
+    bed.client.wait(id).await.unwrap();
+}
+
+async fn last(bed: &Bed) -> Operation {
+    let operations = bed.client.operations().await.unwrap();
+    let last = operations.last().expect("there is an operation");
+    bed.client.wait(last.id).await.unwrap()
+}
+
+async fn a_day_passes() {
+    tokio::time::sleep(Duration::from_secs(24 * 3600)).await;
+}

@@ -1,0 +1,130 @@
+//! The real `lpactl` as a process of its own.
+
+use std::{
+    fs::{File, OpenOptions},
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use lpad_tests::bed::Bed;
+use serde_json::Value;
+use sim_card_emulator::pty::Pty;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    process::{Child, Command},
+    time::timeout,
+};
+
+/// What a run of `lpactl` left behind.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Run {
+    /// What it printed, which must be JSON.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+/// Runs `lpactl` without a terminal and with nothing on standard input.
+pub(crate) async fn lpactl(bed: &Bed, arguments: &[&str]) -> Run {
+    lpactl_fed(bed, arguments, "").await
+}
+
+/// Runs `lpactl` without a terminal and with this on standard input.
+pub(crate) async fn lpactl_fed(bed: &Bed, arguments: &[&str], input: &str) -> Run {
+    run(command(bed.client.socket(), arguments), input).await
+}
+
+/// Runs a program to its end.
+pub(crate) async fn run(mut command: Command, input: &str) -> Run {
+    let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = pipes.stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // It may end without reading.
+    let _ = stdin.write_all(input.as_bytes()).await;
+    drop(stdin);
+    let output = timeout(PATIENCE, child.wait_with_output()).await;
+    let output = output.expect("it ends").unwrap();
+    Run {
+        code: output.status.code().unwrap(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// `lpactl` for a daemon, which dies with the test.
+pub(crate) fn command(socket: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_demo"));
+    command
+        .args(["lpactl", "--socket"])
+        .arg(socket)
+        .args(arguments)
+        .env_remove("LPAD_SOCKET")
+        .kill_on_drop(true);
+    command
+}
+
+/// `lpactl` on a terminal, with a person in front of it.
+pub(crate) struct Terminal {
+    screen: Pty,
+    child: Child,
+    text: String,
+}
+
+impl Terminal {
+    pub(crate) fn run(bed: &Bed, arguments: &[&str]) -> Self {
+        let link: PathBuf = bed.folder().join("terminal");
+        let screen = Pty::open(&link).unwrap();
+        let side = || -> File {
+            let terminal = OpenOptions::new().read(true).write(true).open(&link);
+            terminal.unwrap()
+        };
+        let child = command(bed.client.socket(), arguments)
+            .stdin(side())
+            .stdout(side())
+            .stderr(side())
+            .spawn()
+            .unwrap();
+        Self {
+            screen,
+            child,
+            text: String::new(),
+        }
+    }
+
+    /// Reads until this is on the screen.
+    pub(crate) async fn shows(&mut self, wanted: &str) {
+        while !self.text.contains(wanted) {
+            let mut piece = [0; 1024];
+            let read = timeout(PATIENCE, self.screen.read(&mut piece)).await;
+            let read = read.unwrap_or_else(|_| panic!("no {wanted:?} in {:?}", self.text));
+            self.text
+                .push_str(&String::from_utf8_lossy(&piece[..read.unwrap()]));
+        }
+    }
+
+    pub(crate) async fn types(&mut self, line: &str) {
+        self.text.clear();
+        let line = format!("{line}\n");
+        self.screen.write_all(line.as_bytes()).await.unwrap();
+    }
+
+    /// What came since the last line typed.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub(crate) async fn exit_code(mut self) -> i32 {
+        let ended = timeout(PATIENCE, self.child.wait()).await;
+        ended.expect("it ends").unwrap().code().unwrap()
+    }
+}
+
+const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,0 +1,270 @@
+//! Notifications: each one arrives, in order, whatever becomes of the others.
+
+use std::time::Duration;
+
+use lpad::{
+    operation::{Operation, State},
+    snapshot::{
+        Notification,
+        ProfileState::{Disabled, Enabled},
+    },
+};
+use lpad_tests::{
+    bed::{Bed, EUICC},
+    bench::HOST_NAME,
+    smdp::{Calls, Fault, Function, OrderRequest, Verdict},
+};
+use tokio::time::{Instant, timeout};
+
+#[tokio::test(start_paused = true)]
+async fn an_installation_is_reported_as_the_card_signed_it_and_then_forgotten() {
+    let mut bed = Bed::start().await;
+    let iccid = bed.install().await;
+    let received = bed.bench.smdp.notifications();
+    let [result] = &received[..] else {
+        panic!("{received:?}");
+    };
+    assert_eq!(result.verdict, Verdict::Verified);
+    assert_eq!(result.iccid(), Some(iccid));
+    assert!(result.installation().is_some());
+    assert!(bed.client.notifications(EUICC).await.unwrap().is_empty());
+    assert!(bed.bench.card.memory().notifications.is_empty());
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_fails_keeps_its_notifications_waiting_and_gets_them_later_in_order() {
+    let mut bed = Bed::start().await;
+    let first = bed.install().await;
+    let second = bed.install().await;
+    refuse(&bed, Calls::Every);
+    let operation = bed.switch(&first, Enabled).await;
+    succeeded(&operation);
+    assert_eq!(operation.result.unwrap().notifications_pending, 1);
+    succeeded(&bed.switch(&second, Enabled).await);
+    succeeded(&bed.switch(&second, Disabled).await);
+    let waiting = bed.client.notifications(EUICC).await.unwrap();
+    assert_eq!(names(&waiting), ["enable", "disable", "enable", "disable"]);
+    for notification in &waiting {
+        assert_eq!(notification.address, HOST_NAME);
+        assert!(notification.failed_attempts > 0);
+        let error = notification.last_error.as_deref().unwrap();
+        assert!(error.contains("503"), "{error}");
+    }
+    let before = bed.bench.smdp.notifications().len();
+    bed.bench.smdp.clear_faults();
+    // Nobody asks: the back-off finds the server well again.
+    arrive(&bed, before + 4).await;
+    in_order(&bed);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_asks_need_not_wait_for_the_next_attempt() {
+    let mut bed = Bed::start().await;
+    let iccid = bed.install().await;
+    refuse(&bed, Calls::Every);
+    succeeded(&bed.switch(&iccid, Enabled).await);
+    let failed = deliver(&bed).await;
+    succeeded(&failed);
+    let result = failed.result.unwrap();
+    assert_eq!(
+        (result.notifications_delivered, result.notifications_pending),
+        (0, 1)
+    );
+    bed.bench.smdp.clear_faults();
+    let asked = Instant::now();
+    let result = deliver(&bed).await.result.unwrap();
+    assert_eq!(
+        (result.notifications_delivered, result.notifications_pending),
+        (1, 0)
+    );
+    assert!(
+        asked.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        asked.elapsed()
+    );
+    let none = deliver(&bed).await.result.unwrap();
+    assert_eq!(
+        (none.notifications_delivered, none.notifications_pending),
+        (0, 0)
+    );
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_one_is_sent_only_after_the_last_was_acknowledged() {
+    let mut bed = Bed::start().await;
+    let iccid = bed.install().await;
+    refuse(&bed, Calls::Every);
+    for state in [Enabled, Disabled, Enabled] {
+        succeeded(&bed.switch(&iccid, state).await);
+    }
+    bed.bench.smdp.clear_faults();
+    let before = bed.bench.smdp.notifications().len();
+    // The second of three is refused: the third must not overtake it.
+    refuse(&bed, Calls::Nth(2));
+    deliver(&bed).await;
+    assert_eq!(bed.bench.smdp.notifications().len(), before + 1);
+    arrive(&bed, before + 3).await;
+    in_order(&bed);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_recipient_keeps_no_other_one_waiting() {
+    let mut bed = Bed::start().await;
+    let mut profile = bed.profile();
+    profile.metadata.notification_address = Some("dead.example.com".into());
+    bed.bench
+        .smdp
+        .create_order(OrderRequest::with_matching_id(profile, "DEAD"));
+    let operation = bed.download_id("DEAD").await;
+    succeeded(&operation);
+    let dead = operation.result.unwrap().iccid.unwrap();
+    let living = bed.install().await;
+    succeeded(&bed.switch(&dead, Enabled).await);
+    let switched = bed.switch(&living, Enabled).await;
+    succeeded(&switched);
+    let result = switched.result.unwrap();
+    assert_eq!(
+        result.notifications_delivered, 1,
+        "enable of the living one"
+    );
+    let waiting = bed.client.notifications(EUICC).await.unwrap();
+    assert_eq!(names(&waiting), ["enable", "disable"]);
+    for notification in &waiting {
+        assert_eq!(notification.address, "dead.example.com");
+        assert_eq!(notification.iccid.as_deref(), Some(&*dead));
+        assert!(notification.last_error.is_some());
+    }
+    // A day later nothing has changed, and the dead one was not asked without end.
+    let before = bed.bench.smdp.counters().connections;
+    tokio::time::sleep(Duration::from_secs(24 * 3600)).await;
+    let attempts = bed.bench.smdp.counters().connections - before;
+    assert!(
+        (10..100).contains(&attempts),
+        "{attempts} attempts in a day"
+    );
+    assert_eq!(bed.client.notifications(EUICC).await.unwrap().len(), 2);
+    assert!(bed.bench.card.open_channels().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_day_without_network_loses_none_of_fifty() {
+    let mut bed = Bed::start().await;
+    let iccid = bed.install().await;
+    refuse(&bed, Calls::Every);
+    for round in 0..50 {
+        let state = if round % 2 == 0 { Enabled } else { Disabled };
+        succeeded(&bed.switch(&iccid, state).await);
+    }
+    assert_eq!(bed.client.notifications(EUICC).await.unwrap().len(), 50);
+    tokio::time::sleep(Duration::from_secs(24 * 3600)).await;
+    bed.bench.smdp.clear_faults();
+    arrive(&bed, 51).await;
+    in_order(&bed);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waited_when_the_daemon_ended_is_delivered_at_its_next_start() {
+    let mut bed = Bed::start().await;
+    let iccid = bed.install().await;
+    refuse(&bed, Calls::Every);
+    succeeded(&bed.switch(&iccid, Enabled).await);
+    bed.stop().await;
+    bed.bench.smdp.clear_faults();
+    bed.resume().await;
+    arrive(&bed, 2).await;
+    in_order(&bed);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_profile_that_wants_no_notification_causes_only_that_of_its_installation() {
+    let mut bed = Bed::start().await;
+    let mut profile = bed.profile();
+    profile.metadata.notification_events.clear();
+    bed.bench
+        .smdp
+        .create_order(OrderRequest::with_matching_id(profile, "QUIET"));
+    let operation = bed.download_id("QUIET").await;
+    let iccid = operation.result.unwrap().iccid.unwrap();
+    succeeded(&bed.switch(&iccid, Enabled).await);
+    succeeded(&bed.switch(&iccid, Disabled).await);
+    let deleted = bed.ended(bed.client.delete(EUICC, &iccid).await).await;
+    succeeded(&deleted);
+    assert_eq!(deleted.result.unwrap().notifications_delivered, 0);
+    assert_eq!(bed.bench.smdp.notifications().len(), 1);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_installation_is_reported_too() {
+    let mut bed = Bed::start().await;
+    bed.order("M-1");
+    let fault = Fault::AlteredPiece(1);
+    bed.bench
+        .smdp
+        .set_fault(Function::GetBoundProfilePackage, Calls::NEXT, fault);
+    let operation = bed.download_id("M-1").await;
+    assert_eq!(operation.state, State::Failed);
+    let received = bed.bench.smdp.notifications();
+    let [result] = &received[..] else {
+        panic!("{received:?}");
+    };
+    assert_eq!(result.verdict, Verdict::Verified);
+    bed.must_be_sound().await;
+}
+
+fn refuse(bed: &Bed, calls: Calls) {
+    let fault = Fault::HttpStatus(503);
+    bed.bench
+        .smdp
+        .set_fault(Function::HandleNotification, calls, fault);
+}
+
+async fn deliver(bed: &Bed) -> Operation {
+    bed.ended(bed.client.deliver_notifications(EUICC).await)
+        .await
+}
+
+/// Waits until the server has so many, and the card none.
+async fn arrive(bed: &Bed, count: usize) {
+    let arrived = bed
+        .bench
+        .smdp
+        .wait_until(|smdp| smdp.notifications().len() == count);
+    let two_hours = Duration::from_secs(2 * 3600);
+    if timeout(two_hours, arrived).await.is_err() {
+        panic!(
+            "{} of {count} arrived",
+            bed.bench.smdp.notifications().len()
+        );
+    }
+    bed.settle().await;
+}
+
+/// Numbers rise from the first to the last one received.
+#[track_caller]
+fn in_order(bed: &Bed) {
+    let received = bed.bench.smdp.notifications();
+    let numbers: Vec<_> = received
+        .iter()
+        .map(|one| one.seq_number().unwrap())
+        .collect();
+    assert!(
+        numbers.windows(2).all(|pair| pair[0] < pair[1]),
+        "{numbers:?}"
+    );
+}
+
+fn names(notifications: &[Notification]) -> Vec<&str> {
+    notifications.iter().map(|one| one.event.as_str()).collect()
+}
+
+#[track_caller]
+fn succeeded(operation: &Operation) {
+    assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
+}
