@@ -18,7 +18,7 @@ use crate::api::{Api, bind};
 use crate::client::Client;
 use crate::clock::Clock;
 use crate::closing::{Closer, closing};
-use crate::config::{Config, EuiccConfig};
+use crate::config::{Config, Es9Config, EuiccConfig, StateConfig};
 use crate::engine::{Context, Engine, EngineHandle, OpenPort, SerialPort};
 use crate::events::{EventKind, Events, Follower};
 use crate::journal::{Journal, SharedJournal};
@@ -79,27 +79,21 @@ impl Daemon {
             let count = roots.add_folder(folder)?;
             tracing::info!(count, folder = %folder.display(), "further certificate issuers");
         }
-        let directory = &config.state.directory;
-        let journal = Journal::open(directory).map_err(|source| StartError::State {
-            path: directory.clone(),
-            source,
-        })?;
-        let last_operation = journal.intent().last_operation;
-        let journal = SharedJournal::new(journal);
+        // First of all: the socket tells whether another daemon is at work on the same files.
         let socket = config.api.socket.clone();
         let listener = bind(&config.api).map_err(|source| StartError::Socket {
             path: socket.clone(),
             source,
         })?;
+        let journal = journal(&config.state)?;
+        let last_operation = journal.intent().last_operation;
         // Numbers that rise with the time rise over restarts as well.
         let events = Events::new(clock.unix_seconds().saturating_mul(1000).max(1));
         let operations = Operations::new(events.clone(), clock.clone(), last_operation);
-        let deadlines = Deadlines {
-            connect: config.es9.connect_timeout(),
-            response: config.es9.response_timeout(),
-            notification: config.es9.notification_timeout(),
+        let options = Options {
+            deadlines: deadlines(&config.es9),
+            ..es9
         };
-        let options = Options { deadlines, ..es9 };
         let server = Arc::new(Es9Client::new(connect, roots, options));
         let (engines_closer, engines_closing) = closing();
         let mut engines = JoinSet::new();
@@ -175,6 +169,23 @@ impl Daemon {
         if let Err(error) = std::fs::remove_file(&self.socket) {
             tracing::debug!(%error, "the socket is gone already");
         }
+    }
+}
+
+fn journal(config: &StateConfig) -> Result<SharedJournal, StartError> {
+    let directory = &config.directory;
+    let journal = Journal::open(directory).map_err(|source| StartError::State {
+        path: directory.clone(),
+        source,
+    })?;
+    Ok(SharedJournal::new(journal))
+}
+
+fn deadlines(config: &Es9Config) -> Deadlines {
+    Deadlines {
+        connect: config.connect_timeout(),
+        response: config.response_timeout(),
+        notification: config.notification_timeout(),
     }
 }
 

@@ -128,12 +128,11 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         };
         let ended = session.run(&mut isdr, order).await;
         let name = session.name;
-        let doubt = match ended {
+        let (doubt, cause) = match ended {
             Ok(installed) => {
-                let reading = if request.enable {
-                    Reading::Later
-                } else {
-                    Reading::Now
+                let reading = match request.enable {
+                    true => Reading::Later,
+                    false => Reading::Now,
                 };
                 let wound_up = wind_up(context, outbox, ticket, isdr, reading).await;
                 return Ok(achievement(&installed, name, wound_up));
@@ -148,20 +147,14 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
                 (doubt, failure)
             }
             Err(ended) => {
-                match ended {
+                match ended.is_reported() {
                     // The result of a failed installation waits for its delivery like any other.
-                    Ended::Download(DownloadError {
-                        session: SessionEnd::Reported,
-                        ..
-                    }) => {
-                        wind_up(context, outbox, ticket, isdr, Reading::Now).await;
-                    }
-                    _ => close(isdr).await,
+                    true => drop(wind_up(context, outbox, ticket, isdr, Reading::Now).await),
+                    false => close(isdr).await,
                 }
                 return Err(ended.into_problem(ticket).into());
             }
         };
-        let (doubt, cause) = doubt;
         let settled = settle(card, context, outbox, ticket, &doubt, &cause).await;
         let (installed, wound_up) = settled?;
         Ok(achievement(&installed, name, wound_up))
@@ -288,6 +281,17 @@ impl From<DownloadError> for Ended {
 }
 
 impl Ended {
+    /// Whether the card has a result for the server.
+    fn is_reported(&self) -> bool {
+        matches!(
+            self,
+            Self::Download(DownloadError {
+                session: SessionEnd::Reported,
+                ..
+            })
+        )
+    }
+
     fn into_problem(self, ticket: &Ticket) -> Problem {
         match self {
             Self::Problem(problem) => problem,
