@@ -502,7 +502,12 @@ impl ConfigError {
                     .collect::<Vec<_>>()
                     .join(", ")
                     .replace('`', "\"");
-                let message = message.replace("missing field", "missing key");
+                let message = message
+                    .replace("missing field", "missing key")
+                    .replace("expected u8", "expected a number up to 255")
+                    .replace("expected u32", "expected a whole number")
+                    .replace("expected u64", "expected a whole number")
+                    .replace("expected usize", "expected a whole number");
                 Self::Syntax {
                     path,
                     line,

@@ -1,0 +1,147 @@
+//! `lpad --check`, and that the README's configuration and commands are right.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Command, Output},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use clap::Parser;
+use lpad::cli::args::Arguments;
+
+#[test]
+fn the_configuration_of_the_readme_is_fine() {
+    let readme = readme();
+    let (_, block) = readme.split_once("```toml\n").unwrap();
+    let (configuration, _) = block.split_once("```").unwrap();
+    assert!(configuration.contains("[[euicc]]"));
+    let checked = check(configuration);
+    assert_eq!(checked.code, 0, "{}", checked.err);
+    assert_eq!(checked.out, "lpad.toml: fine\n");
+    assert_eq!(checked.err, "");
+}
+
+#[test]
+fn the_commands_of_the_readme_are_understood() {
+    let readme = readme();
+    let mut commands = 0;
+    for line in readme.lines().filter(|line| line.starts_with("lpactl ")) {
+        let (command, _) = line.split_once('#').unwrap_or((line, ""));
+        let words = command
+            .split_whitespace()
+            .map(|word| word.trim_matches('\''));
+        Arguments::try_parse_from(words).unwrap_or_else(|error| panic!("{line}: {error}"));
+        commands += 1;
+    }
+    assert!(commands > 3, "the README shows lpactl");
+}
+
+#[test]
+fn a_wrong_configuration_is_told_with_file_line_and_what_to_write() {
+    let port = "[[euicc]]\nport = \"/dev/ttyUSB2\"\n";
+    for (configuration, message) in [
+        (
+            "",
+            "lpad: lpad.toml: there is no [[euicc]] section; add one with port = \"/dev/…\"\n",
+        ),
+        (
+            "[[euicc]]\nname = \"default\"\n",
+            "lpad: lpad.toml:1: missing key \"port\"\n",
+        ),
+        (
+            &format!("{port}blocksize = 3\n"),
+            "lpad: lpad.toml:3: unknown key \"blocksize\"; did you mean \"block_size\"?\n",
+        ),
+        (
+            &format!("{port}[euicc.bootstrap]\nwhen = \"sometimes\"\n"),
+            "lpad: lpad.toml:4: unknown variant \"sometimes\", expected one of \"empty\", \
+             \"always\", \"never\"\n",
+        ),
+        (
+            &format!("{port}block_size = 300\n"),
+            "lpad: lpad.toml:3: invalid value: integer \"300\", expected a number up to 255\n",
+        ),
+        (
+            &format!("{port}baud = -1\n"),
+            "lpad: lpad.toml:3: invalid value: integer \"-1\", expected a whole number\n",
+        ),
+        (
+            &format!("{port}[euicc.bootstrap]\ndefault_smdp = \"a b\"\n"),
+            "lpad: lpad.toml: [[euicc]] \"default\": bootstrap default_smdp: ",
+        ),
+        (
+            &format!("{port}port = \"/dev/ttyUSB3\"\n"),
+            "lpad: lpad.toml:3: duplicate key\n",
+        ),
+        ("[api\n", "lpad: lpad.toml:1: "),
+    ] {
+        let checked = check(configuration);
+        assert_eq!((checked.code, &*checked.out), (2, ""), "{configuration}");
+        assert!(
+            checked.err.starts_with(message),
+            "{configuration}\n gives {}\n not {message}",
+            checked.err
+        );
+    }
+}
+
+#[test]
+fn a_configuration_that_is_not_there_is_told_with_its_path() {
+    let output = lpad(&["--check", "--config", "/nowhere/lpad.toml"]);
+    let checked = Checked::of(&output);
+    assert_eq!(checked.code, 2);
+    assert_eq!(
+        checked.err,
+        "lpad: /nowhere/lpad.toml: No such file or directory (os error 2)\n"
+    );
+}
+
+/// What a check left behind, the folder's name left out.
+struct Checked {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Checked {
+    fn of(output: &Output) -> Self {
+        let text = |octets: &[u8]| String::from_utf8(octets.to_vec()).unwrap();
+        Self {
+            code: output.status.code().unwrap(),
+            out: text(&output.stdout),
+            err: text(&output.stderr),
+        }
+    }
+}
+
+fn check(configuration: &str) -> Checked {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("check-{number}"));
+    fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("lpad.toml");
+    fs::write(&file, configuration).unwrap();
+    let output = lpad(&["--check", "--config", file.to_str().unwrap()]);
+    fs::remove_dir_all(&folder).unwrap();
+    let place = format!("{}/", folder.display());
+    let Checked { code, out, err } = Checked::of(&output);
+    Checked {
+        code,
+        out: out.replace(&place, ""),
+        err: err.replace(&place, ""),
+    }
+}
+
+fn lpad(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_lpad"))
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+fn readme() -> String {
+    fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).unwrap()
+}
