@@ -9,16 +9,14 @@ use lpad::{
     },
     engine::Consent,
     operation::{Answer, Decision, Operation, State},
-    snapshot::{Notification, ProfileState},
+    snapshot::Notification,
 };
 use lpad_tests::{
     bed::{Bed, EUICC, accepting, problem},
-    bench::{Bench, HOST_NAME, Reach},
-    profile::{Iccid, Profile},
-    smdp::{Calls, Fault, Function, OrderRequest, OrderState},
+    bench::{HOST_NAME, Reach},
+    smdp::{Calls, Fault, Function, OrderState},
 };
-use sim_card_emulator::pki::{Pki, PkiOptions};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 /// What a server can do wrong in the answer to any function of a download.
 fn troubles() -> Vec<Trouble> {
@@ -106,14 +104,15 @@ async fn trouble_costs_no_order(function: Function) {
         let (matching_id, fault) = (format!("M-{number}"), trouble.fault.clone());
         let order = bed.order(&matching_id);
         let cancelled = requests(&bed, Function::CancelSession);
-        bed.bench.smdp.set_fault(function, Calls::NEXT, fault);
+        bed.bench.smdp.set_fault(function, Calls::Every, fault);
         let begun = Instant::now();
         let problem = bed.fail(&matching_id).await;
 
+        bed.bench.smdp.clear_faults();
         trouble.must_be_told(&problem);
         assert_eq!(problem.code_consumed, Some(CodeConsumed::No), "{trouble:?}");
         if trouble.fault == Fault::Silence {
-            assert!(begun.elapsed() >= Duration::from_secs(120));
+            assert!(begun.elapsed() >= Duration::from_secs(240));
         }
         let in_session = function != Function::InitiateAuthentication;
         let cancelled = requests(&bed, Function::CancelSession) - cancelled;
@@ -137,6 +136,30 @@ async fn trouble_costs_no_order(function: Function) {
     assert!(reasons.iter().all(|reason| *reason == POSTPONED));
     let calls = bed.bench.network().calls();
     assert!(calls.iter().all(|(host, _)| host == HOST_NAME), "{calls:?}");
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_is_asked_for_once_more_and_nobody_notices() {
+    let mut bed = Bed::start().await;
+    for function in [
+        Function::InitiateAuthentication,
+        Function::AuthenticateClient,
+        Function::GetBoundProfilePackage,
+    ] {
+        for fault in [
+            Fault::CloseConnection,
+            Fault::LoseAnswer,
+            Fault::TruncatedBody,
+            Fault::Silence,
+        ] {
+            let before = (requests(&bed, function), prepared(&bed));
+            bed.bench.smdp.set_fault(function, Calls::NEXT, fault);
+            install(&mut bed).await;
+            assert_eq!(requests(&bed, function), before.0 + 2);
+            assert_eq!(prepared(&bed), before.1 + 1, "the same package is fetched");
+        }
+    }
     bed.must_be_sound().await;
 }
 
@@ -331,6 +354,11 @@ async fn install(bed: &mut Bed) -> Operation {
 
 fn requests(bed: &Bed, function: Function) -> u64 {
     bed.bench.smdp.counters().requests(function)
+}
+
+/// How often the card prepared a download.
+fn prepared(bed: &Bed) -> u64 {
+    bed.bench.card.counters().borrow().calls(0xBF21)
 }
 
 async fn waiting(bed: &Bed) -> Vec<Notification> {
