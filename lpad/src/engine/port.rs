@@ -121,8 +121,16 @@ impl<O: OpenPort> CardPort<O> {
             .ok_or_else(|| PortError::Open(io::ErrorKind::NotConnected.into()))
     }
 
-    /// The ISD-R on a logical channel of its own; it has to be closed.
+    /// The ISD-R on a logical channel of its own; it has to be closed. One that could not be closed
+    /// before is closed first: the record has room for one.
     pub(super) async fn session(&mut self) -> Result<Isdr<Csim<'_, O::Port>>, PortError> {
+        if self.record.entry().is_some() {
+            self.close_orphans().await?;
+        }
+        self.open_isdr().await
+    }
+
+    async fn open_isdr(&mut self) -> Result<Isdr<Csim<'_, O::Port>>, PortError> {
         let (options, record) = (self.options.clone(), Arc::clone(&self.record));
         let port = self.at().await?;
         record.opening();
@@ -140,7 +148,7 @@ impl<O: OpenPort> CardPort<O> {
         let record = Arc::clone(&self.record);
         if record.is_number_unknown() {
             // A card gives the lowest free number, so the lost one lies just below the next.
-            let isdr = self.session().await?;
+            let isdr = self.open_isdr().await?;
             let next = isdr.channel().number();
             isdr.close().await.map_err(PortError::Modem)?;
             if let Some(lost) = Channel::new(next.saturating_sub(1)).filter(|_| next > 1) {
