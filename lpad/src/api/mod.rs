@@ -10,6 +10,7 @@ pub mod euiccs;
 pub mod events;
 pub mod health;
 pub mod notifications;
+mod openapi;
 pub mod operations;
 pub mod problem;
 pub mod profiles;

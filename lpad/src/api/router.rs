@@ -15,6 +15,8 @@ pub enum Action {
     Health,
     /// Which version is it?
     Version,
+    /// The description of the API.
+    OpenApi,
     /// All eUICCs.
     Euiccs,
     /// One eUICC.
@@ -118,6 +120,7 @@ impl Request<'_> {
         match rest {
             ["health"] => self.only_get(Action::Health),
             ["version"] => self.only_get(Action::Version),
+            ["openapi.json"] => self.only_get(Action::OpenApi),
             ["events"] => events::route(self),
             ["operations", rest @ ..] => operations::route(self, rest),
             ["euiccs"] => self.only_get(Action::Euiccs),
@@ -248,6 +251,7 @@ mod tests {
         let cases = [
             ("GET /v1/health".into(), "", Action::Health),
             ("GET /v1/version".into(), "", Action::Version),
+            ("GET /v1/openapi.json".into(), "", Action::OpenApi),
             ("GET /v1/euiccs".into(), "", Action::Euiccs),
             (
                 "GET /v1/euiccs/default".into(),

@@ -30,6 +30,7 @@ use super::euiccs::EuiccList;
 use super::events::EventStream;
 use super::health::{Health, Version};
 use super::notifications::NotificationList;
+use super::openapi;
 use super::operations::OperationList;
 use super::problem::{Code, Problem};
 use super::profiles::ProfileList;
@@ -235,6 +236,7 @@ impl Api {
         match action {
             Action::Health => Ok(ok(&Health::new(self.availability()))),
             Action::Version => Ok(ok(&Version::own())),
+            Action::OpenApi => Ok(text(StatusCode::OK, JSON, openapi::DOCUMENT)),
             Action::Euiccs => {
                 let euiccs = self
                     .engines
@@ -351,11 +353,11 @@ fn digest(euicc: &str, body: &[u8]) -> [u8; 32] {
 }
 
 fn ok(body: &impl Serialize) -> Response<BoxBody<Bytes, Infallible>> {
-    json(StatusCode::OK, "application/json", body)
+    json(StatusCode::OK, JSON, body)
 }
 
 fn accepted(operation: &Operation) -> Response<BoxBody<Bytes, Infallible>> {
-    let mut response = json(StatusCode::ACCEPTED, "application/json", operation);
+    let mut response = json(StatusCode::ACCEPTED, JSON, operation);
     if let Ok(location) = HeaderValue::try_from(format!("/v1/operations/{}", operation.id)) {
         response.headers_mut().insert(LOCATION, location);
     }
@@ -380,8 +382,19 @@ fn json(
     body: &impl Serialize,
 ) -> Response<BoxBody<Bytes, Infallible>> {
     // The API's types have only string keys, so writing them cannot fail.
-    let body = serde_json::to_vec(body).unwrap_or_default();
-    let mut response = Response::new(Full::new(Bytes::from(body)).boxed());
+    text(
+        status,
+        content_type,
+        serde_json::to_vec(body).unwrap_or_default(),
+    )
+}
+
+fn text(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+) -> Response<BoxBody<Bytes, Infallible>> {
+    let mut response = Response::new(Full::new(body.into()).boxed());
     *response.status_mut() = status;
     response
         .headers_mut()
@@ -397,6 +410,8 @@ fn event_stream(stream: EventStream) -> Response<BoxBody<Bytes, Infallible>> {
     response
 }
 
+/// The type of what succeeds.
+const JSON: &str = "application/json";
 /// The largest body a request may have.
 const BODY_LIMIT: usize = 64 * 1024;
 /// How long a request's head, and its body, may take to arrive.
