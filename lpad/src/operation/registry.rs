@@ -319,7 +319,10 @@ impl Operations {
             .send(answer)
             .map_err(|_| OperationError::NotAsking(id))?;
         drop(table);
-        self.change(id, |operation| operation.state = State::Running);
+        self.change(id, |operation| {
+            operation.state = State::Running;
+            operation.offer = None;
+        });
         self.find(id)
     }
 
