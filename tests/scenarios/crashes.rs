@@ -1,0 +1,439 @@
+//! The daemon dies, and the next one has to find out what happened.
+
+use std::{
+    path::PathBuf,
+    process::{ExitStatus, Output, Stdio},
+    time::Duration,
+};
+
+use lpad::{
+    api::problem::Code,
+    client::Client,
+    engine::Consent,
+    operation::{Kind, Operation, OperationId, State},
+};
+use lpad_tests::{
+    bed::{Bed, EUICC, accepting},
+    bench::{Bench, HOST_NAME},
+    smdp::{OrderId, OrderRequest, OrderState},
+};
+use rustix::process::{Pid, Signal, kill_process};
+use sim_card_emulator::{
+    modem::{Moment, Pattern},
+    pki::{Pki, PkiOptions},
+    pty::Pty,
+};
+use tempfile::TempDir;
+use tokio::{
+    net::TcpListener,
+    process::{Child, Command},
+    time::{Instant, interval, timeout},
+};
+
+use crate::truth::{Package, download_and_enable, must_be_true};
+
+/// Kills the daemon at the `nth` APDU of a download; false when there are fewer.
+async fn kill_at(pki: &Pki, nth: u32, moment: Moment) -> bool {
+    eprintln!("killed at APDU {nth}, {moment:?}");
+    let mut bed = Bed::with(Bench::with_pki(pki.clone()), "never").await;
+    let order = bed.order("M-1");
+    let mut hold = bed.bench.modem.hold(Pattern::ANY, nth, moment);
+    let request = download_and_enable("M-1");
+    let ended = tokio::select! {
+        biased;
+        () = hold.reached() => false,
+        operation = bed.download_as(&request) => {
+            assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
+            true
+        }
+    };
+    if ended {
+        return false;
+    }
+    bed.kill().await;
+    hold.release();
+    bed.resume().await;
+    bed.settle().await;
+    bed.must_tell_the_truth().await;
+    let operations = bed.client.operations().await.unwrap();
+    if let Some(operation) = operations.iter().find(|one| one.kind == Kind::Download) {
+        must_be_true(&bed, operation, order).await;
+    }
+    bed.must_be_sound().await;
+    true
+}
+
+#[tokio::test(start_paused = true)]
+async fn wherever_the_daemon_is_killed_the_next_one_tells_the_truth() {
+    let pki = Pki::generate(&PkiOptions::default()).unwrap();
+    for moment in [Moment::BeforeExecution, Moment::BeforeAnswer] {
+        let mut nth = 1;
+        while kill_at(&pki, nth, moment).await {
+            nth += 1;
+        }
+        assert!(nth > 40, "{nth}");
+    }
+}
+
+/// The daemon as a process of its own, on a pseudo terminal and the loopback.
+struct Gateway {
+    bench: Bench,
+    client: Client,
+    daemon: Child,
+    configuration: PathBuf,
+    folder: TempDir,
+}
+
+impl Gateway {
+    async fn start() -> Self {
+        let (bench, folder) = (Bench::new(), tempfile::tempdir().unwrap());
+        let pty = Pty::open(&folder.path().join("modem")).unwrap();
+        tokio::spawn(bench.line().serve(pty, None));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let smdp = bench.smdp.clone();
+        tokio::spawn(async move { smdp.serve(listener, std::future::pending()).await });
+        let configuration = bench.configure(folder.path(), address, "never").unwrap();
+        let client = Client::new(folder.path().join("lpad.sock"));
+        let daemon = lpad(&configuration).spawn().unwrap();
+        let gateway = Self {
+            bench,
+            client,
+            daemon,
+            configuration,
+            folder,
+        };
+        gateway.is_ready().await;
+        gateway
+    }
+
+    async fn start_again(&mut self) {
+        self.daemon = lpad(&self.configuration).spawn().unwrap();
+        self.is_ready().await;
+    }
+
+    async fn is_ready(&self) {
+        self.until(async || {
+            let health = self.client.health().await;
+            health.is_ok_and(|health| health.status == "ok")
+        })
+        .await;
+    }
+
+    /// Waits for something in another process, of which nobody tells.
+    async fn until(&self, is_so: impl AsyncFn() -> bool) {
+        let asked = async {
+            let mut ticks = interval(Duration::from_millis(10));
+            while !is_so().await {
+                ticks.tick().await;
+            }
+        };
+        timeout(PATIENCE, asked).await.expect("it comes about");
+    }
+
+    async fn kill(&mut self) {
+        self.daemon.kill().await.unwrap();
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    async fn terminate(&mut self) -> ExitStatus {
+        let pid = i32::try_from(self.daemon.id().unwrap()).unwrap();
+        kill_process(Pid::from_raw(pid).unwrap(), Signal::TERM).unwrap();
+        let ended = timeout(PATIENCE, self.daemon.wait()).await;
+        ended.expect("it ends").unwrap()
+    }
+
+    fn order(&self, matching_id: &str, number: u32) -> OrderId {
+        let profile =
+            lpad_tests::profile::Profile::builder(lpad_tests::profile::Iccid::nth(number))
+                .size(3000)
+                .build();
+        let request = OrderRequest::with_matching_id(profile, matching_id);
+        self.bench.smdp.create_order(request)
+    }
+
+    async fn begin(&self, matching_id: &str) -> OperationId {
+        let request = accepting(&format!("1${HOST_NAME}${matching_id}"));
+        self.client.download(EUICC, &request).await.unwrap().id
+    }
+
+    async fn download(&self, matching_id: &str) -> Operation {
+        let id = self.begin(matching_id).await;
+        self.client.wait(id).await.unwrap()
+    }
+
+    async fn lpactl(&self, arguments: &[&str]) -> Output {
+        let socket = self.client.socket().to_str().unwrap();
+        Command::new(env!("CARGO_BIN_EXE_demo"))
+            .args(["lpactl", "--socket", socket])
+            .args(arguments)
+            .output()
+            .await
+            .unwrap()
+    }
+
+    /// No channel is open, no notification waits, and the next download works.
+    async fn must_be_sound(&self) {
+        let card = &self.bench.card;
+        let clean = || card.open_channels().is_empty() && card.memory().notifications.is_empty();
+        self.until(async || clean()).await;
+        self.order("SOUND", 99);
+        let operation = self.download("SOUND").await;
+        assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
+        assert!(clean());
+    }
+}
+
+fn lpad(configuration: &std::path::Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_demo"));
+    command.arg("lpad").arg(configuration);
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    command.stderr(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+/// Kills the daemon with SIGKILL at a block of the package, and starts it again.
+async fn kill_in_package(nth: impl FnOnce(Package) -> u32, moment: Moment) -> (Gateway, OrderId) {
+    let package = Package::of(&mut Bed::start().await).await;
+    let mut gateway = Gateway::start().await;
+    let order = gateway.order("M-1", 1);
+    let modem = gateway.bench.modem.clone();
+    let mut hold = modem.hold(Pattern::LAST_BLOCK, nth(package), moment);
+    gateway.begin("M-1").await;
+    hold.reached().await;
+    assert_eq!(gateway.bench.card.open_channels().len(), 1);
+    gateway.kill().await;
+    hold.release();
+    gateway.start_again().await;
+    let card = gateway.bench.card.clone();
+    gateway
+        .until(async || card.open_channels().is_empty() && card.memory().notifications.is_empty())
+        .await;
+    (gateway, order)
+}
+
+#[tokio::test]
+async fn a_daemon_killed_in_the_middle_of_the_package_says_that_nothing_was_installed() {
+    for moment in [Moment::BeforeExecution, Moment::BeforeAnswer] {
+        let (gateway, order) = kill_in_package(Package::middle, moment).await;
+        assert!(gateway.client.profiles(EUICC).await.unwrap().is_empty());
+        let operations = gateway.client.operations().await.unwrap();
+        assert_eq!(operations[0].state, State::Failed);
+        let problem = operations[0].problem.clone().unwrap();
+        assert!(
+            [Code::Interrupted, Code::InstallationFailed].contains(&problem.code),
+            "{problem:?}"
+        );
+        assert!(
+            problem.next_step.starts_with("Download again"),
+            "{problem:?}"
+        );
+        let told = gateway.lpactl(&["operation", "list"]).await;
+        let told = String::from_utf8(told.stdout).unwrap();
+        assert!(told.contains("failed"), "{told}");
+        let again = gateway.download("M-1").await;
+        assert_eq!(again.state, State::Succeeded, "{:?}", again.problem);
+        let state = gateway.bench.smdp.order(order).unwrap().state();
+        assert_eq!(state, OrderState::Installed);
+        gateway.must_be_sound().await;
+    }
+}
+
+#[tokio::test]
+async fn a_daemon_killed_before_it_heard_of_the_installation_finds_the_profile() {
+    let (gateway, order) = kill_in_package(|package| package.last, Moment::BeforeAnswer).await;
+    let state = gateway.bench.smdp.order(order).unwrap().state();
+    assert_eq!(state, OrderState::Installed);
+    let profiles = gateway.client.profiles(EUICC).await.unwrap();
+    let operations = gateway.client.operations().await.unwrap();
+    assert_eq!(
+        operations[0].state,
+        State::Succeeded,
+        "{:?}",
+        operations[0].problem
+    );
+    let result = operations[0].result.clone().unwrap();
+    assert_eq!(result.iccid.as_deref(), Some(&*profiles[0].iccid));
+    let told = gateway.lpactl(&["profile", "list"]).await;
+    assert!(told.status.success());
+    let told = String::from_utf8(told.stdout).unwrap();
+    assert!(told.contains(&profiles[0].iccid), "{told}");
+    gateway.must_be_sound().await;
+}
+
+#[tokio::test]
+async fn sigterm_in_the_middle_of_the_package_lets_the_installation_end() {
+    let package = Package::of(&mut Bed::start().await).await;
+    let mut gateway = Gateway::start().await;
+    let order = gateway.order("M-1", 1);
+    let modem = gateway.bench.modem.clone();
+    let mut hold = modem.hold(Pattern::LAST_BLOCK, package.middle(), Moment::BeforeAnswer);
+    gateway.begin("M-1").await;
+    hold.reached().await;
+    let (status, ()) = tokio::join!(gateway.terminate(), async { hold.release() });
+    assert_eq!(status.code(), Some(0));
+    assert!(gateway.bench.card.open_channels().is_empty());
+    assert!(!gateway.client.socket().exists());
+    let state = gateway.bench.smdp.order(order).unwrap().state();
+    assert_eq!(state, OrderState::Installed);
+    gateway.start_again().await;
+    assert_eq!(gateway.client.profiles(EUICC).await.unwrap().len(), 1);
+    gateway.must_be_sound().await;
+}
+
+#[tokio::test]
+async fn sigterm_while_somebody_is_asked_ends_the_download_and_keeps_the_order() {
+    let mut gateway = Gateway::start().await;
+    gateway.order("M-1", 1);
+    let mut request = accepting(&format!("1${HOST_NAME}$M-1"));
+    request.consent = Consent::Ask;
+    let id = gateway.client.download(EUICC, &request).await.unwrap().id;
+    let client = gateway.client.clone();
+    gateway
+        .until(async || {
+            let operation = client.operation(id, 0).await.unwrap();
+            operation.state == State::AwaitingAnswer
+        })
+        .await;
+    assert_eq!(gateway.terminate().await.code(), Some(0));
+    assert!(gateway.bench.card.open_channels().is_empty());
+    gateway.start_again().await;
+    let again = gateway.download("M-1").await;
+    assert_eq!(again.state, State::Succeeded, "{:?}", again.problem);
+    gateway.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_modem_that_is_stuck_does_not_keep_the_daemon_from_ending() {
+    let mut bed = Bed::start().await;
+    let package = Package::of(&mut bed).await;
+    bed.order("M-1");
+    let mut hold = bed.bench.modem.hold(
+        Pattern::LAST_BLOCK,
+        package.middle(),
+        Moment::BeforeExecution,
+    );
+    let request = accepting(&format!("1${HOST_NAME}$M-1"));
+    bed.client.download(EUICC, &request).await.unwrap();
+    hold.reached().await;
+    let begin = Instant::now();
+    bed.stop().await;
+    assert!(
+        begin.elapsed() < Duration::from_secs(60),
+        "{:?}",
+        begin.elapsed()
+    );
+    hold.release();
+    bed.resume().await;
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_journal_with_a_torn_end_is_read_up_to_there() {
+    let mut bed = Bed::start().await;
+    let package = Package::of(&mut bed).await;
+    bed.order("M-1");
+    let mut hold = bed
+        .bench
+        .modem
+        .hold(Pattern::LAST_BLOCK, package.last, Moment::BeforeAnswer);
+    let request = accepting(&format!("1${HOST_NAME}$M-1"));
+    let id = bed.client.download(EUICC, &request).await.unwrap().id;
+    hold.reached().await;
+    bed.kill().await;
+    hold.release();
+    let journal = bed.folder().join("state/journal.ndjson");
+    let mut content = std::fs::read(&journal).unwrap();
+    content.extend_from_slice(b"{\"crc\":\"0badc0de\",\"len\":57,\"reco");
+    std::fs::write(&journal, content).unwrap();
+    bed.resume().await;
+    let operation = bed.client.operation(id, 0).await.unwrap();
+    assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_journal_costs_the_history_and_nothing_else() {
+    let mut bed = Bed::start().await;
+    let package = Package::of(&mut bed).await;
+    let order = bed.order("M-1");
+    let mut hold = bed
+        .bench
+        .modem
+        .hold(Pattern::LAST_BLOCK, package.last, Moment::BeforeAnswer);
+    let request = accepting(&format!("1${HOST_NAME}$M-1"));
+    bed.client.download(EUICC, &request).await.unwrap();
+    hold.reached().await;
+    bed.kill().await;
+    hold.release();
+    std::fs::remove_dir_all(bed.folder().join("state")).unwrap();
+    bed.resume().await;
+    bed.bench
+        .smdp
+        .wait_until(|smdp| smdp.order(order).unwrap().state() == OrderState::Installed)
+        .await;
+    assert_eq!(bed.client.profiles(EUICC).await.unwrap().len(), 2);
+    // Who left channel 1 open is forgotten; it is closed when no other is free.
+    for _ in 0..3 {
+        bed.install().await;
+    }
+}
+
+#[tokio::test]
+async fn a_state_folder_that_cannot_be_used_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::new();
+    let address = "127.0.0.1:1".parse().unwrap();
+    let configuration = bench.configure(folder.path(), address, "never").unwrap();
+    let state = folder.path().join("state");
+    std::fs::write(&state, "not a folder").unwrap();
+    let ended = lpad(&configuration).stderr(Stdio::piped()).output().await;
+    let ended = ended.unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    let said = String::from_utf8(ended.stderr).unwrap();
+    let words = format!(
+        "lpad: [state] directory {}: Not a directory",
+        state.display()
+    );
+    assert!(said.contains(&words), "{said}");
+}
+
+#[tokio::test]
+async fn without_room_for_the_journal_nothing_is_begun_on_the_card() {
+    let mut gateway = Gateway::start().await;
+    gateway.order("M-1", 1);
+    assert_eq!(gateway.terminate().await.code(), Some(0));
+    // No file may grow any more: what a full disk looks like to the daemon.
+    let demo = env!("CARGO_BIN_EXE_demo");
+    let configuration = gateway.configuration.display();
+    let script = format!("trap '' XFSZ; ulimit -f 0; exec '{demo}' lpad '{configuration}'");
+    gateway.daemon = Command::new("sh")
+        .args(["-c", &script])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    gateway.is_ready().await;
+    let operation = gateway.download("M-1").await;
+    let problem = operation.problem.unwrap();
+    assert_eq!(problem.code, Code::StateUnwritable);
+    assert_eq!(
+        problem.detail,
+        "The journal cannot be written: File too large (os error 27)."
+    );
+    assert_eq!(
+        problem.next_step,
+        "Check free space and permissions of the state folder."
+    );
+    assert!(gateway.bench.card.open_channels().is_empty());
+    assert_eq!(gateway.bench.card.memory().profiles.len(), 0);
+    gateway.terminate().await;
+    gateway.start_again().await;
+    let again = gateway.download("M-1").await;
+    assert_eq!(again.state, State::Succeeded, "{:?}", again.problem);
+    gateway.must_be_sound().await;
+}
+
+/// How long something in another process may take.
+const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,0 +1,610 @@
+//! What modems do wrong: the daemon tells the truth, leaves no channel open, and goes on.
+
+use std::time::Duration;
+
+use lpad::{
+    api::problem::{Code, CodeConsumed, Problem},
+    config::AfterEnable,
+    operation::{Operation, State},
+    snapshot::{Availability, ProfileState},
+};
+use lpad_tests::{
+    bed::{Bed, EUICC, problem},
+    smdp::{OrderId, OrderState},
+};
+use sim_card_emulator::modem::{Card as _, Effect, Fault, Moment, Pattern, Quirks};
+use tokio::time::{Instant, sleep};
+
+use crate::truth::Package;
+
+/// MANAGE CHANNEL, which opens a channel.
+const OPEN: Pattern = Pattern {
+    ins: Some(0x70),
+    p1: Some(0x00),
+    p2: None,
+};
+
+const ERROR: Effect = Effect::Error {
+    cme: None,
+    executed: false,
+};
+
+/// A download whose `nth` command, counted by its last block, meets `effect`.
+struct Trouble {
+    bed: Bed,
+    order: OrderId,
+    operation: Operation,
+}
+
+impl Trouble {
+    async fn at(nth: impl FnOnce(Package) -> u32, effect: Effect) -> Self {
+        let mut bed = Bed::start().await;
+        let package = Package::of(&mut bed).await;
+        let order = bed.order("M-1");
+        bed.bench.modem.inject(Fault {
+            pattern: Pattern::LAST_BLOCK,
+            nth: nth(package),
+            effect,
+        });
+        let operation = bed.download_id("M-1").await;
+        Self {
+            bed,
+            order,
+            operation,
+        }
+    }
+
+    /// The download has failed, its profile is not there, and the same code works now.
+    async fn was_not_installed(mut self) -> Problem {
+        let problem = problem(self.operation);
+        assert_eq!(self.bed.client.profiles(EUICC).await.unwrap().len(), 1);
+        self.bed.settle().await;
+        self.bed.must_tell_the_truth().await;
+        assert_eq!(problem.code_consumed, Some(CodeConsumed::No), "{problem:?}");
+        let again = self.bed.download_id("M-1").await;
+        assert_eq!(again.state, State::Succeeded, "{:?}", again.problem);
+        self.bed.must_be_sound().await;
+        problem
+    }
+
+    /// The profile is there, and everybody knows.
+    async fn was_installed(mut self) {
+        let Self { operation, .. } = self;
+        assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
+        let iccid = operation.result.unwrap().iccid.unwrap();
+        let profiles = self.bed.client.profiles(EUICC).await.unwrap();
+        assert!(profiles.iter().any(|profile| profile.iccid == iccid));
+        self.bed.settle().await;
+        let order = self.bed.bench.smdp.order(self.order).unwrap();
+        assert_eq!(order.state(), OrderState::Installed);
+        self.bed.must_be_sound().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_before_anything_happened_is_told_in_the_modems_words() {
+    for (cme, words) in [
+        (None, "ERROR"),
+        (Some(10), "+CME ERROR: 10 (SIM not inserted)"),
+        (Some(13), "+CME ERROR: 13 (SIM failure)"),
+        (Some(999), "+CME ERROR: 999"),
+    ] {
+        let mut bed = Bed::start().await;
+        bed.order("M-1");
+        let effect = Effect::Error {
+            cme,
+            executed: false,
+        };
+        bed.bench.modem.inject(Fault::next(OPEN, effect));
+        let problem = bed.fail("M-1").await;
+        assert_eq!(problem.code, Code::NoEuicc);
+        let detail = format!("The modem answered {words}; the card may have executed the command.");
+        assert_eq!(problem.detail, detail);
+        assert!(problem.retryable);
+        bed.must_be_sound().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_in_the_middle_of_the_package_ends_the_download_and_the_code_works_again() {
+    for (cme, executed) in [
+        (None, false),
+        (None, true),
+        (Some(0), false),
+        (Some(13), true),
+    ] {
+        let trouble = Trouble::at(Package::middle, Effect::Error { cme, executed }).await;
+        let problem = trouble.was_not_installed().await;
+        assert_eq!(problem.code, Code::InstallationFailed);
+        let modem_said = match cme {
+            None => "ERROR",
+            Some(0) => "+CME ERROR: 0 (phone failure)",
+            Some(_) => "+CME ERROR: 13 (SIM failure)",
+        };
+        assert_eq!(
+            problem.detail,
+            format!(
+                "The installation was cut off, and the card does not have the profile: \
+                 ES10b.LoadBoundProfilePackage: the modem answered {modem_said}; the card may have \
+                 executed the command."
+            )
+        );
+        assert_eq!(
+            problem.next_step,
+            "Download again; the order is still there."
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_on_the_last_block_is_a_failure_when_the_card_did_not_get_it() {
+    let effect = Effect::Error {
+        cme: Some(0),
+        executed: false,
+    };
+    let trouble = Trouble::at(|package| package.last, effect).await;
+    let problem = trouble.was_not_installed().await;
+    assert_eq!(problem.code, Code::InstallationFailed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_on_the_last_block_is_a_success_when_the_profile_is_on_the_card() {
+    for cme in [None, Some(13)] {
+        let effect = Effect::Error {
+            cme,
+            executed: true,
+        };
+        Trouble::at(|package| package.last, effect)
+            .await
+            .was_installed()
+            .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_modem_is_given_up_at_the_deadline() {
+    let begin = Instant::now();
+    let trouble = Trouble::at(Package::middle, Effect::Silence { executed: false }).await;
+    let problem = trouble.was_not_installed().await;
+    let words = "the modem did not answer within";
+    assert!(problem.detail.contains(words), "{}", problem.detail);
+    assert!(begin.elapsed() < Duration::from_secs(600));
+    Trouble::at(|package| package.last, Effect::Silence { executed: true })
+        .await
+        .was_installed()
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_modem_silent_from_the_start_is_named_as_the_culprit() {
+    let mut bed = Bed::start().await;
+    bed.order("M-1");
+    bed.bench.modem.set_quirks(|quirks| quirks.mute = true);
+    let begin = Instant::now();
+    let problem = bed.fail("M-1").await;
+    assert_eq!(problem.code, Code::ModemTimeout);
+    assert!(
+        problem
+            .detail
+            .starts_with("The modem did not answer within 20 s")
+    );
+    assert_eq!(
+        problem.next_step,
+        "Try again; if it stays silent, reset the modem."
+    );
+    assert!(begin.elapsed() < Duration::from_secs(120));
+    let euicc = bed.euicc_in(Availability::Unavailable).await;
+    assert_eq!(euicc.problem.unwrap().code, Code::ModemTimeout);
+    bed.bench.modem.set_quirks(|quirks| quirks.mute = false);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_comes_too_late_is_never_taken_for_the_next_one() {
+    // Later than the deadline: while the port is settled, and when it has long been given up.
+    for late in [300, 600, 1500] {
+        for (moment, at_last) in [
+            (Moment::BeforeAnswer, true),
+            (Moment::BeforeExecution, true),
+            (Moment::BeforeAnswer, false),
+        ] {
+            let mut bed = Bed::start().await;
+            let package = Package::of(&mut bed).await;
+            let order = bed.order("M-1");
+            let nth = if at_last {
+                package.last
+            } else {
+                package.middle()
+            };
+            let hold = bed.bench.modem.hold(Pattern::LAST_BLOCK, nth, moment);
+            tokio::spawn(async move {
+                let mut hold = hold;
+                hold.reached().await;
+                sleep(Duration::from_secs(late)).await;
+                hold.release();
+            });
+            let operation = bed.download_id("M-1").await;
+            bed.settle().await;
+            bed.must_tell_the_truth().await;
+            let operation = bed.client.operation(operation.id, 0).await.unwrap();
+            let profiles = bed.client.profiles(EUICC).await.unwrap().len();
+            assert_eq!(profiles, if at_last { 2 } else { 1 });
+            let expected = if at_last {
+                State::Succeeded
+            } else {
+                State::Failed
+            };
+            assert_eq!(operation.state, expected, "{:?}", operation.problem);
+            let state = bed.bench.smdp.order(order).unwrap().state();
+            assert_eq!(state == OrderState::Installed, at_last);
+            bed.must_be_sound().await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_modem_with_bad_manners_works_all_the_same() {
+    let bad = Quirks::NAMES.into_iter();
+    for name in bad.filter(|name| !["mute", "ignores-refresh"].contains(name)) {
+        let mut bed = Bed::start().await;
+        bed.bench
+            .modem
+            .set_quirks(|quirks| quirks.add(name).unwrap());
+        let iccid = bed.install().await;
+        let switched = bed.switch(&iccid, ProfileState::Enabled).await;
+        assert_eq!(
+            switched.state,
+            State::Succeeded,
+            "{name} {:?}",
+            switched.problem
+        );
+        let result = switched.result.unwrap();
+        assert_eq!(result.warnings, [""; 0], "{name}");
+        bed.must_be_sound().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn half_an_answer_is_no_answer() {
+    let mut bed = Bed::start().await;
+    bed.order("M-1");
+    bed.bench
+        .modem
+        .inject(Fault::next(Pattern::LAST_BLOCK, Effect::Truncate));
+    let problem = bed.fail("M-1").await;
+    assert_eq!(problem.code, Code::CardGarbled);
+    assert!(
+        problem
+            .detail
+            .contains("announced 116 hexadecimal digits and gave 58")
+    );
+    bed.must_be_sound().await;
+    Trouble::at(|package| package.last, Effect::Truncate)
+        .await
+        .was_installed()
+        .await;
+    Trouble::at(Package::middle, Effect::Truncate)
+        .await
+        .was_not_installed()
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_status_word_in_the_middle_of_the_package_is_shown() {
+    let response = vec![0x6A, 0x80];
+    let trouble = Trouble::at(Package::middle, Effect::Instead { response }).await;
+    let problem = trouble.was_not_installed().await;
+    assert!(problem.detail.contains("6A80"), "{}", problem.detail);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_port_that_goes_away_and_comes_back_costs_nothing_but_the_download() {
+    let unplugged = |executed| Effect::HangUp { executed };
+    let problem = Trouble::at(|_| 1, unplugged(false))
+        .await
+        .was_not_installed()
+        .await;
+    assert_eq!(problem.code, Code::ModemUnavailable);
+    assert!(problem.detail.contains("the modem's port is gone"));
+    for executed in [false, true] {
+        let trouble = Trouble::at(Package::middle, unplugged(executed)).await;
+        let problem = trouble.was_not_installed().await;
+        assert_eq!(problem.code, Code::InstallationFailed);
+        assert!(problem.detail.contains("the modem's port is gone"));
+    }
+    Trouble::at(|package| package.last, unplugged(false))
+        .await
+        .was_not_installed()
+        .await;
+    Trouble::at(|package| package.last, unplugged(true))
+        .await
+        .was_installed()
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_modem_that_stays_away_leaves_the_download_in_doubt_until_it_is_back() {
+    for executed in [false, true] {
+        let mut bed = Bed::start().await;
+        let package = Package::of(&mut bed).await;
+        bed.order("M-1");
+        let moment = match executed {
+            true => Moment::BeforeAnswer,
+            false => Moment::BeforeExecution,
+        };
+        let mut hold = bed
+            .bench
+            .modem
+            .hold(Pattern::LAST_BLOCK, package.last, moment);
+        let bench = bed.bench.clone();
+        tokio::spawn(async move {
+            hold.reached().await;
+            bench.unplug();
+        });
+        let operation = bed.download_id("M-1").await;
+        let problem = problem(operation.clone());
+        assert_eq!(problem.code, Code::ModemUnavailable);
+        assert_eq!(problem.code_consumed, Some(CodeConsumed::Unknown));
+        assert_eq!(
+            problem.detail,
+            "The card was lost in the middle of the installation, and nobody can tell yet how it \
+             ended: ES10b.LoadBoundProfilePackage: the modem's port is gone; the card may have \
+             executed the command. Since then: Cannot open the port: there is no such device."
+        );
+        bed.euicc_in(Availability::Unavailable).await;
+        bed.bench.plug_in();
+        bed.settle().await;
+        bed.must_tell_the_truth().await;
+        let operation = bed.client.operation(operation.id, 0).await.unwrap();
+        let expected = if executed {
+            State::Succeeded
+        } else {
+            State::Failed
+        };
+        assert_eq!(operation.state, expected, "{:?}", operation.problem);
+        bed.must_be_sound().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_switch_whose_answer_is_lost_is_told_by_the_card() {
+    let effects = |executed| {
+        [
+            Effect::Error {
+                cme: None,
+                executed,
+            },
+            Effect::Error {
+                cme: Some(13),
+                executed,
+            },
+            Effect::Silence { executed },
+            Effect::HangUp { executed },
+        ]
+    };
+    for executed in [false, true] {
+        for effect in effects(executed) {
+            let told = format!("{effect:?}");
+            let mut bed = Bed::start().await;
+            let iccid = bed.install().await;
+            // The first command of a switch reads the profiles.
+            bed.bench.modem.inject(Fault {
+                pattern: Pattern::LAST_BLOCK,
+                nth: 2,
+                effect,
+            });
+            let operation = bed.switch(&iccid, ProfileState::Enabled).await;
+            bed.settle().await;
+            bed.must_tell_the_truth().await;
+            let profiles = bed.client.profiles(EUICC).await.unwrap();
+            // A card that turned out not to have switched is asked once more.
+            assert_eq!(profiles[0].state, ProfileState::Enabled, "{told}");
+            assert_eq!(
+                operation.state,
+                State::Succeeded,
+                "{told} {:?}",
+                operation.problem
+            );
+            assert_eq!(operation.result.unwrap().enabled, Some(true), "{told}");
+            bed.must_be_sound().await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_notification_that_the_modem_swallows_is_delivered_all_the_same() {
+    // After the package the notifications are read and removed.
+    for (after, effect) in [
+        (1, ERROR),
+        (1, Effect::Silence { executed: true }),
+        (1, Effect::HangUp { executed: true }),
+        (2, ERROR),
+        (2, Effect::Silence { executed: false }),
+        (2, Effect::Silence { executed: true }),
+        (2, Effect::HangUp { executed: false }),
+    ] {
+        let told = format!("{after} {effect:?}");
+        let trouble = Trouble::at(|package| package.last + after, effect).await;
+        let warnings = trouble.operation.result.as_ref().unwrap().warnings.clone();
+        let words = "Notifications stay on the card for now: ES10b.Re";
+        assert!(warnings[0].starts_with(words), "{told} {warnings:?}");
+        trouble.was_installed().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_port_is_told_and_found_when_it_appears() {
+    let mut bed = Bed::without_modem().await;
+    let euicc = bed.euicc_in(Availability::Unavailable).await;
+    let told = euicc.problem.unwrap();
+    assert_eq!(told.code, Code::ModemUnavailable);
+    assert_eq!(
+        told.detail,
+        "Cannot open the port: there is no such device."
+    );
+    assert_eq!(bed.client.health().await.unwrap().status, "degraded");
+    bed.order("M-1");
+    let problem = bed.fail("M-1").await;
+    assert_eq!(problem.code, Code::ModemUnavailable);
+    bed.bench.plug_in();
+    let euicc = bed.euicc_in(Availability::Ready).await;
+    assert_eq!(euicc.problem, None);
+    assert_eq!(bed.client.health().await.unwrap().status, "ok");
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn channels_that_others_left_open_are_closed_when_none_is_free() {
+    let mut bed = Bed::start().await;
+    for number in 1..=3 {
+        let opened = bed.bench.card.transmit(&[0x00, 0x70, 0x00, 0x00, 0x01]);
+        assert_eq!(opened, [number, 0x90, 0x00]);
+    }
+    let iccid = bed.install().await;
+    assert_eq!(bed.client.profiles(EUICC).await.unwrap()[0].iccid, iccid);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_card_without_channels_is_told_with_its_status_word() {
+    let mut bed = Bed::start().await;
+    bed.order("M-1");
+    bed.bench.card.configure(|settings| settings.channels = 0);
+    let problem = bed.fail("M-1").await;
+    assert_eq!(problem.code, Code::NoEuicc);
+    assert_eq!(
+        problem.detail,
+        "The card opens no logical channel: 6A81 (function not supported or no free channel)."
+    );
+    assert!(
+        problem
+            .next_step
+            .starts_with("Stop other programs that use the card")
+    );
+    assert_eq!(problem.card.unwrap().sw.as_deref(), Some("6A81"));
+    bed.bench.card.configure(|settings| settings.channels = 3);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_modem_that_ignores_the_refresh_is_reset_until_it_is_true() {
+    let mut bed = Bed::start().await;
+    bed.bench
+        .modem
+        .set_quirks(|quirks| quirks.ignores_refresh = true);
+    for state in [ProfileState::Enabled, ProfileState::Disabled] {
+        let iccid = bed.install().await;
+        for state in [ProfileState::Enabled, state] {
+            let operation = bed.switch(&iccid, state).await;
+            assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
+            let result = operation.result.unwrap();
+            assert_eq!(result.enabled, Some(state == ProfileState::Enabled));
+            assert_eq!(result.warnings, [""; 0]);
+        }
+    }
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_switch_the_modem_never_makes_is_told_as_a_failure() {
+    let mut bed = Bed::start().await;
+    bed.stop().await;
+    bed.configuration().euiccs[0].after_enable = AfterEnable::Nothing;
+    bed.resume().await;
+    bed.bench
+        .modem
+        .set_quirks(|quirks| quirks.ignores_refresh = true);
+    let iccid = bed.install().await;
+    let problem = problem(bed.switch(&iccid, ProfileState::Enabled).await);
+    assert_eq!(problem.code, Code::SwitchNotConfirmed);
+    assert_eq!(problem.next_step, "Restart the modem.");
+    bed.bench
+        .modem
+        .set_quirks(|quirks| quirks.ignores_refresh = false);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_refusal_of_a_switch_has_its_own_words() {
+    for (result, code, words) in [
+        (1, Code::UnknownProfile, "no such profile"),
+        (2, Code::CardRefused, "not disabled"),
+        (3, Code::DisallowedByPolicy, "policy rule"),
+        (4, Code::CardRefused, "after a test profile"),
+        (127, Code::CardRefused, "undefined error"),
+    ] {
+        let mut bed = Bed::start().await;
+        let iccid = bed.install().await;
+        bed.bench.modem.inject(Fault {
+            pattern: Pattern::LAST_BLOCK,
+            nth: 2,
+            effect: refusal(result),
+        });
+        let problem = problem(bed.switch(&iccid, ProfileState::Enabled).await);
+        assert_eq!(problem.code, code);
+        assert!(problem.detail.contains(words), "{}", problem.detail);
+        assert_eq!(problem.card.unwrap().result, Some(i64::from(result)));
+        bed.must_be_sound().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_card_is_asked_again_before_anybody_hears_of_it() {
+    for (times, expected) in [
+        (1, State::Succeeded),
+        (5, State::Succeeded),
+        (6, State::Failed),
+    ] {
+        let mut bed = Bed::start().await;
+        let iccid = bed.install().await;
+        for _ in 0..times {
+            bed.bench.modem.inject(Fault {
+                pattern: Pattern::LAST_BLOCK,
+                nth: 2,
+                effect: refusal(5),
+            });
+        }
+        let operation = bed.switch(&iccid, ProfileState::Enabled).await;
+        assert_eq!(operation.state, expected, "{times} {:?}", operation.problem);
+        if let Some(problem) = operation.problem {
+            assert_eq!((problem.code, problem.retryable), (Code::CardBusy, true));
+        }
+        bed.bench.modem.clear_faults();
+        bed.must_be_sound().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn enabling_the_enabled_profile_is_a_success_without_a_refresh() {
+    let mut bed = Bed::start().await;
+    let iccid = bed.install().await;
+    bed.switch(&iccid, ProfileState::Enabled).await;
+    let resets = bed.bench.card.counters().borrow().resets;
+    let again = bed.switch(&iccid, ProfileState::Enabled).await;
+    assert_eq!(again.state, State::Succeeded);
+    assert!(again.result.unwrap().nothing_to_change);
+    assert_eq!(bed.bench.card.counters().borrow().resets, resets);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_profile_that_is_not_there_is_named() {
+    let mut bed = Bed::start().await;
+    let problem = problem(
+        bed.switch("8988211000000000005", ProfileState::Enabled)
+            .await,
+    );
+    assert_eq!(problem.code, Code::UnknownProfile);
+    assert_eq!(
+        problem.detail,
+        "No profile 8988211000000000005 is on the card."
+    );
+    bed.must_be_sound().await;
+}
+
+/// The card's answer to EnableProfile with this result.
+fn refusal(result: u8) -> Effect {
+    Effect::Instead {
+        response: vec![0xBF, 0x31, 0x03, 0x80, 0x01, result, 0x90, 0x00],
+    }
+}
