@@ -180,20 +180,34 @@ async fn a_challenge_or_session_name_of_somebody_else_never_reaches_the_card() {
 #[tokio::test(start_paused = true)]
 async fn a_session_name_that_changes_on_the_way_ends_the_session_for_its_own_reason() {
     let mut bed = Bed::start().await;
-    for (function, member, reason) in [
+    for (function, fault, member, reason) in [
         (
             Function::AuthenticateClient,
+            Fault::WrongTransactionId,
             "authenticateClient",
             UNDEFINED,
         ),
         (
+            Function::AuthenticateClient,
+            Fault::OtherSession,
+            "smdpSigned2",
+            UNDEFINED,
+        ),
+        (
             Function::GetBoundProfilePackage,
+            Fault::WrongTransactionId,
             "getBoundProfilePackage",
+            LOAD_BPP_ERROR,
+        ),
+        (
+            Function::GetBoundProfilePackage,
+            Fault::OtherSession,
+            "boundProfilePackage",
             LOAD_BPP_ERROR,
         ),
     ] {
         let order = bed.order("M-1");
-        let problem = spoilt(&bed, function, Fault::WrongTransactionId).await;
+        let problem = spoilt(&bed, function, fault).await;
         assert_eq!(problem.code, Code::ServerGarbled);
         assert_eq!(
             problem.detail,

@@ -1,6 +1,6 @@
 //! Downloads that end without a profile because somebody said no: the server, the card, a person.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use lpad::{
     api::{
@@ -15,7 +15,9 @@ use lpad_tests::{
     bed::{Bed, EUICC, accepting, problem},
     bench::{Bench, HOST_NAME},
     profile::{Iccid, PolicyRule, Profile, ProfileOwner},
-    smdp::{Config, Failure, Function, OrderId, OrderRequest, OrderState},
+    smdp::{
+        Calls, Config, Failure, Fault, Function, OrderId, OrderRequest, OrderState, StatusCode,
+    },
 };
 use sim_card_emulator::pki::{Pki, PkiOptions};
 
@@ -98,6 +100,133 @@ async fn a_profile_that_is_not_released_yet_is_worth_another_try() {
     assert_eq!(problem.code_consumed, Some(CodeConsumed::No));
     bed.bench.smdp.release(order);
     assert_eq!(bed.download_id("M-1").await.state, State::Succeeded);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_refusal_is_explained_and_ends_the_session_at_once() {
+    use Function::{AuthenticateClient, GetBoundProfilePackage, InitiateAuthentication};
+    let mut bed = Bed::start().await;
+    let mut explanations = BTreeSet::new();
+    for (function, status, code) in [
+        (
+            InitiateAuthentication,
+            StatusCode::ADDRESS_REFUSED,
+            Code::ServerRefused,
+        ),
+        (
+            InitiateAuthentication,
+            StatusCode::NO_SIGNING_ISSUER,
+            Code::ServerRefused,
+        ),
+        (
+            InitiateAuthentication,
+            StatusCode::VERSION_UNSUPPORTED,
+            Code::ServerRefused,
+        ),
+        (
+            InitiateAuthentication,
+            StatusCode::NO_VERIFICATION_ISSUER,
+            Code::ServerRefused,
+        ),
+        (
+            AuthenticateClient,
+            StatusCode::EUM_CERTIFICATE_INVALID,
+            Code::ServerRefused,
+        ),
+        (
+            AuthenticateClient,
+            StatusCode::EUM_CERTIFICATE_EXPIRED,
+            Code::ServerRefused,
+        ),
+        (
+            AuthenticateClient,
+            StatusCode::EUICC_CERTIFICATE_INVALID,
+            Code::ServerRefused,
+        ),
+        (
+            AuthenticateClient,
+            StatusCode::EUICC_CERTIFICATE_EXPIRED,
+            Code::ServerRefused,
+        ),
+        (
+            AuthenticateClient,
+            StatusCode::EUICC_VERIFICATION_FAILED,
+            Code::ServerRefused,
+        ),
+        (
+            AuthenticateClient,
+            StatusCode::UNKNOWN_ISSUER,
+            Code::ServerRefused,
+        ),
+        (
+            AuthenticateClient,
+            StatusCode::NOT_ELIGIBLE,
+            Code::ServerRefused,
+        ),
+        (
+            AuthenticateClient,
+            StatusCode::NOT_RELEASED,
+            Code::NotReleased,
+        ),
+        (
+            AuthenticateClient,
+            StatusCode::MATCHING_ID_REFUSED,
+            Code::MatchingIdRefused,
+        ),
+        (
+            AuthenticateClient,
+            StatusCode::EID_REFUSED,
+            Code::EidRefused,
+        ),
+        (
+            AuthenticateClient,
+            StatusCode::INSUFFICIENT_MEMORY,
+            Code::CardFull,
+        ),
+        (
+            AuthenticateClient,
+            StatusCode::ORDER_EXPIRED,
+            Code::OrderClosed,
+        ),
+        (
+            AuthenticateClient,
+            StatusCode::DOWNLOAD_TRIES_EXCEEDED,
+            Code::OrderClosed,
+        ),
+        (
+            GetBoundProfilePackage,
+            StatusCode::REBINDING_REFUSED,
+            Code::OrderClosed,
+        ),
+        (
+            GetBoundProfilePackage,
+            StatusCode::CONFIRMATION_CODE_REFUSED,
+            Code::ConfirmationCodeRefused,
+        ),
+        (
+            GetBoundProfilePackage,
+            StatusCode::CONFIRMATION_CODE_TRIES_EXCEEDED,
+            Code::OrderClosed,
+        ),
+    ] {
+        bed.order("M-1");
+        let smdp = &bed.bench.smdp;
+        smdp.set_fault(function, Calls::NEXT, Fault::Refuse(status));
+        let problem = bed.fail("M-1").await;
+        assert_eq!(problem.code, code, "{status}");
+        assert_status(&problem, status.subject, status.reason);
+        assert!(!problem.next_step.is_empty());
+        assert_eq!(problem.retryable, code == Code::NotReleased, "{status}");
+        assert!(
+            explanations.insert(problem.detail),
+            "{status} is not told from another"
+        );
+    }
+    assert_eq!(
+        bed.bench.smdp.counters().requests(Function::CancelSession),
+        0
+    );
     bed.must_be_sound().await;
 }
 

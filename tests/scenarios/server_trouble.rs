@@ -9,12 +9,13 @@ use lpad::{
     },
     engine::Consent,
     operation::{Answer, Decision, Operation, State},
+    secret::Secret,
     snapshot::Notification,
 };
 use lpad_tests::{
     bed::{Bed, EUICC, accepting, problem},
     bench::{HOST_NAME, Reach},
-    smdp::{Calls, Fault, Function, OrderState},
+    smdp::{Calls, Fault, Function, OrderRequest, OrderState, StatusCode},
 };
 use tokio::time::Instant;
 
@@ -164,6 +165,51 @@ async fn a_lost_answer_is_asked_for_once_more_and_nobody_notices() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_session_the_server_forgot_is_begun_again_once_without_asking_twice() {
+    let mut bed = Bed::start().await;
+    let forgotten = || Fault::Refuse(StatusCode::UNKNOWN_TRANSACTION);
+    for function in [
+        Function::AuthenticateClient,
+        Function::GetBoundProfilePackage,
+    ] {
+        let smdp = bed.bench.smdp.clone();
+        let order = OrderRequest {
+            confirmation_code: Some("1234".to_owned()),
+            ..OrderRequest::with_matching_id(bed.profile(), "M-1")
+        };
+        let order = smdp.create_order(order);
+        let begun = requests(&bed, Function::InitiateAuthentication);
+        smdp.set_fault(function, Calls::NEXT, forgotten());
+        let ended = accept_once(&bed, "1234").await;
+        assert_eq!(ended.state, State::Succeeded, "{:?}", ended.problem);
+        assert_eq!(smdp.order(order).unwrap().state(), OrderState::Installed);
+        assert_eq!(requests(&bed, Function::InitiateAuthentication), begun + 2);
+
+        bed.order("M-2");
+        smdp.set_fault(function, Calls::Every, forgotten());
+        let problem = bed.fail("M-2").await;
+        assert_eq!(problem.code, Code::ServerFailed);
+        assert!(
+            problem
+                .detail
+                .contains("The server has forgotten the session"),
+            "{}",
+            problem.detail
+        );
+        assert_eq!(
+            problem.next_step,
+            "Start the operation again from the beginning."
+        );
+        assert_eq!(problem.code_consumed, Some(CodeConsumed::No));
+        assert!(problem.retryable);
+        assert_eq!(requests(&bed, Function::InitiateAuthentication), begun + 4);
+        smdp.clear_faults();
+        assert_eq!(bed.download_id("M-2").await.state, State::Succeeded);
+    }
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_right_answer_under_a_wrong_content_type_is_taken() {
     let mut bed = Bed::start().await;
     for function in Function::ALL {
@@ -219,11 +265,7 @@ async fn a_no_the_server_did_not_hear_is_told_with_what_kept_it() {
     let smdp = &bed.bench.smdp;
     let fault = Fault::HttpStatus(500);
     smdp.set_fault(Function::CancelSession, Calls::Every, fault);
-    let request = DownloadRequest {
-        consent: Consent::Ask,
-        ..accepting("1$smdp.example.com$M-1")
-    };
-    let operation = bed.client.download(EUICC, &request).await.unwrap();
+    let operation = bed.client.download(EUICC, &asking("M-1")).await.unwrap();
     bed.client.operation(operation.id, 30).await.unwrap();
     let answer = Answer {
         answer: Decision::Decline,
@@ -350,6 +392,25 @@ async fn install(bed: &mut Bed) -> Operation {
     let operation = bed.download_id(&matching_id).await;
     assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
     operation
+}
+
+/// Downloads M-1, and accepts the first offer with this confirmation code.
+async fn accept_once(bed: &Bed, code: &str) -> Operation {
+    let operation = bed.client.download(EUICC, &asking("M-1")).await.unwrap();
+    bed.client.operation(operation.id, 30).await.unwrap();
+    let answer = Answer {
+        answer: Decision::Accept,
+        confirmation_code: Some(Secret::new(code)),
+    };
+    bed.client.answer(operation.id, &answer).await.unwrap();
+    bed.client.wait(operation.id).await.unwrap()
+}
+
+fn asking(matching_id: &str) -> DownloadRequest {
+    DownloadRequest {
+        consent: Consent::Ask,
+        ..accepting(&format!("1${HOST_NAME}${matching_id}"))
+    }
 }
 
 fn requests(bed: &Bed, function: Function) -> u64 {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use es9_client::{Connect, Es9Client, ServerAddress};
+use es9_client::{Connect, Es9Client, NextStep, ServerAddress};
 use es10_apdu::es10b::{CancelSessionReason, ErrorReason};
 use es10_apdu::isdr::Isdr;
 use es10_apdu::transport::Transport;
@@ -125,6 +125,7 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
             ticket,
             request: &request,
             name: None,
+            accepted: None,
         };
         let ended = session.run(&mut isdr, order).await;
         let name = session.name;
@@ -316,10 +317,27 @@ struct DownloadSession<'a, C> {
     request: &'a Download,
     /// The profile's name, as soon as it is known.
     name: Option<String>,
+    /// What somebody has accepted already, and with which confirmation code.
+    accepted: Option<(Shown, Option<Secret>)>,
 }
 
 impl<C: Connect + 'static> DownloadSession<'_, C> {
+    /// Runs once, and once more when the server has forgotten the session on the way.
     async fn run<T: Transport>(
+        &mut self,
+        card: &mut Isdr<T>,
+        order: Order,
+    ) -> Result<Installed, Ended> {
+        match self.attempt(card, order.clone()).await {
+            Err(Ended::Download(error)) if is_forgotten(&error) => {
+                tracing::warn!(%error, "starting again");
+                self.attempt(card, order).await
+            }
+            ended => ended,
+        }
+    }
+
+    async fn attempt<T: Transport>(
         &mut self,
         card: &mut Isdr<T>,
         order: Order,
@@ -337,6 +355,7 @@ impl<C: Connect + 'static> DownloadSession<'_, C> {
         }
         let offer = match authenticated.offer(card, server).await {
             Ok(offer) => offer,
+            Err(error) if is_forgotten(&error) => return Err(error.into()),
             Err(error) => return Err(refused_offer(error, of_eid)),
         };
         let (offer, code) = self.consent(card, offer).await?;
@@ -395,10 +414,19 @@ impl<C: Connect + 'static> DownloadSession<'_, C> {
         if self.request.consent == Consent::Accept && !shown.policy_consent_required {
             return Ok((offer, code));
         }
+        if let Some((accepted, code)) = &self.accepted
+            && *accepted == shown
+        {
+            return Ok((offer, code.clone()));
+        }
         let longest = Duration::from_secs(self.context.config.consent_timeout_s);
-        let reason = match ticket.ask(shown, longest).await {
+        let reason = match ticket.ask(shown.clone(), longest).await {
             Reply::Answered(answer) => match answer.answer {
-                Decision::Accept => return Ok((offer, code.or(answer.confirmation_code))),
+                Decision::Accept => {
+                    let code = code.or(answer.confirmation_code);
+                    self.accepted = Some((shown, code.clone()));
+                    return Ok((offer, code));
+                }
                 Decision::Decline => CancelSessionReason::END_USER_REJECTION,
                 Decision::Postpone => CancelSessionReason::POSTPONED,
             },
@@ -439,6 +467,11 @@ fn shown(offer: &Offer, has_code: bool) -> Shown {
         policy_consent_required: consent.strong,
         confirmation_code_required: offer.confirmation_code_required() && !has_code,
     }
+}
+
+/// Whether the server lost the session, as one that restarts does.
+fn is_forgotten(error: &DownloadError) -> bool {
+    matches!(&error.failure, Failure::Server(cause) if cause.next_step() == NextStep::RestartSession)
 }
 
 /// Asked for whatever it has for this EID, a server that knows of no order has nothing to download.

@@ -221,8 +221,10 @@ impl Call<'_> {
             eligible(order, &signed.euicc_info2)?;
         }
         order.remember(Delivery::new(transaction_id, &key));
+        let signed_session = session_to_sign(self.fault, transaction_id);
         let signed2 = Raw::new(SmdpSigned2 {
-            transaction_id: signed.transaction_id.clone(),
+            transaction_id: TransactionId::from_octets(&signed_session)
+                .map_err(|_| StatusCode::INVALID_INPUT)?,
             cc_required_flag: order.requires_confirmation_code(),
             bpp_euicc_otpk: order
                 .kept_euicc_otpk(&eid)
@@ -325,7 +327,7 @@ impl Call<'_> {
             Some(kept) => kept.clone(),
             None => bind(order, &client.eid, euicc_otpk, host_name)?,
         };
-        let package = binding.package(transaction_id, &dppb);
+        let package = binding.package(&session_to_sign(self.fault, transaction_id), &dppb);
         order.delivered(&client.eid, binding);
         tracing::info!(order = %client.order, octets = package.len(), "package delivered");
         Ok(members([
@@ -415,6 +417,14 @@ impl Call<'_> {
 
     fn key(&self, role: Role) -> Result<&PrivateKey, StatusCode> {
         self.pki.key(role).map_err(unusable)
+    }
+}
+
+/// The session an answer is signed for.
+fn session_to_sign(fault: Option<&Fault>, transaction_id: &[u8]) -> Vec<u8> {
+    match fault {
+        Some(Fault::OtherSession) => random::<16>().to_vec(),
+        _ => transaction_id.to_vec(),
     }
 }
 

@@ -38,6 +38,8 @@ pub enum Fault {
     AlteredServerSignature1,
     /// Signs this serverAddress instead of its own.
     ServerAddress(String),
+    /// Signs smdpSigned2, or the bound profile package, for another session.
+    OtherSession,
     /// Signs another eUICC challenge than the one received.
     EuiccChallenge,
     /// Offers a profile with this StoreMetadata TLV instead of the package's.

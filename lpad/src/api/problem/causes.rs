@@ -157,12 +157,15 @@ fn server_code(data: &StatusCodeData) -> Code {
         ("8.2.6", "3.8") => Code::MatchingIdRefused,
         ("8.1.1", "3.8" | "3.10") => Code::EidRefused,
         ("8.2", "1.2") => Code::NotReleased,
-        ("8.8.5", _) | ("8.2.7", "6.4") => Code::OrderClosed,
+        ("8.8.5", _) => Code::OrderClosed,
         ("8.2.7", "2.2") => Code::ConfirmationCodeRequired,
         ("8.2.7", "3.8") => Code::ConfirmationCodeRefused,
         ("8.1", "4.8") => Code::CardFull,
-        _ if data.meaning().next_step.is_retryable() => Code::ServerFailed,
-        _ => Code::ServerRefused,
+        _ => match data.meaning().next_step {
+            NextStep::AskOperatorForNewCode => Code::OrderClosed,
+            next_step if next_step.is_retryable() => Code::ServerFailed,
+            _ => Code::ServerRefused,
+        },
     }
 }
 
@@ -389,6 +392,7 @@ mod tests {
             ("8.2.6", "3.8", Code::MatchingIdRefused),
             ("8.1.1", "3.8", Code::EidRefused),
             ("8.2", "1.2", Code::NotReleased),
+            ("8.2", "3.7", Code::OrderClosed),
             ("8.8.5", "4.10", Code::OrderClosed),
             ("8.8.5", "6.4", Code::OrderClosed),
             ("8.2.7", "2.2", Code::ConfirmationCodeRequired),
