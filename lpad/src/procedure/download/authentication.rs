@@ -223,9 +223,8 @@ impl ServerAuthenticated {
         server: &impl Server,
         reason: CancelSessionReason,
     ) -> DownloadError {
-        let failure = Failure::Declined(reason);
         self.session
-            .fail(card, server, Step::AuthenticateClient, reason, failure)
+            .declined(card, server, Step::AuthenticateClient, reason)
             .await
     }
 }

@@ -112,9 +112,8 @@ impl Offer {
         server: &impl Server,
         reason: CancelSessionReason,
     ) -> DownloadError {
-        let failure = Failure::Declined(reason);
         self.session
-            .fail(card, server, Step::Consent, reason, failure)
+            .declined(card, server, Step::Consent, reason)
             .await
     }
 }

@@ -77,9 +77,8 @@ impl Prepared {
         server: &impl Server,
         reason: CancelSessionReason,
     ) -> DownloadError {
-        let failure = Failure::Declined(reason);
         self.session
-            .fail(card, server, Step::GetBoundProfilePackage, reason, failure)
+            .declined(card, server, Step::GetBoundProfilePackage, reason)
             .await
     }
 }
@@ -118,9 +117,8 @@ impl Bound {
         server: &impl Server,
         reason: CancelSessionReason,
     ) -> DownloadError {
-        let failure = Failure::Declined(reason);
         self.session
-            .fail(card, server, Step::Install, reason, failure)
+            .declined(card, server, Step::Install, reason)
             .await
     }
 

@@ -137,6 +137,18 @@ impl Session {
         }
     }
 
+    /// Ends the session because somebody, or nobody, said so.
+    pub(super) async fn declined(
+        &self,
+        card: &mut impl Card,
+        server: &impl Server,
+        step: Step,
+        reason: CancelSessionReason,
+    ) -> DownloadError {
+        let failure = Failure::Declined(reason);
+        self.fail(card, server, step, reason, failure).await
+    }
+
     /// Cancels the session on card and server, and makes the failure an error.
     pub(super) async fn fail(
         &self,
