@@ -448,6 +448,23 @@ async fn a_hundred_idle_connections_keep_nobody_out() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn clients_that_follow_the_events_leave_room_for_others() {
+    let bed = Bed::start().await;
+    let mut following = Vec::new();
+    for _ in 0..16 {
+        following.push(events(&bed, None).await);
+    }
+    let refused = ask(&bed, "GET", "/v1/events", "").await;
+    refused.is_problem(503, "too-many-readers");
+    assert_eq!(refused.json["retryable"], true);
+    assert_eq!(ask(&bed, "GET", "/v1/health", "").await.status, 200);
+    following.truncate(15);
+    // The daemon notices a reader that left as soon as it has something to tell it.
+    following[0].said().await;
+    events(&bed, None).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_sends_slowly_is_served_and_one_that_stops_is_told_so() {
     let bed = Bed::start().await;
     let text = request("POST", DOWNLOADS, &[], r#"{"default":true}"#);

@@ -288,6 +288,12 @@ impl Api {
             Action::Answer { id, answer } => Ok(ok(&self.operations.answer(id, answer)?)),
             Action::Cancel(id) => Ok(accepted(&self.operations.cancel(id)?)),
             Action::Events { last_seen } => {
+                // Whoever follows stays: the other half is for those who come and go.
+                let most = self.max_connections.div_ceil(2);
+                if self.events.followers() >= most {
+                    let problem = Problem::new(Code::TooManyReaders);
+                    return Err(problem.detail(format!("{most} follow the events already.")));
+                }
                 let stream = EventStream::new(self.events.follow(last_seen), closing);
                 Ok(event_stream(stream))
             }
