@@ -110,7 +110,7 @@ async fn the_euicc_on_the_command_line() {
     }
     said(
         lpactl(&bed, &["euicc", "set-default-smdp", HOST_NAME]).await,
-        "The default SM-DP+ is stored.\n",
+        "The default SM-DP+ is changed.\n",
     );
     let info = lpactl(&bed, &["euicc", "info"]).await;
     for line in [
@@ -123,13 +123,13 @@ async fn the_euicc_on_the_command_line() {
     }
     said(
         lpactl(&bed, &["download", "--default", "--yes"]).await,
-        "Nothing to download.\n",
+        "Nothing to download: the SM-DP+ has no profile for this EID.\n",
     );
     bed.install().await;
     let unasked = lpactl(&bed, &["euicc", "reset", "--operational"]).await;
     assert_eq!(
         (unasked.code, &*unasked.err),
-        (2, "this cannot be undone: say --yes.\n")
+        (2, "This cannot be undone: say --yes.\n")
     );
     let reset = ["euicc", "reset", "--operational", "--default-smdp", "--yes"];
     said(
@@ -190,12 +190,12 @@ async fn codes_come_from_standard_input_and_from_files() {
     assert_eq!(twice.code, 2);
     assert_eq!(
         twice.err,
-        "standard input can hold only one of the codes.\n"
+        "Standard input can hold only one of the codes.\n"
     );
     let nothing = lpactl(&bed, &["download", "-", "--yes"]).await;
     assert_eq!(
         (nothing.code, &*nothing.err),
-        (2, "standard input holds no code.\n")
+        (2, "Standard input holds no code.\n")
     );
     let missing = lpactl(&bed, &["download", code("MISSING").trim(), "--yes"]).await;
     assert_eq!(missing.code, 1);
@@ -285,8 +285,7 @@ async fn operations_are_listed_shown_waited_for_and_cancelled() {
     said(
         listed,
         "ID  EUICC    WHAT      STATE      OUTCOME\n\
-         1   default  download  succeeded  Profile 1 (8901999000000000012) is installed; \
-         notifications delivered: 1.\n\
+         1   default  download  succeeded  Profile 1 (8901999000000000012) is installed\n\
          2   default  download  failed     The SM-DP+ does not know this activation code, or it is \
          used up\n",
     );
@@ -341,7 +340,7 @@ async fn events_are_a_line_each() {
     for text in [
         "eUICC default: ready",
         "operation 1 download: queued",
-        "installing, 0 of 3387 bytes",
+        "download: installing 0 of 3387 bytes",
     ] {
         assert!(seen.contains(text), "{seen}");
     }
@@ -410,7 +409,7 @@ async fn without_a_terminal_a_download_must_be_told_to_accept() {
     assert_eq!(refused.code, 2);
     assert_eq!(
         refused.err,
-        "nobody is there to accept the profile: say --yes.\n"
+        "Nobody is there to accept the profile: say --yes.\n"
     );
     assert!(bed.client.operations().await.unwrap().is_empty());
     assert_eq!(bed.bench.smdp.order(order).unwrap().attempts(), 0);
@@ -453,7 +452,7 @@ async fn a_person_sees_the_offer_and_the_bytes_and_decides() {
         .shows("Delete Profile 1 (8901999000000000012) for ever? [yes/NO]: ")
         .await;
     delete.types("y").await;
-    delete.shows("nothing was changed.").await;
+    delete.shows("Nothing was changed.").await;
     assert_eq!(delete.exit_code().await, 5);
     assert_eq!(bed.client.profiles(EUICC).await.unwrap().len(), 1);
     bed.must_be_sound().await;

@@ -18,13 +18,13 @@ use crate::operation::OperationId;
 )]
 pub struct Arguments {
     /// The daemon's socket [default: $LPAD_SOCKET or /run/lpad/lpad.sock]
-    #[arg(long, global = true, value_name = "PATH")]
+    #[arg(long, global = true, help_heading = GENERAL, value_name = "PATH")]
     pub socket: Option<PathBuf>,
     /// Print the API's JSON
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GENERAL)]
     pub json: bool,
     /// The eUICC, when there are several
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, help_heading = GENERAL, value_name = "NAME")]
     pub euicc: Option<String>,
     /// What to do
     #[command(subcommand)]
@@ -197,6 +197,8 @@ pub enum OperationCommand {
         id: OperationId,
     },
 }
+
+const GENERAL: &str = "General options";
 
 const EXIT_CODES: &str = "\
 Exit codes:

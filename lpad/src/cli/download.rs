@@ -16,7 +16,7 @@ impl Session {
         let attended = prompt::somebody_is_there() && !self.json;
         if !arguments.yes && !attended {
             return Err(CliError::Usage(
-                "nobody is there to accept the profile: say --yes".to_owned(),
+                "Nobody is there to accept the profile: say --yes".to_owned(),
             ));
         }
         let request = request(&arguments)?;
@@ -54,7 +54,7 @@ fn request(arguments: &DownloadArguments) -> Result<DownloadRequest, CliError> {
     let file = arguments.confirmation_code_file.as_deref();
     if code_from_stdin && file == Some(Path::new("-")) {
         return Err(CliError::Usage(
-            "standard input can hold only one of the codes".to_owned(),
+            "Standard input can hold only one of the codes".to_owned(),
         ));
     }
     let activation_code = match &arguments.source.code {
@@ -85,7 +85,7 @@ fn read_code(path: &Path) -> Result<Secret, CliError> {
         }
     };
     let name = match path.to_str() {
-        Some("-") => "standard input".into(),
+        Some("-") => "Standard input".into(),
         _ => path.to_string_lossy(),
     };
     match read {

@@ -70,7 +70,7 @@ enum CliError {
     Usage(String),
     #[error("lpad was stopped; when it is back, `lpactl operation show {0}` tells what came of it")]
     Left(OperationId),
-    #[error("nothing was changed")]
+    #[error("Nothing was changed")]
     NotConfirmed,
     #[error("standard input or output: {0}")]
     Output(#[from] io::Error),
@@ -319,10 +319,17 @@ impl Session {
 
     async fn events(&self, after: Option<u64>) -> Result<(), CliError> {
         let mut events = self.client.events(after).await?;
+        let mut last = String::new();
         while let Some(event) = events.next().await? {
-            match self.json {
-                true => self.print(&format!("{}\n", serde_json::json!(event)))?,
-                false => self.print(&render::event(&event))?,
+            if self.json {
+                self.print(&format!("{}\n", serde_json::json!(event)))?;
+                continue;
+            }
+            let text = render::event(&event);
+            // Not every change shows in a line.
+            if text != last {
+                self.print(&format!("{}  {text}\n", event.id))?;
+                last = text;
             }
         }
         Ok(())
@@ -399,7 +406,7 @@ impl Session {
             [only] => Ok((*only).to_owned()),
             several if several.contains(&"default") => Ok("default".to_owned()),
             several => Err(CliError::Usage(format!(
-                "there are several eUICCs; choose one with --euicc: {}",
+                "There are several eUICCs; choose one with --euicc: {}",
                 several.join(", ")
             ))),
         }
@@ -426,10 +433,10 @@ impl Session {
         match found.as_slice() {
             [profile] => Ok((*profile).clone()),
             [] => Err(CliError::Usage(format!(
-                "no profile is called \"{wanted}\""
+                "No profile is called \"{wanted}\"; `lpactl profile list` shows them"
             ))),
             _ => Err(CliError::Usage(format!(
-                "several profiles are called \"{wanted}\"; use the ICCID"
+                "Several profiles are called \"{wanted}\"; use the ICCID"
             ))),
         }
     }
@@ -452,7 +459,7 @@ fn confirmed(yes: bool, question: &str) -> Result<(), CliError> {
     }
     if !prompt::somebody_is_there() {
         return Err(CliError::Usage(
-            "this cannot be undone: say --yes".to_owned(),
+            "This cannot be undone: say --yes".to_owned(),
         ));
     }
     match prompt::confirm(question)? {

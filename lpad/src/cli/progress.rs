@@ -63,7 +63,8 @@ impl<W: Write> ProgressLine<W> {
     }
 }
 
-fn line(operation: &Operation, live: bool) -> String {
+/// What the operation is doing and how far it is.
+pub(super) fn line(operation: &Operation, live: bool) -> String {
     let what = doing(operation);
     match loading(operation) {
         Some(progress) if live => format!("{what:14} {}", bar(progress)),

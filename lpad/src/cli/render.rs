@@ -1,11 +1,11 @@
 //! What people read.
 
-use super::progress::doing;
+use super::progress::{doing, line};
 use super::table::{Table, facts, printable};
 use crate::api::health::Version;
 use crate::api::problem::{CodeConsumed, Problem};
-use crate::events::Event;
-use crate::operation::{Achievement, Kind, Offer, Operation, State};
+use crate::events::{Event, EventKind};
+use crate::operation::{Achievement, Kind, Offer, Operation};
 use crate::snapshot::{Addresses, Euicc, Notification, Profile, ProfileState};
 
 /// One eUICC with what is on it, for `lpactl status`.
@@ -152,7 +152,7 @@ pub(super) fn operations(operations: &[Operation]) -> String {
     for operation in operations {
         let outcome = match (&operation.problem, &operation.result) {
             (Some(problem), _) => problem.title.clone(),
-            (None, Some(result)) => achieved(operation.kind, result),
+            (None, Some(result)) => done(operation.kind, result),
             (None, None) => doing(operation),
         };
         table.row([
@@ -208,14 +208,36 @@ pub(super) fn outcome(ended: &Operation) -> String {
     }
 }
 
+/// What was achieved, and what became of the notifications about it.
 fn achieved(kind: Kind, result: &Achievement) -> String {
+    let (delivered, pending) = (result.notifications_delivered, result.notifications_pending);
+    let mut text = match (kind, delivered, pending) {
+        (Kind::DeliverNotifications, 0, 0) => "No notification was waiting".to_owned(),
+        (Kind::DeliverNotifications, _, _) => format!("Notifications delivered: {delivered}"),
+        (_, 0, 0) => done(kind, result),
+        _ => format!(
+            "{}; notifications delivered: {delivered}",
+            done(kind, result)
+        ),
+    };
+    if pending > 0 {
+        text.push_str(&format!(
+            ", still waiting: {pending} (see `lpactl notification list`)"
+        ));
+    }
+    text + "."
+}
+
+fn done(kind: Kind, result: &Achievement) -> String {
     let profile = match (&result.profile_name, &result.iccid) {
         (Some(name), Some(iccid)) => format!("{name} ({iccid})"),
         (None, Some(iccid)) => iccid.clone(),
         _ => "The profile".to_owned(),
     };
-    let what = match kind {
-        Kind::Download if result.nothing_to_download => "Nothing to download".to_owned(),
+    match kind {
+        Kind::Download if result.nothing_to_download => {
+            "Nothing to download: the SM-DP+ has no profile for this EID".to_owned()
+        }
         Kind::Download if result.enabled == Some(true) => {
             format!("{profile} is installed and enabled")
         }
@@ -226,17 +248,12 @@ fn achieved(kind: Kind, result: &Achievement) -> String {
         Kind::Disable => format!("{profile} is disabled"),
         Kind::Delete => format!("{profile} is deleted"),
         Kind::Rename => format!("{profile} is renamed"),
-        Kind::SetDefaultSmdp => "The default SM-DP+ is stored".to_owned(),
-        Kind::DeliverNotifications => "Notifications are delivered".to_owned(),
+        Kind::SetDefaultSmdp => "The default SM-DP+ is changed".to_owned(),
+        Kind::DeliverNotifications => {
+            format!("{} delivered", result.notifications_delivered)
+        }
         Kind::Reset if result.nothing_to_change => "There was nothing to erase".to_owned(),
         Kind::Reset => "The eUICC is reset".to_owned(),
-    };
-    match (result.notifications_delivered, result.notifications_pending) {
-        (0, 0) => format!("{what}."),
-        (delivered, 0) => format!("{what}; notifications delivered: {delivered}."),
-        (delivered, pending) => {
-            format!("{what}; notifications delivered: {delivered}, still waiting: {pending}.")
-        }
     }
 }
 
@@ -278,27 +295,21 @@ pub(super) fn problem(problem: &Problem) -> String {
     format!("{title}.\n{}", facts(&lines))
 }
 
+/// What an event says, without its number.
 pub(super) fn event(event: &Event) -> String {
+    if let Ok(operation) = serde_json::from_value::<Operation>(event.data.clone()) {
+        let (id, kind, doing) = (operation.id, operation.kind.name(), line(&operation, false));
+        return printable(&format!("operation {id} {kind}: {doing}"));
+    }
     let field = |name: &str| event.data[name].as_str().unwrap_or_default();
-    let text = match serde_json::from_value::<Operation>(event.data.clone()) {
-        Ok(operation) => {
-            let bytes = operation
-                .progress
-                .filter(|_| operation.state == State::Running)
-                .map(|progress| format!(", {} of {} bytes", progress.done, progress.total));
-            let (id, kind) = (operation.id, operation.kind.name());
-            format!(
-                "operation {id} {kind}: {}{}",
-                doing(&operation),
-                bytes.unwrap_or_default()
-            )
+    let text = match (event.kind, field("busy_with")) {
+        (EventKind::Euicc, "") => format!("eUICC {}: {}", field("name"), field("state")),
+        (EventKind::Euicc, operation) => {
+            format!("eUICC {}: busy with operation {operation}", field("name"))
         }
-        Err(_) => match event.kind.name() {
-            "euicc" => format!("eUICC {}: {}", field("name"), field("state")),
-            other => format!("{other}: {}", event.data),
-        },
+        (kind, _) => format!("{}: {}", kind.name(), event.data),
     };
-    format!("{:>6}  {}\n", event.id, printable(&text))
+    printable(&text)
 }
 
 #[cfg(test)]
@@ -392,7 +403,8 @@ mod tests {
         };
         assert_eq!(
             achieved(Kind::Download, &result),
-            "Acme IoT (8900) is installed and enabled; notifications delivered: 2, still waiting: 1."
+            "Acme IoT (8900) is installed and enabled; notifications delivered: 2, \
+             still waiting: 1 (see `lpactl notification list`)."
         );
     }
 }
