@@ -45,7 +45,7 @@ fn main() -> ExitCode {
         .build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
-        Err(error) => return failed("the demo", &error.into()),
+        Err(error) => return failed("the demo", &error),
     };
     let mut arguments = std::env::args().skip(1).peekable();
     match arguments.next_if(|role| role == LPAD || role == LPACTL) {
@@ -56,7 +56,7 @@ fn main() -> ExitCode {
         }
         None => match runtime.block_on(run(Arguments::parse().keep)) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => failed("the demo", &error),
+            Err(error) => failed("the demo", &*error),
         },
     }
 }
@@ -66,15 +66,15 @@ async fn daemon(configuration: Option<String>) -> ExitCode {
     let run = async {
         let config = Config::load(Path::new(&configuration.unwrap_or_default()))?;
         lpad::log::init(config.log.level);
-        Ok(lpad::run(config).await?)
+        Ok::<_, Box<dyn Error>>(lpad::run(config).await?)
     };
     match run.await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(LPAD, &error),
+        Err(error) => failed(LPAD, &*error),
     }
 }
 
-fn failed(what: &str, error: &Box<dyn Error>) -> ExitCode {
+fn failed(what: &str, error: &dyn Error) -> ExitCode {
     eprintln!("{what}: {error}");
     ExitCode::FAILURE
 }
