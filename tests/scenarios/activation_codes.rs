@@ -142,8 +142,7 @@ async fn a_code_is_read_as_it_is_typed_scanned_or_pasted() {
             "{code}: {:?}",
             operation.problem
         );
-        let order = bed.bench.smdp.order(order).unwrap();
-        assert_eq!(order.state(), OrderState::Installed, "{code}");
+        assert_eq!(bed.order_state(order), OrderState::Installed, "{code}");
     }
     bed.must_be_sound().await;
 }
@@ -162,8 +161,7 @@ async fn an_empty_matching_id_means_what_is_reserved_for_this_eid() {
             "{code}: {:?}",
             operation.problem
         );
-        let order = bed.bench.smdp.order(order).unwrap();
-        assert_eq!(order.state(), OrderState::Installed, "{code}");
+        assert_eq!(bed.order_state(order), OrderState::Installed, "{code}");
     }
     bed.must_be_sound().await;
 }
@@ -208,8 +206,7 @@ async fn a_code_that_announces_a_confirmation_code_is_not_tried_without_one() {
     };
     let operation = bed.download_as(&with).await;
     assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
-    let order = bed.bench.smdp.order(order).unwrap();
-    assert_eq!(order.state(), OrderState::Installed);
+    assert_eq!(bed.order_state(order), OrderState::Installed);
     bed.must_be_sound().await;
 }
 

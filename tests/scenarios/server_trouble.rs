@@ -3,17 +3,12 @@
 use std::time::Duration;
 
 use lpad::{
-    api::{
-        downloads::DownloadRequest,
-        problem::{Code, CodeConsumed, Problem},
-    },
-    engine::Consent,
-    operation::{Answer, Decision, Operation, State},
-    secret::Secret,
+    api::problem::{Code, CodeConsumed, Problem},
+    operation::{Decision, Operation, State},
     snapshot::Notification,
 };
 use lpad_tests::{
-    bed::{Bed, EUICC, accepting, problem},
+    bed::{Bed, EUICC, asking, problem},
     bench::{HOST_NAME, Reach},
     smdp::{Calls, Fault, Function, OrderRequest, OrderState, StatusCode},
 };
@@ -130,8 +125,7 @@ async fn trouble_costs_no_order(function: Function) {
             State::Succeeded,
             "{trouble:?}: {operation:?}"
         );
-        let order = bed.bench.smdp.order(order).unwrap();
-        assert_eq!(order.state(), OrderState::Installed);
+        assert_eq!(bed.order_state(order), OrderState::Installed);
     }
     let reasons = bed.bench.smdp.cancellations();
     assert!(reasons.iter().all(|reason| *reason == POSTPONED));
@@ -180,9 +174,10 @@ async fn a_session_the_server_forgot_is_begun_again_once_without_asking_twice() 
         let order = smdp.create_order(order);
         let begun = requests(&bed, Function::InitiateAuthentication);
         smdp.set_fault(function, Calls::NEXT, forgotten());
-        let ended = accept_once(&bed, "1234").await;
+        let operation = bed.offered(&asking("1$smdp.example.com$M-1")).await;
+        let ended = bed.answer(&operation, Decision::Accept, "1234").await;
         assert_eq!(ended.state, State::Succeeded, "{:?}", ended.problem);
-        assert_eq!(smdp.order(order).unwrap().state(), OrderState::Installed);
+        assert_eq!(bed.order_state(order), OrderState::Installed);
         assert_eq!(requests(&bed, Function::InitiateAuthentication), begun + 2);
 
         bed.order("M-2");
@@ -265,14 +260,8 @@ async fn a_no_the_server_did_not_hear_is_told_with_what_kept_it() {
     let smdp = &bed.bench.smdp;
     let fault = Fault::HttpStatus(500);
     smdp.set_fault(Function::CancelSession, Calls::Every, fault);
-    let operation = bed.client.download(EUICC, &asking("M-1")).await.unwrap();
-    bed.client.operation(operation.id, 30).await.unwrap();
-    let answer = Answer {
-        answer: Decision::Decline,
-        confirmation_code: None,
-    };
-    bed.client.answer(operation.id, &answer).await.unwrap();
-    let problem = problem(bed.client.wait(operation.id).await.unwrap());
+    let operation = bed.offered(&asking("1$smdp.example.com$M-1")).await;
+    let problem = problem(bed.answer(&operation, Decision::Decline, "").await);
     assert_eq!(problem.code, Code::Declined);
     assert!(
         problem.detail.ends_with(
@@ -392,25 +381,6 @@ async fn install(bed: &mut Bed) -> Operation {
     let operation = bed.download_id(&matching_id).await;
     assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
     operation
-}
-
-/// Downloads M-1, and accepts the first offer with this confirmation code.
-async fn accept_once(bed: &Bed, code: &str) -> Operation {
-    let operation = bed.client.download(EUICC, &asking("M-1")).await.unwrap();
-    bed.client.operation(operation.id, 30).await.unwrap();
-    let answer = Answer {
-        answer: Decision::Accept,
-        confirmation_code: Some(Secret::new(code)),
-    };
-    bed.client.answer(operation.id, &answer).await.unwrap();
-    bed.client.wait(operation.id).await.unwrap()
-}
-
-fn asking(matching_id: &str) -> DownloadRequest {
-    DownloadRequest {
-        consent: Consent::Ask,
-        ..accepting(&format!("1${HOST_NAME}${matching_id}"))
-    }
 }
 
 fn requests(bed: &Bed, function: Function) -> u64 {

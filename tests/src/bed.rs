@@ -10,7 +10,7 @@ use lpad::{
     clock::Clock,
     config::Config,
     engine::{Consent, OpenPort, SerialPort},
-    operation::{Operation, State},
+    operation::{Answer, Decision, Operation, State},
     secret::Secret,
     snapshot::{Availability, Euicc, ProfileState},
 };
@@ -21,7 +21,7 @@ use tokio::{io::DuplexStream, net::TcpListener, task::yield_now, time::timeout};
 use crate::{
     bench::{Bench, HOST_NAME, Line},
     profile::{Iccid, Profile},
-    smdp::{OrderId, OrderRequest},
+    smdp::{OrderId, OrderRequest, OrderState},
 };
 
 /// The eUICC's name in the daemon.
@@ -77,8 +77,7 @@ impl Bed {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let mut smdp = "127.0.0.1:1".parse().expect("an address");
         if kernel {
-            let pty = Pty::open(&folder.path().join("modem")).expect("a PTY can be opened");
-            tokio::spawn(bench.line().serve(pty, None));
+            plug_pty(&bench, folder.path());
             let listener = TcpListener::bind("127.0.0.1:0")
                 .await
                 .expect("a port is free");
@@ -115,6 +114,11 @@ impl Bed {
     /// The folder with the daemon's files.
     pub fn folder(&self) -> &std::path::Path {
         self.folder.path()
+    }
+
+    /// Puts the modem's port in its place again after it hung up, on kernel devices.
+    pub fn plug_in(&self) {
+        plug_pty(&self.bench, self.folder.path());
     }
 
     /// Starts the daemon, after [`Bed::stop`] or [`Bed::kill`], and waits until it has read the
@@ -203,6 +207,31 @@ impl Bed {
             .wait(operation.id)
             .await
             .expect("the daemon answers")
+    }
+
+    /// Asks for a download, and gives the operation when its profile is offered.
+    pub async fn offered(&self, request: &DownloadRequest) -> Operation {
+        let operation = self.client.download(EUICC, request).await;
+        let id = operation.expect("it is queued").id;
+        let offered = self.client.operation(id, 60).await;
+        let offered = offered.expect("the daemon answers");
+        assert_eq!(offered.state, State::AwaitingAnswer, "{offered:?}");
+        offered
+    }
+
+    /// Answers an offer, and gives the operation when it has ended.
+    pub async fn answer(&self, offered: &Operation, answer: Decision, code: &str) -> Operation {
+        let answer = Answer {
+            answer,
+            confirmation_code: Some(Secret::new(code)).filter(|_| !code.is_empty()),
+        };
+        self.ended(self.client.answer(offered.id, &answer).await)
+            .await
+    }
+
+    /// What became of an order.
+    pub fn order_state(&self, order: OrderId) -> OrderState {
+        self.bench.smdp.order(order).expect("it was made").state()
     }
 
     /// Brings a profile onto the card, and gives its ICCID.
@@ -340,12 +369,25 @@ impl Bed {
     }
 }
 
+fn plug_pty(bench: &Bench, folder: &std::path::Path) {
+    let pty = Pty::open(&folder.join("modem")).expect("a PTY can be opened");
+    tokio::spawn(bench.line().serve(pty, None));
+}
+
 /// A request to download what `code` stands for without being asked.
 pub fn accepting(code: &str) -> DownloadRequest {
     DownloadRequest {
         activation_code: Some(Secret::new(code)),
         consent: Consent::Accept,
         ..DownloadRequest::default()
+    }
+}
+
+/// A request to download what `code` stands for once somebody has accepted it.
+pub fn asking(code: &str) -> DownloadRequest {
+    DownloadRequest {
+        consent: Consent::Ask,
+        ..accepting(code)
     }
 }
 
