@@ -65,6 +65,84 @@ async fn a_session_name_that_changes_on_the_way_ends_the_session_for_its_own_rea
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_member_that_cannot_be_read_is_named_and_the_card_hears_nothing_of_it() {
+    use Function::{AuthenticateClient, GetBoundProfilePackage, InitiateAuthentication};
+    const EMPTY_SEQUENCE: &str = "MAA=";
+    let mut bed = Bed::start().await;
+    let long = "00".repeat(17);
+    for (function, member, text, reason) in [
+        (InitiateAuthentication, "transactionId", "", None),
+        (InitiateAuthentication, "transactionId", "ABC", None),
+        (InitiateAuthentication, "transactionId", "XYZW", None),
+        (InitiateAuthentication, "transactionId", &long, None),
+        (InitiateAuthentication, "serverSigned1", "!", None),
+        (
+            InitiateAuthentication,
+            "serverSigned1",
+            EMPTY_SEQUENCE,
+            None,
+        ),
+        (
+            InitiateAuthentication,
+            "serverSignature1",
+            EMPTY_SEQUENCE,
+            None,
+        ),
+        (InitiateAuthentication, "serverCertificate", "MA==", None),
+        (
+            AuthenticateClient,
+            "profileMetadata",
+            EMPTY_SEQUENCE,
+            Some(UNDEFINED),
+        ),
+        (
+            AuthenticateClient,
+            "smdpSigned2",
+            EMPTY_SEQUENCE,
+            Some(UNDEFINED),
+        ),
+        (
+            AuthenticateClient,
+            "smdpSignature2",
+            EMPTY_SEQUENCE,
+            Some(UNDEFINED),
+        ),
+        (AuthenticateClient, "smdpSigned2", "!", Some(POSTPONED)),
+        (
+            GetBoundProfilePackage,
+            "boundProfilePackage",
+            "!",
+            Some(POSTPONED),
+        ),
+        (
+            GetBoundProfilePackage,
+            "boundProfilePackage",
+            EMPTY_SEQUENCE,
+            Some(LOAD_BPP_ERROR),
+        ),
+    ] {
+        let case = format!("{member} {text}");
+        bed.order("M-1");
+        let cancelled = bed.bench.smdp.cancellations().len();
+        let fault = Fault::Member(member, text.to_owned());
+        let problem = spoilt(&bed, function, fault).await;
+        assert_eq!(problem.code, Code::ServerGarbled, "{case}");
+        let says = |what: &str| problem.detail.contains(what);
+        assert!(
+            says(function.name()) || says(member) || says("package"),
+            "{case}: {}",
+            problem.detail
+        );
+        let cancelled = bed.bench.smdp.cancellations()[cancelled..].to_vec();
+        assert_eq!(cancelled, Vec::from_iter(reason), "{case}");
+    }
+    let counters = bed.bench.card.counters().borrow().clone();
+    assert_eq!(counters.calls(PREPARE_DOWNLOAD), 2);
+    must_not_have_loaded_anything(&bed);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_forged_piece_stops_the_loading_right_there_and_the_server_hears_of_it() {
     let mut bed = Bed::start().await;
     for (spoilt_piece, fault, reason) in [
@@ -194,6 +272,7 @@ async fn names_may_change_between_offer_and_package() {
 }
 
 // Reasons to cancel a session.
+const POSTPONED: i64 = 1;
 const METADATA_MISMATCH: i64 = 4;
 const LOAD_BPP_ERROR: i64 = 5;
 const UNDEFINED: i64 = 127;
@@ -201,6 +280,7 @@ const UNDEFINED: i64 = 127;
 const INVALID_CHANNEL_SIGNATURE: i64 = 2;
 const SECURITY_ERROR: i64 = 8;
 
+const PREPARE_DOWNLOAD: u32 = 0xBF21;
 const BOUND_PROFILE_PACKAGE: u32 = 0xBF36;
 const PIECE: u32 = 0x86;
 

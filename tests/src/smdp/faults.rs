@@ -32,6 +32,8 @@ pub enum Fault {
     ContentType(String),
     /// Executes the request, then answers with HTTP status 200 and this body instead.
     Body(String),
+    /// Answers with this text as the member of this name.
+    Member(&'static str, String),
     /// Answers with another transaction ID than the session's.
     WrongTransactionId,
     /// Flips a bit of serverSignature1.
@@ -61,6 +63,9 @@ impl Fault {
     /// Alters the members of an answer that is otherwise right.
     pub(super) fn alter(&self, members: &mut Members) {
         match self {
+            Self::Member(name, text) => {
+                members.insert((*name).to_owned(), text.as_str().into());
+            }
             Self::WrongTransactionId => {
                 let other = hex::encode_upper(random::<16>());
                 members.insert("transactionId".to_owned(), other.into());

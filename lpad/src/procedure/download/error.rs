@@ -150,7 +150,7 @@ pub enum Failure {
     #[error(transparent)]
     Server(#[from] es9_client::Error),
     /// What the server sent cannot be read.
-    #[error("{member} of the server's answer cannot be read: {error}")]
+    #[error("the server's {member} cannot be read: {error}")]
     ServerData {
         /// The JSON member.
         member: &'static str,
