@@ -7,6 +7,7 @@ mod api;
 mod certificates_in_use;
 mod command_line;
 mod consent;
+mod contract;
 mod crashes;
 mod dependencies;
 mod downloads;
