@@ -10,7 +10,7 @@ use lpad::{
     api::problem::Code,
     client::Client,
     engine::Consent,
-    operation::{Kind, Operation, OperationId, State},
+    operation::{Operation, OperationId, State},
 };
 use lpad_tests::{
     bed::{Bed, EUICC, accepting},
@@ -30,48 +30,107 @@ use tokio::{
     time::{Instant, interval, timeout},
 };
 
-use crate::truth::{Package, download_and_enable, must_be_true};
+use crate::truth::{Deed, Package, Story};
 
-/// Kills the daemon at the `nth` APDU of a download; false when there are fewer.
-async fn kill_at(pki: &Pki, nth: u32, moment: Moment) -> bool {
+/// Kills the daemon at the `nth` APDU of what it does; false when there are fewer.
+async fn kill_at(pki: &Pki, deed: Deed, nth: u32, moment: Moment) -> bool {
+    // Only seen when the test fails.
     eprintln!("killed at APDU {nth}, {moment:?}");
-    let mut bed = Bed::with(Bench::with_pki(pki.clone()), "never").await;
-    let order = bed.order("M-1");
-    let mut hold = bed.bench.modem.hold(Pattern::ANY, nth, moment);
-    let request = download_and_enable("M-1");
-    let ended = tokio::select! {
+    let mut story = Story::prepare(pki, deed).await;
+    let done = newest(&story.bed).await;
+    let mut hold = story.bed.bench.modem.hold(Pattern::ANY, nth, moment);
+    tokio::select! {
         biased;
-        () = hold.reached() => false,
-        operation = bed.download_as(&request) => {
+        () = hold.reached() => {}
+        operation = story.run() => {
             assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
-            true
+            return false;
         }
-    };
-    if ended {
-        return false;
     }
-    bed.kill().await;
+    story.bed.kill().await;
     hold.release();
-    bed.resume().await;
-    bed.settle().await;
-    bed.must_tell_the_truth().await;
-    let operations = bed.client.operations().await.unwrap();
-    if let Some(operation) = operations.iter().find(|one| one.kind == Kind::Download) {
-        must_be_true(&bed, operation, order).await;
-    }
-    bed.must_be_sound().await;
+    story.bed.resume().await;
+    story.bed.settle().await;
+    // What was done before is forgotten with the daemon.
+    let operation = newest(&story.bed)
+        .await
+        .filter(|one| Some(one.id) > done.map(|one| one.id));
+    story.must_end_well(operation).await;
     true
 }
 
-#[tokio::test(start_paused = true)]
-async fn wherever_the_daemon_is_killed_the_next_one_tells_the_truth() {
+async fn newest(bed: &Bed) -> Option<Operation> {
+    let operations = bed.client.operations().await.unwrap();
+    operations.into_iter().max_by_key(|operation| operation.id)
+}
+
+async fn wherever_the_daemon_is_killed(deed: Deed, least: u32) {
     let pki = Pki::generate(&PkiOptions::default()).unwrap();
     for moment in [Moment::BeforeExecution, Moment::BeforeAnswer] {
         let mut nth = 1;
-        while kill_at(&pki, nth, moment).await {
+        while kill_at(&pki, deed, nth, moment).await {
             nth += 1;
         }
-        assert!(nth > 40, "{nth}");
+        assert!(nth > least, "{nth}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn wherever_a_download_is_killed_the_next_daemon_tells_the_truth() {
+    wherever_the_daemon_is_killed(Deed::Download, 40).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn wherever_a_switch_is_killed_the_next_daemon_tells_the_truth() {
+    wherever_the_daemon_is_killed(Deed::Switch, 10).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn wherever_a_deletion_is_killed_the_next_daemon_tells_the_truth() {
+    wherever_the_daemon_is_killed(Deed::Delete, 10).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_daemon_killed_again_while_it_finds_out_leaves_it_to_the_next_one() {
+    let pki = Pki::generate(&PkiOptions::default()).unwrap();
+    let package = Package::of(&mut Bed::start().await).await;
+    for nth in 1.. {
+        eprintln!("killed again at APDU {nth}");
+        let mut story = Story::prepare(&pki, Deed::Download).await;
+        let modem = story.bed.bench.modem.clone();
+        let mut hold = modem.hold(Pattern::LAST_BLOCK, package.last, Moment::BeforeAnswer);
+        tokio::select! {
+            () = hold.reached() => {}
+            operation = story.run() => unreachable!("{operation:?}"),
+        }
+        story.bed.kill().await;
+        hold.release();
+        let mut hold = modem.hold(Pattern::ANY, nth, Moment::BeforeAnswer);
+        story.bed.boot();
+        let recovered = async {
+            let smdp = &story.bed.bench.smdp;
+            smdp.wait_until(|smdp| smdp.notifications().len() == 2)
+                .await;
+            story.bed.settle().await;
+        };
+        let was_killed = tokio::select! {
+            biased;
+            () = hold.reached() => true,
+            () = recovered => false,
+        };
+        if was_killed {
+            story.bed.kill().await;
+            hold.release();
+            story.bed.resume().await;
+        }
+        modem.clear_faults();
+        story.bed.settle().await;
+        let operation = newest(&story.bed).await;
+        story.must_end_well(operation).await;
+        if !was_killed {
+            assert!(nth > 20, "{nth}");
+            break;
+        }
     }
 }
 
@@ -81,7 +140,8 @@ struct Gateway {
     client: Client,
     daemon: Child,
     configuration: PathBuf,
-    folder: TempDir,
+    // Dropped last: the daemon's files are in it.
+    _folder: TempDir,
 }
 
 impl Gateway {
@@ -101,7 +161,7 @@ impl Gateway {
             client,
             daemon,
             configuration,
-            folder,
+            _folder: folder,
         };
         gateway.is_ready().await;
         gateway

@@ -453,6 +453,53 @@ async fn a_missing_port_is_told_and_found_when_it_appears() {
     bed.must_be_sound().await;
 }
 
+#[tokio::test]
+async fn a_missing_device_is_named_and_found_when_it_appears() {
+    let mut bed = Bed::over_kernel_devices().await;
+    bed.bench.modem.hang_up();
+    let euicc = bed.euicc_in(Availability::Unavailable).await;
+    assert_eq!(
+        euicc.problem.unwrap().detail,
+        "The modem's port is gone; lpad opens it again as soon as it is back."
+    );
+    bed.order("M-1");
+    let problem = bed.fail("M-1").await;
+    let port = bed.folder().join("modem").display().to_string();
+    assert_eq!(
+        problem.detail,
+        format!(
+            "Cannot open {port}: there is no such device; is the modem plugged in and powered?"
+        )
+    );
+    bed.plug_in();
+    bed.euicc_in(Availability::Ready).await;
+    bed.must_be_sound().await;
+}
+
+#[tokio::test]
+async fn a_device_unplugged_at_the_last_block_is_opened_again_and_tells_the_truth() {
+    let mut bed = Bed::over_kernel_devices().await;
+    let package = Package::of(&mut bed).await;
+    let order = bed.order("M-1");
+    let modem = bed.bench.modem.clone();
+    let mut hold = modem.hold(Pattern::LAST_BLOCK, package.last, Moment::BeforeAnswer);
+    let unplugged = async {
+        hold.reached().await;
+        modem.hang_up();
+        // The old device goes away with whoever served it.
+        while bed.folder().join("modem").exists() {
+            tokio::task::yield_now().await;
+        }
+        bed.plug_in();
+    };
+    let (operation, ()) = tokio::join!(bed.download_id("M-1"), unplugged);
+    assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
+    bed.settle().await;
+    let state = bed.bench.smdp.order(order).unwrap().state();
+    assert_eq!(state, OrderState::Installed);
+    bed.must_be_sound().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn channels_that_others_left_open_are_closed_when_none_is_free() {
     let mut bed = Bed::start().await;

@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use lpad::operation::State;
-use lpad_tests::{bed::Bed, bench::Bench};
 use sim_card_emulator::{
     card::PowerCut,
     pki::{Pki, PkiOptions},
 };
 use tokio::time::sleep;
 
-use crate::truth::{download_and_enable, must_be_true};
+use crate::truth::{Deed, Story};
 
 /// How the power returns.
 #[derive(Clone, Copy, Debug)]
@@ -21,56 +20,68 @@ enum Return {
     CardAlone,
 }
 
-/// Cuts the power at the `nth` APDU of a download; false when there are fewer.
-async fn cut_at(pki: &Pki, nth: u64, when: PowerCut, how: Return) -> bool {
+/// Cuts the power at the `nth` APDU of what is done; false when there are fewer.
+async fn cut_at(pki: &Pki, deed: Deed, nth: u64, when: PowerCut, how: Return) -> bool {
+    // Only seen when the test fails.
     eprintln!("cut at APDU {nth}, {when:?}, {how:?}");
-    let mut bed = Bed::with(Bench::with_pki(pki.clone()), "never").await;
-    let order = bed.order("M-1");
-    let (card, modem) = (bed.bench.card.clone(), bed.bench.modem.clone());
+    let story = Story::prepare(pki, deed).await;
+    let (card, modem) = (story.bed.bench.card.clone(), story.bed.bench.modem.clone());
     card.cut_power(nth, when);
     let mut counters = card.counters();
     let returns = tokio::spawn(async move {
-        counters
-            .wait_for(|so_far| so_far.power_cuts > 0)
-            .await
-            .unwrap();
+        let is_cut = counters.wait_for(|so_far| so_far.power_cuts > 0).await;
+        is_cut.unwrap();
         sleep(Duration::from_secs(3)).await;
         match how {
             Return::WithModem => modem.hang_up(),
             Return::CardAlone => card.reset(),
         }
     });
-    let operation = bed.download_as(&download_and_enable("M-1")).await;
-    if bed.bench.card.counters().borrow().power_cuts == 0 {
+    let operation = story.run().await;
+    if story.bed.bench.card.counters().borrow().power_cuts == 0 {
         assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
+        returns.abort();
         return false;
     }
     returns.await.unwrap();
-    bed.settle().await;
-    bed.must_tell_the_truth().await;
-    let operation = bed.client.operation(operation.id, 0).await.unwrap();
-    must_be_true(&bed, &operation, order).await;
-    bed.must_be_sound().await;
+    story.bed.settle().await;
+    // What was in doubt when the operation ended is known now.
+    let operation = story.bed.client.operation(operation.id, 0).await.unwrap();
+    story.must_end_well(Some(operation)).await;
     true
 }
 
-async fn wherever_power_is_lost(how: Return) {
+async fn wherever_power_is_lost(deed: Deed, how: Return, least: u64) {
     let pki = Pki::generate(&PkiOptions::default()).unwrap();
     for when in [PowerCut::BeforeExecution, PowerCut::AfterExecution] {
         let mut nth = 1;
-        while cut_at(&pki, nth, when, how).await {
+        while cut_at(&pki, deed, nth, when, how).await {
             nth += 1;
         }
-        assert!(nth > 40, "{nth}");
+        assert!(nth > least, "{nth}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn wherever_the_card_loses_its_power_the_daemon_finds_out_what_happened() {
-    wherever_power_is_lost(Return::CardAlone).await;
+async fn wherever_in_a_download_the_card_loses_its_power_the_daemon_finds_out_what_happened() {
+    wherever_power_is_lost(Deed::Download, Return::CardAlone, 40).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn wherever_the_modem_loses_its_power_the_daemon_finds_out_what_happened() {
-    wherever_power_is_lost(Return::WithModem).await;
+async fn wherever_in_a_download_the_modem_loses_its_power_the_daemon_finds_out_what_happened() {
+    wherever_power_is_lost(Deed::Download, Return::WithModem, 40).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn wherever_in_a_switch_power_is_lost_the_daemon_finds_out_what_happened() {
+    for how in [Return::CardAlone, Return::WithModem] {
+        wherever_power_is_lost(Deed::Switch, how, 10).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn wherever_in_a_deletion_power_is_lost_the_daemon_finds_out_what_happened() {
+    for how in [Return::CardAlone, Return::WithModem] {
+        wherever_power_is_lost(Deed::Delete, how, 10).await;
+    }
 }

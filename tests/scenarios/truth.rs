@@ -1,4 +1,4 @@
-//! What must be true after a mishap in the middle of a download that is to be enabled.
+//! What must be true after a mishap in the middle of something.
 
 use lpad::{
     api::{downloads::DownloadRequest, problem::CodeConsumed},
@@ -7,49 +7,119 @@ use lpad::{
 };
 use lpad_tests::{
     bed::{Bed, EUICC, accepting},
-    bench::HOST_NAME,
+    bench::{Bench, HOST_NAME},
     smdp::{OrderId, OrderState},
 };
+use sim_card_emulator::pki::Pki;
 
-pub(crate) fn download_and_enable(matching_id: &str) -> DownloadRequest {
-    DownloadRequest {
-        enable: true,
-        ..accepting(&format!("1${HOST_NAME}${matching_id}"))
+/// What is done when the mishap comes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Deed {
+    /// A first profile is downloaded and enabled.
+    Download,
+    /// Another profile than the one in use is enabled.
+    Switch,
+    /// A profile is deleted.
+    Delete,
+}
+
+/// A daemon about to do something.
+pub(crate) struct Story {
+    pub(crate) bed: Bed,
+    deed: Deed,
+    order: Option<OrderId>,
+    iccid: String,
+}
+
+impl Story {
+    pub(crate) async fn prepare(pki: &Pki, deed: Deed) -> Self {
+        let mut bed = Bed::with(Bench::with_pki(pki.clone()), "never").await;
+        let (mut order, mut iccid) = (None, String::new());
+        match deed {
+            Deed::Download => order = Some(bed.order("M-1")),
+            Deed::Switch => {
+                let first = bed.install().await;
+                bed.switch(&first, ProfileState::Enabled).await;
+                iccid = bed.install().await;
+            }
+            Deed::Delete => iccid = bed.install().await,
+        }
+        Self {
+            bed,
+            deed,
+            order,
+            iccid,
+        }
+    }
+
+    /// Does it, and gives the operation when it has ended.
+    pub(crate) async fn run(&self) -> Operation {
+        let Self { bed, iccid, .. } = self;
+        match self.deed {
+            Deed::Download => bed.download_as(&download_and_enable()).await,
+            Deed::Switch => bed.switch(iccid, ProfileState::Enabled).await,
+            Deed::Delete => {
+                let operation = bed.client.delete(EUICC, iccid).await.unwrap();
+                bed.client.wait(operation.id).await.unwrap()
+            }
+        }
+    }
+
+    /// Checks all that must hold afterwards; without an operation the daemon was killed before it
+    /// was begun.
+    pub(crate) async fn must_end_well(mut self, operation: Option<Operation>) {
+        self.bed.settle().await;
+        self.bed.must_tell_the_truth().await;
+        if let Some(operation) = operation {
+            self.must_be_true(&operation).await;
+        }
+        self.bed.must_be_sound().await;
+    }
+
+    /// Checks that the operation says what is on the card and at the server.
+    async fn must_be_true(&self, operation: &Operation) {
+        let Self { bed, iccid, .. } = self;
+        let profiles = bed.client.profiles(EUICC).await.unwrap();
+        let state_of = |iccid: &str| {
+            let profile = profiles.iter().find(|profile| profile.iccid == iccid);
+            profile.map(|profile| profile.state)
+        };
+        let is_done = match (self.deed, &operation.result) {
+            (Deed::Download, None) => !profiles.is_empty(),
+            (Deed::Download, Some(result)) => {
+                let state = state_of(result.iccid.as_deref().unwrap()).unwrap();
+                let is_enabled = state == ProfileState::Enabled;
+                assert_eq!(result.enabled, Some(is_enabled), "{result:?}");
+                assert!(is_enabled || !result.warnings.is_empty(), "{result:?}");
+                let order = bed.bench.smdp.order(self.order.unwrap()).unwrap();
+                assert_eq!(order.state(), OrderState::Installed);
+                true
+            }
+            (Deed::Switch, _) => state_of(iccid) == Some(ProfileState::Enabled),
+            (Deed::Delete, _) => state_of(iccid).is_none(),
+        };
+        assert_eq!(
+            operation.state == State::Succeeded,
+            is_done,
+            "{operation:?}"
+        );
+        let Some(problem) = &operation.problem else {
+            return;
+        };
+        assert!(problem.detail.ends_with('.'), "{problem:?}");
+        // Who is told to do it again, or that the code still works, can rely on it.
+        if problem.retryable || problem.code_consumed == Some(CodeConsumed::No) {
+            let again = self.run().await;
+            let told = (problem, &again.problem);
+            assert_eq!(again.state, State::Succeeded, "{told:?}");
+        }
     }
 }
 
-/// Checks that the operation says what is on the card and at the server.
-pub(crate) async fn must_be_true(bed: &Bed, operation: &Operation, order: OrderId) {
-    let profiles = bed.client.profiles(EUICC).await.unwrap();
-    match (&operation.result, &operation.problem) {
-        (Some(result), None) => {
-            assert_eq!(operation.state, State::Succeeded);
-            let iccid = result.iccid.as_deref().unwrap();
-            let profile = profiles
-                .iter()
-                .find(|profile| profile.iccid == iccid)
-                .unwrap();
-            let is_enabled = profile.state == ProfileState::Enabled;
-            assert_eq!(result.enabled, Some(is_enabled), "{result:?}");
-            assert!(is_enabled || !result.warnings.is_empty(), "{result:?}");
-            let state = bed.bench.smdp.order(order).unwrap().state();
-            assert_eq!(state, OrderState::Installed);
-        }
-        (None, Some(problem)) => {
-            assert_eq!(operation.state, State::Failed);
-            assert!(profiles.is_empty(), "{profiles:?} in spite of {problem:?}");
-            assert!(problem.detail.ends_with('.'), "{problem:?}");
-            if problem.code_consumed == Some(CodeConsumed::No) {
-                let again = bed.download_as(&download_and_enable("M-1")).await;
-                assert_eq!(
-                    again.state,
-                    State::Succeeded,
-                    "{problem:?} {:?}",
-                    again.problem
-                );
-            }
-        }
-        _ => panic!("{operation:?}"),
+fn download_and_enable() -> DownloadRequest {
+    DownloadRequest {
+        enable: true,
+        ..accepting(&format!("1${HOST_NAME}$M-1"))
     }
 }
 

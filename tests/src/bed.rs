@@ -142,8 +142,10 @@ impl Bed {
         let daemon = self.daemon.as_ref().expect("the daemon was started");
         let mut known = daemon.engine(EUICC).expect("it is configured").watch();
         let reached = known.wait_for(|known| known.euicc.state == state);
-        let known = timeout(PATIENCE, reached).await.expect("it gets there");
-        known.expect("the engine runs").euicc.clone()
+        if let Ok(known) = timeout(PATIENCE, reached).await {
+            return known.expect("the engine runs").euicc.clone();
+        }
+        panic!("never {state:?}: {:?}", known.borrow().euicc);
     }
 
     /// Ends the daemon as SIGTERM does.

@@ -200,7 +200,7 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
             Wake::Gone(fault) => {
                 tracing::warn!(euicc = self.context.config.name, %fault, "the port is gone");
                 let problem = Problem::new(Code::ModemUnavailable);
-                self.lose(problem.detail(format!("The modem's port is gone: {fault}.")));
+                self.lose(problem.detail(GONE));
             }
             Wake::Due if !self.ready => self.start_or_wait().await,
             Wake::Due => self.due().await,
@@ -517,6 +517,7 @@ async fn read_anew<C: Connect + 'static, T: Transport>(
     Ok((eid, unfinished))
 }
 
+const GONE: &str = "The modem's port is gone; lpad opens it again as soon as it is back.";
 /// Between attempts to open a port that is not there.
 const RESTART: Backoff = Backoff {
     first: Duration::from_secs(1),

@@ -296,6 +296,7 @@ impl Problem {
 fn sentence(error: &dyn std::fmt::Display) -> String {
     let text = error.to_string();
     let mut letters = text.trim_end_matches('.').chars();
+    let end = if text.ends_with('?') { "" } else { "." };
     match letters.next() {
         // Host names and functions keep their spelling.
         Some(first)
@@ -304,9 +305,9 @@ fn sentence(error: &dyn std::fmt::Display) -> String {
                 .next()
                 .is_some_and(|word| word.contains('.')) =>
         {
-            format!("{first}{}.", letters.as_str())
+            format!("{first}{}{end}", letters.as_str())
         }
-        Some(first) => format!("{}{}.", first.to_uppercase(), letters.as_str()),
+        Some(first) => format!("{}{}{end}", first.to_uppercase(), letters.as_str()),
         None => String::new(),
     }
 }
@@ -443,5 +444,6 @@ mod tests {
             "smdp.example.com refused."
         );
         assert_eq!(sentence(&"ES10b.GetEID: no"), "ES10b.GetEID: no.");
+        assert_eq!(sentence(&"is it plugged in?"), "Is it plugged in?");
     }
 }
