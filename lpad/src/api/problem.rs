@@ -112,7 +112,7 @@ codes! {
         "You may not do this", "Run the command as root or as a member of the admin group.";
     /// No such resource.
     NotFound = "not-found", 404, false,
-        "There is nothing here", "Check the path against the API's description.";
+        "There is nothing here", "Look the path up with GET /v1/openapi.json.";
     /// No such eUICC.
     UnknownEuicc = "unknown-euicc", 404, false,
         "There is no eUICC of this name", "List the eUICCs with GET /v1/euiccs.";
@@ -124,7 +124,7 @@ codes! {
         "There is no such profile on the card", "List the profiles and check the ICCID.";
     /// The path exists, the method does not.
     MethodNotAllowed = "method-not-allowed", 405, false,
-        "This cannot be done with the resource", "Check the method against the API's description.";
+        "This cannot be done with the resource", "Look the methods up with GET /v1/openapi.json.";
     /// The body or query cannot be read.
     InvalidRequest = "invalid-request", 400, false,
         "The request cannot be understood", "Correct what the detail names.";
