@@ -643,16 +643,26 @@ fn words_of_the_router() -> BTreeSet<String> {
     words
 }
 
+/// Whether any method finds something there.
 fn is_answered(path: &str) -> bool {
-    let request = Request {
-        method: &Method::GET,
-        path,
-        query: None,
-        idempotency_key: None,
-        last_event_id: None,
-        body: &[],
-    };
-    !matches!(request.route(), Err(problem) if problem.code == Code::NotFound)
+    let methods = [
+        Method::GET,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+    ];
+    methods.iter().any(|method| {
+        let request = Request {
+            method,
+            path,
+            query: None,
+            idempotency_key: None,
+            last_event_id: None,
+            body: &[],
+        };
+        !matches!(request.route(), Err(problem) if problem.code == Code::NotFound)
+    })
 }
 
 /// The names of a type's members or values, as it gives them when it is read.
