@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use es9_client::{Connect, Es9Client, ServerAddress};
 use es10_apdu::asn1::Raw;
-use es10_apdu::es10b::PendingNotification;
+use es10_apdu::es10b::{NotificationMetadata, PendingNotification};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::backoff::Backoff;
 use crate::journal::SharedJournal;
+use crate::procedure::notifications::Pending;
 use crate::procedure::{Card, FunctionError, notifications};
 use crate::snapshot::Notification;
 
@@ -134,14 +135,32 @@ impl<C: Connect + 'static> Outbox<C> {
         card: &mut impl Card,
         whom: Whom,
     ) -> Result<usize, FunctionError> {
-        let pending = notifications::pending(card).await?;
+        let resting = match whom {
+            Whom::Due => self.resting(),
+            Whom::Everybody => Vec::new(),
+        };
+        let (pending, addresses) = match resting.is_empty() {
+            true => everything(card).await?,
+            // Nothing is read for those that are left alone: a day's worth takes a card seconds.
+            false => all_but(card, &resting).await?,
+        };
         if !pending.unreadable.is_empty() {
             let count = pending.unreadable.len();
             tracing::warn!(count, "notifications that cannot be read stay on the card");
         }
-        let waiting = pending.notifications.len();
-        self.start(pending.notifications, whom);
-        Ok(waiting)
+        // A recipient that has nothing waiting has nothing to be left alone for.
+        self.recipients
+            .retain(|name, recipient| recipient.busy || addresses.contains(name));
+        self.start(pending.notifications);
+        Ok(addresses.len())
+    }
+
+    /// The recipients that are left alone for now.
+    fn resting(&self) -> Vec<String> {
+        let now = Instant::now();
+        let rests = |recipient: &Recipient| recipient.not_before.is_some_and(|until| until > now);
+        let resting = self.recipients.iter().filter(|(_, one)| rests(one));
+        resting.map(|(name, _)| name.clone()).collect()
     }
 
     /// Resolves when a delivery has something to say; never without deliveries.
@@ -207,27 +226,16 @@ impl<C: Connect + 'static> Outbox<C> {
         }
     }
 
-    fn start(&mut self, pending: Vec<Raw<PendingNotification>>, whom: Whom) {
-        let now = Instant::now();
+    fn start(&mut self, pending: Vec<Raw<PendingNotification>>) {
         let mut queues: BTreeMap<String, Vec<Raw<PendingNotification>>> = BTreeMap::new();
         for notification in pending {
             let address = notification.metadata().notification_address.to_string();
             queues.entry(address).or_default().push(notification);
         }
-        // A recipient that has nothing waiting has nothing to be left alone for.
-        let waiting: Vec<String> = queues.keys().map(|address| key(address)).collect();
-        self.recipients
-            .retain(|name, recipient| recipient.busy || waiting.contains(name));
         for (address, mut queue) in queues {
             let recipient = self.recipients.entry(key(&address)).or_default();
-            let due = recipient
-                .not_before
-                .is_none_or(|not_before| not_before <= now);
             if recipient.busy {
                 recipient.again = true;
-                continue;
-            }
-            if !due && whom == Whom::Due {
                 continue;
             }
             queue.retain(|notification| {
@@ -267,6 +275,28 @@ impl<C: Connect + 'static> Outbox<C> {
             }
         }
     }
+}
+
+/// What waits, and the recipient of each.
+async fn everything(card: &mut impl Card) -> Result<(Pending, Vec<String>), FunctionError> {
+    let pending = notifications::pending(card).await?;
+    let waiting = pending.notifications.iter();
+    let addresses = waiting.map(|one| key(&one.metadata().notification_address.to_string()));
+    let addresses = addresses.collect();
+    Ok((pending, addresses))
+}
+
+/// What waits for others than these recipients, and the recipient of each that waits.
+async fn all_but(
+    card: &mut impl Card,
+    resting: &[String],
+) -> Result<(Pending, Vec<String>), FunctionError> {
+    let listed = notifications::metadata(card).await?;
+    let address = |one: &NotificationMetadata| key(&one.notification_address.to_string());
+    let due = listed.items.iter();
+    let due = due.filter(|one| !resting.contains(&address(one)));
+    let pending = notifications::retrieve(card, due.map(|one| one.seq_number).collect()).await?;
+    Ok((pending, listed.items.iter().map(address).collect()))
 }
 
 /// Delivers one recipient's notifications until all are acknowledged or one is not.

@@ -168,6 +168,25 @@ async fn a_day_without_network_loses_none_of_fifty() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_waits_for_a_server_that_is_left_alone_is_not_read_again_and_again() {
+    let mut bed = Bed::start().await;
+    let iccid = bed.install().await;
+    refuse(&bed, Calls::Every);
+    succeeded(&bed.switch(&iccid, Enabled).await);
+    let contents_read = || bed.bench.card.counters().borrow().calls(0xBF2B);
+    let before = contents_read();
+    let operation = bed.client.set_state(EUICC, &iccid, Disabled).await.unwrap();
+    let operation = bed.client.operation(operation.id, 5).await.unwrap();
+    succeeded(&operation);
+    assert_eq!(operation.result.unwrap().notifications_pending, 2);
+    assert_eq!(contents_read(), before);
+    bed.bench.smdp.clear_faults();
+    arrive(&bed, 3).await;
+    in_order(&bed);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_waited_when_the_daemon_ended_is_delivered_at_its_next_start() {
     let mut bed = Bed::start().await;
     let iccid = bed.install().await;

@@ -1,11 +1,9 @@
 //! Reading the card into what the API shows.
 
-use es10_apdu::es10b::{
-    EuiccInfo2, ListNotificationRequest, ListNotificationResponse, NotificationMetadata,
-};
+use es10_apdu::es10b::{EuiccInfo2, NotificationMetadata};
 use es10_apdu::es10c::ProfileInfo;
 
-use crate::procedure::{Card, FunctionError, euicc, profiles};
+use crate::procedure::{Card, FunctionError, euicc, notifications, profiles};
 use crate::snapshot::{Addresses, EuiccInfo, Notification, Profile, ProfileState};
 
 /// Everything that is read at start.
@@ -98,13 +96,8 @@ fn profile(info: &ProfileInfo) -> Option<Profile> {
 pub(super) async fn notifications(
     card: &mut impl Card,
 ) -> Result<Vec<Notification>, FunctionError> {
-    match card.call(&ListNotificationRequest::default()).await? {
-        ListNotificationResponse::NotificationMetadataList(list) => {
-            Ok(list.items.iter().map(notification).collect())
-        }
-        // Some cards answer so when there is none.
-        ListNotificationResponse::ListNotificationsResultError(_) => Ok(Vec::new()),
-    }
+    let list = notifications::metadata(card).await?;
+    Ok(list.items.iter().map(notification).collect())
 }
 
 pub(super) fn notification(metadata: &NotificationMetadata) -> Notification {

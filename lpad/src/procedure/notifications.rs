@@ -5,11 +5,11 @@
 
 use es9_client::{Opaque, ServerAddress, es9::HandleNotification};
 use es10_apdu::{
-    asn1::{Raw, Unreadable},
+    asn1::{List, Raw, Unreadable},
     es10b::{
         DeleteNotificationStatus, ListNotificationRequest, ListNotificationResponse,
-        NotificationSentRequest, PendingNotification, RetrieveNotificationsListRequest,
-        RetrieveNotificationsListResponse, SearchCriteria,
+        NotificationMetadata, NotificationSentRequest, PendingNotification,
+        RetrieveNotificationsListRequest, RetrieveNotificationsListResponse, SearchCriteria,
     },
     isdr::CallError,
     transport::{Fault, Garbled, TransportError},
@@ -60,16 +60,39 @@ pub async fn pending(card: &mut impl Card) -> Result<Pending, FunctionError> {
 }
 
 async fn one_by_one(card: &mut impl Card) -> Result<Pending, FunctionError> {
-    let metadata = match card.call(&ListNotificationRequest::default()).await? {
-        ListNotificationResponse::NotificationMetadataList(list) => list,
-        ListNotificationResponse::ListNotificationsResultError(_) => return Ok(Pending::default()),
-    };
-    let mut pending = Pending {
-        notifications: Vec::new(),
-        unreadable: metadata.unreadable,
-    };
-    for entry in metadata.items {
-        let search_criteria = Some(SearchCriteria::SeqNumber(entry.seq_number));
+    let metadata = metadata(card).await?;
+    let numbers = metadata.items.iter().map(|entry| entry.seq_number);
+    let mut pending = retrieve(card, numbers.collect::<Vec<_>>()).await?;
+    pending.unreadable.extend(metadata.unreadable);
+    Ok(pending)
+}
+
+/// Lists what waits on the card, without its content: a fraction of the octets.
+///
+/// # Errors
+/// When the card is not reached.
+///
+/// # Cancel safety
+/// Nothing changes on the card.
+pub async fn metadata(card: &mut impl Card) -> Result<List<NotificationMetadata>, FunctionError> {
+    match card.call(&ListNotificationRequest::default()).await? {
+        ListNotificationResponse::NotificationMetadataList(list) => Ok(list),
+        // Some cards answer so when there is none.
+        ListNotificationResponse::ListNotificationsResultError(_) => Ok(List::default()),
+    }
+}
+
+/// Reads the pending notifications with these numbers, one by one.
+///
+/// # Errors
+/// When the card is not reached, or has one of them no more.
+///
+/// # Cancel safety
+/// Nothing changes on the card.
+pub async fn retrieve(card: &mut impl Card, numbers: Vec<i64>) -> Result<Pending, FunctionError> {
+    let mut pending = Pending::default();
+    for number in numbers {
+        let search_criteria = Some(SearchCriteria::SeqNumber(number));
         let request = RetrieveNotificationsListRequest { search_criteria };
         match card.call(&request).await? {
             RetrieveNotificationsListResponse::NotificationList(list) => {
