@@ -1,6 +1,7 @@
 //! The daemon dies, and the next one has to find out what happened.
 
 use std::{
+    fs,
     path::PathBuf,
     process::{ExitStatus, Output, Stdio},
     time::Duration,
@@ -135,8 +136,8 @@ async fn a_daemon_killed_again_while_it_finds_out_leaves_it_to_the_next_one() {
 }
 
 /// The daemon as a process of its own, on a pseudo terminal and the loopback.
-struct Gateway {
-    bench: Bench,
+pub(crate) struct Gateway {
+    pub(crate) bench: Bench,
     client: Client,
     daemon: Child,
     configuration: PathBuf,
@@ -145,7 +146,7 @@ struct Gateway {
 }
 
 impl Gateway {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let (bench, folder) = (Bench::new(), tempfile::tempdir().unwrap());
         let pty = Pty::open(&folder.path().join("modem")).unwrap();
         tokio::spawn(bench.line().serve(pty, None));
@@ -203,7 +204,7 @@ impl Gateway {
         ended.expect("it ends").unwrap()
     }
 
-    fn order(&self, matching_id: &str, number: u32) -> OrderId {
+    pub(crate) fn order(&self, matching_id: &str, number: u32) -> OrderId {
         let profile =
             lpad_tests::profile::Profile::builder(lpad_tests::profile::Iccid::nth(number))
                 .size(3000)
@@ -217,9 +218,18 @@ impl Gateway {
         self.client.download(EUICC, &request).await.unwrap().id
     }
 
-    async fn download(&self, matching_id: &str) -> Operation {
+    pub(crate) async fn download(&self, matching_id: &str) -> Operation {
         let id = self.begin(matching_id).await;
         self.client.wait(id).await.unwrap()
+    }
+
+    /// The most memory the daemon has had so far, in kilobytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.daemon.id().unwrap());
+        let status = fs::read_to_string(status).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak = peak.unwrap().trim().trim_end_matches(" kB");
+        peak.parse().unwrap()
     }
 
     async fn lpactl(&self, arguments: &[&str]) -> Output {
@@ -233,7 +243,7 @@ impl Gateway {
     }
 
     /// No channel is open, no notification waits, and the next download works.
-    async fn must_be_sound(&self) {
+    pub(crate) async fn must_be_sound(&self) {
         let card = &self.bench.card;
         let clean = || card.open_channels().is_empty() && card.memory().notifications.is_empty();
         self.until(async || clean()).await;
@@ -403,9 +413,9 @@ async fn a_journal_with_a_torn_end_is_read_up_to_there() {
     bed.kill().await;
     hold.release();
     let journal = bed.folder().join("state/journal.ndjson");
-    let mut content = std::fs::read(&journal).unwrap();
+    let mut content = fs::read(&journal).unwrap();
     content.extend_from_slice(b"{\"crc\":\"0badc0de\",\"len\":57,\"reco");
-    std::fs::write(&journal, content).unwrap();
+    fs::write(&journal, content).unwrap();
     bed.resume().await;
     let operation = bed.client.operation(id, 0).await.unwrap();
     assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
@@ -426,7 +436,7 @@ async fn a_lost_journal_costs_the_history_and_nothing_else() {
     hold.reached().await;
     bed.kill().await;
     hold.release();
-    std::fs::remove_dir_all(bed.folder().join("state")).unwrap();
+    fs::remove_dir_all(bed.folder().join("state")).unwrap();
     bed.resume().await;
     bed.bench
         .smdp
@@ -446,7 +456,7 @@ async fn a_state_folder_that_cannot_be_used_is_named() {
     let address = "127.0.0.1:1".parse().unwrap();
     let configuration = bench.configure(folder.path(), address, "never").unwrap();
     let state = folder.path().join("state");
-    std::fs::write(&state, "not a folder").unwrap();
+    fs::write(&state, "not a folder").unwrap();
     let ended = lpad(&configuration).stderr(Stdio::piped()).output().await;
     let ended = ended.unwrap();
     assert_eq!(ended.status.code(), Some(1));

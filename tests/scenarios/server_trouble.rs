@@ -14,6 +14,8 @@ use lpad_tests::{
 };
 use tokio::time::Instant;
 
+use crate::crashes::Gateway;
+
 /// What a server can do wrong in the answer to any function of a download.
 fn troubles() -> Vec<Trouble> {
     let html = "<!DOCTYPE html><title>Please log in</title>";
@@ -134,14 +136,26 @@ async fn trouble_costs_no_order(function: Function) {
     bed.must_be_sound().await;
 }
 
+#[tokio::test]
+async fn a_body_of_64_megabytes_does_not_fill_the_memory() {
+    let gateway = Gateway::start().await;
+    gateway.order("M-1", 1);
+    let before = gateway.peak_memory();
+    for function in DOWNLOAD {
+        let fault = Fault::HugeBody(64 << 20);
+        gateway.bench.smdp.set_fault(function, Calls::NEXT, fault);
+        let problem = problem(gateway.download("M-1").await);
+        assert_eq!(problem.code, Code::ServerGarbled);
+    }
+    let more = gateway.peak_memory() - before;
+    assert!(more < 16 << 10, "{more} kB");
+    gateway.must_be_sound().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_lost_answer_is_asked_for_once_more_and_nobody_notices() {
     let mut bed = Bed::start().await;
-    for function in [
-        Function::InitiateAuthentication,
-        Function::AuthenticateClient,
-        Function::GetBoundProfilePackage,
-    ] {
+    for function in DOWNLOAD {
         for fault in [
             Fault::CloseConnection,
             Fault::LoseAnswer,
@@ -396,6 +410,11 @@ async fn waiting(bed: &Bed) -> Vec<Notification> {
     bed.client.notifications(EUICC).await.unwrap()
 }
 
+const DOWNLOAD: [Function; 3] = [
+    Function::InitiateAuthentication,
+    Function::AuthenticateClient,
+    Function::GetBoundProfilePackage,
+];
 const POSTPONED: i64 = 1;
 const EXECUTED: &str = r#"{"header":{"functionExecutionStatus":{"status":"Executed-Success"}}}"#;
 const REFUSED: &str = r#"{"header":{"functionExecutionStatus":{"status":"Failed",
