@@ -88,9 +88,9 @@ pub enum LogLevel {
     /// What lpad does, one line per operation and stage.
     #[default]
     Info,
-    /// Every function called on the card and on servers.
+    /// Every APDU and every call of a server, by its header and size.
     Debug,
-    /// Every AT command, redacted.
+    /// Every AT command as well; contents are never logged.
     Trace,
 }
 

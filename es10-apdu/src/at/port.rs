@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::broadcast;
 use tokio::time::{Instant, timeout, timeout_at};
-use tracing::debug;
+use tracing::{debug, trace};
 
 use super::line::{FinalResult, Line, LineParser, Pending};
 use super::profile::Deadlines;
@@ -190,10 +190,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
         deadline: Duration,
     ) -> Result<(Vec<String>, FinalResult), TransportError> {
         let pending = Pending::new(command);
+        // What stands between quotes is an APDU or a code: nobody's business.
+        let shown = command.split('"').next().unwrap_or_default();
         self.write_command(&pending, command, deadline).await?;
-        self.read_answer(&pending, deadline)
-            .await
-            .map_err(TransportError::unanswered)
+        match self.read_answer(&pending, deadline).await {
+            Ok((lines, result)) => {
+                trace!(command = shown, lines = lines.len(), ?result, "AT");
+                Ok((lines, result))
+            }
+            Err(fault) => {
+                trace!(command = shown, %fault, "AT without answer");
+                Err(TransportError::unanswered(fault))
+            }
+        }
     }
 
     async fn write_command(
