@@ -2,7 +2,7 @@
 
 use std::{fs, process::Stdio};
 
-use lpad::operation::State;
+use lpad::{config::EuiccConfig, operation::State};
 use lpad_tests::{
     bed::{Bed, EUICC},
     bench::HOST_NAME,
@@ -344,6 +344,40 @@ async fn events_are_a_line_each() {
     ] {
         assert!(seen.contains(text), "{seen}");
     }
+}
+
+#[tokio::test]
+async fn of_two_euiccs_one_may_be_out_of_reach() {
+    let mut bed = Bed::over_kernel_devices().await;
+    bed.stop().await;
+    let spare = EuiccConfig {
+        name: "spare".into(),
+        ..EuiccConfig::new("/dev/ttyNOWHERE")
+    };
+    bed.configuration().euiccs.push(spare);
+    bed.resume().await;
+    bed.install().await;
+
+    let status = lpactl(&bed, &["status"]).await;
+    assert_eq!(status.code, 0, "{status:?}");
+    let (ready, unavailable) = status.out.split_once("\nspare: ").unwrap();
+    assert!(ready.contains("\ndefault: ready\n"), "{ready}");
+    for text in ["unavailable\n", "/dev/ttyNOWHERE", "  Problem", "  Next"] {
+        assert!(unavailable.contains(text), "{unavailable}");
+    }
+    // The one called default is meant when none is named.
+    let listed = lpactl(&bed, &["profile", "list"]).await;
+    assert!(listed.out.contains("Profile 1"), "{}", listed.out);
+    let refused = lpactl(&bed, &["--euicc", "spare", "profile", "list"]).await;
+    assert_eq!((refused.code, &*refused.out), (1, ""));
+    assert!(
+        refused.err.starts_with("The modem cannot be used.\n"),
+        "{}",
+        refused.err
+    );
+    let health = bed.client.health().await.unwrap();
+    assert_eq!(health.status, "degraded");
+    bed.must_be_sound().await;
 }
 
 #[tokio::test]
