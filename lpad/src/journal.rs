@@ -73,6 +73,17 @@ pub enum Record {
     },
 }
 
+impl Record {
+    /// What is known of channels is void after the next start of the system. It need not be on the
+    /// medium; being written is enough to outlive the daemon.
+    fn outlives_the_system(&self) -> bool {
+        !matches!(
+            self,
+            Self::ChannelOpening { .. } | Self::ChannelOpened { .. } | Self::ChannelClosed { .. }
+        )
+    }
+}
+
 /// What an operation set out to do.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct StartedOperation {
@@ -99,8 +110,8 @@ pub struct StartedOperation {
 /// What the journal amounts to: everything still open.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Intent {
-    /// Ports with a channel that was open when the daemon ended.
-    pub channels: BTreeMap<PathBuf, OpenChannel>,
+    /// What is known of the logical channels behind the ports.
+    pub channels: BTreeMap<PathBuf, KnownChannel>,
     /// Operations that were under way when the daemon ended.
     pub operations: BTreeMap<OperationId, StartedOperation>,
     /// TCP ports other than 443 that servers were reached on.
@@ -109,13 +120,27 @@ pub struct Intent {
     pub last_operation: OperationId,
 }
 
-/// A logical channel that may be open.
+/// The logical channel behind a port.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct OpenChannel {
-    /// Its number; `None` when the card's answer to opening it was never seen.
+pub struct KnownChannel {
+    /// Its number, or that of the last one: a card gives the lowest free number, so that the next
+    /// one is most likely the same. `None` before the first one.
     pub number: Option<u8>,
-    /// The start of the system it was opened in.
+    /// Whether it is open.
+    pub phase: Phase,
+    /// The start of the system in which that was so.
     pub boot: String,
+}
+
+/// Whether a logical channel is open.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Phase {
+    /// It was to be opened, and the card's answer was not seen.
+    Opening,
+    /// It is.
+    Open,
+    /// It is not.
+    Closed,
 }
 
 impl Intent {
@@ -127,14 +152,31 @@ impl Intent {
                 boot,
             } => {
                 let number = Some(channel);
-                self.channels.insert(port, OpenChannel { number, boot });
+                let phase = Phase::Open;
+                let channel = KnownChannel {
+                    number,
+                    phase,
+                    boot,
+                };
+                self.channels.insert(port, channel);
             }
             Record::ChannelOpening { port, boot } => {
-                self.channels
-                    .insert(port, OpenChannel { number: None, boot });
+                let earlier = self.channels.remove(&port);
+                let number = earlier
+                    .filter(|earlier| earlier.boot == boot)
+                    .and_then(|earlier| earlier.number);
+                let phase = Phase::Opening;
+                let channel = KnownChannel {
+                    number,
+                    phase,
+                    boot,
+                };
+                self.channels.insert(port, channel);
             }
             Record::ChannelClosed { port } => {
-                self.channels.remove(&port);
+                if let Some(channel) = self.channels.get_mut(&port) {
+                    channel.phase = Phase::Closed;
+                }
             }
             Record::OperationStarted(started) => {
                 self.last_operation = self.last_operation.max(started.operation);
@@ -170,16 +212,19 @@ impl Intent {
         let last = Record::LastOperation {
             operation: self.last_operation,
         };
-        let channels = self.channels.iter().map(|(port, channel)| {
-            let (port, boot) = (port.clone(), channel.boot.clone());
-            match channel.number {
-                Some(channel) => Record::ChannelOpened {
-                    port,
-                    channel,
-                    boot,
-                },
-                None => Record::ChannelOpening { port, boot },
-            }
+        let channels = self.channels.iter().flat_map(|(port, known)| {
+            let (port, boot) = (port.clone(), known.boot.clone());
+            let opened = known.number.map(|channel| Record::ChannelOpened {
+                port: port.clone(),
+                channel,
+                boot: boot.clone(),
+            });
+            let phase = match known.phase {
+                Phase::Opening => Some(Record::ChannelOpening { port, boot }),
+                Phase::Open => None,
+                Phase::Closed => Some(Record::ChannelClosed { port }),
+            };
+            opened.into_iter().chain(phase)
         });
         let operations = self
             .operations
@@ -254,18 +299,20 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Writes a record and waits until the medium has it.
+    /// Writes a record and waits until the medium has it, when it is one that matters after the
+    /// next start of the system.
     ///
     /// # Errors
     ///
     /// When it cannot be written; what it announces must then not be done.
     pub fn append(&mut self, record: Record) -> io::Result<()> {
         let line = line(&record)?;
-        if let Err(error) = self
-            .file
-            .write_all(&line)
-            .and_then(|()| self.file.sync_data())
-        {
+        let written = self.file.write_all(&line);
+        let safe = written.and_then(|()| match record.outlives_the_system() {
+            true => self.file.sync_data(),
+            false => Ok(()),
+        });
+        if let Err(error) = safe {
             // A half-written line would make every later one unreadable.
             let _ = self.file.set_len(self.length);
             return Err(error);

@@ -10,6 +10,7 @@ use lpad::{
 };
 use lpad_tests::{
     bed::{Bed, EUICC, problem},
+    bench::Bench,
     smdp::{OrderId, OrderState},
 };
 use sim_card_emulator::modem::{Card as _, Effect, Fault, Moment, Pattern, Quirks};
@@ -500,16 +501,61 @@ async fn a_device_unplugged_at_the_last_block_is_opened_again_and_tells_the_trut
     bed.must_be_sound().await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn channels_that_others_left_open_are_closed_when_none_is_free() {
-    let mut bed = Bed::start().await;
-    for number in 1..=3 {
-        let opened = bed.bench.card.transmit(&[0x00, 0x70, 0x00, 0x00, 0x01]);
+/// Opens channels as another program does.
+fn take_channels(bench: &Bench, numbers: impl IntoIterator<Item = u8>) {
+    for number in numbers {
+        let opened = bench.card.clone().transmit(&[0x00, 0x70, 0x00, 0x00, 0x01]);
         assert_eq!(opened, [number, 0x90, 0x00]);
     }
-    let iccid = bed.install().await;
-    assert_eq!(bed.client.profiles(EUICC).await.unwrap()[0].iccid, iccid);
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_no_channel_is_free_the_daemons_own_is_taken_back_first() {
+    let mut bed = Bed::start().await;
+    take_channels(&bed.bench, 1..=3);
+    bed.install().await;
+    assert_eq!(bed.bench.card.open_channels(), [2, 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_no_channel_was_ever_free_all_are_closed() {
+    let bench = Bench::new();
+    take_channels(&bench, 1..=3);
+    let mut bed = Bed::with(bench, "never").await;
     bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn channels_of_others_are_left_alone_whatever_happens_to_the_own_one() {
+    let own = |bed: &Bed| bed.bench.card.open_channels();
+    for executed in [false, true] {
+        let bench = Bench::new();
+        // The modem itself holds the first channel, and the daemon always gets the second.
+        take_channels(&bench, [1]);
+        let mut bed = Bed::with(bench, "never").await;
+        let effect = Effect::Error {
+            cme: Some(14),
+            executed,
+        };
+        bed.bench.modem.inject(Fault::next(OPEN, effect));
+        bed.order("M-1");
+        let problem = bed.fail("M-1").await;
+        assert!(problem.detail.contains("+CME ERROR: 14 (SIM busy)"));
+        bed.install().await;
+        assert_eq!(own(&bed), [1]);
+        let hold = Moment::BeforeAnswer;
+        let mut hold = bed.bench.modem.hold(Pattern::LAST_BLOCK, 1, hold);
+        let client = bed.client.clone();
+        let asked = tokio::spawn(async move { client.deliver_notifications(EUICC).await });
+        hold.reached().await;
+        asked.await.unwrap().unwrap();
+        assert_eq!(own(&bed), [1, 2]);
+        bed.kill().await;
+        hold.release();
+        bed.resume().await;
+        bed.install().await;
+        assert_eq!(own(&bed), [1]);
+    }
 }
 
 #[tokio::test(start_paused = true)]

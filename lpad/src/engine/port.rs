@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use crate::config::EuiccConfig;
-use crate::journal::{OpenChannel, Record, SharedJournal};
+use crate::journal::{KnownChannel, Phase, Record, SharedJournal};
 
 /// Opens the byte stream to a modem, as often as it has to be opened again.
 pub trait OpenPort: Send + 'static {
@@ -124,19 +124,15 @@ impl<O: OpenPort> CardPort<O> {
     /// The ISD-R on a logical channel of its own; it has to be closed. One that could not be closed
     /// before is closed first: the record has room for one.
     pub(super) async fn session(&mut self) -> Result<Isdr<Csim<'_, O::Port>>, PortError> {
-        if self.record.entry().is_some() {
+        if self.record.may_be_open() {
             self.close_orphans().await?;
         }
-        self.open_isdr().await
-    }
-
-    async fn open_isdr(&mut self) -> Result<Isdr<Csim<'_, O::Port>>, PortError> {
         let (options, record) = (self.options.clone(), Arc::clone(&self.record));
         let port = self.at().await?;
         record.opening();
         let opened = Isdr::open(Csim::new(port), &options).await;
         opened.map_err(|error| {
-            if error.outcome() != Outcome::Unknown && record.is_number_unknown() {
+            if error.outcome() != Outcome::Unknown && record.is(Phase::Opening) {
                 record.forget();
             }
             PortError::Card(error)
@@ -146,15 +142,6 @@ impl<O: OpenPort> CardPort<O> {
     /// Closes what was left open: by an earlier life of the daemon, or because an answer was lost.
     pub(super) async fn close_orphans(&mut self) -> Result<(), PortError> {
         let record = Arc::clone(&self.record);
-        if record.is_number_unknown() {
-            // A card gives the lowest free number, so the lost one lies just below the next.
-            let isdr = self.open_isdr().await?;
-            let next = isdr.channel().number();
-            isdr.close().await.map_err(PortError::Modem)?;
-            if let Some(lost) = Channel::new(next.saturating_sub(1)).filter(|_| next > 1) {
-                record.opened(lost);
-            }
-        }
         let deadline = self.options.modem.deadlines.close;
         let port = self.at().await?;
         close_recorded(&mut Csim::new(port), &*record, deadline)
@@ -164,7 +151,7 @@ impl<O: OpenPort> CardPort<O> {
 
     /// As [`Self::close_orphans`], without opening a port for nothing.
     pub(super) async fn close_orphans_if_any(&mut self) {
-        if self.record.entry().is_none() {
+        if !self.record.may_be_open() {
             return;
         }
         if let Err(error) = self.close_orphans().await {
@@ -249,19 +236,23 @@ impl JournalRecord {
 
     /// No channel is open.
     fn forget(&self) {
-        if self.entry().is_some() {
+        if self.may_be_open() {
             let port = self.port.clone();
             self.append(Record::ChannelClosed { port });
         }
     }
 
-    fn is_number_unknown(&self) -> bool {
-        self.entry().is_some_and(|channel| channel.number.is_none())
+    fn is(&self, phase: Phase) -> bool {
+        self.known().is_some_and(|known| known.phase == phase)
     }
 
-    fn entry(&self) -> Option<OpenChannel> {
-        let open = self.journal.intent().channels.remove(&self.port);
-        open.filter(|channel| channel.boot == self.boot)
+    fn may_be_open(&self) -> bool {
+        self.is(Phase::Opening) || self.is(Phase::Open)
+    }
+
+    fn known(&self) -> Option<KnownChannel> {
+        let known = self.journal.intent().channels.remove(&self.port);
+        known.filter(|known| known.boot == self.boot)
     }
 
     fn append(&self, record: Record) {
@@ -273,8 +264,11 @@ impl JournalRecord {
 }
 
 impl ChannelRecord for JournalRecord {
+    /// Of one whose number was never seen, the number of the one before is taken: closing a channel
+    /// that is not open does no harm, and those of others have other numbers.
     fn open_channels(&self) -> Vec<Channel> {
-        let number = self.entry().and_then(|channel| channel.number);
+        let open = self.known().filter(|known| known.phase != Phase::Closed);
+        let number = open.and_then(|known| known.number);
         number.and_then(Channel::new).into_iter().collect()
     }
 
