@@ -10,6 +10,7 @@ use es10_apdu::apdu::Channel;
 use es10_apdu::at::{AtPort, Csim, Deadlines, ModemProfile, Serial};
 use es10_apdu::channel::{ChannelRecord, OpenError, close_recorded};
 use es10_apdu::isdr::{Isdr, IsdrOptions};
+use es10_apdu::transport::trace::Trace;
 use es10_apdu::transport::{Fault, Outcome, TransportError};
 use es10_apdu::types::Aid;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -123,14 +124,14 @@ impl<O: OpenPort> CardPort<O> {
 
     /// The ISD-R on a logical channel of its own; it has to be closed. One that could not be closed
     /// before is closed first: the record has room for one.
-    pub(super) async fn session(&mut self) -> Result<Isdr<Csim<'_, O::Port>>, PortError> {
+    pub(super) async fn session(&mut self) -> Result<Isdr<Trace<Csim<'_, O::Port>>>, PortError> {
         if self.record.may_be_open() {
             self.close_orphans().await?;
         }
         let (options, record) = (self.options.clone(), Arc::clone(&self.record));
         let port = self.at().await?;
         record.opening();
-        let opened = Isdr::open(Csim::new(port), &options).await;
+        let opened = Isdr::open(Trace::new(Csim::new(port)), &options).await;
         opened.map_err(|error| {
             if error.outcome() != Outcome::Unknown && record.is(Phase::Opening) {
                 record.forget();
