@@ -3,9 +3,11 @@
 //! Blanks in the hex are ignored and a status word at the end is understood. Exits with 0 when the
 //! response could be read, with 1 when it could not, with 2 when it is no hex.
 
-#![allow(clippy::print_stdout, reason = "it is a command-line tool")]
-
-use std::{fmt::Debug, process::ExitCode};
+use std::{
+    fmt::Debug,
+    io::{Write, stdout},
+    process::ExitCode,
+};
 
 use es10_apdu::{
     apdu::StatusWord,
@@ -34,7 +36,8 @@ fn main() -> ExitCode {
     };
     match explain(&bytes) {
         Ok(explanation) => {
-            println!("{explanation}");
+            // Whoever closes the pipe has seen enough.
+            let _ = writeln!(stdout(), "{explanation}");
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -67,28 +70,30 @@ fn explain(bytes: &[u8]) -> Result<String, CodecError> {
         0xBF23 => structure::<InitialiseSecureChannelRequest>(answer)?,
         0xBF25 => structure::<StoreMetadataRequest>(answer)?,
         0xBF27 => structure::<ProfileInstallationResultData>(answer)?,
-        0xBF28 => listed(
-            answer,
-            |response: &ListNotificationResponse| match response {
-                ListNotificationResponse::NotificationMetadataList(list) => unreadable(list),
-                ListNotificationResponse::ListNotificationsResultError(_) => Vec::new(),
-            },
-        )?,
+        0xBF28 => {
+            listed::<ListNotificationRequest>(answer, |response: &ListNotificationResponse| {
+                match response {
+                    ListNotificationResponse::NotificationMetadataList(list) => unreadable(list),
+                    ListNotificationResponse::ListNotificationsResultError(_) => Vec::new(),
+                }
+            })?
+        }
         0xBF29 => function::<SetNicknameRequest>(answer)?,
-        0xBF2B => listed(
+        0xBF2B => listed::<RetrieveNotificationsListRequest>(
             answer,
             |response: &RetrieveNotificationsListResponse| match response {
                 RetrieveNotificationsListResponse::NotificationList(list) => unreadable(list),
                 RetrieveNotificationsListResponse::NotificationsListResultError(_) => Vec::new(),
             },
         )?,
-        0xBF2D => listed(
-            answer,
-            |response: &ProfileInfoListResponse| match response {
-                ProfileInfoListResponse::ProfileInfoListOk(list) => unreadable(list),
-                ProfileInfoListResponse::ProfileInfoListError(_) => Vec::new(),
-            },
-        )?,
+        0xBF2D => {
+            listed::<ProfileInfoListRequest>(answer, |response: &ProfileInfoListResponse| {
+                match response {
+                    ProfileInfoListResponse::ProfileInfoListOk(list) => unreadable(list),
+                    ProfileInfoListResponse::ProfileInfoListError(_) => Vec::new(),
+                }
+            })?
+        }
         0xBF2E => function::<GetEuiccChallengeRequest>(answer)?,
         0xBF2F => structure::<NotificationMetadata>(answer)?,
         0xBF30 => function::<NotificationSentRequest>(answer)?,
@@ -127,15 +132,18 @@ fn structure<T: Extensible + Debug>(answer: &[u8]) -> Result<String, CodecError>
 }
 
 /// An answer that is a list: what could not be read of it is said, and is a failure.
-fn listed<T: Extensible + Debug>(
+fn listed<F: Es10Function>(
     answer: &[u8],
-    unreadable: impl Fn(&T) -> Vec<Unreadable>,
-) -> Result<String, CodecError> {
-    let response = asn1::read::<T>(answer)?;
-    match unreadable(&response).into_iter().next() {
-        None => Ok(format!("{response:#?}\n")),
+    unreadable: impl Fn(&F::Response) -> Vec<Unreadable>,
+) -> Result<String, CodecError>
+where
+    F::Response: Debug,
+{
+    let text = function::<F>(answer)?;
+    match unreadable(&F::response(answer)?).into_iter().next() {
+        None => Ok(text),
         Some(element) => {
-            eprintln!("{response:#?}\nelement {} cannot be read", element.index);
+            eprintln!("{text}element {} cannot be read", element.index);
             Err(element.error)
         }
     }

@@ -8,7 +8,7 @@ macro_rules! result_code {
         }
     ) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+        #[derive(Clone, Copy, Eq, Hash, PartialEq)]
         pub struct $name(pub i64);
 
         impl rasn::AsnType for $name {
@@ -50,6 +50,12 @@ macro_rules! result_code {
                     $( $value => Some($text), )+
                     _ => None,
                 }
+            }
+        }
+
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "{self}")
             }
         }
 
