@@ -37,7 +37,7 @@ use crate::modem;
 use crate::operation::{Achievement, Ticket};
 use crate::outbox::{Outbox, Whom};
 use crate::procedure::FunctionError;
-use crate::snapshot::ProfileState;
+use crate::snapshot::{ProfileState, Snapshot};
 
 /// The task's state.
 pub(crate) struct Engine<O: OpenPort, C> {
@@ -206,6 +206,10 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
             Wake::Due => self.due().await,
             Wake::Closing => {}
         }
+        if self.ready {
+            // One that the modem did not let be closed gets a second chance at once.
+            self.card.close_orphans_if_any().await;
+        }
     }
 
     /// Something is due: a recipient to be tried again, or a first profile to be looked for.
@@ -295,6 +299,7 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
     fn begin_anew(&mut self, delay: Duration) {
         self.ready = false;
         self.card.close();
+        self.context.update(Snapshot::changed);
         self.failed_starts = 0;
         self.next_start = Instant::now() + delay;
     }
@@ -305,6 +310,7 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
                 self.failed_starts = 0;
                 self.ready = true;
                 self.take_up().await;
+                self.resolve_doubt();
                 self.bootstrap.consider(&self.context.known());
             }
             Err(problem) => {
@@ -404,11 +410,18 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
             && problem.code.is_card_out_of_reach()
         {
             self.lose(problem.clone());
-        } else if self.ready && self.card.is_in_doubt() {
+        } else {
+            self.resolve_doubt();
+        }
+        outcome
+    }
+
+    /// What was not seen shows when the card is read anew.
+    fn resolve_doubt(&mut self) {
+        if self.ready && self.card.is_in_doubt() {
             tracing::info!("an answer was lost on the way: the card is read anew");
             self.begin_anew(Duration::ZERO);
         }
-        outcome
     }
 
     /// Carries a job out between its two records in the journal.

@@ -156,7 +156,7 @@ impl<O: OpenPort> CardPort<O> {
             return;
         }
         if let Err(error) = self.close_orphans().await {
-            tracing::warn!(%error, "a logical channel may stay open; the next start closes it");
+            tracing::warn!(%error, "a logical channel may stay open; it is closed before the next one is opened");
         }
     }
 
