@@ -120,6 +120,11 @@ impl Card {
         self.holder().cut = Some((nth.max(1), when));
     }
 
+    /// Takes back what [`Card::cut_power`] has announced.
+    pub fn keep_power(&self) {
+        self.holder().cut = None;
+    }
+
     /// Switches the card off and on.
     pub fn reset(&self) {
         self.holder().reset();

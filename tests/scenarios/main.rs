@@ -12,6 +12,7 @@ mod crashes;
 mod dependencies;
 mod downloads;
 mod first_boot;
+mod lives;
 mod log;
 mod lpactl;
 mod modem_trouble;

@@ -452,17 +452,21 @@ async fn a_missing_port_is_told_and_found_when_it_appears() {
     assert_eq!(euicc.problem, None);
     assert_eq!(bed.client.health().await.unwrap().status, "ok");
     bed.must_be_sound().await;
+    bed.bench.unplug();
+    let told = bed.euicc_in(Availability::Unavailable).await.problem;
+    assert_eq!(
+        told.unwrap().detail,
+        "The modem's port is gone; lpad opens it again as soon as it is back."
+    );
+    bed.bench.plug_in();
+    bed.must_be_sound().await;
 }
 
 #[tokio::test]
 async fn a_missing_device_is_named_and_found_when_it_appears() {
     let mut bed = Bed::over_kernel_devices().await;
     bed.bench.modem.hang_up();
-    let euicc = bed.euicc_in(Availability::Unavailable).await;
-    assert_eq!(
-        euicc.problem.unwrap().detail,
-        "The modem's port is gone; lpad opens it again as soon as it is back."
-    );
+    bed.euicc_in(Availability::Unavailable).await;
     bed.order("M-1");
     let problem = bed.fail("M-1").await;
     let port = bed.folder().join("modem").display().to_string();

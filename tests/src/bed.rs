@@ -1,6 +1,6 @@
 //! The test bed: a daemon with a card in a modem and an SM-DP+, driven through its socket.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{collections::BTreeSet, io, net::SocketAddr, time::Duration};
 
 use es9_client::{Options, Roots, TcpConnect};
 use lpad::{
@@ -310,8 +310,9 @@ impl Bed {
             .iter()
             .map(|received| received.seq_number().expect("it can be read"))
             .collect();
-        // One whose acknowledgement was lost is delivered again.
-        numbers.dedup();
+        // Those whose acknowledgement was lost are delivered again.
+        let mut seen = BTreeSet::new();
+        numbers.retain(|number| seen.insert(*number));
         let waiting = memory
             .notifications
             .iter()
@@ -327,6 +328,7 @@ impl Bed {
         self.must_tell_the_truth().await;
         self.bench.smdp.clear_faults();
         self.bench.modem.clear_faults();
+        self.bench.card.keep_power();
         let matching_id = format!("SOUND-{}", self.next_profile);
         self.order(&matching_id);
         let operation = self.download_id(&matching_id).await;

@@ -1,0 +1,169 @@
+//! Whole lives of a gateway with bad luck chosen by a seed: whatever went wrong, the card and the
+//! daemon agree in the end, and the server knows everything.
+
+use std::time::Duration;
+
+use lpad::{api::downloads::DownloadRequest, snapshot::ProfileState};
+use lpad_tests::{
+    bed::{Bed, EUICC, accepting},
+    bench::{Bench, HOST_NAME},
+};
+use sim_card_emulator::{
+    card::PowerCut,
+    modem::{Effect, Fault, Moment, Pattern},
+    pki::{Pki, PkiOptions},
+};
+use tokio::time::{sleep, timeout};
+
+/// SplitMix64: the same seed gives the same life.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, limit: u32) -> u32 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        let bounded = (mixed ^ (mixed >> 31)) % u64::from(limit);
+        u32::try_from(bounded).unwrap()
+    }
+
+    fn one_of<T: Copy>(&mut self, choices: &[T]) -> Option<T> {
+        let count = u32::try_from(choices.len()).unwrap();
+        (count > 0).then(|| choices[self.below(count) as usize])
+    }
+
+    fn coin(&mut self) -> bool {
+        self.below(2) == 1
+    }
+}
+
+/// Lets something go wrong with one of the next APDUs.
+fn bad_luck(bed: &Bed, chance: &mut Chance) {
+    let nth = 1 + chance.below(70);
+    let executed = chance.coin();
+    let effect = match chance.below(6) {
+        0 => Effect::Error {
+            cme: chance.one_of(&[None, Some(13), Some(14)]).flatten(),
+            executed,
+        },
+        1 => Effect::Silence { executed },
+        2 => Effect::HangUp { executed },
+        3 => Effect::Truncate,
+        4 => {
+            let when = match executed {
+                true => PowerCut::AfterExecution,
+                false => PowerCut::BeforeExecution,
+            };
+            return lose_power(bed, nth, when, chance.coin());
+        }
+        _ => {
+            let moment = match executed {
+                true => Moment::BeforeAnswer,
+                false => Moment::BeforeExecution,
+            };
+            let mut hold = bed.bench.modem.hold(Pattern::ANY, nth, moment);
+            let late = Duration::from_secs(u64::from(chance.below(600)));
+            tokio::spawn(async move {
+                hold.reached().await;
+                sleep(late).await;
+                hold.release();
+            });
+            return;
+        }
+    };
+    bed.bench.modem.inject(Fault {
+        pattern: Pattern::ANY,
+        nth,
+        effect,
+    });
+}
+
+fn lose_power(bed: &Bed, nth: u32, when: PowerCut, with_modem: bool) {
+    let (card, modem) = (bed.bench.card.clone(), bed.bench.modem.clone());
+    let mut counters = card.counters();
+    let before = counters.borrow().power_cuts;
+    card.cut_power(u64::from(nth), when);
+    tokio::spawn(async move {
+        let cut = counters.wait_for(|so_far| so_far.power_cuts > before).await;
+        drop(cut.unwrap());
+        sleep(Duration::from_secs(3)).await;
+        match with_modem {
+            true => modem.hang_up(),
+            false => card.reset(),
+        }
+    });
+}
+
+/// Does something; how it ends does not matter here.
+async fn do_something(bed: &mut Bed, chance: &mut Chance, number: u32) {
+    let iccids: Vec<String> = bed
+        .bench
+        .card
+        .memory()
+        .profiles
+        .iter()
+        .map(|profile| profile.iccid.to_string())
+        .collect();
+    let names: Vec<&str> = iccids.iter().map(String::as_str).collect();
+    let client = bed.client.clone();
+    let asked = match (chance.below(6), chance.one_of(&names)) {
+        (0, Some(iccid)) => client.set_state(EUICC, iccid, ProfileState::Enabled).await,
+        (1, Some(iccid)) => client.set_state(EUICC, iccid, ProfileState::Disabled).await,
+        (2, Some(iccid)) => client.delete(EUICC, iccid).await,
+        (3, Some(iccid)) => client.rename(EUICC, iccid, "Uplink").await,
+        (4, _) => client.deliver_notifications(EUICC).await,
+        _ => {
+            let matching_id = format!("LIFE-{number}");
+            bed.order(&matching_id);
+            let request = DownloadRequest {
+                enable: chance.coin(),
+                ..accepting(&format!("1${HOST_NAME}${matching_id}"))
+            };
+            client.download(EUICC, &request).await
+        }
+    };
+    let operation = asked.expect("it is queued");
+    if chance.below(3) == 0 {
+        // Killed at some moment on the way, or after it.
+        let moment = Duration::from_millis(u64::from(chance.below(3000)));
+        let _ = timeout(moment, client.wait(operation.id)).await;
+        bed.kill().await;
+        bed.resume().await;
+    } else {
+        client.wait(operation.id).await.expect("it ends");
+    }
+}
+
+/// Longer than a modem is ever held up.
+const LONGEST: Duration = Duration::from_secs(700);
+
+async fn live(pki: &Pki, seed: u64) {
+    // Only seen when the test fails.
+    eprintln!("seed {seed}");
+    let mut chance = Chance(seed);
+    let mut bed = Bed::with(Bench::with_pki(pki.clone()), "never").await;
+    for number in 0..6 {
+        for _ in 0..=chance.below(2) {
+            bad_luck(&bed, &mut chance);
+        }
+        do_something(&mut bed, &mut chance, number).await;
+        // Nothing is held up any longer.
+        sleep(LONGEST).await;
+        bed.settle().await;
+        bed.must_tell_the_truth().await;
+    }
+    bed.bench.modem.clear_faults();
+    bed.bench.card.keep_power();
+    sleep(LONGEST).await;
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_life_of_bad_luck_everybody_knows_what_is_on_the_card() {
+    let pki = Pki::generate(&PkiOptions::default()).unwrap();
+    // More of them are tried by hand: LPAD_LIVES=1000.
+    let lives = std::env::var("LPAD_LIVES").map_or(12, |count| count.parse().unwrap());
+    for seed in 0..lives {
+        live(&pki, seed).await;
+    }
+}
