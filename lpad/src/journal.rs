@@ -2,6 +2,7 @@
 //!
 //! One file of NDJSON lines, `{"crc":"…","len":…,"record":{…}}`, each synchronised to the medium before
 //! the thing it announces is done. A torn last line is what a power cut leaves: it is cut off.
+//! Only what is known of logical channels is not waited for: the next start of the system voids it.
 //! The journal never tells what happened on the card; the card does.
 //!
 //! Writing blocks the one thread for the few milliseconds the medium takes. That is intended: nothing

@@ -92,6 +92,35 @@ async fn wherever_a_deletion_is_killed_the_next_daemon_tells_the_truth() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn wherever_a_download_is_told_to_end_the_daemon_ends_in_time_and_closes_its_channel() {
+    let pki = Pki::generate(&PkiOptions::default()).unwrap();
+    for nth in 1.. {
+        // Only seen when the test fails.
+        eprintln!("told to end at APDU {nth}");
+        let mut story = Story::prepare(&pki, Deed::Download).await;
+        let modem = story.bed.bench.modem.clone();
+        let mut hold = modem.hold(Pattern::ANY, nth, Moment::BeforeAnswer);
+        let has_ended = tokio::select! {
+            biased;
+            () = hold.reached() => false,
+            _ = story.run() => true,
+        };
+        if has_ended {
+            assert!(nth > 40, "{nth}");
+            break;
+        }
+        let begin = Instant::now();
+        tokio::join!(story.bed.stop(), async { hold.release() });
+        assert!(begin.elapsed() < Duration::from_secs(60), "{begin:?}");
+        assert_eq!(story.bed.bench.card.open_channels(), [0; 0]);
+        story.bed.resume().await;
+        story.bed.settle().await;
+        let operation = newest(&story.bed).await;
+        story.must_end_well(operation).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_daemon_killed_again_while_it_finds_out_leaves_it_to_the_next_one() {
     let pki = Pki::generate(&PkiOptions::default()).unwrap();
     let package = Package::of(&mut Bed::start().await).await;
