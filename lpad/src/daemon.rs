@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use es9_client::{Connect, Deadlines, Es9Client, Options, Roots, RootsError, TcpConnect};
+use listenfd::ListenFd;
 use sd_notify::NotifyState;
+use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -38,12 +40,16 @@ pub struct Parts<P, C> {
     pub es9: Options,
     /// The time of day.
     pub clock: Clock,
+    /// The API's socket, when somebody else made it and keeps it; `None` makes the configured one.
+    pub listener: Option<UnixListener>,
 }
 
 /// A running daemon.
 #[derive(Debug)]
 pub struct Daemon {
     socket: PathBuf,
+    /// Whether the socket is the daemon's own, to be removed in the end.
+    keeps_socket: bool,
     engines: JoinSet<()>,
     engines_closer: Closer,
     api: JoinHandle<()>,
@@ -74,6 +80,7 @@ impl Daemon {
             mut roots,
             es9,
             clock,
+            listener,
         } = parts;
         if let Some(folder) = &config.trust.extra_roots {
             let count = roots.add_folder(folder)?;
@@ -81,10 +88,14 @@ impl Daemon {
         }
         // First of all: the socket tells whether another daemon is at work on the same files.
         let socket = config.api.socket.clone();
-        let listener = bind(&config.api).map_err(|source| StartError::Socket {
-            path: socket.clone(),
-            source,
-        })?;
+        let keeps_socket = listener.is_none();
+        let listener = match listener {
+            Some(listener) => listener,
+            None => bind(&config.api).map_err(|source| StartError::Socket {
+                path: socket.clone(),
+                source,
+            })?,
+        };
         let journal = journal(&config.state)?;
         let last_operation = journal.intent().last_operation;
         // Numbers that rise with the time rise over restarts as well.
@@ -124,6 +135,7 @@ impl Daemon {
         let api = tokio::spawn(api.serve(listener, api_closing));
         Ok(Self {
             socket,
+            keeps_socket,
             engines,
             engines_closer,
             api,
@@ -166,7 +178,9 @@ impl Daemon {
         if let Err(error) = self.api.await {
             tracing::warn!(%error, "the API ended badly");
         }
-        if let Err(error) = std::fs::remove_file(&self.socket) {
+        if self.keeps_socket
+            && let Err(error) = std::fs::remove_file(&self.socket)
+        {
             tracing::debug!(%error, "the socket is gone already");
         }
     }
@@ -212,6 +226,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         roots: Roots::gsma(),
         es9: Options::default(),
         clock: Clock::system(),
+        listener: activated().map_err(StartError::Activation)?,
     };
     let socket = config.api.socket.clone();
     let daemon = Daemon::start(config, parts)?;
@@ -246,6 +261,15 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     Ok(())
 }
 
+/// The socket systemd listened on before it started the daemon.
+fn activated() -> io::Result<Option<UnixListener>> {
+    let Some(listener) = ListenFd::from_env().take_unix_listener(0)? else {
+        return Ok(None);
+    };
+    listener.set_nonblocking(true)?;
+    UnixListener::from_std(listener).map(Some)
+}
+
 /// Tells systemd, when it started the daemon.
 fn notify(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
@@ -256,6 +280,9 @@ fn notify(state: &[NotifyState<'_>]) {
 /// Why the daemon does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// The socket systemd handed over cannot be used.
+    #[error("the socket handed over at start: {0}")]
+    Activation(io::Error),
     /// A certificate issuer cannot be used.
     #[error("[trust] extra_roots: {0}")]
     Roots(#[from] RootsError),

@@ -355,6 +355,7 @@ impl Bed {
             roots: Roots::empty(),
             es9: Options::default(),
             clock: Clock::system(),
+            listener: None,
         }
     }
 
@@ -369,6 +370,7 @@ impl Bed {
             roots: Roots::empty(),
             es9: Options::default(),
             clock: Clock::system(),
+            listener: None,
         }
     }
 }

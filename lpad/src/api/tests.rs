@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use es9_client::{Options, Roots, TcpConnect};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
-use tokio::net::UnixStream;
+use tokio::net::{UnixListener, UnixStream};
 
 use crate::api::downloads::DownloadRequest;
 use crate::api::problem::{Code, Problem};
@@ -40,18 +40,22 @@ struct Bed {
 
 impl Bed {
     fn start() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let folder = std::env::temp_dir().join(format!("lpad-api-{}-{count}", std::process::id()));
-        let mut bed = Self {
-            folder,
-            daemon: None,
-        };
-        bed.daemon = Some(bed.daemon().unwrap());
+        let mut bed = Self::new();
+        bed.daemon = Some(bed.daemon(None).unwrap());
         bed
     }
 
-    fn daemon(&self) -> Result<Daemon, crate::StartError> {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("lpad-api-{}-{count}", std::process::id()));
+        Self {
+            folder,
+            daemon: None,
+        }
+    }
+
+    fn daemon(&self, listener: Option<UnixListener>) -> Result<Daemon, crate::StartError> {
         let mut config = Config::default();
         config.api.socket = self.folder.join("lpad.sock");
         config.state.directory = self.folder.join("state");
@@ -62,6 +66,7 @@ impl Bed {
             roots: Roots::empty(),
             es9: Options::default(),
             clock: Clock::system(),
+            listener,
         };
         Daemon::start(config, parts)
     }
@@ -109,6 +114,20 @@ async fn a_daemon_without_its_modem_is_up_and_says_so() {
         problem(client.euicc("other").await).code,
         Code::UnknownEuicc
     );
+}
+
+#[tokio::test]
+async fn a_socket_that_was_handed_over_is_used_and_left_to_its_owner() {
+    let mut bed = Bed::new();
+    std::fs::create_dir(&bed.folder).unwrap();
+    let socket = bed.folder.join("lpad.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    bed.daemon = Some(bed.daemon(Some(listener)).unwrap());
+    assert_eq!(bed.client().version().await.unwrap().api, "v1");
+    if let Some(daemon) = bed.daemon.take() {
+        daemon.shutdown().await;
+    }
+    assert!(socket.exists());
 }
 
 #[tokio::test]
@@ -194,14 +213,14 @@ async fn what_is_no_proper_request_is_refused_politely() {
 #[tokio::test]
 async fn a_second_daemon_does_not_take_the_socket_and_a_killed_ones_is_replaced() {
     let mut bed = Bed::start();
-    let refused = bed.daemon().unwrap_err().to_string();
+    let refused = bed.daemon(None).unwrap_err().to_string();
     assert!(refused.contains("another lpad listens"), "{refused}");
     bed.daemon.take().unwrap().shutdown().await;
     let socket = bed.folder.join("lpad.sock");
     assert!(!socket.exists());
     // What SIGKILL leaves: a socket nobody listens on.
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
-    bed.daemon = Some(bed.daemon().unwrap());
+    bed.daemon = Some(bed.daemon(None).unwrap());
     bed.client().version().await.unwrap();
 }
 
@@ -211,7 +230,7 @@ async fn numbers_of_operations_go_on_after_a_restart() {
     let first = bed.client().deliver_notifications("default").await.unwrap();
     bed.client().wait(first.id).await.unwrap();
     bed.daemon.take().unwrap().shutdown().await;
-    bed.daemon = Some(bed.daemon().unwrap());
+    bed.daemon = Some(bed.daemon(None).unwrap());
     let next = bed.client().deliver_notifications("default").await.unwrap();
     assert!(next.id > first.id);
     let ended = bed.client().wait(next.id).await.unwrap();
