@@ -58,31 +58,50 @@ impl<'a> Tlv<'a> {
     }
 
     fn read_at_depth(input: &'a [u8], depth: u8) -> Result<(Self, &'a [u8]), TlvError> {
-        let (tag, tag_len) = read_tag(input)?;
-        let (length, length_len) = read_length(&input[tag_len..])?;
-        let body = &input[tag_len + length_len..];
+        let Header { tag, length, size } = Header::read(input)?;
+        let body = &input[size..];
         let (contents, used) = match length {
             Some(len) if len <= body.len() => (&body[..len], len),
             Some(len) => {
-                return Err(TlvError::Truncated {
-                    tag,
-                    missing: len - body.len(),
-                });
+                let missing = len - body.len();
+                return Err(TlvError::Truncated { tag, missing });
             }
             None => {
                 let len = indefinite_len(body, depth)?;
                 (&body[..len], len + 2)
             }
         };
-        let total = tag_len + length_len + used;
-        Ok((
-            Self {
-                tag,
-                encoding: &input[..total],
-                contents,
-            },
-            &input[total..],
-        ))
+        let (encoding, rest) = input.split_at(size + used);
+        let tlv = Self {
+            tag,
+            encoding,
+            contents,
+        };
+        Ok((tlv, rest))
+    }
+}
+
+/// Tag and length field of a data object whose contents need not be there yet.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Header {
+    /// The tag octets as one number.
+    pub tag: u32,
+    /// Octets of contents announced; `None` for the indefinite form.
+    pub length: Option<usize>,
+    /// Octets of tag and length field.
+    pub size: usize,
+}
+
+impl Header {
+    /// Reads the header at the start of `input`.
+    ///
+    /// # Errors
+    /// When the tag or length is malformed, or `input` ends inside it.
+    pub fn read(input: &[u8]) -> Result<Self, TlvError> {
+        let (tag, tag_len) = read_tag(input)?;
+        let (length, length_len) = read_length(&input[tag_len..])?;
+        let size = tag_len + length_len;
+        Ok(Self { tag, length, size })
     }
 }
 
@@ -314,6 +333,7 @@ mod tests {
             (127, "bf377f"),
             (128, "bf378180"),
             (256, "bf37820100"),
+            (0x1234, "bf37821234"),
         ] {
             assert_eq!(hex::encode(header(0xBF37, len)), head);
             let whole = encode(0xBF37, &vec![0; len]);

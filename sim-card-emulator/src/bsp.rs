@@ -8,9 +8,10 @@ use std::fmt;
 use aes::Aes128;
 use aes::cipher::{BlockCipherEncrypt, BlockModeDecrypt, BlockModeEncrypt, KeyInit, KeyIvInit};
 use cmac::{Cmac, Mac};
+use es10_apdu::tlv;
 use sha2::{Digest, Sha256};
 
-use crate::der::{self, Header};
+use crate::der::Header;
 
 /// Longest protected TLV, tag, length field and MAC included.
 pub const MAX_TLV: usize = 1020;
@@ -111,8 +112,7 @@ impl Bsp {
         } else {
             plain.to_vec()
         };
-        let mut header = vec![tag];
-        header.extend(der::length(content.len() + MAC_LENGTH));
+        let header = tlv::header(tag.into(), content.len() + MAC_LENGTH);
         let mac = self.chain(&header, &content);
         [header, content, mac[..MAC_LENGTH].to_vec()].concat()
     }

@@ -1,30 +1,10 @@
 //! Writing and walking definite-length TLVs, for the objects whose exact octets matter.
 
-/// Writes one TLV; the tag is given as it stands on the wire, for example `0x30` or `0xBF38`.
-pub fn tlv(tag: u32, value: &[u8]) -> Vec<u8> {
-    let mut out = tag_octets(tag);
-    out.extend(length(value.len()));
-    out.extend_from_slice(value);
-    out
-}
+pub use es10_apdu::tlv::encode as tlv;
 
 /// Writes one TLV around the concatenation of the given parts.
 pub fn constructed(tag: u32, parts: &[Vec<u8>]) -> Vec<u8> {
     tlv(tag, &parts.concat())
-}
-
-/// Writes a definite length in its shortest form.
-pub fn length(len: usize) -> Vec<u8> {
-    let octets = len.to_be_bytes();
-    let significant = &octets[octets.iter().take_while(|octet| **octet == 0).count()..];
-    match significant {
-        [] => vec![0],
-        [short] if *short < 0x80 => vec![*short],
-        long => {
-            let count = 0x80 | u8::try_from(long.len()).expect("a usize has at most 8 octets");
-            [&[count], long].concat()
-        }
-    }
 }
 
 /// Writes a non-negative INTEGER under the given tag.
@@ -98,64 +78,18 @@ pub struct Header {
 impl Header {
     /// Reads the header at the front; `None` when it is incomplete or has no definite length.
     pub fn parse(input: &[u8]) -> Option<Self> {
-        let mut tag = u32::from(*input.first()?);
-        let mut size = 1;
-        if tag & 0x1F == 0x1F {
-            loop {
-                let octet = *input.get(size).filter(|_| size < 4)?;
-                tag = tag << 8 | u32::from(octet);
-                size += 1;
-                if octet & 0x80 == 0 {
-                    break;
-                }
-            }
-        }
-        let first = *input.get(size)?;
-        size += 1;
-        if first < 0x80 {
-            return Some(Self {
-                tag,
-                length: usize::from(first),
-                size,
-            });
-        }
-        let count = usize::from(first & 0x7F);
-        if count == 0 || count > 4 {
-            return None;
-        }
-        let octets = input.get(size..size + count)?;
-        let length = octets
-            .iter()
-            .fold(0, |sum, octet| sum << 8 | usize::from(*octet));
+        let header = es10_apdu::tlv::Header::read(input).ok()?;
         Some(Self {
-            tag,
-            length,
-            size: size + count,
+            tag: header.tag,
+            length: header.length?,
+            size: header.size,
         })
     }
-}
-
-fn tag_octets(tag: u32) -> Vec<u8> {
-    let octets = tag.to_be_bytes();
-    octets[octets
-        .iter()
-        .take_while(|octet| **octet == 0)
-        .count()
-        .min(3)..]
-        .to_vec()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lengths_are_minimal() {
-        assert_eq!(length(0), [0]);
-        assert_eq!(length(127), [0x7F]);
-        assert_eq!(length(128), [0x81, 0x80]);
-        assert_eq!(length(0x1234), [0x82, 0x12, 0x34]);
-    }
 
     #[test]
     fn a_two_octet_tag_and_a_long_length_are_walked() {
