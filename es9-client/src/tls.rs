@@ -247,16 +247,7 @@ impl Certificate {
     /// SGP.22 v2.5 section 4.5.2.1.0.7: CERT.DP.TLS.
     fn check_server(&self, host: &str) -> Result<(), CertificateError> {
         let subject = || self.subject();
-        if !self
-            .policies()
-            .iter()
-            .any(|policy| SERVER_ROLES.contains(&&**policy))
-        {
-            return Err(CertificateError::WrongRole {
-                subject: subject(),
-                found: self.policies().to_vec(),
-            });
-        }
+        self.check_role(SERVER_ROLES)?;
         if self.public_key.algorithm != alg_id::ECDSA_P256.as_ref() {
             return Err(CertificateError::UnsupportedAlgorithm { subject: subject() });
         }
@@ -282,6 +273,17 @@ impl Certificate {
         Ok(())
     }
 
+    fn check_role(&self, roles: &[&str]) -> Result<(), CertificateError> {
+        let found = self.policies();
+        match found.iter().any(|policy| roles.contains(&&**policy)) {
+            true => Ok(()),
+            false => Err(CertificateError::WrongRole {
+                subject: self.subject(),
+                found: found.to_vec(),
+            }),
+        }
+    }
+
     /// An issuer between the server and the root; `below` are the certificates under it.
     fn check_issuer(&self, below: &[&Self]) -> Result<(), CertificateError> {
         let subject = || self.subject();
@@ -293,16 +295,7 @@ impl Certificate {
         if !may_issue || !self.extensions.has_key_usage(KEY_CERT_SIGN) {
             return Err(CertificateError::NotAnIssuer { subject: subject() });
         }
-        if !self
-            .policies()
-            .iter()
-            .any(|policy| ISSUER_ROLES.contains(&&**policy))
-        {
-            return Err(CertificateError::WrongRole {
-                subject: subject(),
-                found: self.policies().to_vec(),
-            });
-        }
+        self.check_role(ISSUER_ROLES)?;
         match below
             .iter()
             .find(|certificate| !self.allows_names_of(certificate))
