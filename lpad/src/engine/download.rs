@@ -182,15 +182,12 @@ fn remember_port<C>(context: &Context<C>, address: &ServerAddress) {
 }
 
 fn achievement(installed: &Installed, name: Option<String>, wound_up: WoundUp) -> Achievement {
-    Achievement {
+    wound_up.add_to(Achievement {
         iccid: Some(installed.iccid.to_string()),
         profile_name: name,
         enabled: Some(false),
-        notifications_delivered: wound_up.delivered.delivered,
-        notifications_pending: wound_up.delivered.pending,
-        warnings: wound_up.warnings,
         ..Achievement::default()
-    }
+    })
 }
 
 /// Asks the card how an installation ended whose answer was lost.

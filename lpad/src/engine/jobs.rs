@@ -49,14 +49,11 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         if !doubtful || is_there {
             deleted.map_err(Problem::from)?;
         }
-        Ok(Achievement {
+        Ok(wound_up.add_to(Achievement {
             iccid: Some(iccid.to_owned()),
             profile_name: name,
-            notifications_delivered: wound_up.delivered.delivered,
-            notifications_pending: wound_up.delivered.pending,
-            warnings: wound_up.warnings,
             ..Achievement::default()
-        })
+        }))
     }
 
     pub(super) async fn rename(
@@ -156,13 +153,10 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         if scope.default_smdp {
             context.update(|known| known.addresses.default_smdp = None);
         }
-        Ok(Achievement {
+        Ok(wound_up.add_to(Achievement {
             nothing_to_change: !erased,
-            notifications_delivered: wound_up.delivered.delivered,
-            notifications_pending: wound_up.delivered.pending,
-            warnings: wound_up.warnings,
             ..Achievement::default()
-        })
+        }))
     }
 }
 

@@ -3,6 +3,7 @@
 use es10_apdu::types::TransactionId;
 
 use super::read::CardState;
+use super::switch::achieved;
 use crate::api::problem::{Code, CodeConsumed, Problem};
 use crate::journal::StartedOperation;
 use crate::operation::{Achievement, Kind, Operation, Stage, State};
@@ -10,7 +11,7 @@ use crate::procedure::download::{
     DownloadError, Failure, InDoubt, Installed, SessionEnd, Step, resolve,
 };
 use crate::procedure::{Card, FunctionError};
-use crate::snapshot::{Profile, ProfileState};
+use crate::snapshot::ProfileState;
 
 /// Reads from the card how an operation ended, and gives it as it belongs into the history.
 pub(super) async fn resolve_operation(
@@ -132,15 +133,11 @@ fn by_profiles(
     }
 }
 
-fn achieved(profile: &Profile) -> Achievement {
-    super::switch::achieved(profile)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::operation::OperationId;
-    use crate::snapshot::{Addresses, EuiccInfo};
+    use crate::snapshot::{Addresses, EuiccInfo, Profile};
 
     fn state(profile_state: ProfileState) -> CardState {
         let profile = Profile {

@@ -11,7 +11,7 @@ use super::context::Context;
 use super::port::{CardPort, OpenPort};
 use super::read;
 use crate::api::problem::Problem;
-use crate::operation::{Stage, Ticket};
+use crate::operation::{Achievement, Stage, Ticket};
 use crate::outbox::{Delivered, Outbox, Whom};
 use crate::procedure::FunctionError;
 use crate::snapshot::Profile;
@@ -21,6 +21,18 @@ use crate::snapshot::Profile;
 pub(super) struct WoundUp {
     pub(super) delivered: Delivered,
     pub(super) warnings: Vec<String>,
+}
+
+impl WoundUp {
+    /// Adds to what was achieved what became of the notifications.
+    pub(super) fn add_to(self, achieved: Achievement) -> Achievement {
+        Achievement {
+            notifications_delivered: self.delivered.delivered,
+            notifications_pending: self.delivered.pending,
+            warnings: self.warnings,
+            ..achieved
+        }
+    }
 }
 
 /// Whether the card is read at the end of a session.

@@ -101,13 +101,13 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         ticket.stage(Stage::ReadingCard);
         let back = profiles_when_back(card, MODEM_RETURNS).await;
         let now = find(&back.map_err(Unfinished::in_doubt)?, &profile.iccid);
-        let wound_up = wind_up_anew(card, context, outbox, ticket).await;
+        let mut wound_up = wind_up_anew(card, context, outbox, ticket).await;
         let now = now?;
         if now.state != wanted {
             let problem = doubt.unwrap_or_else(|| Problem::new(Code::SwitchNotConfirmed));
             return Err(problem.into());
         }
-        let mut warnings = wound_up.warnings;
+        let warnings = &mut wound_up.warnings;
         match noticed {
             Ok(Noticed::Yes) => {}
             Ok(Noticed::No) => return Err(Problem::new(Code::SwitchNotConfirmed).into()),
@@ -115,12 +115,7 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
             Ok(Noticed::Untold) => warnings.push(UNTOLD.to_owned()),
             Err(error) => warnings.push(format!("The modem could not be asked: {error}.")),
         }
-        Ok(Achievement {
-            notifications_delivered: wound_up.delivered.delivered,
-            notifications_pending: wound_up.delivered.pending,
-            warnings,
-            ..achieved(&now)
-        })
+        Ok(wound_up.add_to(achieved(&now)))
     }
 }
 
