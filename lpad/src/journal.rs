@@ -445,14 +445,14 @@ mod tests {
 
     #[test]
     fn what_is_open_survives_a_restart() {
-        let folder = Folder::new();
-        let mut journal = Journal::open(&folder.0).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(folder.path()).unwrap();
         for record in story() {
             journal.append(record).unwrap();
         }
         let before = journal.intent().clone();
         drop(journal);
-        let journal = Journal::open(&folder.0).unwrap();
+        let journal = Journal::open(folder.path()).unwrap();
         assert_eq!(*journal.intent(), before);
         let open = &journal.intent().operations[&OperationId(2)];
         assert_eq!(open.transaction_id.as_deref(), Some("AB12"));
@@ -465,7 +465,7 @@ mod tests {
 
     #[test]
     fn a_torn_tail_is_cut_wherever_the_power_went() {
-        let folder = Folder::new();
+        let folder = tempfile::tempdir().unwrap();
         let mut whole = Vec::new();
         let mut ends = vec![0];
         for record in story() {
@@ -478,12 +478,12 @@ mod tests {
             assert_eq!((records.len(), length), (kept, ends[kept]), "cut at {cut}");
         }
         for cut in [0, 1, ends[2], ends[2] + 1, whole.len() - 1] {
-            fs::write(folder.0.join(FILE_NAME), &whole[..cut]).unwrap();
-            let mut journal = Journal::open(&folder.0).unwrap();
+            fs::write(folder.path().join(FILE_NAME), &whole[..cut]).unwrap();
+            let mut journal = Journal::open(folder.path()).unwrap();
             let host = "a".into();
             journal.append(Record::HostPort { host, port: 1 }).unwrap();
             drop(journal);
-            let journal = Journal::open(&folder.0).unwrap();
+            let journal = Journal::open(folder.path()).unwrap();
             assert_eq!(journal.intent().host_ports["a"], 1, "cut at {cut}");
         }
     }
@@ -499,8 +499,8 @@ mod tests {
 
     #[test]
     fn a_long_journal_is_compacted_and_says_the_same() {
-        let folder = Folder::new();
-        let mut journal = Journal::open(&folder.0).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(folder.path()).unwrap();
         for record in story() {
             journal.append(record).unwrap();
         }
@@ -519,14 +519,14 @@ mod tests {
         assert!(journal.length < 2000);
         assert_eq!(*journal.intent(), before);
         drop(journal);
-        assert_eq!(*Journal::open(&folder.0).unwrap().intent(), before);
+        assert_eq!(*Journal::open(folder.path()).unwrap().intent(), before);
     }
 
     #[test]
     fn only_the_owner_may_read_it() {
-        let folder = Folder::new();
-        Journal::open(&folder.0).unwrap();
-        let mode = fs::metadata(folder.0.join(FILE_NAME))
+        let folder = tempfile::tempdir().unwrap();
+        Journal::open(folder.path()).unwrap();
+        let mode = fs::metadata(folder.path().join(FILE_NAME))
             .unwrap()
             .permissions()
             .mode();
@@ -566,28 +566,5 @@ mod tests {
                 iccid: "89000".into(),
             },
         ]
-    }
-
-    struct Folder(PathBuf);
-
-    impl Folder {
-        fn new() -> Self {
-            use std::sync::atomic::{AtomicU32, Ordering};
-            static COUNT: AtomicU32 = AtomicU32::new(0);
-            let name = format!(
-                "lpad-journal-{}-{}",
-                std::process::id(),
-                COUNT.fetch_add(1, Ordering::Relaxed)
-            );
-            let path = std::env::temp_dir().join(name);
-            fs::create_dir_all(&path).unwrap();
-            Self(path)
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
     }
 }

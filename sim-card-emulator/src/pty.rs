@@ -143,33 +143,26 @@ fn publish(device: &Path, link: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use es10_apdu::at::{Serial, SerialCause};
+    use tempfile::TempDir;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
 
-    struct Directory(PathBuf);
+    struct Directory(TempDir);
 
     impl Directory {
-        fn new(name: &str) -> Self {
-            let path = std::env::temp_dir().join(format!("pty-{name}-{}", std::process::id()));
-            fs::create_dir_all(&path).unwrap();
-            Self(path)
+        fn new() -> Self {
+            Self(tempfile::tempdir().unwrap())
         }
 
         fn link(&self) -> PathBuf {
-            self.0.join("modem")
-        }
-    }
-
-    impl Drop for Directory {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
+            self.0.path().join("modem")
         }
     }
 
     #[tokio::test]
     async fn bytes_pass_unchanged_both_ways_and_nothing_is_echoed() {
-        let directory = Directory::new("bytes");
+        let directory = Directory::new();
         let mut pty = Pty::open(&directory.link()).unwrap();
         pty.write_all(b"\r\nRDY\r\n").await.unwrap();
         let mut client = Serial::open(&directory.link(), 115_200).unwrap();
@@ -184,7 +177,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_second_client_is_told_that_the_port_is_in_use() {
-        let directory = Directory::new("second");
+        let directory = Directory::new();
         let pty = Pty::open(&directory.link()).unwrap();
         let first = Serial::open(&directory.link(), 115_200).unwrap();
         pty.lift_exclusiveness();
@@ -197,7 +190,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_dropped_terminal_is_an_unplugged_one() {
-        let directory = Directory::new("dropped");
+        let directory = Directory::new();
         let pty = Pty::open(&directory.link()).unwrap();
         let client = Serial::open(&directory.link(), 115_200).unwrap();
         drop(pty);
@@ -208,12 +201,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_link_is_replaced_and_a_file_is_not() {
-        let directory = Directory::new("link");
+        let directory = Directory::new();
         let first = Pty::open(&directory.link()).unwrap();
         let second = Pty::open(&directory.link()).unwrap();
         drop(first);
         assert_eq!(fs::read_link(directory.link()).unwrap(), second.device());
-        let file = directory.0.join("file");
+        let file = directory.0.path().join("file");
         fs::write(&file, "precious").unwrap();
         assert!(Pty::open(&file).is_err());
         assert_eq!(fs::read(&file).unwrap(), b"precious");

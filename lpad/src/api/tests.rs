@@ -2,10 +2,10 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use es9_client::{Options, Roots, TcpConnect};
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::{UnixListener, UnixStream};
 
@@ -34,7 +34,7 @@ impl OpenPort for Unplugged {
 
 /// A daemon in a folder of its own.
 struct Bed {
-    folder: PathBuf,
+    folder: TempDir,
     daemon: Option<Daemon>,
 }
 
@@ -46,19 +46,21 @@ impl Bed {
     }
 
     fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let folder = std::env::temp_dir().join(format!("lpad-api-{}-{count}", std::process::id()));
         Self {
-            folder,
+            folder: tempfile::tempdir().unwrap(),
             daemon: None,
         }
     }
 
+    /// The daemon's folder, which it makes.
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("lpad")
+    }
+
     fn daemon(&self, listener: Option<UnixListener>) -> Result<Daemon, crate::StartError> {
         let mut config = Config::default();
-        config.api.socket = self.folder.join("lpad.sock");
-        config.state.directory = self.folder.join("state");
+        config.api.socket = self.path().join("lpad.sock");
+        config.state.directory = self.path().join("state");
         config.euiccs = vec![EuiccConfig::new("/dev/unplugged")];
         let parts = Parts {
             ports: |_: &EuiccConfig| Unplugged,
@@ -83,12 +85,6 @@ impl Bed {
         let length = stream.read(&mut answer).await.unwrap();
         let answer = String::from_utf8_lossy(&answer[..length]);
         answer.lines().next().unwrap_or_default().to_owned()
-    }
-}
-
-impl Drop for Bed {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 
@@ -119,8 +115,8 @@ async fn a_daemon_without_its_modem_is_up_and_says_so() {
 #[tokio::test]
 async fn a_socket_that_was_handed_over_is_used_and_left_to_its_owner() {
     let mut bed = Bed::new();
-    std::fs::create_dir(&bed.folder).unwrap();
-    let socket = bed.folder.join("lpad.sock");
+    std::fs::create_dir(bed.path()).unwrap();
+    let socket = bed.path().join("lpad.sock");
     let listener = UnixListener::bind(&socket).unwrap();
     bed.daemon = Some(bed.daemon(Some(listener)).unwrap());
     assert_eq!(bed.client().version().await.unwrap().api, "v1");
@@ -216,7 +212,7 @@ async fn a_second_daemon_does_not_take_the_socket_and_a_killed_ones_is_replaced(
     let refused = bed.daemon(None).unwrap_err().to_string();
     assert!(refused.contains("another lpad listens"), "{refused}");
     bed.daemon.take().unwrap().shutdown().await;
-    let socket = bed.folder.join("lpad.sock");
+    let socket = bed.path().join("lpad.sock");
     assert!(!socket.exists());
     // What SIGKILL leaves: a socket nobody listens on.
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());

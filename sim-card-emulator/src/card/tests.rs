@@ -2,37 +2,35 @@ use std::fs;
 use std::path::PathBuf;
 
 use es10_apdu::types::Iccid;
+use tempfile::TempDir;
 
 use super::*;
 use crate::euicc::tests::bench::{Bench, ICCID, ISDR, configuration};
 use crate::modem::Card as _;
 
 /// A folder that is gone at the end of the test.
-struct Folder(PathBuf);
+struct Folder(TempDir);
 
 impl Folder {
     fn new() -> Self {
-        let mut suffix = [0; 8];
-        getrandom::fill(&mut suffix).unwrap();
-        Self(std::env::temp_dir().join(format!("lpad-card-{}", hex::encode(suffix))))
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    /// Of the card itself, which makes it.
+    fn path(&self) -> PathBuf {
+        self.0.path().join("card")
     }
 
     fn card(&self, identity: &Identity) -> Card {
-        let folder = StateFolder::open(&self.0).unwrap();
+        let folder = StateFolder::open(&self.path()).unwrap();
         Card::in_folder(identity.clone(), Settings::default(), folder).unwrap()
     }
 
     fn files(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.0.join("profiles")).unwrap();
+        let entries = fs::read_dir(self.path().join("profiles")).unwrap();
         entries
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -87,7 +85,7 @@ fn a_profile_has_a_file_with_its_package_as_long_as_it_is_installed() {
     let mut card = folder.card(&identity);
     assert!(folder.files().is_empty());
     card.restore(memory.clone());
-    let file = folder.0.join("profiles/8901000000000000019.der");
+    let file = folder.path().join("profiles/8901000000000000019.der");
     assert_eq!(fs::read(&file).unwrap(), memory.profiles[0].package);
     select(&mut card);
     assert_eq!(
@@ -104,7 +102,7 @@ fn what_an_interrupted_save_left_is_cleared_away() {
     let card = folder.card(&identity);
     card.restore(memory);
     drop(card);
-    let profiles = folder.0.join("profiles");
+    let profiles = folder.path().join("profiles");
     fs::write(profiles.join("8901000000000000027.der"), b"stray").unwrap();
     fs::write(profiles.join("8901000000000000019.new"), b"draft").unwrap();
     let _card = folder.card(&identity);
@@ -118,15 +116,21 @@ fn a_folder_belongs_to_one_card_and_a_damaged_one_is_named() {
     let card = folder.card(&identity);
     card.restore(memory);
     assert!(matches!(
-        StateFolder::open(&folder.0),
+        StateFolder::open(&folder.path()),
         Err(StateError::InUse(_))
     ));
     drop(card);
-    fs::remove_file(folder.0.join("profiles/8901000000000000019.der")).unwrap();
-    let missing = StateFolder::open(&folder.0).unwrap().load().unwrap_err();
+    fs::remove_file(folder.path().join("profiles/8901000000000000019.der")).unwrap();
+    let missing = StateFolder::open(&folder.path())
+        .unwrap()
+        .load()
+        .unwrap_err();
     assert!(missing.to_string().contains("8901000000000000019.der"));
-    fs::write(folder.0.join("state.json"), b"{").unwrap();
-    let damaged = StateFolder::open(&folder.0).unwrap().load().unwrap_err();
+    fs::write(folder.path().join("state.json"), b"{").unwrap();
+    let damaged = StateFolder::open(&folder.path())
+        .unwrap()
+        .load()
+        .unwrap_err();
     assert!(damaged.to_string().contains("state.json"));
 }
 
