@@ -1,8 +1,8 @@
 //! The test PKI: a fresh one made in memory, or one kept in a folder.
 //!
-//! A folder holds `ci.der eum.der euicc.der dpauth.der dppb.der dptls.der`, and beside each the
-//! private key `*.key` in PEM. Whoever uses the folder asks for what it needs, so a card does
-//! without the server's keys and a server without the card's.
+//! A folder holds `ci.der eum.der euicc.der dpauth.der dppb.der dptls.der dsauth.der dstls.der`,
+//! and beside each the private key `*.key` in PEM. Whoever uses the folder asks for what it needs,
+//! so a card does without the server's keys and a server without the card's.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -58,7 +58,7 @@ pub enum PkiError {
     /// The EID is not 32 decimal digits.
     #[error("an EID has 32 decimal digits")]
     Eid,
-    /// The object identifier of the SM-DP+ is not one.
+    /// The object identifier of a server is not one.
     #[error("{0} is no object identifier")]
     Oid(String),
     /// The operating system had no randomness to give.
@@ -75,6 +75,10 @@ pub struct PkiOptions {
     pub host_names: Vec<String>,
     /// Object identifier of the SM-DP+, dotted.
     pub smdp_oid: String,
+    /// Host names of the SM-DS, for its TLS certificate.
+    pub smds_host_names: Vec<String>,
+    /// Object identifier of the SM-DS, dotted.
+    pub smds_oid: String,
     /// The time the certificates begin to be valid at.
     pub now: SystemTime,
 }
@@ -85,6 +89,8 @@ impl Default for PkiOptions {
             eid: "89049032123451234512345678901235".into(),
             host_names: vec!["smdp.example.com".into()],
             smdp_oid: "2.999.10".into(),
+            smds_host_names: vec!["smds.example.com".into()],
+            smds_oid: "2.999.15".into(),
             now: SystemTime::now(),
         }
     }
@@ -104,17 +110,9 @@ impl Pki {
     ///
     /// When the options are not usable or the operating system has no randomness.
     pub fn generate(options: &PkiOptions) -> Result<Self, PkiError> {
-        let PkiOptions {
-            eid,
-            host_names,
-            smdp_oid,
-            now,
-        } = options;
+        let PkiOptions { eid, now, .. } = options;
         if eid.len() != 32 || !eid.bytes().all(|digit| digit.is_ascii_digit()) {
             return Err(PkiError::Eid);
-        }
-        if smdp_oid.parse::<Oid>().is_err() {
-            return Err(PkiError::Oid(smdp_oid.clone()));
         }
         let mut pki = Self::default();
         let root = PrivateKey::generate()?;
@@ -125,21 +123,8 @@ impl Pki {
         );
         pki.issue(Role::Eum, Role::Ci, &CertificateSpec::eum(&eid[..8], *now))?;
         pki.issue(Role::Euicc, Role::Eum, &CertificateSpec::euicc(eid, *now))?;
-        pki.issue(
-            Role::DpAuth,
-            Role::Ci,
-            &CertificateSpec::dp_auth(smdp_oid, *now),
-        )?;
-        pki.issue(
-            Role::DpPb,
-            Role::Ci,
-            &CertificateSpec::dp_pb(smdp_oid, *now),
-        )?;
-        pki.issue(
-            Role::DpTls,
-            Role::Ci,
-            &CertificateSpec::dp_tls(host_names, smdp_oid, *now),
-        )?;
+        pki.issue_smdp(&options.host_names, &options.smdp_oid, *now)?;
+        pki.issue_smds(&options.smds_host_names, &options.smds_oid, *now)?;
         Ok(pki)
     }
 
@@ -274,6 +259,51 @@ impl Pki {
         Ok(())
     }
 
+    /// Makes the keys of an SM-DP+ and issues their certificates: DPauth, DPpb and DPtls.
+    ///
+    /// # Errors
+    ///
+    /// When the owner is no object identifier, or the CI's private key is missing.
+    pub fn issue_smdp(
+        &mut self,
+        host_names: &[String],
+        owner: &str,
+        now: SystemTime,
+    ) -> Result<(), PkiError> {
+        require_oid(owner)?;
+        let tls = CertificateSpec::dp_tls(host_names, owner, now);
+        self.issue(
+            Role::DpAuth,
+            Role::Ci,
+            &CertificateSpec::dp_auth(owner, now),
+        )?;
+        self.issue(Role::DpPb, Role::Ci, &CertificateSpec::dp_pb(owner, now))?;
+        self.issue(Role::DpTls, Role::Ci, &tls)
+    }
+
+    /// Makes the keys of an SM-DS and issues their certificates: DSauth and DStls.
+    ///
+    /// A folder made without them, or another SM-DS of the same issuer, gets them this way.
+    ///
+    /// # Errors
+    ///
+    /// When the owner is no object identifier, or the CI's private key is missing.
+    pub fn issue_smds(
+        &mut self,
+        host_names: &[String],
+        owner: &str,
+        now: SystemTime,
+    ) -> Result<(), PkiError> {
+        require_oid(owner)?;
+        let tls = CertificateSpec::ds_tls(host_names, owner, now);
+        self.issue(
+            Role::DsAuth,
+            Role::Ci,
+            &CertificateSpec::ds_auth(owner, now),
+        )?;
+        self.issue(Role::DsTls, Role::Ci, &tls)
+    }
+
     /// Replaces the SM-DP+ TLS certificate by one for other host names, with the same owner.
     ///
     /// # Errors
@@ -302,6 +332,11 @@ impl Pki {
         }
         sync(folder)
     }
+}
+
+fn require_oid(dotted: &str) -> Result<(), PkiError> {
+    let oid = dotted.parse::<Oid>();
+    oid.map(drop).map_err(|_| PkiError::Oid(dotted.to_owned()))
 }
 
 fn certificate_file(role: Role) -> &'static str {

@@ -166,6 +166,27 @@ impl CertificateSpec {
 
     /// The TLS certificate of an SM-DP+, valid for 397 days.
     pub fn dp_tls(host_names: &[String], owner: &str, now: SystemTime) -> Self {
+        Self::tls(Role::DpTls, host_names, owner, now)
+    }
+
+    /// The authentication certificate of an SM-DS.
+    pub fn ds_auth(owner: &str, now: SystemTime) -> Self {
+        Self {
+            subject: vec![
+                (Attribute::Organization, "ACME".into()),
+                (Attribute::CommonName, "TEST SM-DS".into()),
+            ],
+            rids: vec![owner.into()],
+            ..Self::new(Role::DsAuth, now)
+        }
+    }
+
+    /// The TLS certificate of an SM-DS, valid for 397 days.
+    pub fn ds_tls(host_names: &[String], owner: &str, now: SystemTime) -> Self {
+        Self::tls(Role::DsTls, host_names, owner, now)
+    }
+
+    fn tls(role: Role, host_names: &[String], owner: &str, now: SystemTime) -> Self {
         Self {
             subject: vec![
                 (Attribute::Organization, "ACME".into()),
@@ -179,7 +200,7 @@ impl CertificateSpec {
             extended_key_usage: vec!["1.3.6.1.5.5.7.3.1".into(), "1.3.6.1.5.5.7.3.2".into()],
             dns_names: host_names.to_vec(),
             rids: vec![owner.into()],
-            ..Self::new(Role::DpTls, now)
+            ..Self::new(role, now)
         }
     }
 

@@ -38,6 +38,30 @@ fn a_fresh_pki_verifies_from_end_to_end() {
         pki.certificate(Role::DpTls).unwrap().dns_names(),
         ["smdp.example.com"]
     );
+    for role in [Role::DsAuth, Role::DsTls] {
+        let certificate = pki.certificate(role).unwrap();
+        certificate.verify_server(ci, now).unwrap();
+        assert_eq!(certificate.roles().collect::<Vec<_>>(), [role]);
+        assert_eq!(certificate.owner().unwrap().to_string(), "2.999.15");
+    }
+}
+
+#[test]
+fn a_folder_made_before_there_was_an_smds_loads_and_can_be_given_one() {
+    let folder = folder();
+    pki().0.save(&folder).unwrap();
+    for file in ["dsauth.der", "dsauth.key", "dstls.der", "dstls.key"] {
+        fs::remove_file(folder.join(file)).unwrap();
+    }
+    let mut pki = Pki::load(&folder).unwrap();
+    fs::remove_dir_all(&folder).unwrap();
+    assert!(pki.certificate(Role::DsAuth).is_err());
+    let hosts = ["ds.test".to_owned()];
+    pki.issue_smds(&hosts, "2.999.16", SystemTime::now())
+        .unwrap();
+    let tls = pki.certificate(Role::DsTls).unwrap();
+    assert_eq!(tls.dns_names(), hosts);
+    assert!(pki.issue_smds(&hosts, "no oid", SystemTime::now()).is_err());
 }
 
 #[test]
