@@ -25,7 +25,9 @@ mod settings;
 mod state;
 
 pub use metadata::{Rule, any_operator};
-pub use settings::Settings;
+pub use settings::{
+    DamagedResult, EmptyList, Forced, ForcedAnswer, FullStore, InstallationAnswer, Settings,
+};
 pub use state::{Installing, NonVolatile, Notification, OneTimeKey, Profile, Switch};
 
 use apdu::Channel;

@@ -39,6 +39,13 @@ macro_rules! named_bits {
                 self.0 == 0
             }
 
+            /// The bit that has this name.
+            pub fn from_name(name: &str) -> Option<Self> {
+                [$( (Self::$constant, $text) ),+]
+                    .into_iter()
+                    .find_map(|(bit, text)| (text == name).then_some(bit))
+            }
+
             /// The names of the bits that are set and known.
             pub fn names(self) -> impl Iterator<Item = &'static str> {
                 [$( (Self::$constant, $text) ),+]
@@ -124,11 +131,13 @@ named_bits! {
 }
 
 named_bits! {
-    /// What an eUICC Memory Reset clears.
+    /// What an eUICC Memory Reset clears; the last two are of SGP.22 v3.
     ResetOptions {
         DELETE_OPERATIONAL_PROFILES = 0, "deleteOperationalProfiles";
         DELETE_FIELD_LOADED_TEST_PROFILES = 1, "deleteFieldLoadedTestProfiles";
         RESET_DEFAULT_SMDP_ADDRESS = 2, "resetDefaultSmdpAddress";
+        DELETE_PRELOADED_TEST_PROFILES = 3, "deletePreLoadedTestProfiles";
+        DELETE_PROVISIONING_PROFILES = 4, "deleteProvisioningProfiles";
     }
 }
 

@@ -7,6 +7,17 @@ use rasn::Encode;
 use super::{Env, Euicc};
 use crate::der::Header;
 
+/// The interface a function belongs to; a terminal offers each of them or not (section 5.7.1).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Interface {
+    /// Of the LDSd and the LUId: addresses.
+    Es10a,
+    /// Of the LPDd: downloads and notifications.
+    Es10b,
+    /// Of the LUId: profiles and the card itself.
+    Es10c,
+}
+
 impl Euicc {
     /// Calls the function whose request the blocks hold; the answer is the response's TLV.
     pub(super) fn call(
@@ -25,6 +36,7 @@ impl Euicc {
         if self.session.is_loading_on(channel) && !matches!(tag, 0xBF2E | 0xBF41) {
             return Err(StatusWord::CONDITIONS_OF_USE);
         }
+        let _interface = interface(tag).ok_or(StatusWord::REFERENCED_DATA_NOT_FOUND)?;
         match tag {
             0xBF20 => self.euicc_info1(request(data)?),
             0xBF21 => self.prepare_download(request(data)?, env),
@@ -48,6 +60,25 @@ impl Euicc {
             0xBF43 => self.rat(request(data)?),
             _ => Err(StatusWord::REFERENCED_DATA_NOT_FOUND),
         }
+    }
+}
+
+/// Which interface a function belongs to; none when there is no such function.
+pub(super) fn interface(tag: u32) -> Option<Interface> {
+    match tag {
+        0xBF3C | 0xBF3F => Some(Interface::Es10a),
+        0xBF20..=0xBF22
+        | 0xBF28
+        | 0xBF2B
+        | 0xBF2E
+        | 0xBF30
+        | 0xBF35
+        | 0xBF36
+        | 0xBF38
+        | 0xBF41
+        | 0xBF43 => Some(Interface::Es10b),
+        0xBF29 | 0xBF2D | 0xBF31..=0xBF34 | 0xBF3E => Some(Interface::Es10c),
+        _ => None,
     }
 }
 

@@ -1,27 +1,43 @@
 //! How an emulated eUICC is set up.
 
+use es10_apdu::apdu::StatusWord;
 use es10_apdu::types::{PprIds, RspCapability, UiccCapability, VersionType};
+use serde::Deserialize;
 
 use super::metadata::{Rule, any_operator};
 
+mod read;
+
 /// Features, limits and manners of the card.
-#[derive(Clone, Debug, Eq, PartialEq)]
+///
+/// As text the names are in kebab-case; what is left out has the value of [`Settings::default`].
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Settings {
     /// Version of the profile package format.
+    #[serde(deserialize_with = "read::version")]
     pub profile_version: VersionType,
     /// Version of SGP.22.
+    #[serde(deserialize_with = "read::version")]
     pub svn: VersionType,
     /// Version of the firmware.
+    #[serde(deserialize_with = "read::version")]
     pub firmware_version: VersionType,
     /// Profile package features.
+    #[serde(deserialize_with = "read::uicc_capability")]
     pub uicc_capability: UiccCapability,
-    /// RSP features.
+    /// RSP features. Without `crlSupport` there is no LoadCRL, without `testProfileSupport` no test
+    /// profile is installed, without `serviceSpecificDataSupport` such data is not kept, and
+    /// without `deviceInfoExtensibilitySupport` AuthenticateServer takes the device information of
+    /// the first versions only.
+    #[serde(deserialize_with = "read::rsp_capability")]
     pub rsp_capability: RspCapability,
     /// Policy rules no profile may have.
+    #[serde(deserialize_with = "read::ppr_ids")]
     pub forbidden_rules: PprIds,
     /// Accreditation of the production site.
     pub sas_accreditation_number: String,
-    /// Octets of flash for profiles.
+    /// Octets of flash for profiles and revocation lists.
     pub memory: usize,
     /// Octets of free RAM, as reported.
     pub free_ram: u32,
@@ -35,8 +51,111 @@ pub struct Settings {
     pub always_get_response: bool,
     /// Let the ISD-R be selected on the basic channel.
     pub isdr_on_basic_channel: bool,
-    /// Number of notifications kept; the oldest makes room.
+    /// Number of notifications kept.
     pub notifications: usize,
+    /// What happens when there is no room for another notification.
+    pub full_store: FullStore,
+    /// How an empty list of notifications is answered.
+    pub empty_list: EmptyList,
+    /// Answers and error codes of SGP.22 v3 cards to requests of v2.
+    pub v3_answers: bool,
+    /// A proactive session that does not end: what cannot be done meanwhile is answered catBusy.
+    pub cat_busy: bool,
+    /// Answer CancelSession without a session undefinedError instead of invalidTransactionId.
+    pub vague_cancel_error: bool,
+    /// Refuse PrepareDownload (undefinedError) when a confirmation code is required and none given,
+    /// instead of leaving that to the server.
+    pub hash_cc_demanded: bool,
+    /// Accept several `87` of one sequence in a segment, as LPAs send them that do not cut inside
+    /// `A0` and `A2`.
+    pub uncut_sequences: bool,
+    /// Report an installation that was cut off (reason 11); without it nothing is heard of it.
+    pub interruption_reported: bool,
+    /// What the last segment of a package is answered with.
+    pub installation_answer: InstallationAnswer,
+    /// What is wrong with the results of installations.
+    pub damaged_result: Option<DamagedResult>,
+    /// Report success with an empty simaResponse, `30 00`.
+    pub bare_sima_response: bool,
+    /// The network access key of test profiles is not the test key: they are refused (reason 14).
+    pub foreign_naa_key: bool,
+    /// Answers that are given instead of doing anything; one that fired is gone.
+    pub forced: Vec<Forced>,
+}
+
+/// What happens when there is no room for another notification.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum FullStore {
+    /// The oldest one makes room.
+    #[default]
+    DropOldest,
+    /// Downloads and profile management are refused (undefinedError) until the list was emptied.
+    Refuse,
+}
+
+/// How an empty list of notifications is answered.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum EmptyList {
+    /// As a list without elements, `A0 00`.
+    #[default]
+    List,
+    /// As error 1, noResultAvailable, as of early versions of SGP.22 (RetrieveNotificationsList).
+    NoResultAvailable,
+    /// As error 127, as some old cards do.
+    UndefinedError,
+}
+
+/// What the last segment of a package is answered with.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum InstallationAnswer {
+    /// The result.
+    #[default]
+    Result,
+    /// Nothing: the result is found in the list of notifications only.
+    Nothing,
+    /// Nothing, and nothing is done: the card waits for more.
+    NothingDone,
+}
+
+/// What is wrong with the results of installations.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum DamagedResult {
+    /// They say neither success nor error, but are signed.
+    WithoutOutcome,
+    /// The signature is another key's.
+    WrongSignature,
+}
+
+/// An answer that is given instead of doing anything; the state of the card stays as it is.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Forced {
+    /// The tag of the function; for a package the tag its segment begins with.
+    #[serde(deserialize_with = "read::tag")]
+    pub function: u32,
+    /// Which call from now on, the next one being the first; all of them when it is missing.
+    #[serde(default)]
+    pub call: Option<u32>,
+    /// The answer.
+    pub answer: ForcedAnswer,
+}
+
+/// What is answered instead of doing anything.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum ForcedAnswer {
+    /// The function's result or error code; of a segment the reason of an installation's failure.
+    ///
+    /// Code 0 where a function has results makes a card that reports success and did nothing.
+    /// Functions without codes answer a status word instead, `6F00`.
+    Code(i64),
+    /// A status word.
+    #[serde(deserialize_with = "read::status")]
+    Status(StatusWord),
 }
 
 impl Default for Settings {
@@ -57,6 +176,19 @@ impl Default for Settings {
             always_get_response: false,
             isdr_on_basic_channel: false,
             notifications: 100,
+            full_store: FullStore::default(),
+            empty_list: EmptyList::default(),
+            v3_answers: false,
+            cat_busy: false,
+            vague_cancel_error: false,
+            hash_cc_demanded: false,
+            uncut_sequences: false,
+            interruption_reported: true,
+            installation_answer: InstallationAnswer::default(),
+            damaged_result: None,
+            bare_sima_response: false,
+            foreign_naa_key: false,
+            forced: Vec::new(),
         }
     }
 }
@@ -66,4 +198,62 @@ fn default_capability() -> UiccCapability {
     let not = UiccCapability::CONTACTLESS_SUPPORT | UiccCapability::MULTOS;
     let rfu = 1 << 9;
     UiccCapability(((1 << 26) - 1) & !not.0 & !rfu)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_read_from_text_and_unknown_names_are_refused() {
+        assert_eq!(toml::from_str::<Settings>("").unwrap(), Settings::default());
+        let text = r#"
+            svn = "2.2.2"
+            rsp-capability = ["additionalProfile", "crlSupport"]
+            forbidden-rules = ["ppr2"]
+            full-store = "refuse"
+            damaged-result = "wrong-signature"
+            [[rat]]
+            rules = ["ppr1", "ppr2"]
+            operators = [{ mcc-mnc = "26202" }, { mcc-mnc = "EEEEEE", gid1 = "", gid2 = "0A" }]
+            consent-required = true
+            [[forced]]
+            function = "BF31"
+            call = 2
+            answer = { code = 5 }
+            [[forced]]
+            function = "86"
+            answer = { status = "6A80" }
+        "#;
+        let settings: Settings = toml::from_str(text).unwrap();
+        assert_eq!(settings.svn, VersionType([2, 2, 2]));
+        let capability = RspCapability::ADDITIONAL_PROFILE | RspCapability::CRL_SUPPORT;
+        assert_eq!(settings.rsp_capability, capability);
+        assert_eq!(settings.forbidden_rules, PprIds::PPR2);
+        assert_eq!(settings.full_store, FullStore::Refuse);
+        let rule = &settings.rat[0].0;
+        assert_eq!(rule.allowed_operators[0].mcc_mnc[..], [0x62, 0xF2, 0x20]);
+        assert_eq!(rule.allowed_operators[0].gid1, None);
+        assert_eq!(rule.allowed_operators[1].mcc_mnc[..], [0xEE; 3]);
+        assert_eq!(rule.allowed_operators[1].gid2.as_deref(), Some(&[0x0A][..]));
+        let forced = Forced {
+            function: 0xBF31,
+            call: Some(2),
+            answer: ForcedAnswer::Code(5),
+        };
+        assert_eq!(settings.forced[0], forced);
+        let answer = ForcedAnswer::Status(StatusWord::INCORRECT_DATA);
+        assert_eq!(settings.forced[1].answer, answer);
+        for wrong in [
+            "sv = 1",
+            "svn = \"2.2\"",
+            "forbidden-rules = [\"ppr9\"]",
+            "full-store = \"explode\"",
+            "rat = [{ rules = [], operators = [{ mcc-mnc = \"2620\" }] }]",
+            "forced = [{ function = \"BF\", answer = { code = 1 }, when = 1 }]",
+            "forced = [{ function = \"XY\", answer = { code = 1 } }]",
+        ] {
+            assert!(toml::from_str::<Settings>(wrong).is_err(), "{wrong}");
+        }
+    }
 }
