@@ -15,6 +15,8 @@
 pub mod bsp;
 pub mod card;
 pub mod certificate;
+pub mod config;
+pub mod config_file;
 pub mod der;
 pub mod euicc;
 pub mod key;
