@@ -3,4 +3,5 @@
 pub mod bed;
 pub mod bench;
 pub mod profile;
+mod rsp;
 pub mod smdp;

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 
 use super::{
     Smdp,
-    http::{self, Body},
     reservation::{Callback, CallbackMethod, Reservation, ReservationRequest},
 };
+use crate::rsp::http::{self, Body};
 
 /// Where the API lives.
 pub(super) const PATH: &str = "/v1/ESimProfiles";

@@ -3,37 +3,38 @@
 //! SGP.22 v2.5 section 5.6. Checks come in a fixed order so that of several faults the same one is
 //! always reported.
 
-use std::time::SystemTime;
-
 use base64::{Engine, prelude::BASE64_STANDARD};
 use es10_apdu::{
-    asn1::{Extensible, Raw},
+    asn1::Raw,
     es10b::{
-        AuthenticateResponseOk, AuthenticateServerResponse, CancelSessionResponse, CtxParams1,
-        EuiccInfo1, EuiccInfo2, FinalResult, PendingNotification, PrepareDownloadResponse,
-        ServerSigned1, SmdpSigned2,
+        CancelSessionResponse, EuiccInfo2, FinalResult, PendingNotification,
+        PrepareDownloadResponse, SmdpSigned2,
     },
     tlv,
-    types::{Challenge, OneTimeKey, SubjectKeyIdentifier, TransactionId, VersionType},
+    types::{OneTimeKey, TransactionId},
 };
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use sim_card_emulator::{
     bsp::BspKeys,
-    certificate::{Certificate, CertificateError, Role},
+    certificate::Role,
     key::{PrivateKey, PublicKey},
-    pki::{Pki, PkiError},
+    pki::Pki,
 };
 
 use super::{
     bpp::{Binding, BindingRequest},
     eligibility,
-    faults::Fault,
     notification::{self, Verdict},
-    order::{Delivery, Order},
-    random,
-    session::{Client, Session},
-    status::StatusCode,
+    order::{Delivery, Order, OrderId},
     store::State,
+};
+use crate::rsp::{
+    authentication::{self, Authenticated, Server},
+    faults::Fault,
+    fields::{Fields, Members, members},
+    random,
+    session::Session,
+    status::StatusCode,
 };
 
 /// A function of ES9+.
@@ -81,8 +82,15 @@ impl Function {
     }
 }
 
-/// The members of a successful answer besides its header.
-pub(super) type Members = Map<String, Value>;
+/// An authenticated eUICC.
+#[derive(Clone, Debug)]
+pub(super) struct Client {
+    pub(super) order: OrderId,
+    pub(super) eid: String,
+    pub(super) key: PublicKey,
+    /// smdpSignature2 with its tag, which the eUICC signs too.
+    pub(super) smdp_signature2: Vec<u8>,
+}
 
 /// One call of a function.
 #[derive(Debug)]
@@ -94,7 +102,7 @@ pub(super) struct Call<'a> {
     pub(super) state: &'a mut State,
 }
 
-impl Call<'_> {
+impl<'a> Call<'a> {
     /// Executes a function; whatever is refused ends its session.
     pub(super) fn execute(
         &mut self,
@@ -110,7 +118,7 @@ impl Call<'_> {
         }
         let transaction_id = fields.transaction_id()?;
         let session = self.session(&transaction_id)?;
-        if let Some(Value::Object(answer)) = session.repeated(function, &request) {
+        if let Some(Value::Object(answer)) = session.repeated(function.name(), &request) {
             return Ok(answer);
         }
         let result = match function {
@@ -123,7 +131,7 @@ impl Call<'_> {
         match &result {
             Ok(answer) => {
                 if let Ok(session) = self.session(&transaction_id) {
-                    session.answered(function, request, Value::Object(answer.clone()));
+                    session.answered(function.name(), request, Value::Object(answer.clone()));
                 }
             }
             Err(_) => self.state.sessions.close(&transaction_id),
@@ -132,56 +140,7 @@ impl Call<'_> {
     }
 
     fn initiate_authentication(&mut self, fields: &Fields<'_>) -> Result<Members, StatusCode> {
-        let address = fields.text("smdpAddress")?;
-        let challenge = fields.octets("euiccChallenge")?;
-        let info: Raw<EuiccInfo1> = fields.ber("euiccInfo1")?;
-        if !is_host(address, self.host_name) {
-            return Err(StatusCode::ADDRESS_REFUSED);
-        }
-        let certificate = self.certificate(Role::DpAuth)?;
-        let issuer = certificate.authority_key_identifier().unwrap_or_default();
-        let knows = |list: &[SubjectKeyIdentifier]| list.iter().any(|id| id.octets() == issuer);
-        if !knows(&info.euicc_ci_pk_id_list_for_verification) {
-            return Err(StatusCode::NO_VERIFICATION_ISSUER);
-        }
-        if !knows(&info.euicc_ci_pk_id_list_for_signing) {
-            return Err(StatusCode::NO_SIGNING_ISSUER);
-        }
-        if info.svn < VersionType(LOWEST_SVN) {
-            return Err(StatusCode::VERSION_UNSUPPORTED);
-        }
-        let session = Session::new(random(), random());
-        let server_address = match self.fault {
-            Some(Fault::ServerAddress(other)) => other.as_str(),
-            _ => self.host_name,
-        };
-        let euicc_challenge = match self.fault {
-            Some(Fault::EuiccChallenge) => random::<16>().to_vec(),
-            _ => challenge,
-        };
-        let signed = Raw::new(ServerSigned1 {
-            transaction_id: TransactionId::from_octets(&session.transaction_id)
-                .map_err(|_| StatusCode::INVALID_INPUT)?,
-            euicc_challenge: Challenge::from_octets(&euicc_challenge)
-                .map_err(|_| StatusCode::INVALID_INPUT)?,
-            server_address: server_address.into(),
-            server_challenge: Challenge::from_octets(&session.server_challenge)
-                .map_err(|_| StatusCode::INVALID_INPUT)?,
-        });
-        let signature = tlv::encode(0x5F37, &self.key(Role::DpAuth)?.sign(signed.bytes()));
-        let answer = members([
-            ("transactionId", hex::encode_upper(session.transaction_id)),
-            ("serverSigned1", BASE64_STANDARD.encode(signed.bytes())),
-            ("serverSignature1", BASE64_STANDARD.encode(signature)),
-            (
-                "euiccCiPKIdToBeUsed",
-                BASE64_STANDARD.encode(tlv::encode(0x04, issuer)),
-            ),
-            (
-                "serverCertificate",
-                BASE64_STANDARD.encode(certificate.der()),
-            ),
-        ]);
+        let (session, answer) = self.server().initiate(fields)?;
         self.state.sessions.open(session);
         Ok(answer)
     }
@@ -191,34 +150,14 @@ impl Call<'_> {
         transaction_id: &[u8],
         fields: &Fields<'_>,
     ) -> Result<Members, StatusCode> {
-        let response: Raw<AuthenticateServerResponse> = fields.ber("authenticateServerResponse")?;
-        let response = match response.into_value() {
-            AuthenticateServerResponse::AuthenticateResponseOk(ok) => ok.0,
-            AuthenticateServerResponse::AuthenticateResponseError(error) => {
-                tracing::info!(error = %error.authenticate_error_code, "the eUICC refused us");
-                return Err(StatusCode::EUICC_VERIFICATION_FAILED);
-            }
-        };
-        let (eid, key) = self.verify_euicc(&response)?;
-        let signed = &response.euicc_signed1;
-        if !key.verifies(signed.bytes(), response.euicc_signature1.contents()) {
-            return Err(StatusCode::EUICC_VERIFICATION_FAILED);
-        }
-        if signed.transaction_id.octets() != transaction_id {
-            return Err(StatusCode::UNKNOWN_TRANSACTION);
-        }
-        if signed.server_challenge.octets() != self.session(transaction_id)?.server_challenge {
-            return Err(StatusCode::EUICC_VERIFICATION_FAILED);
-        }
-        let CtxParams1::CtxParamsForCommonAuthentication(context) = &signed.ctx_params1;
-        let matching_id = context.matching_id.as_ref().map(ToString::to_string);
-        let order = self
-            .state
-            .orders
-            .find(&matching_id.unwrap_or_default(), &eid)?;
+        let server = self.server();
+        let euicc = server.authenticate(self.session(transaction_id)?, fields)?;
+        let matching_id = euicc.matching_id();
+        let Authenticated { eid, key, response } = euicc;
+        let order = self.state.orders.find(&matching_id, &eid)?;
         order.admit(&eid)?;
         if self.check_eligibility {
-            eligible(order, &signed.euicc_info2)?;
+            eligible(order, &response.euicc_signed1.euicc_info2)?;
         }
         order.remember(Delivery::new(transaction_id, &key));
         let signed_session = session_to_sign(self.fault, transaction_id);
@@ -232,7 +171,7 @@ impl Call<'_> {
         });
         let (order, metadata) = (order.id(), order.profile().metadata.to_der(self.host_name));
         let message = [signed2.bytes(), response.euicc_signature1.bytes()].concat();
-        let signature = tlv::encode(0x5F37, &self.key(Role::DpPb)?.sign(&message));
+        let signature = tlv::encode(0x5F37, &self.server().key(Role::DpPb)?.sign(&message));
         let answer = members([
             ("transactionId", hex::encode_upper(transaction_id)),
             ("profileMetadata", BASE64_STANDARD.encode(metadata)),
@@ -240,7 +179,7 @@ impl Call<'_> {
             ("smdpSignature2", BASE64_STANDARD.encode(&signature)),
             (
                 "smdpCertificate",
-                BASE64_STANDARD.encode(self.certificate(Role::DpPb)?.der()),
+                BASE64_STANDARD.encode(self.server().certificate(Role::DpPb)?.der()),
             ),
         ]);
         tracing::info!(%order, "an eUICC is entitled to a profile");
@@ -252,38 +191,6 @@ impl Call<'_> {
         };
         self.session(transaction_id)?.client = Some(client);
         Ok(answer)
-    }
-
-    /// Verifies the chain from the CI to the eUICC: its EID and public key.
-    fn verify_euicc(
-        &self,
-        response: &AuthenticateResponseOk,
-    ) -> Result<(String, PublicKey), StatusCode> {
-        let now = Some(SystemTime::now());
-        let ci = self.certificate(Role::Ci)?;
-        let eum = Certificate::parse(response.eum_certificate.bytes())
-            .map_err(|_| StatusCode::EUM_CERTIFICATE_INVALID)?;
-        let issuer = eum.authority_key_identifier();
-        if issuer.is_some() && issuer != ci.subject_key_identifier() {
-            return Err(StatusCode::UNKNOWN_ISSUER);
-        }
-        eum.verify_eum(ci, now).map_err(|error| match error {
-            CertificateError::Expired => StatusCode::EUM_CERTIFICATE_EXPIRED,
-            _ => StatusCode::EUM_CERTIFICATE_INVALID,
-        })?;
-        let euicc = Certificate::parse(response.euicc_certificate.bytes())
-            .map_err(|_| StatusCode::EUICC_CERTIFICATE_INVALID)?;
-        euicc.verify_euicc(&eum, now).map_err(|error| match error {
-            CertificateError::Expired => StatusCode::EUICC_CERTIFICATE_EXPIRED,
-            _ => StatusCode::EUICC_CERTIFICATE_INVALID,
-        })?;
-        let key = euicc
-            .public_key()
-            .map_err(|_| StatusCode::EUICC_CERTIFICATE_INVALID)?;
-        let eid = euicc
-            .subject_serial_number()
-            .ok_or(StatusCode::EUICC_CERTIFICATE_INVALID)?;
-        Ok((eid, key))
     }
 
     fn bound_profile_package(
@@ -311,7 +218,7 @@ impl Call<'_> {
         {
             return Err(StatusCode::EUICC_VERIFICATION_FAILED);
         }
-        let dppb = self.key(Role::DpPb)?.clone();
+        let dppb = self.server().key(Role::DpPb)?.clone();
         let host_name = self.host_name;
         let order = self
             .state
@@ -353,6 +260,7 @@ impl Call<'_> {
             .filter(|client| client.key.verifies(signed.bytes(), signature))
             .ok_or(StatusCode::EUICC_VERIFICATION_FAILED)?;
         let owner = self
+            .server()
             .certificate(Role::DpAuth)?
             .owner()
             .map(ToString::to_string);
@@ -399,7 +307,7 @@ impl Call<'_> {
         Ok(())
     }
 
-    fn session(&mut self, transaction_id: &[u8]) -> Result<&mut Session, StatusCode> {
+    fn session(&mut self, transaction_id: &[u8]) -> Result<&mut Session<Client>, StatusCode> {
         self.state
             .sessions
             .get_mut(transaction_id)
@@ -411,12 +319,14 @@ impl Call<'_> {
         client.ok_or(StatusCode::UNKNOWN_TRANSACTION)
     }
 
-    fn certificate(&self, role: Role) -> Result<&Certificate, StatusCode> {
-        self.pki.certificate(role).map_err(unusable)
-    }
-
-    fn key(&self, role: Role) -> Result<&PrivateKey, StatusCode> {
-        self.pki.key(role).map_err(unusable)
+    fn server(&self) -> Server<'a> {
+        Server {
+            pki: self.pki,
+            host_name: self.host_name,
+            role: Role::DpAuth,
+            refusals: &authentication::SMDP,
+            fault: self.fault,
+        }
     }
 }
 
@@ -426,18 +336,6 @@ fn session_to_sign(fault: Option<&Fault>, transaction_id: &[u8]) -> Vec<u8> {
         Some(Fault::OtherSession) => random::<16>().to_vec(),
         _ => transaction_id.to_vec(),
     }
-}
-
-/// A server that is told to do without a certificate cannot serve any eUICC.
-fn unusable(error: PkiError) -> StatusCode {
-    tracing::error!(%error, "the server's PKI is not complete");
-    StatusCode::NO_VERIFICATION_ISSUER
-}
-
-/// Whether an address, a port in it aside, names this host.
-fn is_host(address: &str, host_name: &str) -> bool {
-    let (host, port) = address.split_once(':').unwrap_or((address, ""));
-    host.eq_ignore_ascii_case(host_name) && port.bytes().all(|digit| digit.is_ascii_digit())
 }
 
 fn eligible(order: &Order, info: &EuiccInfo2) -> Result<(), StatusCode> {
@@ -490,46 +388,6 @@ fn one_time_key() -> PrivateKey {
         }
     }
 }
-
-fn members<const N: usize>(members: [(&str, String); N]) -> Members {
-    members
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), json!(value)))
-        .collect()
-}
-
-/// The members of a request.
-struct Fields<'a>(&'a Value);
-
-impl<'a> Fields<'a> {
-    fn text(&self, name: &str) -> Result<&'a str, StatusCode> {
-        match self.0.get(name) {
-            None => Err(StatusCode::MISSING_INPUT),
-            Some(value) => value.as_str().ok_or(StatusCode::INVALID_INPUT),
-        }
-    }
-
-    fn octets(&self, name: &str) -> Result<Vec<u8>, StatusCode> {
-        BASE64_STANDARD
-            .decode(self.text(name)?)
-            .map_err(|_| StatusCode::INVALID_INPUT)
-    }
-
-    fn ber<T: Extensible>(&self, name: &str) -> Result<Raw<T>, StatusCode> {
-        Raw::from_ber(&self.octets(name)?).map_err(|error| {
-            tracing::info!(name, %error, "a member cannot be read");
-            StatusCode::INVALID_INPUT
-        })
-    }
-
-    fn transaction_id(&self) -> Result<Vec<u8>, StatusCode> {
-        let text = self.text("transactionId")?;
-        hex::decode(text).map_err(|_| StatusCode::UNKNOWN_TRANSACTION)
-    }
-}
-
-/// The oldest specification version of an eUICC this server serves.
-const LOWEST_SVN: [u8; 3] = [2, 0, 0];
 
 #[cfg(test)]
 mod tests;

@@ -21,37 +21,37 @@ use sim_card_emulator::{
 };
 use tokio::sync::watch;
 
-use crate::profile::{Iccid, Profile};
+use crate::{
+    profile::{Iccid, Profile},
+    rsp::{random, tls},
+};
 
 mod admin;
 mod bpp;
 mod callback;
 mod eligibility;
 mod es9;
-mod faults;
 mod folder;
-mod http;
 mod notification;
 mod order;
 mod reservation;
 mod server;
-mod session;
-mod status;
 mod store;
-mod tls;
 
 pub use self::{
     bpp::{Binding, BindingRequest},
     es9::Function,
-    faults::{Calls, Fault},
     folder::{FolderError, orders_of_folder},
     notification::{ReceivedNotification, Verdict},
     order::{Failure, Order, OrderId, OrderRequest, OrderState},
     reservation::{Callback, CallbackMethod, Reservation, ReservationRequest, ReservationStatus},
-    status::StatusCode,
     store::Counters,
 };
 use self::{reservation::Context, store::State};
+pub use crate::rsp::{
+    faults::{Calls, Fault},
+    status::StatusCode,
+};
 
 /// What a server is made of.
 #[derive(Clone)]
@@ -367,15 +367,4 @@ impl Smdp {
             base_url,
         }
     }
-}
-
-/// Random octets of the operating system.
-///
-/// # Panics
-///
-/// When the operating system has none, which leaves a server nothing it could do.
-fn random<const N: usize>() -> [u8; N] {
-    let mut octets = [0; N];
-    getrandom::fill(&mut octets).expect("the operating system has randomness");
-    octets
 }

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use sim_card_emulator::key::PublicKey;
 
-use super::{bpp::Binding, status::StatusCode};
-use crate::profile::Profile;
+use super::bpp::Binding;
+use crate::{profile::Profile, rsp::status::StatusCode};
 
 /// What is ordered; everything but the profile has a default.
 #[derive(Clone)]

@@ -1,32 +1,23 @@
 //! Connections and requests.
 
-use std::{pin::pin, sync::PoisonError, time::Duration};
+use std::sync::PoisonError;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::{
-    HeaderMap, Method, Request, Response, StatusCode as HttpStatus,
-    body::Incoming,
-    header::{CONTENT_TYPE, HOST, HeaderValue, LOCATION},
-    server::conn::http1,
-    service::service_fn,
-};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use serde_json::{Value, json};
+use hyper::{Request, Response, StatusCode as HttpStatus, body::Incoming, header::HOST};
+use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
-    task::JoinSet,
 };
-use tokio_rustls::TlsAcceptor;
 
 use super::{
     Smdp,
     admin::{self, ApiRequest},
-    es9::{Call, Function, Members},
+    es9::{Call, Function},
+};
+use crate::rsp::{
     faults::Fault,
     http::{self, Body, CutOff},
-    status::StatusCode,
+    server::{accept, call, executed, failed, handshake, read, serve_http, with_protocol},
 };
 
 impl Smdp {
@@ -55,7 +46,7 @@ impl Smdp {
     ) {
         let handle = |stream| {
             let smdp = self.clone();
-            async move { smdp.serve_http(stream, Listener::Admin).await }
+            async move { serve_http(stream, |request| smdp.answer(request, Listener::Admin)).await }
         };
         accept(listener, shutdown, handle).await;
     }
@@ -77,29 +68,9 @@ impl Smdp {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        let handshake = TlsAcceptor::from(config).accept(stream);
-        match tokio::time::timeout(HANDSHAKE_DEADLINE, handshake).await {
-            Ok(Ok(stream)) => {
-                self.update(|state| state.counters.handshakes += 1);
-                self.serve_http(stream, Listener::Tls).await;
-            }
-            Ok(Err(error)) => tracing::info!(%error, "TLS handshake failed"),
-            Err(_) => tracing::info!("TLS handshake took too long"),
-        }
-    }
-
-    async fn serve_http<S>(&self, stream: S, listener: Listener)
-    where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
-        let service = service_fn(|request| self.answer(request, listener));
-        let served = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(IDLE_DEADLINE)
-            .serve_connection(TokioIo::new(stream), service)
-            .await;
-        if let Err(error) = served {
-            tracing::debug!(%error, "connection ended");
+        if let Some(stream) = handshake(config, stream).await {
+            self.update(|state| state.counters.handshakes += 1);
+            serve_http(stream, |request| self.answer(request, Listener::Tls)).await;
         }
     }
 
@@ -153,27 +124,9 @@ impl Smdp {
         });
         if let Some(fault) = &fault {
             tracing::info!(function = function.name(), ?fault, "fault");
-            if let Some(answer) = instead_of_answer(fault).await {
-                return answer;
-            }
         }
-        if request.method() != Method::POST {
-            return Ok(http::empty(HttpStatus::METHOD_NOT_ALLOWED));
-        }
-        let (parts, body) = request.into_parts();
-        let body = match read(body).await {
-            Ok(body) => body,
-            Err(status) => return Ok(http::empty(status)),
-        };
-        let response = match parse(&parts.headers, &body) {
-            Ok(request) => self.execute(function, request, fault.as_ref()),
-            Err(Refusal::Http(status)) => http::empty(status),
-            Err(Refusal::Rsp(status)) => failed(status),
-        };
-        match fault {
-            Some(fault) => spoil(&fault, response),
-            None => Ok(response),
-        }
+        let execute = |request| self.execute(function, request, fault.as_ref());
+        call(request, fault.as_ref(), execute).await
     }
 
     /// Executes a function and writes its answer.
@@ -222,149 +175,6 @@ impl Listener {
         }
     }
 }
-
-/// Accepts connections until `shutdown` completes, then closes those that are left.
-async fn accept<F>(
-    listener: TcpListener,
-    shutdown: impl Future<Output = ()> + Send,
-    handle: impl Fn(tokio::net::TcpStream) -> F,
-) where
-    F: Future<Output = ()> + Send + 'static,
-{
-    let mut shutdown = pin!(shutdown);
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            () = &mut shutdown => break,
-            Some(_) = connections.join_next() => {}
-            accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
-                Ok((stream, _)) => {
-                    // Answers are written whole; waiting for more to send only delays them.
-                    let _ = stream.set_nodelay(true);
-                    connections.spawn(handle(stream));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            },
-        }
-    }
-}
-
-/// What a fault answers without looking at the request; `None` when it comes in later.
-async fn instead_of_answer(fault: &Fault) -> Option<Result<Response<Body>, CutOff>> {
-    Some(match fault {
-        Fault::HttpStatus(status) => Ok(http::empty(
-            HttpStatus::from_u16(*status).unwrap_or(HttpStatus::BAD_GATEWAY),
-        )),
-        Fault::Refuse(status) => Ok(failed(*status)),
-        Fault::CloseConnection => Err(CutOff),
-        Fault::Silence => {
-            tokio::time::sleep(SILENCE).await;
-            Err(CutOff)
-        }
-        Fault::HugeBody(length) => {
-            let mut response = http::json(HttpStatus::OK, &Value::Null);
-            *response.body_mut() = Body::Filler(*length);
-            Ok(response)
-        }
-        Fault::Redirect(url) => {
-            let mut response = http::empty(HttpStatus::TEMPORARY_REDIRECT);
-            if let Ok(url) = HeaderValue::from_str(url) {
-                response.headers_mut().insert(LOCATION, url);
-            }
-            Ok(response)
-        }
-        _ => return None,
-    })
-}
-
-/// What a fault makes of a finished answer.
-fn spoil(fault: &Fault, mut response: Response<Body>) -> Result<Response<Body>, CutOff> {
-    match fault {
-        Fault::LoseAnswer => return Err(CutOff),
-        Fault::Body(text) => {
-            response = http::empty(HttpStatus::OK);
-            *response.body_mut() = Body::Whole(text.clone().into());
-        }
-        Fault::ContentType(value) => {
-            if let Ok(value) = HeaderValue::from_str(value) {
-                response.headers_mut().insert(CONTENT_TYPE, value);
-            }
-        }
-        Fault::TruncatedBody => {
-            if let Body::Whole(body) = response.body() {
-                let (sent, announced) = (body.slice(..body.len() / 2), body.len() as u64);
-                *response.body_mut() = Body::Cut { sent, announced };
-            }
-        }
-        _ => {}
-    }
-    Ok(response)
-}
-
-/// Why a request is not executed.
-enum Refusal {
-    Http(HttpStatus),
-    Rsp(StatusCode),
-}
-
-/// Checks the frame of a request and reads its body.
-///
-/// SGP.22 v2.5 section 6.3: JSON, with the protocol version in a header of its own.
-fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Value, Refusal> {
-    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let media_type = header(CONTENT_TYPE.as_str()).and_then(|value| value.split(';').next());
-    if !media_type.is_some_and(|media| media.trim().eq_ignore_ascii_case("application/json")) {
-        return Err(Refusal::Http(HttpStatus::UNSUPPORTED_MEDIA_TYPE));
-    }
-    if !header("X-Admin-Protocol").is_some_and(|value| value.starts_with("gsma/rsp/v")) {
-        return Err(Refusal::Rsp(StatusCode::MISSING_PROTOCOL));
-    }
-    serde_json::from_slice(body)
-        .ok()
-        .filter(Value::is_object)
-        .ok_or(Refusal::Http(HttpStatus::BAD_REQUEST))
-}
-
-/// Reads a body of reasonable size in reasonable time.
-async fn read(body: Incoming) -> Result<Bytes, HttpStatus> {
-    let body = Limited::new(body, MAX_BODY).collect();
-    match tokio::time::timeout(BODY_DEADLINE, body).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(HttpStatus::PAYLOAD_TOO_LARGE),
-        Ok(Err(_)) => Err(HttpStatus::BAD_REQUEST),
-        Err(_) => Err(HttpStatus::REQUEST_TIMEOUT),
-    }
-}
-
-fn executed(mut members: Members) -> Response<Body> {
-    let status = json!({ "functionExecutionStatus": { "status": "Executed-Success" } });
-    members.insert("header".to_owned(), status);
-    with_protocol(http::json(HttpStatus::OK, &Value::Object(members)))
-}
-
-fn failed(status: StatusCode) -> Response<Body> {
-    let data = json!({ "subjectCode": status.subject, "reasonCode": status.reason });
-    let status = json!({ "status": "Failed", "statusCodeData": data });
-    let body = json!({ "header": { "functionExecutionStatus": status } });
-    with_protocol(http::json(HttpStatus::OK, &body))
-}
-
-fn with_protocol(mut response: Response<Body>) -> Response<Body> {
-    let version = HeaderValue::from_static("gsma/rsp/v2.5.0");
-    response.headers_mut().insert("X-Admin-Protocol", version);
-    response
-}
-
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-const BODY_DEADLINE: Duration = Duration::from_secs(60);
-const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(30);
-const IDLE_DEADLINE: Duration = Duration::from_secs(600);
-const SILENCE: Duration = Duration::from_secs(3600);
-const MAX_BODY: usize = 1 << 20;
-const MAX_CONNECTIONS: usize = 64;
 
 #[cfg(test)]
 mod tests;

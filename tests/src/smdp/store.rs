@@ -10,9 +10,12 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    es9::Function, faults::Faults, notification::ReceivedNotification, order::Orders,
-    reservation::Reservations, session::Sessions,
+    es9::{Client, Function},
+    notification::ReceivedNotification,
+    order::Orders,
+    reservation::Reservations,
 };
+use crate::rsp::{faults::Faults, session::Sessions};
 
 /// How often the server was asked what.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -40,11 +43,11 @@ impl Counters {
 pub(super) struct State {
     pub(super) orders: Orders,
     pub(super) reservations: Reservations,
-    pub(super) sessions: Sessions,
+    pub(super) sessions: Sessions<Client>,
     pub(super) notifications: Vec<ReceivedNotification>,
     /// The reasons of the sessions cancelled.
     pub(super) cancellations: Vec<i64>,
-    pub(super) faults: Faults,
+    pub(super) faults: Faults<Function>,
     pub(super) counters: Counters,
 }
 

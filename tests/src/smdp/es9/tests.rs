@@ -1,16 +1,21 @@
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use es10_apdu::{
     asn1::{self, Open},
     es10b::{
-        AuthenticateErrorCode, AuthenticateResponseError, CancelSessionError, CancelSessionReason,
-        CancelSessionResponseOk, CtxParamsForCommonAuthentication, DeviceCapabilities, DeviceInfo,
-        DownloadErrorCode, EuiccCancelSessionSigned, EuiccSigned1, EuiccSigned2,
-        PrepareDownloadResponseError, PrepareDownloadResponseOk,
+        AuthenticateErrorCode, AuthenticateResponseError, AuthenticateResponseOk,
+        AuthenticateServerResponse, CancelSessionError, CancelSessionReason,
+        CancelSessionResponseOk, CtxParams1, CtxParamsForCommonAuthentication, DeviceCapabilities,
+        DeviceInfo, DownloadErrorCode, EuiccCancelSessionSigned, EuiccInfo1, EuiccSigned1,
+        EuiccSigned2, PrepareDownloadResponseError, PrepareDownloadResponseOk, ServerSigned1,
     },
-    types::{self, HashCc, Signature, UiccCapability},
+    types::{
+        self, Challenge, HashCc, Signature, SubjectKeyIdentifier, UiccCapability, VersionType,
+    },
 };
+use serde_json::json;
 use sha2::{Digest, Sha256};
+use sim_card_emulator::certificate::Certificate;
 use sim_card_emulator::pki::{CertificateSpec, PkiOptions};
 
 use super::*;

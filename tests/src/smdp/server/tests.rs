@@ -1,13 +1,16 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use http_body_util::Full;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
 use hyper::{
     client::conn::http1::{self as client, SendRequest},
     header::AUTHORIZATION,
     http::request::Builder,
 };
+use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer};
+use serde_json::json;
 use sim_card_emulator::{
     certificate::Role,
     pki::{Pki, PkiOptions},
@@ -23,7 +26,7 @@ use tokio_rustls::TlsConnector;
 use super::*;
 use crate::{
     profile::{Iccid, Profile},
-    smdp::{Calls, Config, OrderId, OrderRequest, OrderState, ReservationStatus},
+    smdp::{Calls, Config, OrderId, OrderRequest, OrderState, ReservationStatus, StatusCode},
 };
 
 const EID: &str = "89049032123451234512345678901235";

@@ -3,35 +3,22 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use sim_card_emulator::key::PublicKey;
 use tokio::time::Instant;
 
-use super::{es9::Function, order::OrderId};
-
-/// A session, found by its transaction ID.
+/// A session, found by its transaction ID; `C` is what the server knows of an authenticated eUICC.
 #[derive(Debug)]
-pub(super) struct Session {
-    pub(super) transaction_id: [u8; 16],
-    pub(super) server_challenge: [u8; 16],
-    /// Who the eUICC is and what it may download, once it has authenticated.
-    pub(super) client: Option<Client>,
+pub(crate) struct Session<C> {
+    pub(crate) transaction_id: [u8; 16],
+    pub(crate) server_challenge: [u8; 16],
+    /// Who the eUICC is, once it has authenticated.
+    pub(crate) client: Option<C>,
     /// The last request and its answer, for a client that lost the answer and asks again.
-    last: Option<(Function, Value, Value)>,
+    last: Option<(&'static str, Value, Value)>,
     since: Instant,
 }
 
-/// An authenticated eUICC.
-#[derive(Clone, Debug)]
-pub(super) struct Client {
-    pub(super) order: OrderId,
-    pub(super) eid: String,
-    pub(super) key: PublicKey,
-    /// smdpSignature2 with its tag, which the eUICC signs too.
-    pub(super) smdp_signature2: Vec<u8>,
-}
-
-impl Session {
-    pub(super) fn new(transaction_id: [u8; 16], server_challenge: [u8; 16]) -> Self {
+impl<C> Session<C> {
+    pub(crate) fn new(transaction_id: [u8; 16], server_challenge: [u8; 16]) -> Self {
         Self {
             transaction_id,
             server_challenge,
@@ -42,23 +29,29 @@ impl Session {
     }
 
     /// The answer already given to exactly this request.
-    pub(super) fn repeated(&self, function: Function, request: &Value) -> Option<Value> {
+    pub(crate) fn repeated(&self, function: &'static str, request: &Value) -> Option<Value> {
         let (last, asked, answer) = self.last.as_ref()?;
         (*last == function && asked == request).then(|| answer.clone())
     }
 
-    pub(super) fn answered(&mut self, function: Function, request: Value, answer: Value) {
+    pub(crate) fn answered(&mut self, function: &'static str, request: Value, answer: Value) {
         self.last = Some((function, request, answer));
     }
 }
 
 /// The sessions that are open.
-#[derive(Debug, Default)]
-pub(super) struct Sessions(Vec<Session>);
+#[derive(Debug)]
+pub(crate) struct Sessions<C>(Vec<Session<C>>);
 
-impl Sessions {
+impl<C> Default for Sessions<C> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<C> Sessions<C> {
     /// Opens a session; those nobody came back for make room.
-    pub(super) fn open(&mut self, session: Session) {
+    pub(crate) fn open(&mut self, session: Session<C>) {
         self.0
             .retain(|session| session.since.elapsed() < SESSION_LIFETIME);
         if self.0.len() == MAX_SESSIONS {
@@ -67,13 +60,13 @@ impl Sessions {
         self.0.push(session);
     }
 
-    pub(super) fn get_mut(&mut self, transaction_id: &[u8]) -> Option<&mut Session> {
+    pub(crate) fn get_mut(&mut self, transaction_id: &[u8]) -> Option<&mut Session<C>> {
         self.0.iter_mut().find(|session| {
             session.transaction_id == transaction_id && session.since.elapsed() < SESSION_LIFETIME
         })
     }
 
-    pub(super) fn close(&mut self, transaction_id: &[u8]) {
+    pub(crate) fn close(&mut self, transaction_id: &[u8]) {
         self.0
             .retain(|session| session.transaction_id != transaction_id);
     }
@@ -89,7 +82,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_session_nobody_came_back_for_is_unknown() {
-        let mut sessions = Sessions::default();
+        let mut sessions = Sessions::<()>::default();
         sessions.open(Session::new([1; 16], [2; 16]));
         assert!(sessions.get_mut(&[1; 16]).is_some());
         tokio::time::advance(SESSION_LIFETIME).await;
@@ -98,7 +91,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_oldest_session_makes_room() {
-        let mut sessions = Sessions::default();
+        let mut sessions = Sessions::<()>::default();
         for number in 0..=MAX_SESSIONS {
             sessions.open(Session::new([number.to_be_bytes()[7]; 16], [0; 16]));
         }

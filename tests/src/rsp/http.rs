@@ -16,7 +16,7 @@ use serde_json::Value;
 
 /// The body of an answer.
 #[derive(Debug)]
-pub(super) enum Body {
+pub(crate) enum Body {
     /// All of it.
     Whole(Bytes),
     /// So many octets that mean nothing, made as they are sent.
@@ -87,7 +87,7 @@ impl HttpBody for Body {
 /// The answer ends here, on purpose.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("the answer is cut off on purpose")]
-pub(super) struct CutOff;
+pub(crate) struct CutOff;
 
 impl From<Infallible> for CutOff {
     fn from(never: Infallible) -> Self {
@@ -96,14 +96,14 @@ impl From<Infallible> for CutOff {
 }
 
 /// An answer without a body.
-pub(super) fn empty(status: StatusCode) -> Response<Body> {
+pub(crate) fn empty(status: StatusCode) -> Response<Body> {
     let mut response = Response::new(Body::Whole(Bytes::new()));
     *response.status_mut() = status;
     response
 }
 
 /// An answer in JSON.
-pub(super) fn json(status: StatusCode, value: &Value) -> Response<Body> {
+pub(crate) fn json(status: StatusCode, value: &Value) -> Response<Body> {
     let mut response = empty(status);
     *response.body_mut() = Body::Whole(value.to_string().into());
     let json = HeaderValue::from_static("application/json");

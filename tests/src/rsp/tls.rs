@@ -14,7 +14,7 @@ use sim_card_emulator::{certificate::Certificate, key::PrivateKey};
 ///
 /// The certificates are not looked at: a server with a wrong one is what some tests need, and
 /// rustls' own check refuses the critical policies of this PKI.
-pub(super) fn server_config(
+pub(crate) fn server_config(
     chain: &[Certificate],
     key: &PrivateKey,
     versions: &[&'static SupportedProtocolVersion],

@@ -3,11 +3,7 @@
 use base64::{Engine, prelude::BASE64_STANDARD};
 use es10_apdu::tlv::Tlv;
 
-use super::{
-    es9::{Function, Members},
-    random,
-    status::StatusCode,
-};
+use super::{fields::Members, random, status::StatusCode};
 
 /// Something a server can do wrong.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -61,7 +57,7 @@ pub enum Fault {
 
 impl Fault {
     /// Alters the members of an answer that is otherwise right.
-    pub(super) fn alter(&self, members: &mut Members) {
+    pub(crate) fn alter(&self, members: &mut Members) {
         match self {
             Self::Member(name, text) => {
                 members.insert((*name).to_owned(), text.as_str().into());
@@ -142,19 +138,25 @@ impl Calls {
     pub const NEXT: Self = Self::Nth(1);
 }
 
-/// The faults planned.
-#[derive(Debug, Default)]
-pub(super) struct Faults(Vec<Planned>);
+/// The faults planned for the functions of a server.
+#[derive(Debug)]
+pub(crate) struct Faults<F>(Vec<Planned<F>>);
 
 #[derive(Debug)]
-struct Planned {
-    function: Function,
+struct Planned<F> {
+    function: F,
     calls: Calls,
     fault: Fault,
 }
 
-impl Faults {
-    pub(super) fn plan(&mut self, function: Function, calls: Calls, fault: Fault) {
+impl<F> Default for Faults<F> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<F: Copy + PartialEq> Faults<F> {
+    pub(crate) fn plan(&mut self, function: F, calls: Calls, fault: Fault) {
         self.0.push(Planned {
             function,
             calls,
@@ -162,12 +164,12 @@ impl Faults {
         });
     }
 
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.0.clear();
     }
 
     /// Counts a call and gives the first fault planned for it.
-    pub(super) fn next(&mut self, function: Function) -> Option<Fault> {
+    pub(crate) fn next(&mut self, function: F) -> Option<Fault> {
         let mut due = None;
         self.0.retain_mut(|planned| {
             if planned.function != function {
@@ -195,6 +197,7 @@ impl Faults {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::smdp::Function;
 
     #[test]
     fn a_fault_meets_the_call_it_was_planned_for() {

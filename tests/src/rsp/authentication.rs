@@ -1,0 +1,231 @@
+//! The common mutual authentication, the server's part of it.
+//!
+//! SGP.22 v2.5 section 3.0.1. Checks come in a fixed order so that of several faults the same one
+//! is always reported.
+
+use std::time::SystemTime;
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use es10_apdu::{
+    asn1::Raw,
+    es10b::{
+        AuthenticateResponseOk, AuthenticateServerResponse, CtxParams1, EuiccInfo1, ServerSigned1,
+    },
+    tlv,
+    types::{Challenge, SubjectKeyIdentifier, TransactionId, VersionType},
+};
+use sim_card_emulator::{
+    certificate::{Certificate, CertificateError, Role},
+    key::{PrivateKey, PublicKey},
+    pki::{Pki, PkiError},
+};
+
+use super::{
+    faults::Fault,
+    fields::{Fields, Members, members},
+    random,
+    session::Session,
+    status::StatusCode,
+};
+
+/// A server that authenticates itself and eUICCs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Server<'a> {
+    pub(crate) pki: &'a Pki,
+    pub(crate) host_name: &'a str,
+    /// Whose certificate and key it authenticates itself with.
+    pub(crate) role: Role,
+    pub(crate) refusals: &'a Refusals,
+    pub(crate) fault: Option<&'a Fault>,
+}
+
+/// What servers answer when they cannot authenticate themselves to an eUICC.
+#[derive(Debug)]
+pub(crate) struct Refusals {
+    pub(crate) address: StatusCode,
+    pub(crate) signing_issuer: StatusCode,
+    pub(crate) version: StatusCode,
+    pub(crate) verification_issuer: StatusCode,
+}
+
+/// What an SM-DP+ answers.
+pub(crate) const SMDP: Refusals = Refusals {
+    address: StatusCode::ADDRESS_REFUSED,
+    signing_issuer: StatusCode::NO_SIGNING_ISSUER,
+    version: StatusCode::VERSION_UNSUPPORTED,
+    verification_issuer: StatusCode::NO_VERIFICATION_ISSUER,
+};
+
+/// An eUICC that has proved who it is.
+#[derive(Debug)]
+pub(crate) struct Authenticated {
+    pub(crate) eid: String,
+    pub(crate) key: PublicKey,
+    pub(crate) response: AuthenticateResponseOk,
+}
+
+impl Authenticated {
+    /// The matching ID it asks with; none is an empty one.
+    pub(crate) fn matching_id(&self) -> String {
+        let CtxParams1::CtxParamsForCommonAuthentication(context) =
+            &self.response.euicc_signed1.ctx_params1;
+        let matching_id = context.matching_id.as_ref();
+        matching_id.map(ToString::to_string).unwrap_or_default()
+    }
+}
+
+impl Server<'_> {
+    /// Answers InitiateAuthentication: a new session and what to say about it.
+    ///
+    /// SGP.22 v2.5 section 5.6.1.
+    pub(crate) fn initiate<C>(
+        &self,
+        fields: &Fields<'_>,
+    ) -> Result<(Session<C>, Members), StatusCode> {
+        let address = fields.text("smdpAddress")?;
+        let challenge = fields.octets("euiccChallenge")?;
+        let info: Raw<EuiccInfo1> = fields.ber("euiccInfo1")?;
+        if !is_host(address, self.host_name) {
+            return Err(self.refusals.address);
+        }
+        let certificate = self.certificate(self.role)?;
+        let issuer = certificate.authority_key_identifier().unwrap_or_default();
+        let knows = |list: &[SubjectKeyIdentifier]| list.iter().any(|id| id.octets() == issuer);
+        if !knows(&info.euicc_ci_pk_id_list_for_verification) {
+            return Err(self.refusals.verification_issuer);
+        }
+        if !knows(&info.euicc_ci_pk_id_list_for_signing) {
+            return Err(self.refusals.signing_issuer);
+        }
+        if info.svn < VersionType(LOWEST_SVN) {
+            return Err(self.refusals.version);
+        }
+        let session = Session::new(random(), random());
+        let signed = self.sign(&session, challenge)?;
+        let signature = tlv::encode(0x5F37, &self.key(self.role)?.sign(signed.bytes()));
+        let answer = members([
+            ("transactionId", hex::encode_upper(session.transaction_id)),
+            ("serverSigned1", BASE64_STANDARD.encode(signed.bytes())),
+            ("serverSignature1", BASE64_STANDARD.encode(signature)),
+            (
+                "euiccCiPKIdToBeUsed",
+                BASE64_STANDARD.encode(tlv::encode(0x04, issuer)),
+            ),
+            (
+                "serverCertificate",
+                BASE64_STANDARD.encode(certificate.der()),
+            ),
+        ]);
+        Ok((session, answer))
+    }
+
+    fn sign<C>(
+        &self,
+        session: &Session<C>,
+        challenge: Vec<u8>,
+    ) -> Result<Raw<ServerSigned1>, StatusCode> {
+        let server_address = match self.fault {
+            Some(Fault::ServerAddress(other)) => other.as_str(),
+            _ => self.host_name,
+        };
+        let euicc_challenge = match self.fault {
+            Some(Fault::EuiccChallenge) => random::<16>().to_vec(),
+            _ => challenge,
+        };
+        Ok(Raw::new(ServerSigned1 {
+            transaction_id: TransactionId::from_octets(&session.transaction_id)
+                .map_err(|_| StatusCode::INVALID_INPUT)?,
+            euicc_challenge: Challenge::from_octets(&euicc_challenge)
+                .map_err(|_| StatusCode::INVALID_INPUT)?,
+            server_address: server_address.into(),
+            server_challenge: Challenge::from_octets(&session.server_challenge)
+                .map_err(|_| StatusCode::INVALID_INPUT)?,
+        }))
+    }
+
+    /// Verifies what an eUICC answered to the session's InitiateAuthentication.
+    ///
+    /// SGP.22 v2.5 section 5.6.3.
+    pub(crate) fn authenticate<C>(
+        &self,
+        session: &Session<C>,
+        fields: &Fields<'_>,
+    ) -> Result<Authenticated, StatusCode> {
+        let response: Raw<AuthenticateServerResponse> = fields.ber("authenticateServerResponse")?;
+        let response = match response.into_value() {
+            AuthenticateServerResponse::AuthenticateResponseOk(ok) => ok.0,
+            AuthenticateServerResponse::AuthenticateResponseError(error) => {
+                tracing::info!(error = %error.authenticate_error_code, "the eUICC refused us");
+                return Err(StatusCode::EUICC_VERIFICATION_FAILED);
+            }
+        };
+        let (eid, key) = self.verify_euicc(&response)?;
+        let signed = &response.euicc_signed1;
+        if !key.verifies(signed.bytes(), response.euicc_signature1.contents()) {
+            return Err(StatusCode::EUICC_VERIFICATION_FAILED);
+        }
+        if signed.transaction_id.octets() != session.transaction_id {
+            return Err(StatusCode::UNKNOWN_TRANSACTION);
+        }
+        if signed.server_challenge.octets() != session.server_challenge {
+            return Err(StatusCode::EUICC_VERIFICATION_FAILED);
+        }
+        Ok(Authenticated { eid, key, response })
+    }
+
+    /// Verifies the chain from the CI to the eUICC: its EID and public key.
+    fn verify_euicc(
+        &self,
+        response: &AuthenticateResponseOk,
+    ) -> Result<(String, PublicKey), StatusCode> {
+        let now = Some(SystemTime::now());
+        let ci = self.certificate(Role::Ci)?;
+        let eum = Certificate::parse(response.eum_certificate.bytes())
+            .map_err(|_| StatusCode::EUM_CERTIFICATE_INVALID)?;
+        let issuer = eum.authority_key_identifier();
+        if issuer.is_some() && issuer != ci.subject_key_identifier() {
+            return Err(StatusCode::UNKNOWN_ISSUER);
+        }
+        eum.verify_eum(ci, now).map_err(|error| match error {
+            CertificateError::Expired => StatusCode::EUM_CERTIFICATE_EXPIRED,
+            _ => StatusCode::EUM_CERTIFICATE_INVALID,
+        })?;
+        let euicc = Certificate::parse(response.euicc_certificate.bytes())
+            .map_err(|_| StatusCode::EUICC_CERTIFICATE_INVALID)?;
+        euicc.verify_euicc(&eum, now).map_err(|error| match error {
+            CertificateError::Expired => StatusCode::EUICC_CERTIFICATE_EXPIRED,
+            _ => StatusCode::EUICC_CERTIFICATE_INVALID,
+        })?;
+        let key = euicc
+            .public_key()
+            .map_err(|_| StatusCode::EUICC_CERTIFICATE_INVALID)?;
+        let eid = euicc
+            .subject_serial_number()
+            .ok_or(StatusCode::EUICC_CERTIFICATE_INVALID)?;
+        Ok((eid, key))
+    }
+
+    pub(crate) fn certificate(&self, role: Role) -> Result<&Certificate, StatusCode> {
+        let certificate = self.pki.certificate(role);
+        certificate.map_err(|error| self.unusable(&error))
+    }
+
+    pub(crate) fn key(&self, role: Role) -> Result<&PrivateKey, StatusCode> {
+        self.pki.key(role).map_err(|error| self.unusable(&error))
+    }
+
+    /// A server that is told to do without a certificate cannot serve any eUICC.
+    fn unusable(&self, error: &PkiError) -> StatusCode {
+        tracing::error!(%error, "the server's PKI is not complete");
+        self.refusals.verification_issuer
+    }
+}
+
+/// Whether an address, a port in it aside, names this host.
+fn is_host(address: &str, host_name: &str) -> bool {
+    let (host, port) = address.split_once(':').unwrap_or((address, ""));
+    host.eq_ignore_ascii_case(host_name) && port.bytes().all(|digit| digit.is_ascii_digit())
+}
+
+/// The oldest specification version of an eUICC this server serves.
+const LOWEST_SVN: [u8; 3] = [2, 0, 0];
