@@ -108,6 +108,7 @@ fn explain(bytes: &[u8]) -> Result<String, CodecError> {
         0xBF3C => function::<EuiccConfiguredAddressesRequest>(answer)?,
         0xBF3E => function::<GetEuiccDataRequest>(answer)?,
         0xBF3F => function::<SetDefaultDpAddressRequest>(answer)?,
+        0xBF35 => function::<LoadCrlRequest>(answer)?,
         0xBF41 => function::<CancelSessionRequest>(answer)?,
         0xBF43 => function::<GetRatRequest>(answer)?,
         tag => format!("{tag:X} is no tag of an ES10 function lpad uses\n"),

@@ -49,9 +49,10 @@ pub struct SetDefaultDpAddressResponse {
 }
 
 result_code! {
-    /// The result of SetDefaultDpAddress.
+    /// The result of SetDefaultDpAddress; 8 is of SGP.22 v3.
     SetDefaultDpAddressResult {
         OK = 0, "ok";
+        UNSUPPORTED_CI_PK_ID = 8, "unsupported CI public key identifier";
         UNDEFINED_ERROR = 127, "undefined error";
     }
 }

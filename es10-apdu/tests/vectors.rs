@@ -498,3 +498,55 @@ fn non_canonical_coding_is_read_and_forwarded_as_received() {
     assert_eq!((metadata.seq_number, metadata.iccid), (5, Some(iccid())));
     assert_eq!(metadata.bytes(), bytes);
 }
+
+#[test]
+fn a_revocation_list_travels_under_another_tag() {
+    let list = CertificateList::from_ber(&unhex("30 03 02 01 05")).unwrap();
+    let bytes = unhex("BF35 05 A0 03 02 01 05");
+    let request = there_and_back::<LoadCrlRequest>(&bytes);
+    assert_eq!(request.crl, list);
+    assert_eq!(request.crl.bytes(), unhex("30 03 02 01 05"));
+    let long = CertificateList::from_ber(&tlv::encode(0x30, &[0; 300])).unwrap();
+    there_and_back::<LoadCrlRequest>(&LoadCrlRequest { crl: long }.to_der());
+    for no_list in ["BF35 05 30 03 02 01 05", "BF35 00", "BF35 04 A0 03 02 01"] {
+        assert!(
+            asn1::read::<LoadCrlRequest>(&unhex(no_list)).is_err(),
+            "{no_list}"
+        );
+    }
+    assert!(CertificateList::from_ber(&unhex("A0 03 02 01 05")).is_err());
+}
+
+#[test]
+fn a_list_in_parts_names_the_parts_that_are_missing() {
+    let ok = |missing_parts| {
+        LoadCrlResponse::LoadCrlResponseOk(LoadCrlResponseOk { missing_parts }.into())
+    };
+    let numbers = List::from(vec![PartialCrlNumber(2), PartialCrlNumber(3)]);
+    assert_eq!(
+        there_and_back::<LoadCrlResponse>(&unhex("BF35 02 A0 00")),
+        ok(None)
+    );
+    let parts = unhex("BF35 0A A0 08 A0 06 02 01 02 02 01 03");
+    assert_eq!(there_and_back::<LoadCrlResponse>(&parts), ok(Some(numbers)));
+    let error = there_and_back::<LoadCrlResponse>(&unhex("BF35 03 81 01 05"));
+    let fresher = LoadCrlError::FRESHER_CRL_ALREADY_LOADED;
+    assert_eq!(error, LoadCrlResponse::LoadCrlResponseError(fresher));
+    // The form of the first module costs the numbers, not the answer.
+    let oldest = LoadCrlRequest::response(&unhex("BF35 09 A0 07 A0 05 30 03 80 01 02")).unwrap();
+    let LoadCrlResponse::LoadCrlResponseOk(oldest) = oldest else {
+        panic!("it is an error");
+    };
+    assert_eq!(oldest.0.missing_parts.unwrap().unreadable.len(), 1);
+}
+
+#[test]
+fn a_profile_may_carry_data_of_its_server() {
+    let bytes = unhex("BF2D 16 A0 14 E3 12 B8 07 80 02 8837 81 01 05 BF22 06 A0 04 06 02 8837");
+    let ProfileInfoListResponse::ProfileInfoListOk(list) = there_and_back(&bytes) else {
+        panic!("there is no list");
+    };
+    assert_eq!(list[0].dp_proprietary_data.as_ref().unwrap().len(), 2);
+    let specific = list[0].service_specific_data_stored_in_euicc.as_ref();
+    assert_eq!(specific.unwrap().len(), 1);
+}

@@ -7,7 +7,7 @@
 //! * [`card`]: the card in a holder, to be shared, watched and cut off, its flash in a
 //!   [`state_folder`];
 //! * [`modem`]: AT commands, with the quirks of real modems as data, on a [`pty`] or any stream;
-//! * [`pki`], [`certificate`], [`key`]: a whole test PKI, and what a card checks of it. The test
+//! * [`pki`], [`certificate`], [`crl`], [`key`]: a whole test PKI, and what a card checks of it. The test
 //!   SM-DP+ uses them too.
 //!
 //! Section numbers refer to SGP.22 v2.5.
@@ -17,6 +17,7 @@ pub mod card;
 pub mod certificate;
 pub mod config;
 pub mod config_file;
+pub mod crl;
 pub mod der;
 pub mod euicc;
 pub mod key;

@@ -15,7 +15,7 @@ use es10_apdu::types::Oid;
 use crate::certificate::{Certificate, CertificateError, Role};
 use crate::key::PrivateKey;
 
-mod date;
+pub(crate) mod date;
 mod spec;
 
 pub use spec::{Attribute, BasicConstraints, CertificateSpec, KeyUsage};

@@ -155,7 +155,7 @@ pub struct AuthenticateResponseError {
 }
 
 result_code! {
-    /// Why AuthenticateServer failed.
+    /// Why AuthenticateServer failed; 8 to 14 are of SGP.22 v3.
     AuthenticateErrorCode {
         INVALID_CERTIFICATE = 1, "invalid certificate";
         INVALID_SIGNATURE = 2, "invalid signature";
@@ -164,6 +164,13 @@ result_code! {
         INVALID_OID = 5, "invalid OID";
         EUICC_CHALLENGE_MISMATCH = 6, "eUICC challenge mismatch";
         CI_PK_UNKNOWN = 7, "CI public key unknown";
+        TRANSACTION_ID_ERROR = 8, "transaction id error";
+        MISSING_CRL = 9, "missing revocation list";
+        INVALID_CRL_SIGNATURE = 10, "invalid signature of the revocation list";
+        REVOKED_CERT = 11, "revoked certificate";
+        INVALID_CERT_OR_CRL_TIME = 12, "certificate or revocation list out of date";
+        INVALID_CERT_OR_CRL_CONFIGURATION = 13, "certificate or revocation list not as required";
+        INVALID_ICCID = 14, "invalid ICCID";
         UNDEFINED_ERROR = 127, "undefined error";
     }
 }

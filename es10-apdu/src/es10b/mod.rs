@@ -4,6 +4,7 @@ mod authenticate_server;
 mod bound_profile_package;
 mod cancel_session;
 mod info;
+mod load_crl;
 mod metadata;
 mod notification;
 mod prepare_download;
@@ -26,6 +27,10 @@ pub use cancel_session::{
 pub use info::{
     CertificationDataObject, EuiccInfo1, EuiccInfo2, ExtCardResource, GetEuiccChallengeRequest,
     GetEuiccChallengeResponse, GetEuiccInfo1Request, GetEuiccInfo2Request,
+};
+pub use load_crl::{
+    CertificateList, LoadCrlError, LoadCrlRequest, LoadCrlResponse, LoadCrlResponseOk,
+    PartialCrlNumber,
 };
 pub use metadata::{Opaque, StoreMetadataRequest};
 pub use notification::{

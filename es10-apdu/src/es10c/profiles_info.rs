@@ -4,6 +4,7 @@ use rasn::{AsnType, Decode, Decoder, Encode, Encoder, types::OctetString};
 
 use crate::{
     asn1::{List, Open, elements, sequences},
+    es10b::Opaque,
     function::functions,
     types::{
         Aid, Iccid, IconType, NotificationConfigurationInformation, OperatorId, PprIds,
@@ -100,9 +101,15 @@ pub struct ProfileInfo {
     /// The operator.
     #[rasn(tag(context, 23))]
     pub profile_owner: Option<Open<OperatorId>>,
+    /// What the SM-DP+ keeps with the profile; its first element is an object identifier.
+    #[rasn(tag(context, 24))]
+    pub dp_proprietary_data: Option<List<Opaque>>,
     /// Policy rules.
     #[rasn(tag(context, 25))]
     pub profile_policy_rules: Option<PprIds>,
+    /// Vendor extensions that stay with the profile; opaque.
+    #[rasn(tag(context, 34))]
+    pub service_specific_data_stored_in_euicc: Option<List<Opaque>>,
 }
 
 impl ProfileInfo {

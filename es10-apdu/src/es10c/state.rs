@@ -42,7 +42,7 @@ pub struct EnableProfileResponse {
 }
 
 result_code! {
-    /// The result of EnableProfile.
+    /// The result of EnableProfile; 7 is of SGP.22 v3.
     EnableResult {
         OK = 0, "ok";
         ICCID_OR_AID_NOT_FOUND = 1, "no such profile";
@@ -50,6 +50,7 @@ result_code! {
         DISALLOWED_BY_POLICY = 3, "a profile policy rule forbids it";
         WRONG_PROFILE_REENABLING = 4, "another profile must be enabled after a test profile";
         CAT_BUSY = 5, "the card is busy with a proactive command";
+        COMMAND_ERROR = 7, "command error";
         UNDEFINED_ERROR = 127, "undefined error";
     }
 }
@@ -77,13 +78,14 @@ pub struct DisableProfileResponse {
 }
 
 result_code! {
-    /// The result of DisableProfile.
+    /// The result of DisableProfile; 7 is of SGP.22 v3.
     DisableResult {
         OK = 0, "ok";
         ICCID_OR_AID_NOT_FOUND = 1, "no such profile";
         PROFILE_NOT_IN_ENABLED_STATE = 2, "the profile is not enabled";
         DISALLOWED_BY_POLICY = 3, "a profile policy rule forbids it";
         CAT_BUSY = 5, "the card is busy with a proactive command";
+        COMMAND_ERROR = 7, "command error";
         UNDEFINED_ERROR = 127, "undefined error";
     }
 }
@@ -111,12 +113,14 @@ pub struct DeleteProfileResponse {
 }
 
 result_code! {
-    /// The result of DeleteProfile.
+    /// The result of DeleteProfile; 4 and 7 are of SGP.22 v3.
     DeleteResult {
         OK = 0, "ok";
         ICCID_OR_AID_NOT_FOUND = 1, "no such profile";
         PROFILE_NOT_IN_DISABLED_STATE = 2, "the profile is not disabled";
         DISALLOWED_BY_POLICY = 3, "a profile policy rule forbids it";
+        DISALLOWED_IN_TEST_MODE = 4, "not while a test profile is enabled";
+        COMMAND_ERROR = 7, "command error";
         UNDEFINED_ERROR = 127, "undefined error";
     }
 }

@@ -313,7 +313,9 @@ fn profile_info(profile: &Profile, tags: &[u32]) -> ProfileInfo {
             .clone()
             .filter(|_| has(0xB6)),
         profile_owner: metadata.profile_owner.clone().filter(|_| has(0xB7)),
+        dp_proprietary_data: None,
         profile_policy_rules: metadata.profile_policy_rules.filter(|_| has(0x99)),
+        service_specific_data_stored_in_euicc: None,
     }
 }
 

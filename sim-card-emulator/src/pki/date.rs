@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::der::tlv;
 
 /// UTCTime to the end of 2049, GeneralizedTime from then on (RFC 5280 section 4.1.2.5).
-pub(super) fn encode(at: SystemTime) -> Vec<u8> {
+pub(crate) fn encode(at: SystemTime) -> Vec<u8> {
     let seconds = at
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs());
