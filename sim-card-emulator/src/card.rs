@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use es10_apdu::apdu::StatusWord;
 use tokio::sync::watch;
 
-use crate::euicc::{Env, Euicc, Identity, NonVolatile, Settings, SystemRandom};
+use crate::euicc::{
+    Env, Euicc, Forced, ForcedAnswer, Identity, NonVolatile, Settings, SystemRandom,
+};
 use crate::modem;
 use crate::state_folder::{StateError, StateFolder};
 
@@ -92,6 +94,18 @@ impl Card {
     /// Changes how the card is set up, from the next command on.
     pub fn configure(&self, change: impl FnOnce(&mut Settings)) {
         change(self.holder().euicc.settings_mut());
+    }
+
+    /// Makes the card give an answer instead of doing anything, once; the next call of the
+    /// function, or for a package the next segment that begins with the tag, is the first.
+    pub fn force(&self, function: u32, call: u32, answer: ForcedAnswer) {
+        self.configure(|settings| {
+            settings.forced.push(Forced {
+                function,
+                call: Some(call.max(1)),
+                answer,
+            });
+        });
     }
 
     /// Looks at the eUICC.

@@ -19,6 +19,16 @@ pub fn unsigned(tag: u32, value: u64) -> Vec<u8> {
     }
 }
 
+/// Writes an INTEGER under the given tag.
+pub fn signed(tag: u32, value: i64) -> Vec<u8> {
+    let octets = value.to_be_bytes();
+    let redundant = octets.windows(2).take_while(|pair| {
+        let sign = if pair[1] & 0x80 == 0 { 0x00 } else { 0xFF };
+        pair[0] == sign
+    });
+    tlv(tag, &octets[redundant.count()..])
+}
+
 /// One TLV of a longer string of octets.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Tlv<'a> {
@@ -106,5 +116,10 @@ mod tests {
         assert_eq!(unsigned(0x02, 0), [2, 1, 0]);
         assert_eq!(unsigned(0x02, 127), [2, 1, 0x7F]);
         assert_eq!(unsigned(0x02, 128), [2, 2, 0, 0x80]);
+        for value in [0, 1, 127, 128, 255, 256, 65_535] {
+            assert_eq!(signed(0x80, value), unsigned(0x80, value.unsigned_abs()));
+        }
+        assert_eq!(signed(0x80, -1), [0x80, 1, 0xFF]);
+        assert_eq!(signed(0x80, -129), [0x80, 2, 0xFF, 0x7F]);
     }
 }

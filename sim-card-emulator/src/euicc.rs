@@ -14,12 +14,14 @@ use crate::pki::{Pki, PkiError};
 
 mod addresses;
 mod apdu;
+mod forced;
 mod function;
 mod info;
 mod loading;
 mod metadata;
 mod notifications;
 mod profiles;
+mod revocation;
 mod session;
 mod settings;
 mod state;
@@ -28,7 +30,7 @@ pub use metadata::{Rule, any_operator};
 pub use settings::{
     DamagedResult, EmptyList, Forced, ForcedAnswer, FullStore, InstallationAnswer, Settings,
 };
-pub use state::{Installing, NonVolatile, Notification, OneTimeKey, Profile, Switch};
+pub use state::{Crl, Installing, NonVolatile, Notification, OneTimeKey, Profile, Switch};
 
 use apdu::Channel;
 use session::Session;
@@ -249,11 +251,11 @@ impl Euicc {
 
     /// Octets of flash that are not in use.
     pub fn free_memory(&self) -> usize {
-        let used = self
-            .memory
-            .profiles
-            .iter()
+        let profiles = self.memory.profiles.iter();
+        let crls = self.memory.crls.iter();
+        let used: usize = profiles
             .map(|profile| profile.package.len())
+            .chain(crls.map(|crl| crl.der.len()))
             .sum();
         self.settings.memory.saturating_sub(used)
     }

@@ -29,6 +29,9 @@ impl Euicc {
         let tag = Header::parse(data).map(|header| header.tag);
         if self.session.is_loading_on(channel) && !tag.is_some_and(is_function) {
             self.last_function = tag;
+            if let Some(answer) = tag.and_then(|tag| self.take_forced(tag)) {
+                return self.answer_segment(answer);
+            }
             return Ok(self.load_segment(data));
         }
         let tag = tag.ok_or(StatusWord::INCORRECT_DATA)?;
@@ -37,6 +40,9 @@ impl Euicc {
             return Err(StatusWord::CONDITIONS_OF_USE);
         }
         let _interface = interface(tag).ok_or(StatusWord::REFERENCED_DATA_NOT_FOUND)?;
+        if let Some(answer) = self.take_forced(tag) {
+            return self.answer_forced(tag, data, answer);
+        }
         match tag {
             0xBF20 => self.euicc_info1(request(data)?),
             0xBF21 => self.prepare_download(request(data)?, env),
@@ -51,6 +57,7 @@ impl Euicc {
             0xBF32 => self.disable_profile(request(data)?),
             0xBF33 => self.delete_profile(request(data)?),
             0xBF34 => self.memory_reset(request(data)?),
+            0xBF35 if self.supports_crl() => self.load_crl(request(data)?),
             0xBF36 => self.begin_loading(channel, data),
             0xBF38 => self.authenticate_server(request(data)?),
             0xBF3C => self.configured_addresses(request(data)?),

@@ -13,7 +13,7 @@ use es10_apdu::es10b::{
 use es10_apdu::types::{Aid, NotificationEvent, PprIds, ProfileClass, Text, TransactionId};
 
 use super::metadata::rules_allowed;
-use super::session::Session;
+use super::session::{Authenticated, Prepared, Session};
 use super::{Euicc, Installing, Profile};
 use crate::bsp::{Bsp, BspError, BspKeys};
 use crate::der::Tlv;
@@ -79,22 +79,9 @@ impl Euicc {
         channel: u8,
         segment: &[u8],
     ) -> Result<Vec<u8>, StatusWord> {
-        let Session::Authenticated(session) = &self.session else {
-            return Err(StatusWord::CONDITIONS_OF_USE);
-        };
-        let prepared = session
-            .prepared
-            .clone()
-            .filter(|_| session.loading.is_none());
-        let prepared = prepared.ok_or(StatusWord::CONDITIONS_OF_USE)?;
-        let installing = Installing {
-            transaction_id: session.transaction_id.octets().to_vec(),
-            address: session.server_address.clone(),
-            owner: session.owner.clone(),
-            iccid: None,
-            bpp_command_id: BppCommandId::INITIALISE_SECURE_CHANNEL.0,
-        };
-        let opened = opening::check(segment, session, &prepared, self.identity.eid.octets());
+        let (session, prepared) = self.prepared().ok_or(StatusWord::CONDITIONS_OF_USE)?;
+        let installing = installing(session);
+        let opened = opening::check(segment, session, prepared, self.identity.eid.octets());
         self.flash().installing = Some(installing.clone());
         let (bsp, remaining) = match opened {
             Ok(opened) => opened,
@@ -109,6 +96,24 @@ impl Euicc {
             session.loading = Some(Loading::new(channel, bsp, remaining, reader));
         }
         Ok(Vec::new())
+    }
+
+    /// Refuses a package, for a reason that was wished for, when it could have been begun.
+    pub(super) fn refuse_package(&mut self, reason: ErrorReason) -> Result<Vec<u8>, StatusWord> {
+        let (session, _) = self.prepared().ok_or(StatusWord::CONDITIONS_OF_USE)?;
+        let installing = installing(session);
+        self.flash().installing = Some(installing);
+        Ok(self.end_with_error(&reason.into(), BppCommandId::INITIALISE_SECURE_CHANNEL))
+    }
+
+    /// Refuses the segment that arrives, for a reason that was wished for.
+    pub(super) fn refuse_segment(&mut self, reason: ErrorReason) -> Vec<u8> {
+        let expected = match &self.session {
+            Session::Authenticated(session) => session.loading.as_ref().map(Loading::command_id),
+            _ => None,
+        };
+        let expected = expected.unwrap_or(BppCommandId::INITIALISE_SECURE_CHANNEL);
+        self.end_with_error(&reason.into(), expected)
     }
 
     /// Any further segment.
@@ -149,6 +154,16 @@ impl Euicc {
         if let Some(installing) = &self.memory.installing {
             let command_id = BppCommandId(installing.bpp_command_id);
             self.end_with_error(&ErrorReason::INTERRUPTION.into(), command_id);
+        }
+    }
+
+    /// The session, when a package may begin.
+    fn prepared(&self) -> Option<(&Authenticated, &Prepared)> {
+        match &self.session {
+            Session::Authenticated(session) if session.loading.is_none() => {
+                Some((session, session.prepared.as_ref()?))
+            }
+            _ => None,
         }
     }
 
@@ -302,6 +317,17 @@ impl Euicc {
                     .iter()
                     .all(|profile| profile.aid != *aid)
             })
+    }
+}
+
+/// What is noted of a package that begins.
+fn installing(session: &Authenticated) -> Installing {
+    Installing {
+        transaction_id: session.transaction_id.octets().to_vec(),
+        address: session.server_address.clone(),
+        owner: session.owner.clone(),
+        iccid: None,
+        bpp_command_id: BppCommandId::INITIALISE_SECURE_CHANNEL.0,
     }
 }
 

@@ -239,6 +239,13 @@ impl Euicc {
                 CertificateError::UnknownIssuer(_) => AuthenticateErrorCode::CI_PK_UNKNOWN,
                 _ => AuthenticateErrorCode::INVALID_CERTIFICATE,
             })?;
+        if self.is_revoked(&certificate) {
+            return Err(if self.settings.v3_answers {
+                AuthenticateErrorCode::REVOKED_CERT
+            } else {
+                AuthenticateErrorCode::INVALID_CERTIFICATE
+            });
+        }
         let owner = certificate
             .owner()
             .ok_or(AuthenticateErrorCode::INVALID_CERTIFICATE)?
@@ -277,6 +284,9 @@ impl Euicc {
         certificate
             .verify_server(&self.identity.ci, None)
             .map_err(|_| invalid)?;
+        if self.is_revoked(&certificate) {
+            return Err(invalid);
+        }
         certificate.role(&[Role::DpPb]).map_err(|_| invalid)?;
         if session.role != Role::DpAuth || certificate.owner() != Some(&session.owner) {
             return Err(invalid);

@@ -26,6 +26,8 @@ pub struct NonVolatile {
     /// The operational profile that was in use before a test profile.
     #[serde(with = "optional_text")]
     pub before_test: Option<Iccid>,
+    /// Revocation lists, and parts of them, the oldest first.
+    pub crls: Vec<Crl>,
 }
 
 /// An installed profile.
@@ -68,6 +70,15 @@ pub struct Notification {
     #[serde(with = "octets")]
     pub metadata: Vec<u8>,
     /// PendingNotification as signed.
+    #[serde(with = "octets")]
+    pub der: Vec<u8>,
+}
+
+/// A revocation list of a CI, or a part of one.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Crl {
+    /// The list as received.
     #[serde(with = "octets")]
     pub der: Vec<u8>,
 }
