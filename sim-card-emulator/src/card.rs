@@ -1,10 +1,50 @@
 //! An eUICC in a holder: shared between the modem and whoever watches or disturbs it.
+//!
+//! A test looks at the card, waits for what shall happen in it, takes its power away at a chosen
+//! command, and puts its flash back as it was:
+//!
+//! ```
+//! use sim_card_emulator::card::{Card, PowerCut};
+//! use sim_card_emulator::euicc::{Identity, Settings};
+//! use sim_card_emulator::modem::Card as _;
+//! use sim_card_emulator::pki::{Pki, PkiOptions};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let pki = Pki::generate(&PkiOptions::default())?;
+//! let mut card = Card::new(Identity::from_pki(&pki)?, Settings::default());
+//! let flash = card.memory();
+//! let mut state = card.state();
+//! let counters = card.counters();
+//!
+//! // What a modem does: open a channel, select the ISD-R, set the default SM-DP+ address.
+//! assert_eq!(card.transmit(&[0x00, 0x70, 0x00, 0x00, 0x01]), [0x01, 0x90, 0x00]);
+//! assert_eq!(state.borrow_and_update().open_channels, [1]);
+//! let select = [&[0x01, 0xA4, 0x04, 0x00, 0x10], &es10_apdu::isdr::ISDR_AID[..]].concat();
+//! card.transmit(&select);
+//! let set_address = b"\x81\xE2\x91\x00\x08\xBF\x3F\x05\x80\x03a.b";
+//! card.transmit(set_address);
+//! assert_eq!(card.memory().default_dp_address, "a.b");
+//! assert_eq!(counters.borrow().calls(0xBF3F), 1);
+//!
+//! // The next command is executed, and nobody is told.
+//! card.cut_power(1, PowerCut::AfterExecution);
+//! assert!(card.transmit(set_address).is_empty());
+//! assert!(!state.borrow_and_update().powered);
+//! card.reset();
+//! assert!(state.borrow_and_update().open_channels.is_empty());
+//!
+//! card.restore(flash);
+//! assert_eq!(card.memory().default_dp_address, "");
+//! # Ok(())
+//! # }
+//! ```
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use es10_apdu::apdu::StatusWord;
+use es10_apdu::types::Iccid;
 use tokio::sync::watch;
 
 use crate::euicc::{
@@ -34,6 +74,21 @@ impl Counters {
     }
 }
 
+/// How a card is at the moment, as far as a test waits for it; see [`Card::state`].
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct CardState {
+    /// Whether it has power, see [`Card::cut_power`].
+    pub powered: bool,
+    /// The installed profiles, the oldest first.
+    pub installed: Vec<Iccid>,
+    /// The one in use.
+    pub enabled: Option<Iccid>,
+    /// The sequence numbers of the notifications that wait for delivery, the oldest first.
+    pub notifications: Vec<i64>,
+    /// The supplementary logical channels that are open.
+    pub open_channels: Vec<u8>,
+}
+
 /// When power is lost.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum PowerCut {
@@ -48,6 +103,7 @@ pub enum PowerCut {
 pub struct Card {
     holder: Arc<Mutex<Holder>>,
     counters: watch::Sender<Counters>,
+    state: watch::Sender<CardState>,
 }
 
 struct Holder {
@@ -62,12 +118,18 @@ struct Holder {
 
 impl Card {
     /// A new card that keeps its flash in memory.
-    pub fn new(identity: Identity, settings: Settings) -> Self {
+    ///
+    /// Cards that are given the same `Arc` share the identity, which is most of a card's memory.
+    pub fn new(identity: impl Into<Arc<Identity>>, settings: Settings) -> Self {
         Self::with_env(identity, settings, Box::new(SystemRandom))
     }
 
     /// A new card that keeps its flash in memory and takes its randomness from somewhere else.
-    pub fn with_env(identity: Identity, settings: Settings, env: Box<dyn Env + Send>) -> Self {
+    pub fn with_env(
+        identity: impl Into<Arc<Identity>>,
+        settings: Settings,
+        env: Box<dyn Env + Send>,
+    ) -> Self {
         Self::put(
             Euicc::new(identity, settings, NonVolatile::default()),
             env,
@@ -81,7 +143,7 @@ impl Card {
     ///
     /// When the folder cannot be read or written.
     pub fn in_folder(
-        identity: Identity,
+        identity: impl Into<Arc<Identity>>,
         settings: Settings,
         mut folder: StateFolder,
     ) -> Result<Self, StateError> {
@@ -121,10 +183,11 @@ impl Card {
     /// Puts back what the flash held before, and resets the card.
     pub fn restore(&self, memory: NonVolatile) {
         let mut holder = self.holder();
-        let identity = holder.euicc.identity().clone();
+        let identity = Arc::clone(holder.euicc.identity());
         holder.euicc = Euicc::new(identity, holder.euicc.settings().clone(), memory);
         holder.saved_revision = u64::MAX;
         holder.save();
+        self.publish(&holder);
     }
 
     /// Cuts the power at the `nth` command from now on, the next one being the first.
@@ -141,13 +204,22 @@ impl Card {
 
     /// Switches the card off and on.
     pub fn reset(&self) {
-        self.holder().reset();
+        let mut holder = self.holder();
+        holder.reset();
+        self.publish(&holder);
+        drop(holder);
         self.counters.send_modify(|counters| counters.resets += 1);
     }
 
     /// The supplementary logical channels that are open.
     pub fn open_channels(&self) -> Vec<u8> {
         self.inspect(Euicc::open_channels)
+    }
+
+    /// Follows how the card is: `wait_for` waits until a profile is installed or enabled, a
+    /// notification is taken away, a channel is closed.
+    pub fn state(&self) -> watch::Receiver<CardState> {
+        self.state.subscribe()
     }
 
     /// Follows what the card does.
@@ -166,9 +238,20 @@ impl Card {
             cut: None,
         };
         Self {
+            state: watch::Sender::new(holder.state()),
             holder: Arc::new(Mutex::new(holder)),
             counters: watch::Sender::new(Counters::default()),
         }
+    }
+
+    /// Tells those who watch, when something is otherwise than before.
+    fn publish(&self, holder: &Holder) {
+        let now = holder.state();
+        self.state.send_if_modified(|state| {
+            let is_changed = *state != now;
+            *state = now;
+            is_changed
+        });
     }
 
     /// A panic elsewhere does not spoil the card: each command leaves it consistent.
@@ -210,6 +293,24 @@ impl Holder {
         None
     }
 
+    fn state(&self) -> CardState {
+        let memory = self.euicc.memory();
+        let notifications = memory.notifications.iter();
+        CardState {
+            powered: self.powered,
+            installed: memory
+                .profiles
+                .iter()
+                .map(|profile| profile.iccid)
+                .collect(),
+            enabled: self.euicc.enabled_iccid(),
+            notifications: notifications
+                .map(|waiting| waiting.sequence_number)
+                .collect(),
+            open_channels: self.euicc.open_channels(),
+        }
+    }
+
     fn reset(&mut self) {
         self.powered = true;
         self.refresh_announced = false;
@@ -247,6 +348,7 @@ impl modem::Card for Card {
             let was_powered = holder.powered;
             let response = holder.transmit(command);
             let was_cut = was_powered && !holder.powered;
+            self.publish(&holder);
             (response, holder.euicc.last_function(), was_cut)
         };
         self.counters.send_modify(|counters| {

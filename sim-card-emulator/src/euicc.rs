@@ -4,6 +4,7 @@
 //! card keeps in flash is the value [`NonVolatile`]; everything else is lost at [`Euicc::reset`].
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use es10_apdu::apdu::{Command, Response, StatusWord};
 use es10_apdu::types::{Eid, Iccid};
@@ -127,7 +128,7 @@ impl Identity {
 /// One eUICC under power.
 #[derive(Clone, Debug)]
 pub struct Euicc {
-    identity: Identity,
+    identity: Arc<Identity>,
     settings: Settings,
     memory: NonVolatile,
     revision: u64,
@@ -146,9 +147,13 @@ enum Refresh {
 
 impl Euicc {
     /// Powers an eUICC up with what its flash holds; a new one holds [`NonVolatile::default`].
-    pub fn new(identity: Identity, settings: Settings, memory: NonVolatile) -> Self {
+    pub fn new(
+        identity: impl Into<Arc<Identity>>,
+        settings: Settings,
+        memory: NonVolatile,
+    ) -> Self {
         let mut euicc = Self {
-            identity,
+            identity: identity.into(),
             settings,
             memory,
             revision: 0,
@@ -191,7 +196,7 @@ impl Euicc {
     }
 
     /// What the manufacturer put in.
-    pub fn identity(&self) -> &Identity {
+    pub fn identity(&self) -> &Arc<Identity> {
         &self.identity
     }
 

@@ -21,7 +21,7 @@ impl Folder {
         self.0.path().join("card")
     }
 
-    fn card(&self, identity: &Identity) -> Card {
+    fn card(&self, identity: &Arc<Identity>) -> Card {
         let folder = StateFolder::open(&self.path()).unwrap();
         Card::in_folder(identity.clone(), Settings::default(), folder).unwrap()
     }
@@ -53,7 +53,7 @@ fn enable(refresh: bool) -> String {
 }
 
 /// An eUICC with one profile that reports being enabled.
-fn personalised() -> (Identity, NonVolatile) {
+fn personalised() -> (Arc<Identity>, NonVolatile) {
     let mut bench = Bench::new();
     bench.install(ICCID, &[configuration(&[[0x06, 0x40]])]);
     (bench.euicc.identity().clone(), bench.euicc.memory().clone())
@@ -227,4 +227,40 @@ fn a_snapshot_can_be_put_back() {
     assert!(card.open_channels().is_empty());
     let iccid: Iccid = ICCID.parse().unwrap();
     assert_eq!(card.memory().profiles[0].iccid, iccid);
+}
+
+#[tokio::test]
+async fn whoever_waits_for_a_state_is_told_when_it_has_come() {
+    let (identity, memory) = personalised();
+    let mut card = Card::new(identity, Settings::default());
+    let mut state = card.state();
+    assert_eq!(
+        *state.borrow_and_update(),
+        CardState {
+            powered: true,
+            ..CardState::default()
+        }
+    );
+    card.restore(memory);
+    let installed = state.borrow_and_update().clone();
+    assert_eq!(installed.installed.len(), 1);
+    assert_eq!(
+        (installed.enabled, installed.notifications),
+        (None, vec![1])
+    );
+    let mut waiting = state.clone();
+    let enabled = tokio::spawn(async move {
+        let enabled = waiting.wait_for(|state| state.enabled.is_some()).await;
+        enabled.unwrap().notifications.clone()
+    });
+    select(&mut card);
+    assert!(state.has_changed().unwrap());
+    assert_eq!(state.borrow_and_update().open_channels, [1]);
+    transmit(&mut card, "81F20000");
+    assert!(!state.has_changed().unwrap());
+    transmit(&mut card, &enable(false));
+    assert_eq!(enabled.await.unwrap(), [1, 2]);
+    card.cut_power(1, PowerCut::BeforeExecution);
+    transmit(&mut card, "81F20000");
+    assert!(!state.borrow_and_update().powered);
 }

@@ -8,6 +8,38 @@ use es10_apdu::apdu::Command;
 use tokio::sync::{Notify, watch};
 
 /// Steers a running modem; clones steer the same one.
+///
+/// An answer is held back until the test has looked at what happens meanwhile:
+///
+/// ```
+/// use sim_card_emulator::card::Card;
+/// use sim_card_emulator::euicc::{Identity, Settings};
+/// use sim_card_emulator::modem::{self, Modem, Moment, Pattern};
+/// use sim_card_emulator::pki::{Pki, PkiOptions};
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let pki = Pki::generate(&PkiOptions::default())?;
+/// let card = Card::new(Identity::from_pki(&pki)?, Settings::default());
+/// let mut modem = Modem::new(card.clone(), modem::Identity::default());
+/// let control = modem.control();
+/// let (mut port, line) = tokio::io::duplex(1024);
+/// tokio::spawn(async move { modem::serve(&mut modem, line, None).await });
+///
+/// let mut hold = control.hold(Pattern::ANY, 1, Moment::BeforeAnswer);
+/// port.write_all(b"ATE0\rAT+CSIM=10,\"0070000001\"\r").await?;
+/// hold.reached().await;
+/// assert_eq!(card.open_channels(), [1]);
+/// assert_eq!(control.counters().borrow().commands, 2);
+///
+/// hold.release();
+/// let mut said = [0; 32];
+/// port.read_exact(&mut said).await?;
+/// assert!(said.ends_with(b"+CSIM: 6,\"019000\"\r\n"));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct ModemControl {
     shared: Arc<Shared>,
