@@ -1,0 +1,264 @@
+//! The test bench's figures in `docs/benchmarks.md`: `cargo bench -p lpad-tests --bench emulator`.
+//!
+//! Everything is in memory and on one thread, so that the figures are for one core.
+
+#![allow(clippy::print_stdout, reason = "it prints a report")]
+
+use std::{
+    error::Error,
+    fs,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use es9_client::{
+    Es9Client, Options, ServerAddress,
+    es9::{
+        AuthenticateClientRequest, GetBoundProfilePackageRequest, HandleNotification,
+        InitiateAuthenticationRequest,
+    },
+};
+use es10_apdu::{
+    apdu::{Command, Response},
+    asn1::{Open, Raw, read},
+    bpp::BoundProfilePackage,
+    es10b::{
+        AuthenticateServerRequest, CtxParams1, CtxParamsForCommonAuthentication,
+        DeviceCapabilities, DeviceInfo, GetEuiccChallengeRequest, GetEuiccInfo1Request,
+        NotificationSentRequest, PrepareDownloadRequest,
+    },
+    isdr::{ISDR_AID, Isdr, IsdrOptions},
+    transport::{Transport, TransportError},
+    types::{Certificate, Signature, VersionType},
+};
+use lpad_tests::{
+    bench::{Bench, HOST_NAME, Network},
+    profile::{Iccid, Profile},
+    smdp::OrderRequest,
+};
+use sim_card_emulator::{
+    card::Card,
+    euicc::{Euicc, Identity, NonVolatile, Settings, SystemRandom},
+    modem::{self, Card as _, Modem},
+    pki::{Pki, PkiOptions},
+};
+use tokio::io::duplex;
+
+/// How long something is repeated.
+const WHILE: Duration = Duration::from_secs(3);
+/// As large as the GSMA's generic test profiles.
+const PACKAGE_SIZE: usize = 12_000;
+const CARDS: u64 = 1000;
+/// GetEID in one STORE DATA block on channel 1.
+const GET_EID: [u8; 12] = [
+    0x81, 0xE2, 0x91, 0x00, 0x06, 0xBF, 0x3E, 0x03, 0x5C, 0x01, 0x5A, 0x00,
+];
+/// GetEUICCInfo2, the longest answer of a card without profiles.
+const GET_INFO2: [u8; 9] = [0x81, 0xE2, 0x91, 0x00, 0x03, 0xBF, 0x22, 0x00, 0x00];
+/// GetEUICCChallenge.
+const GET_CHALLENGE: [u8; 9] = [0x81, 0xE2, 0x91, 0x00, 0x03, 0xBF, 0x2E, 0x00, 0x00];
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    println!("| figure | value |");
+    println!("|---|---|");
+    // The memory first: what others have freed would be used again.
+    let (bare, in_modem) = memory_per_card().await?;
+    row("memory of an idle card", &kilobytes(bare));
+    row(
+        "memory of an idle card in a modem that is served",
+        &kilobytes(in_modem),
+    );
+    for (name, command) in [
+        ("GetEID", &GET_EID[..]),
+        ("GetEUICCInfo2", &GET_INFO2),
+        ("GetEUICCChallenge", &GET_CHALLENGE),
+    ] {
+        let rate = apdus_per_second(command)?;
+        row(&format!("APDUs per second, {name}"), &format!("{rate:.0}"));
+    }
+    let with_handshakes = downloads_per_second(true).await?;
+    row(
+        "downloads per second, a TLS connection each",
+        &format!("{with_handshakes:.1}"),
+    );
+    let without = downloads_per_second(false).await?;
+    row(
+        "downloads per second over one connection",
+        &format!("{without:.1}"),
+    );
+    Ok(())
+}
+
+/// What cards that share an identity take: alone, and in modems that wait for a command.
+async fn memory_per_card() -> Result<(u64, u64), Box<dyn Error>> {
+    let identity = Arc::new(identity()?);
+    let before = resident()?;
+    let new = |_| Card::new(identity.clone(), Settings::default());
+    let cards: Vec<Card> = (0..CARDS).map(new).collect();
+    let bare = resident()? - before;
+    let mut lines = Vec::new();
+    for card in &cards {
+        let mut modem = Modem::new(card.clone(), modem::Identity::default());
+        let (port, line) = duplex(1024);
+        tokio::spawn(async move { modem::serve(&mut modem, line, None).await });
+        lines.push(port);
+    }
+    tokio::task::yield_now().await;
+    let in_modem = resident()? - before;
+    Ok((bare / CARDS, in_modem / CARDS))
+}
+
+/// How often a command is executed by a card without its holder.
+fn apdus_per_second(command: &[u8]) -> Result<f64, Box<dyn Error>> {
+    let mut euicc = Euicc::new(identity()?, Settings::default(), NonVolatile::default());
+    let select = [&[0x01, 0xA4, 0x04, 0x00, 0x10], &ISDR_AID[..], &[0]].concat();
+    for command in [&[0x00, 0x70, 0x00, 0x00, 0x01][..], &select, command] {
+        let response = euicc.handle(command, &mut SystemRandom);
+        if !response.sw.is_success() {
+            return Err(format!("the card says {:?}", response.sw).into());
+        }
+    }
+    let started = Instant::now();
+    let mut count = 0_u32;
+    while started.elapsed() < WHILE {
+        for _ in 0..1000 {
+            euicc.handle(command, &mut SystemRandom);
+        }
+        count += 1000;
+    }
+    Ok(f64::from(count) / started.elapsed().as_secs_f64())
+}
+
+/// How often a profile is downloaded to a new card, its notification delivered and removed.
+async fn downloads_per_second(anew: bool) -> Result<f64, Box<dyn Error>> {
+    let bench = Bench::new();
+    let identity = Arc::new(Identity::from_pki(&bench.pki)?);
+    let client = || Es9Client::new(bench.network(), bench.roots(), Options::default());
+    let kept = client();
+    let profile = Profile::builder(Iccid::nth(1)).size(PACKAGE_SIZE).build();
+    let started = Instant::now();
+    let mut count = 0_u32;
+    while started.elapsed() < WHILE {
+        let matching_id = format!("BENCH-{count}");
+        let order = OrderRequest::with_matching_id(profile.clone(), &*matching_id);
+        bench.smdp.create_order(order);
+        let card = Card::new(identity.clone(), Settings::default());
+        match anew {
+            true => download(&card, &client(), &matching_id).await?,
+            false => download(&card, &kept, &matching_id).await?,
+        }
+        if card.memory().profiles.len() != 1 || !card.memory().notifications.is_empty() {
+            return Err("the profile is not installed and reported".into());
+        }
+        count += 1;
+    }
+    Ok(f64::from(count) / started.elapsed().as_secs_f64())
+}
+
+/// The bare procedure, without the checks an LPA has to make.
+async fn download(
+    card: &Card,
+    server: &Es9Client<Network>,
+    matching_id: &str,
+) -> Result<(), Box<dyn Error>> {
+    let address: ServerAddress = HOST_NAME.parse()?;
+    let mut isdr = Isdr::open(Direct(card.clone()), &IsdrOptions::default()).await?;
+    let challenge = isdr.call(&GetEuiccChallengeRequest {}).await?;
+    let info = isdr.call(&GetEuiccInfo1Request {}).await?;
+    let request = InitiateAuthenticationRequest {
+        euicc_challenge: challenge.euicc_challenge.octets().into(),
+        euicc_info1: info.bytes().into(),
+        smdp_address: HOST_NAME.to_owned(),
+    };
+    let initiated = server.call(&address, &request).await?;
+    let context = CtxParamsForCommonAuthentication {
+        matching_id: Some(matching_id.into()),
+        device_info: Open(DeviceInfo {
+            tac: vec![0x94, 0x10, 0x54, 0x30].into(),
+            device_capabilities: Open(DeviceCapabilities {
+                eutran_epc_supported_release: Some(VersionType([15, 0, 0])),
+                ..DeviceCapabilities::default()
+            }),
+            imei: None,
+        }),
+    };
+    let request = AuthenticateServerRequest {
+        server_signed1: Raw::from_ber(&initiated.server_signed1)?,
+        server_signature1: Signature::from_ber(&initiated.server_signature1)?,
+        euicc_ci_pk_id_to_be_used: read(&initiated.euicc_ci_pk_id_to_be_used)?,
+        server_certificate: Certificate::from_ber(&initiated.server_certificate)?,
+        ctx_params1: CtxParams1::CtxParamsForCommonAuthentication(Open(context)),
+    };
+    let authenticated = isdr.call(&request).await?;
+    let request = AuthenticateClientRequest {
+        transaction_id: initiated.transaction_id.clone(),
+        authenticate_server_response: authenticated.bytes().into(),
+    };
+    let offer = server.call(&address, &request).await?;
+    let request = PrepareDownloadRequest {
+        smdp_signed2: Raw::from_ber(&offer.smdp_signed2)?,
+        smdp_signature2: Signature::from_ber(&offer.smdp_signature2)?,
+        hash_cc: None,
+        smdp_certificate: Certificate::from_ber(&offer.smdp_certificate)?,
+    };
+    let prepared = isdr.call(&request).await?;
+    let request = GetBoundProfilePackageRequest {
+        transaction_id: initiated.transaction_id,
+        prepare_download_response: prepared.bytes().into(),
+    };
+    let bound = server.call(&address, &request).await?;
+    let package = BoundProfilePackage::cut(&bound.bound_profile_package)?;
+    for segment in package.segments() {
+        if let Some(result) = isdr.load_segment(&segment.bytes).await? {
+            let pending_notification = result.bytes().into();
+            let request = HandleNotification {
+                pending_notification,
+            };
+            server.call(&address, &request).await?;
+            break;
+        }
+    }
+    let seq_number = 1;
+    isdr.call(&NotificationSentRequest { seq_number }).await?;
+    isdr.close().await?;
+    Ok(())
+}
+
+/// A card without a modem.
+struct Direct(Card);
+
+impl Transport for Direct {
+    async fn transmit(
+        &mut self,
+        command: &Command,
+        _: Duration,
+    ) -> Result<Response, TransportError> {
+        let answer = self.0.transmit(&command.to_bytes());
+        Ok(Response::parse(&answer).expect("a card under power answers with a status word"))
+    }
+}
+
+fn identity() -> Result<Identity, Box<dyn Error>> {
+    let pki = Pki::generate(&PkiOptions::default())?;
+    Ok(Identity::from_pki(&pki)?)
+}
+
+/// The memory this process has in use, in octets.
+fn resident() -> Result<u64, Box<dyn Error>> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kibibytes: u64 = line
+        .and_then(|line| line.trim().strip_suffix(" kB"))
+        .ok_or("no VmRSS")?
+        .parse()?;
+    Ok(kibibytes * 1024)
+}
+
+fn row(figure: &str, value: &str) {
+    println!("| {figure} | {value} |");
+}
+
+fn kilobytes(octets: u64) -> String {
+    format!("{:.1} kB", octets as f64 / 1000.0)
+}
