@@ -6,6 +6,7 @@
 use std::fmt;
 
 use es10_apdu::tlv::encode as tlv;
+use serde::{Deserialize, Serialize};
 use sim_card_emulator::{
     bsp::{Bsp, BspKeys, KEY_LENGTH, KEY_TYPE_AES, MAX_ENCRYPTED_PLAINTEXT, MAX_MAC_ONLY_CONTENT},
     key::{PrivateKey, PublicKey},
@@ -34,11 +35,15 @@ pub struct BindingRequest<'a> {
 ///
 /// The keys do not depend on the session, so the same protected octets serve another session in
 /// which the eUICC shows the same one-time key.
-#[derive(Clone)]
+#[derive(Clone, Deserialize, Serialize)]
 pub struct Binding {
+    #[serde(with = "hex")]
     euicc_otpk: [u8; 65],
+    #[serde(with = "hex")]
     smdp_otpk: [u8; 65],
+    #[serde(with = "hex")]
     host_id: Vec<u8>,
+    #[serde(with = "hex")]
     protected: Vec<u8>,
 }
 

@@ -7,8 +7,8 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use es10_apdu::{
     asn1::Raw,
     es10b::{
-        CancelSessionResponse, EuiccInfo2, FinalResult, PendingNotification,
-        PrepareDownloadResponse, SmdpSigned2,
+        CancelSessionResponse, EuiccInfo2, PendingNotification, PrepareDownloadResponse,
+        SmdpSigned2,
     },
     tlv,
     types::{OneTimeKey, TransactionId},
@@ -157,9 +157,10 @@ impl<'a> Call<'a> {
         let order = self.state.orders.find(&matching_id, &eid)?;
         order.admit(&eid)?;
         if self.check_eligibility {
-            eligible(order, &response.euicc_signed1.euicc_info2)?;
+            eligible(order, &response.euicc_signed1.euicc_info2)
+                .inspect_err(|status| order.ineligible(&eid, *status))?;
         }
-        order.remember(Delivery::new(transaction_id, &key));
+        order.remember(Delivery::new(transaction_id, &eid, &key));
         let signed_session = session_to_sign(self.fault, transaction_id);
         let signed2 = Raw::new(SmdpSigned2 {
             transaction_id: TransactionId::from_octets(&signed_session)
@@ -225,6 +226,7 @@ impl<'a> Call<'a> {
             .orders
             .get_mut(client.order)
             .ok_or(StatusCode::MATCHING_ID_REFUSED)?;
+        order.check(&client.eid)?;
         order.confirm(
             transaction_id,
             signed.hash_cc.as_ref().map(|hash| hash.octets()),
@@ -296,10 +298,7 @@ impl<'a> Call<'a> {
             if let Some(order) = self.state.orders.of_transaction(transaction_id)
                 && order.close_delivery(transaction_id)
             {
-                match &data.final_result {
-                    FinalResult::SuccessResult(_) => order.installed(),
-                    FinalResult::ErrorResult(error) => order.failed(error.error_reason.0),
-                }
+                order.reported(transaction_id, &data.final_result, &received.bytes);
             }
             self.state.sessions.close(transaction_id);
         }

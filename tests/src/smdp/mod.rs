@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use lpad::clock::Clock;
 use rustls::{ServerConfig, SupportedProtocolVersion};
 use sim_card_emulator::{
     certificate::Certificate,
@@ -30,6 +31,7 @@ mod admin;
 mod bpp;
 mod callback;
 mod eligibility;
+mod es2;
 mod es9;
 mod folder;
 mod notification;
@@ -40,6 +42,7 @@ mod store;
 
 pub use self::{
     bpp::{Binding, BindingRequest},
+    es2::{Event, EventError, EventRegistrar, Registration},
     es9::Function,
     folder::{FolderError, orders_of_folder},
     notification::{ReceivedNotification, Verdict},
@@ -72,6 +75,10 @@ pub struct Config {
     pub state_folder: Option<PathBuf>,
     /// Whether an eUICC without the memory or the services for a profile is refused.
     pub check_eligibility: bool,
+    /// Tells when orders expire and what dates resources and reports carry.
+    pub clock: Clock,
+    /// Tells an SM-DS of the orders that name one; without it none can be reached.
+    pub event_registrar: Option<Arc<dyn EventRegistrar>>,
     /// The TLS versions to offer.
     pub tls_versions: &'static [&'static SupportedProtocolVersion],
 }
@@ -88,6 +95,8 @@ impl Config {
             reserved_profile_size: 3000,
             state_folder: None,
             check_eligibility: true,
+            clock: Clock::system(),
+            event_registrar: None,
             tls_versions: rustls::ALL_VERSIONS,
         }
     }
@@ -147,13 +156,14 @@ impl Smdp {
             config.pki.key(role)?;
         }
         config.pki.certificate(Role::Ci)?;
-        let state = match &config.state_folder {
+        let mut state = match &config.state_folder {
             Some(folder) => State::load(folder).map_err(|source| SmdpError::State {
                 path: folder.clone(),
                 source,
             })?,
             None => State::default(),
         };
+        state.orders.set_clock(&config.clock);
         Ok(Self(Arc::new(Shared {
             config,
             tls: RwLock::new(tls),
@@ -335,6 +345,7 @@ impl Smdp {
             reservations,
             ..
         } = &mut *state;
+        drop(orders.take_progress());
         for reservation in reservations.follow(orders) {
             tracing::info!(sid = reservation.sid, status = %reservation.status, "reservation");
             if let Some(order) = orders.get(reservation.order) {

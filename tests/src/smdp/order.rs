@@ -7,76 +7,22 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use es10_apdu::es10b::FinalResult;
+use lpad::clock::Clock;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use sim_card_emulator::key::PublicKey;
 
+pub(super) use self::list::Orders;
+use self::progress::{Point, Progress};
+pub use self::request::OrderRequest;
 use super::bpp::Binding;
 use crate::{profile::Profile, rsp::status::StatusCode};
 
-/// What is ordered; everything but the profile has a default.
-#[derive(Clone)]
-pub struct OrderRequest {
-    /// The profile to deliver.
-    pub profile: Profile,
-    /// The matching ID; empty means that the order is found by its EID.
-    pub matching_id: String,
-    /// The eUICC the order is bound to, 32 digits; `None` lets any eUICC claim it.
-    ///
-    /// An order with a matching ID and an EID is found by either, and only by that eUICC.
-    pub eid: Option<String>,
-    /// The code the user must know; only its hash is kept.
-    pub confirmation_code: Option<String>,
-    /// How many wrong confirmation codes close the order.
-    pub max_confirmation_attempts: u32,
-    /// How many installations the order is good for; `None` is any number.
-    pub max_downloads: Option<u32>,
-    /// How many packages may be delivered for one installation.
-    pub max_attempts: u32,
-    /// When the order expires.
-    pub expires: Option<SystemTime>,
-    /// Whether the profile can be downloaded at once; otherwise [`Smdp::release`] makes it so.
-    ///
-    /// [`Smdp::release`]: super::Smdp::release
-    pub released: bool,
-    /// Whether a package bound to one one-time key may be bound to another one.
-    pub rebinding: bool,
-}
-
-impl OrderRequest {
-    /// An order any eUICC that shows the matching ID can claim, once.
-    pub fn with_matching_id(profile: Profile, matching_id: impl Into<String>) -> Self {
-        Self {
-            profile,
-            matching_id: matching_id.into(),
-            eid: None,
-            confirmation_code: None,
-            max_confirmation_attempts: 3,
-            max_downloads: Some(1),
-            max_attempts: 10,
-            expires: None,
-            released: true,
-            rebinding: true,
-        }
-    }
-
-    /// An order for one eUICC, found by its EID and an empty matching ID.
-    pub fn for_eid(profile: Profile, eid: impl Into<String>) -> Self {
-        Self {
-            eid: Some(eid.into()),
-            ..Self::with_matching_id(profile, "")
-        }
-    }
-}
-
-impl fmt::Debug for OrderRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OrderRequest")
-            .field("profile", &self.profile)
-            .field("max_downloads", &self.max_downloads)
-            .finish_non_exhaustive()
-    }
-}
+mod list;
+pub(super) mod progress;
+mod request;
+mod transition;
 
 /// An order of this server, by the sequence of their creation.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
@@ -141,9 +87,20 @@ pub struct Order {
     claimed_by: Option<String>,
     failure: Option<Failure>,
     pub(super) deliveries: Vec<Delivery>,
-    /// The last package delivered and the EID it was for.
-    #[serde(skip)]
+    /// The last package delivered and the EID it was for; kept so that a retry gets it again.
+    #[serde(default)]
     binding: Option<(String, Binding)>,
+    /// Results of unknown meaning: the first one leaves the order open.
+    #[serde(default)]
+    unexplained_failures: u32,
+    /// The SM-DS that shall know of the order once it is released.
+    #[serde(default)]
+    smds_address: Option<String>,
+    /// What the operator was not told yet.
+    #[serde(skip)]
+    progress: Vec<Progress>,
+    #[serde(skip, default = "Clock::system")]
+    clock: Clock,
 }
 
 /// Why an order failed.
@@ -161,6 +118,9 @@ pub enum Failure {
     /// The package was fetched too often without a result.
     #[error("the profile was fetched too often without being installed")]
     TooManyAttempts,
+    /// The profile could not be reserved; the number is the operator's.
+    #[error("the profile could not be reserved")]
+    Reservation(u32),
 }
 
 impl Failure {
@@ -171,6 +131,7 @@ impl Failure {
             Self::Cancelled(reason) => format!("cancelled-{reason}"),
             Self::ConfirmationCode => "confirmation-code".to_owned(),
             Self::TooManyAttempts => "attempts".to_owned(),
+            Self::Reservation(code) => code.to_string(),
         }
     }
 }
@@ -182,6 +143,8 @@ impl Failure {
 pub(super) struct Delivery {
     #[serde(with = "hex")]
     pub(super) transaction_id: Vec<u8>,
+    #[serde(default)]
+    eid: String,
     /// The eUICC's public key, an uncompressed SEC1 point.
     #[serde(with = "hex")]
     pub(super) euicc_key: Vec<u8>,
@@ -190,9 +153,10 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
-    pub(super) fn new(transaction_id: &[u8], euicc_key: &PublicKey) -> Self {
+    pub(super) fn new(transaction_id: &[u8], eid: &str, euicc_key: &PublicKey) -> Self {
         Self {
             transaction_id: transaction_id.to_vec(),
+            eid: eid.to_owned(),
             euicc_key: euicc_key.to_point().to_vec(),
             closed: false,
         }
@@ -245,7 +209,12 @@ impl Order {
         self.attempts
     }
 
-    fn new(id: OrderId, request: OrderRequest) -> Self {
+    /// The SM-DS that shall know of the order once it is released.
+    pub fn smds_address(&self) -> Option<&str> {
+        self.smds_address.as_deref()
+    }
+
+    fn new(id: OrderId, request: OrderRequest, clock: Clock) -> Self {
         let state = match (request.released, &request.eid) {
             (true, _) => OrderState::Released,
             (false, Some(_)) => OrderState::Linked,
@@ -273,6 +242,10 @@ impl Order {
             failure: None,
             deliveries: Vec::new(),
             binding: None,
+            unexplained_failures: 0,
+            smds_address: None,
+            progress: Vec::new(),
+            clock,
         }
     }
 
@@ -280,35 +253,34 @@ impl Order {
         !self.confirmation_code_hash.is_empty()
     }
 
-    /// Moves an order that is being prepared one state on; false when it cannot go further.
-    pub(super) fn prepare(&mut self) -> bool {
-        self.state = match self.state {
-            OrderState::Allocated | OrderState::Linked => OrderState::Confirmed,
-            OrderState::Confirmed => OrderState::Released,
-            _ => return false,
-        };
-        true
-    }
-
-    /// Withdraws an order that is not closed yet.
-    pub(super) fn withdraw(&mut self) {
-        if !self.state.is_closed() {
-            self.state = OrderState::Unavailable;
-        }
-    }
-
     /// Whether this eUICC may download now; closes an order that was tried too often.
     pub(super) fn admit(&mut self, eid: &str) -> Result<(), StatusCode> {
+        let admitted = self.check(eid);
+        if let Err(status @ (StatusCode::ORDER_EXPIRED | StatusCode::DOWNLOAD_TRIES_EXCEEDED)) =
+            admitted
+        {
+            self.ineligible(eid, status);
+        }
+        admitted
+    }
+
+    /// Whether what this eUICC was admitted to still holds: another session may have used it up.
+    pub(super) fn check(&mut self, eid: &str) -> Result<(), StatusCode> {
         if self.eid().is_some_and(|bound| bound != eid) {
             return Err(StatusCode::EID_REFUSED);
+        }
+        if self.state.is_closed() {
+            return Err(match self.failure {
+                Some(Failure::ConfirmationCode) => StatusCode::CONFIRMATION_CODE_TRIES_EXCEEDED,
+                Some(Failure::TooManyAttempts) => StatusCode::DOWNLOAD_TRIES_EXCEEDED,
+                _ => StatusCode::MATCHING_ID_REFUSED,
+            });
         }
         if !self.state.is_deliverable() {
             return Err(StatusCode::NOT_RELEASED);
         }
-        if self
-            .expires
-            .is_some_and(|expires| expires <= seconds(SystemTime::now()))
-        {
+        let now = self.clock.unix_seconds();
+        if self.expires.is_some_and(|expires| expires <= now) {
             return Err(StatusCode::ORDER_EXPIRED);
         }
         if self.attempts >= self.max_attempts {
@@ -318,8 +290,14 @@ impl Order {
         Ok(())
     }
 
+    /// The eUICC cannot have this profile.
+    pub(super) fn ineligible(&mut self, eid: &str, status: StatusCode) {
+        self.note(Point::Eligibility, Some(eid), Some(status), &[]);
+    }
+
     /// Remembers whom a session serves, so that its installation result can be verified.
     pub(super) fn remember(&mut self, delivery: Delivery) {
+        self.note(Point::Eligibility, Some(&delivery.eid), None, &[]);
         if self.deliveries.len() == MAX_DELIVERIES {
             self.deliveries.remove(0);
         }
@@ -334,6 +312,15 @@ impl Order {
         transaction_id: &[u8],
         hash_cc: Option<&[u8]>,
     ) -> Result<(), StatusCode> {
+        let confirmed = self.compare(transaction_id, hash_cc);
+        if let Err(status) = confirmed {
+            let eid = self.eid_of_session(transaction_id);
+            self.note(Point::Confirmation, eid.as_deref(), Some(status), &[]);
+        }
+        confirmed
+    }
+
+    fn compare(&mut self, transaction_id: &[u8], hash_cc: Option<&[u8]>) -> Result<(), StatusCode> {
         if !self.requires_confirmation_code() {
             return Ok(());
         }
@@ -351,6 +338,13 @@ impl Order {
             return Err(StatusCode::CONFIRMATION_CODE_TRIES_EXCEEDED);
         }
         Err(StatusCode::CONFIRMATION_CODE_REFUSED)
+    }
+
+    fn eid_of_session(&self, transaction_id: &[u8]) -> Option<String> {
+        let mut deliveries = self.deliveries.iter();
+        deliveries
+            .find(|delivery| delivery.transaction_id == transaction_id)
+            .map(|delivery| delivery.eid.clone())
     }
 
     /// The one-time key of this eUICC that a kept package is bound to.
@@ -376,6 +370,7 @@ impl Order {
         if self.max_downloads == Some(1) {
             self.claimed_by = Some(eid.to_owned());
         }
+        self.note(Point::Download, Some(eid), None, &[]);
     }
 
     /// Takes note of the result of a session; false when it was already known.
@@ -383,6 +378,28 @@ impl Order {
         let mut deliveries = self.deliveries.iter_mut();
         let delivery = deliveries.find(|delivery| delivery.transaction_id == transaction_id);
         delivery.is_some_and(|delivery| !std::mem::replace(&mut delivery.closed, true))
+    }
+
+    /// The eUICC reported how an installation ended: `notification` is the signed result.
+    pub(super) fn reported(
+        &mut self,
+        transaction_id: &[u8],
+        result: &FinalResult,
+        notification: &[u8],
+    ) {
+        let status = match result {
+            FinalResult::SuccessResult(_) => None,
+            FinalResult::ErrorResult(error) if error.error_reason.0 == INSUFFICIENT_MEMORY => {
+                Some(StatusCode::INSUFFICIENT_MEMORY)
+            }
+            FinalResult::ErrorResult(_) => Some(StatusCode::INSTALLATION_FAILED),
+        };
+        let eid = self.eid_of_session(transaction_id);
+        self.note(Point::Installation, eid.as_deref(), status, notification);
+        match result {
+            FinalResult::SuccessResult(_) => self.installed(),
+            FinalResult::ErrorResult(error) => self.failed(error.error_reason.0),
+        }
     }
 
     /// The eUICC reported success.
@@ -396,13 +413,19 @@ impl Order {
 
     /// The eUICC reported that the installation failed.
     ///
-    /// SGP.22 v2.5 section 2.5.6: missing memory and an interruption may pass.
+    /// SGP.22 v2.5 section 2.5.6: missing memory and an interruption may pass. What has no known
+    /// meaning may too, once.
     pub(super) fn failed(&mut self, error_reason: i64) {
-        const INSUFFICIENT_MEMORY: i64 = 10;
-        const INTERRUPTION: i64 = 11;
-        if !self.state.is_closed() && !matches!(error_reason, INSUFFICIENT_MEMORY | INTERRUPTION) {
-            self.fail(Failure::Installation(error_reason));
+        if self.state.is_closed() || matches!(error_reason, INSUFFICIENT_MEMORY | INTERRUPTION) {
+            return;
         }
+        if !PERMANENT_REASONS.contains(&error_reason) {
+            self.unexplained_failures += 1;
+            if self.unexplained_failures == 1 {
+                return;
+            }
+        }
+        self.fail(Failure::Installation(error_reason));
     }
 
     /// The session was cancelled; only "postponed" and "timeout" leave the order open.
@@ -433,6 +456,7 @@ impl Order {
         };
         self.attempts = 0;
         self.wrong_confirmation_codes = 0;
+        self.unexplained_failures = 0;
     }
 }
 
@@ -448,72 +472,24 @@ impl fmt::Debug for Order {
     }
 }
 
-/// All orders of a server.
-#[derive(Debug, Default, Deserialize, Serialize)]
-pub(super) struct Orders(Vec<Order>);
-
-impl Orders {
-    pub(super) fn create(&mut self, request: OrderRequest) -> OrderId {
-        let id = OrderId(self.0.last().map_or(1, |last| last.id.0 + 1));
-        self.0.push(Order::new(id, request));
-        id
-    }
-
-    pub(super) fn all(&self) -> &[Order] {
-        &self.0
-    }
-
-    pub(super) fn get(&self, id: OrderId) -> Option<&Order> {
-        self.0.iter().find(|order| order.id == id)
-    }
-
-    pub(super) fn get_mut(&mut self, id: OrderId) -> Option<&mut Order> {
-        self.0.iter_mut().find(|order| order.id == id)
-    }
-
-    /// The order a session was for, by its transaction ID.
-    pub(super) fn of_transaction(&mut self, transaction_id: &[u8]) -> Option<&mut Order> {
-        self.0.iter_mut().find(|order| {
-            order
-                .deliveries
-                .iter()
-                .any(|delivery| delivery.transaction_id == transaction_id)
-        })
-    }
-
-    /// Finds the order an eUICC asks for.
-    ///
-    /// An empty matching ID finds what was ordered for the EID, whether it has a matching ID too
-    /// or not. Closed orders are no longer found; among several the first one that can be
-    /// downloaded is taken.
-    pub(super) fn find(&mut self, matching_id: &str, eid: &str) -> Result<&mut Order, StatusCode> {
-        let open = self.0.iter_mut().filter(|order| !order.state.is_closed());
-        if !matching_id.is_empty() {
-            return open
-                .filter(|order| order.matching_id == matching_id)
-                .min_by_key(|order| !order.state.is_deliverable())
-                .ok_or(StatusCode::MATCHING_ID_REFUSED);
-        }
-        let (mine, others): (Vec<_>, Vec<_>) = open
-            .filter(|order| order.eid.is_some())
-            .partition(|order| order.eid.as_deref() == Some(eid));
-        let refused = match others.as_slice() {
-            [] => StatusCode::MATCHING_ID_REFUSED,
-            _ => StatusCode::EID_REFUSED,
-        };
-        mine.into_iter()
-            .min_by_key(|order| !order.state.is_deliverable())
-            .ok_or(refused)
-    }
-}
-
 pub(super) fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
 }
 
+/// installFailedDueToInsufficientMemoryForProfile
+const INSUFFICIENT_MEMORY: i64 = 10;
+
+/// installFailedDueToInterruption
+const INTERRUPTION: i64 = 11;
+
 /// How many sessions of an order are remembered for late installation results.
 const MAX_DELIVERIES: usize = 16;
+
+/// Error reasons that will be the same the next time.
+const PERMANENT_REASONS: [i64; 23] = [
+    1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 14, 15, 17, 18, 19, 20, 21, 22, 23, 26, 31, 32,
+];
 
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::Path,
 };
 
@@ -79,7 +79,7 @@ impl State {
         let Saved {
             mut orders,
             mut reservations,
-        } = serde_json::from_slice(&text)?;
+        } = saved(&text)?;
         for reservation in reservations.all() {
             while orders
                 .get_mut(reservation.order)
@@ -98,6 +98,7 @@ impl State {
     pub(super) fn to_json(&self) -> serde_json::Result<Vec<u8>> {
         #[derive(Serialize)]
         struct Saving<'a> {
+            version: u32,
             orders: &'a Orders,
             reservations: &'a Reservations,
         }
@@ -107,6 +108,7 @@ impl State {
             ..
         } = self;
         serde_json::to_vec(&Saving {
+            version: VERSION,
             orders,
             reservations,
         })
@@ -119,6 +121,26 @@ struct Saved {
     reservations: Reservations,
 }
 
+/// Reads a copy; one this server does not understand is left alone for whoever does.
+fn saved(text: &[u8]) -> io::Result<Saved> {
+    #[derive(Deserialize)]
+    struct Head {
+        #[serde(default)]
+        version: u32,
+    }
+    let invalid = |problem: String| {
+        let problem = format!("{FILE} cannot be used: {problem}");
+        io::Error::new(io::ErrorKind::InvalidData, problem)
+    };
+    let head: Head = serde_json::from_slice(text).map_err(|error| invalid(error.to_string()))?;
+    if head.version > VERSION {
+        let version = head.version;
+        let problem = format!("its version is {version}, and {VERSION} is the newest one known");
+        return Err(invalid(problem));
+    }
+    serde_json::from_slice(text).map_err(|error| invalid(error.to_string()))
+}
+
 /// Replaces the copy on disk; a crash leaves the old or the new one.
 pub(super) fn save(folder: &Path, text: &[u8]) -> io::Result<()> {
     let draft = folder.join(format!("{FILE}.new"));
@@ -128,6 +150,8 @@ pub(super) fn save(folder: &Path, text: &[u8]) -> io::Result<()> {
         .truncate(true)
         .mode(0o600)
         .open(&draft)?;
+    // A draft left behind by somebody else could be anybody's to read.
+    file.set_permissions(fs::Permissions::from_mode(0o600))?;
     file.write_all(text)?;
     file.sync_all()?;
     fs::rename(&draft, folder.join(FILE))?;
@@ -135,5 +159,12 @@ pub(super) fn save(folder: &Path, text: &[u8]) -> io::Result<()> {
 }
 
 const FILE: &str = "orders.json";
+
+/// Of the file; one without a version is older and read like 1.
+const VERSION: u32 = 1;
+
 const MAX_CANCELLATIONS: usize = 1000;
 const MAX_NOTIFICATIONS: usize = 10_000;
+
+#[cfg(test)]
+mod tests;

@@ -75,6 +75,13 @@ impl Rig {
         self.state.orders.create(request)
     }
 
+    /// Stops the server and starts it again: what it does not keep is gone.
+    fn restart(&mut self) {
+        let folder = tempfile::tempdir().unwrap();
+        crate::smdp::store::save(folder.path(), &self.state.to_json().unwrap()).unwrap();
+        self.state = State::load(folder.path()).unwrap();
+    }
+
     fn state_of(&self, order: OrderId) -> OrderState {
         self.state.orders.get(order).unwrap().state()
     }
@@ -660,6 +667,83 @@ fn a_retry_with_the_kept_one_time_key_gets_the_kept_package_in_a_new_frame() {
     assert_eq!(pieces(&first).1, pieces(&second).1);
     let third = rig.download(2, None).unwrap();
     assert_ne!(pieces(&first).1, pieces(&third).1);
+}
+
+#[test]
+fn a_retry_after_a_restart_of_the_server_gets_the_kept_package_in_a_new_frame() {
+    let mut rig = Rig::new();
+    let order = rig.order(|_| {});
+    let first = rig.download(1, None).unwrap();
+    rig.restart();
+    let (_, answer) = rig.authenticated();
+    let signed: SmdpSigned2 = asn1::read(&octets(&answer, "smdpSigned2")).unwrap();
+    assert_eq!(
+        signed.bpp_euicc_otpk.unwrap(),
+        signed2(&unknown_transaction(), 1, None).euicc_otpk
+    );
+    let second = rig.download(1, None).unwrap();
+    let (first, second) = (
+        tlv::Tlv::exactly(&first).unwrap(),
+        tlv::Tlv::exactly(&second).unwrap(),
+    );
+    for protected in [0xA0, 0xA1, 0xA3] {
+        assert_eq!(
+            first.child(protected).unwrap().encoding,
+            second.child(protected).unwrap().encoding
+        );
+    }
+    let channels = [first, second].map(|package| package.child(0xBF23).unwrap().contents.to_vec());
+    assert_ne!(channels[0], channels[1]);
+    assert_eq!(rig.state.orders.get(order).unwrap().attempts(), 2);
+}
+
+#[test]
+fn a_result_that_comes_again_after_a_restart_is_verified_and_changes_nothing() {
+    let mut rig = Rig::new();
+    let order = rig.order(|request| request.max_downloads = Some(2));
+    let (transaction_id, answer) = rig.authenticated();
+    let response = rig.prepare(signed2(&transaction_id, 1, None), &answer);
+    rig.get_package(&transaction_id, &response).unwrap();
+    let aid = [tlv::encode(0x4F, &[0xA0; 16]), tlv::encode(0x04, &[])].concat();
+    let success = tlv::encode(0xA0, &aid);
+    rig.restart();
+    rig.report(&transaction_id, &success);
+    rig.restart();
+    rig.report(&transaction_id, &success);
+    assert_eq!(rig.state.notifications[0].verdict, Verdict::Verified);
+    assert_eq!(rig.state.orders.get(order).unwrap().downloads(), 1);
+}
+
+#[test]
+fn what_another_session_used_up_is_refused_to_an_euicc_already_admitted() {
+    let mut rig = Rig::new();
+    let order = rig.order(|_| {});
+    let (transaction_id, answer) = rig.authenticated();
+    let response = rig.prepare(signed2(&transaction_id, 1, None), &answer);
+    rig.state.orders.get_mut(order).unwrap().withdraw();
+    assert_eq!(
+        rig.get_package(&transaction_id, &response),
+        Err(StatusCode::MATCHING_ID_REFUSED)
+    );
+    assert_eq!(rig.state_of(order), OrderState::Unavailable);
+}
+
+#[test]
+fn an_order_that_expires_in_a_session_is_refused_when_the_package_is_asked_for() {
+    let time = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(1000));
+    let mut rig = Rig::new();
+    let now = time.clone();
+    let now =
+        move || UNIX_EPOCH + Duration::from_secs(now.load(std::sync::atomic::Ordering::Relaxed));
+    rig.state.orders.set_clock(&lpad::clock::Clock::new(now));
+    rig.order(|request| request.expires = Some(UNIX_EPOCH + Duration::from_secs(1001)));
+    let (transaction_id, answer) = rig.authenticated();
+    let response = rig.prepare(signed2(&transaction_id, 1, None), &answer);
+    time.store(1001, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(
+        rig.get_package(&transaction_id, &response),
+        Err(StatusCode::ORDER_EXPIRED)
+    );
 }
 
 #[test]

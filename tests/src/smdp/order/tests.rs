@@ -86,14 +86,31 @@ fn an_order_is_refused_until_it_is_released() {
 }
 
 #[test]
-fn an_expired_order_is_refused() {
-    let expires = Some(SystemTime::now() - Duration::from_secs(1));
+fn an_order_expires_with_the_second_it_names() {
+    let expires = Some(UNIX_EPOCH + Duration::from_secs(1000));
     let mut orders = orders(OrderRequest {
         expires,
         ..OrderRequest::for_eid(profile(), EID)
     });
+    let at = |second| Clock::new(move || UNIX_EPOCH + Duration::from_secs(second));
+    orders.set_clock(&at(999));
+    assert_eq!(orders.find("", EID).unwrap().admit(EID), Ok(()));
+    orders.set_clock(&at(1000));
     let order = orders.find("", EID).unwrap();
     assert_eq!(order.admit(EID), Err(StatusCode::ORDER_EXPIRED));
+}
+
+#[test]
+fn a_result_without_a_known_meaning_leaves_the_order_open_once() {
+    for reason in [127, 16, 99] {
+        let mut orders = orders(OrderRequest::for_eid(profile(), EID));
+        let order = orders.find("", EID).unwrap();
+        order.delivered(EID, binding(1));
+        order.failed(reason);
+        assert_eq!(order.state(), OrderState::Downloaded, "{reason}");
+        order.failed(reason);
+        assert_eq!(order.state(), OrderState::Error, "{reason}");
+    }
 }
 
 #[test]
@@ -188,7 +205,7 @@ fn a_second_copy_of_a_result_changes_nothing() {
     orders
         .find("", EID)
         .unwrap()
-        .remember(Delivery::new(&[1], &key));
+        .remember(Delivery::new(&[1], EID, &key));
     let order = orders.of_transaction(&[1]).unwrap();
     assert!(order.close_delivery(&[1]));
     assert!(!order.close_delivery(&[1]));
