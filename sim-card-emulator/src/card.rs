@@ -211,6 +211,11 @@ impl Card {
         self.counters.send_modify(|counters| counters.resets += 1);
     }
 
+    /// The answer to reset.
+    pub fn atr(&self) -> Vec<u8> {
+        self.inspect(Euicc::atr)
+    }
+
     /// The supplementary logical channels that are open.
     pub fn open_channels(&self) -> Vec<u8> {
         self.inspect(Euicc::open_channels)

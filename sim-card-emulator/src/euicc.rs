@@ -3,7 +3,7 @@
 //! [`Euicc::handle`] takes one command APDU and gives the answer; nothing here does I/O. What a real
 //! card keeps in flash is the value [`NonVolatile`]; everything else is lost at [`Euicc::reset`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use es10_apdu::apdu::{Command, Response, StatusWord};
@@ -12,6 +12,7 @@ use es10_apdu::types::{Eid, Iccid};
 use crate::certificate::{Certificate, CertificateError, Role};
 use crate::key::PrivateKey;
 use crate::pki::{Pki, PkiError};
+use crate::saip::files::FileSystem;
 
 mod addresses;
 mod apdu;
@@ -26,15 +27,19 @@ mod revocation;
 mod session;
 mod settings;
 mod state;
+mod uicc;
 
 pub use metadata::{Rule, any_operator};
 pub use settings::{
     DamagedResult, EmptyList, Forced, ForcedAnswer, FullStore, InstallationAnswer, Settings,
 };
-pub use state::{Crl, Installing, NonVolatile, Notification, OneTimeKey, Profile, Switch};
+pub use state::{
+    Crl, Installing, NonVolatile, Notification, OneTimeKey, PinFailures, Profile, Switch,
+};
 
 use apdu::Channel;
 use session::Session;
+use uicc::{Refresh, Terminal};
 
 /// What an eUICC gets from outside.
 pub trait Env {
@@ -135,14 +140,12 @@ pub struct Euicc {
     channels: BTreeMap<u8, Channel>,
     session: Session,
     refresh: Option<Refresh>,
+    terminal: Terminal,
+    /// The files of the profile in use, once somebody asked for one.
+    files: Option<Arc<FileSystem>>,
+    /// Key references of the PINs that were given.
+    verified_pins: BTreeSet<u8>,
     last_function: Option<u32>,
-}
-
-/// A REFRESH the card wants the terminal to act on.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Refresh {
-    Waiting,
-    Fetched,
 }
 
 impl Euicc {
@@ -160,6 +163,9 @@ impl Euicc {
             channels: BTreeMap::new(),
             session: Session::default(),
             refresh: None,
+            terminal: Terminal::default(),
+            files: None,
+            verified_pins: BTreeSet::new(),
             last_function: None,
         };
         euicc.reset();
@@ -183,6 +189,8 @@ impl Euicc {
         self.channels = BTreeMap::from([(0, Channel::default())]);
         self.session = Session::default();
         self.refresh = None;
+        self.terminal = Terminal::default();
+        self.forget_files();
         self.report_interruption();
         if let Some(switch) = self.memory.pending_switch.clone() {
             self.flash().pending_switch = None;

@@ -9,6 +9,8 @@ use es10_apdu::types::{Iccid, UiccCapability};
 
 use crate::der::{Header, Tlv, constructed, tlv, unsigned};
 
+pub mod files;
+
 /// Longest package that is read.
 pub const MAX_PACKAGE: usize = 512 * 1024;
 

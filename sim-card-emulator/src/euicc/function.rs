@@ -39,7 +39,8 @@ impl Euicc {
         if self.session.is_loading_on(channel) && !matches!(tag, 0xBF2E | 0xBF41) {
             return Err(StatusWord::CONDITIONS_OF_USE);
         }
-        let _interface = interface(tag).ok_or(StatusWord::REFERENCED_DATA_NOT_FOUND)?;
+        let interface = interface(tag).ok_or(StatusWord::REFERENCED_DATA_NOT_FOUND)?;
+        self.check_interface(interface)?;
         if let Some(answer) = self.take_forced(tag) {
             return self.answer_forced(tag, data, answer);
         }

@@ -183,6 +183,7 @@ impl Euicc {
 
     /// Makes a profile the one in use, or none; notifies of the disabled one first.
     pub(super) fn switch(&mut self, enable: Option<&Iccid>) {
+        self.forget_files();
         if let Some(old) = self.enabled().cloned() {
             let to_test = enable
                 .and_then(|iccid| self.find(&ProfileIdentifier::Iccid(*iccid)))

@@ -47,8 +47,23 @@ pub struct Settings {
     pub root_ds_address: String,
     /// Number of supplementary logical channels, at most 19.
     pub channels: u8,
+    /// Number of the first of them: cards that keep low numbers for themselves begin higher.
+    pub first_channel: u8,
     /// Answer every command that has data both ways with `61xx`, as behind a T=0 interface.
     pub always_get_response: bool,
+    /// Octets of one answer, at most 256; a longer one leaves in pieces by `61xx`.
+    pub response_piece: u16,
+    /// Answer `6Cxx` to any Le but the exact one, as cards do whose Le is a length field.
+    pub le_exact: bool,
+    /// AIDs of the ISD-R. Products that are no SGP.22 cards by certificate have one of their own.
+    #[serde(deserialize_with = "read::octet_strings")]
+    pub isdr_aids: Vec<Vec<u8>>,
+    /// Answer SELECT of the ISD-R with a status word alone.
+    pub fci_less_select: bool,
+    /// Refuse the ISD-R until TERMINAL CAPABILITY has told of an LPA in the terminal.
+    pub terminal_capability_required: bool,
+    /// The LPA in the card is active: the ISD-R refuses the one in the terminal.
+    pub lpae_active: bool,
     /// Let the ISD-R be selected on the basic channel.
     pub isdr_on_basic_channel: bool,
     /// Number of notifications kept.
@@ -173,7 +188,14 @@ impl Default for Settings {
             rat: vec![any_operator(PprIds::PPR1 | PprIds::PPR2, true)],
             root_ds_address: "lpa.ds.gsma.com".into(),
             channels: 3,
+            first_channel: 1,
             always_get_response: false,
+            response_piece: 256,
+            le_exact: false,
+            isdr_aids: vec![ISDR_AID.to_vec()],
+            fci_less_select: false,
+            terminal_capability_required: false,
+            lpae_active: false,
             isdr_on_basic_channel: false,
             notifications: 100,
             full_store: FullStore::default(),
@@ -199,6 +221,11 @@ fn default_capability() -> UiccCapability {
     let rfu = 1 << 9;
     UiccCapability(((1 << 26) - 1) & !not.0 & !rfu)
 }
+
+/// The AID of GSMA.
+const ISDR_AID: [u8; 16] = [
+    0xA0, 0x00, 0x00, 0x05, 0x59, 0x10, 0x10, 0xFF, 0xFF, 0xFF, 0xFF, 0x89, 0x00, 0x00, 0x01, 0x00,
+];
 
 #[cfg(test)]
 mod tests {

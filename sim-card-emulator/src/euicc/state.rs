@@ -28,6 +28,21 @@ pub struct NonVolatile {
     pub before_test: Option<Iccid>,
     /// Revocation lists, and parts of them, the oldest first.
     pub crls: Vec<Crl>,
+    /// PINs that were wrong.
+    pub pin_failures: Vec<PinFailures>,
+}
+
+/// How often the PIN of a profile was wrong since it was right.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct PinFailures {
+    /// The profile.
+    #[serde(with = "text")]
+    pub iccid: Iccid,
+    /// Key reference of the PIN.
+    pub reference: u8,
+    /// How often.
+    pub count: u8,
 }
 
 /// An installed profile.

@@ -1,9 +1,13 @@
 pub(crate) mod bench;
 mod channels;
+mod files;
 mod forced;
 mod loading;
 mod notifications;
+mod pins;
 mod profiles;
+mod refresh;
 mod revocation;
 mod session;
+mod terminal;
 mod vectors;

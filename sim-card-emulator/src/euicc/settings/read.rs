@@ -55,6 +55,15 @@ pub(super) fn status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Statu
         .ok_or_else(|| Error::custom(format!("{text} is no status word")))
 }
 
+/// A list of octets in hexadecimal.
+pub(super) fn octet_strings<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<Vec<u8>>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    let octets = texts.iter().map(hex::decode);
+    octets.collect::<Result<_, _>>().map_err(Error::custom)
+}
+
 /// A list of the names the module gives to bits.
 fn bits<'de, D: Deserializer<'de>>(
     deserializer: D,

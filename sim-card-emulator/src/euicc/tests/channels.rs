@@ -77,7 +77,7 @@ fn blocks_count_from_zero_without_gaps() {
         assert_eq!(bench.apdu("81E29101035C015A"), "6A86");
     }
     bench.apdu("81E2110003BF3E03");
-    bench.apdu("81F2000000");
+    bench.apdu("81F2000C00");
     assert_eq!(bench.apdu("81E29101035C015A"), "6A86");
 }
 
@@ -102,7 +102,7 @@ fn malformed_requests_are_refused_before_anything_is_done() {
     }
     assert_eq!(bench.apdu("81E29100"), "6700");
     assert_eq!(bench.apdu("81"), "6700");
-    assert_eq!(bench.apdu("81B2000000"), "6D00");
+    assert_eq!(bench.apdu("81D6000000"), "6D00");
     assert_eq!(bench.apdu("01E2910003BF2E00"), "6E00");
     assert_eq!(bench.apdu("84E2910003BF2E00"), "6E00");
 }
@@ -120,7 +120,7 @@ fn an_answer_can_be_fetched_piece_by_piece() {
     );
     assert_eq!(bench.apdu("81C0000010"), "6985");
     assert_eq!(bench.apdu("81E2910006BF3E035C015A00"), "6115");
-    assert_eq!(bench.apdu("81F2000000"), "9000");
+    assert_eq!(bench.apdu("81F2000C00"), "9000");
     assert_eq!(bench.apdu("81C0000015"), "6985");
 }
 
