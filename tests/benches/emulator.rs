@@ -11,35 +11,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use es9_client::{
-    Es9Client, Options, ServerAddress,
-    es9::{
-        AuthenticateClientRequest, GetBoundProfilePackageRequest, HandleNotification,
-        InitiateAuthenticationRequest,
-    },
-};
-use es10_apdu::{
-    apdu::{Command, Response},
-    asn1::{Open, Raw, read},
-    bpp::BoundProfilePackage,
-    es10b::{
-        AuthenticateServerRequest, CtxParams1, CtxParamsForCommonAuthentication,
-        DeviceCapabilities, DeviceInfo, GetEuiccChallengeRequest, GetEuiccInfo1Request,
-        NotificationSentRequest, PrepareDownloadRequest,
-    },
-    isdr::{ISDR_AID, Isdr, IsdrOptions},
-    transport::{Transport, TransportError},
-    types::{Certificate, Signature, VersionType},
-};
+use es9_client::{Es9Client, Options};
+use es10_apdu::isdr::ISDR_AID;
 use lpad_tests::{
-    bench::{Bench, HOST_NAME, Network},
+    bare,
+    bench::Bench,
     profile::{Iccid, Profile},
     smdp::OrderRequest,
 };
 use sim_card_emulator::{
     card::Card,
     euicc::{Euicc, Identity, NonVolatile, Settings, SystemRandom},
-    modem::{self, Card as _, Modem},
+    modem::{self, Modem},
     pki::{Pki, PkiOptions},
 };
 use tokio::io::duplex;
@@ -144,99 +127,14 @@ async fn downloads_per_second(anew: bool) -> Result<f64, Box<dyn Error>> {
         let order = OrderRequest::with_matching_id(profile.clone(), &*matching_id);
         bench.smdp.create_order(order);
         let card = Card::new(identity.clone(), Settings::default());
-        match anew {
-            true => download(&card, &client(), &matching_id).await?,
-            false => download(&card, &kept, &matching_id).await?,
-        }
+        let server = if anew { &client() } else { &kept };
+        bare::download(&card, server, &matching_id, |_| {}).await?;
         if card.memory().profiles.len() != 1 || !card.memory().notifications.is_empty() {
             return Err("the profile is not installed and reported".into());
         }
         count += 1;
     }
     Ok(f64::from(count) / started.elapsed().as_secs_f64())
-}
-
-/// The bare procedure, without the checks an LPA has to make.
-async fn download(
-    card: &Card,
-    server: &Es9Client<Network>,
-    matching_id: &str,
-) -> Result<(), Box<dyn Error>> {
-    let address: ServerAddress = HOST_NAME.parse()?;
-    let mut isdr = Isdr::open(Direct(card.clone()), &IsdrOptions::default()).await?;
-    let challenge = isdr.call(&GetEuiccChallengeRequest {}).await?;
-    let info = isdr.call(&GetEuiccInfo1Request {}).await?;
-    let request = InitiateAuthenticationRequest {
-        euicc_challenge: challenge.euicc_challenge.octets().into(),
-        euicc_info1: info.bytes().into(),
-        smdp_address: HOST_NAME.to_owned(),
-    };
-    let initiated = server.call(&address, &request).await?;
-    let context = CtxParamsForCommonAuthentication {
-        matching_id: Some(matching_id.into()),
-        device_info: Open(DeviceInfo {
-            tac: vec![0x94, 0x10, 0x54, 0x30].into(),
-            device_capabilities: Open(DeviceCapabilities {
-                eutran_epc_supported_release: Some(VersionType([15, 0, 0])),
-                ..DeviceCapabilities::default()
-            }),
-            imei: None,
-        }),
-    };
-    let request = AuthenticateServerRequest {
-        server_signed1: Raw::from_ber(&initiated.server_signed1)?,
-        server_signature1: Signature::from_ber(&initiated.server_signature1)?,
-        euicc_ci_pk_id_to_be_used: read(&initiated.euicc_ci_pk_id_to_be_used)?,
-        server_certificate: Certificate::from_ber(&initiated.server_certificate)?,
-        ctx_params1: CtxParams1::CtxParamsForCommonAuthentication(Open(context)),
-    };
-    let authenticated = isdr.call(&request).await?;
-    let request = AuthenticateClientRequest {
-        transaction_id: initiated.transaction_id.clone(),
-        authenticate_server_response: authenticated.bytes().into(),
-    };
-    let offer = server.call(&address, &request).await?;
-    let request = PrepareDownloadRequest {
-        smdp_signed2: Raw::from_ber(&offer.smdp_signed2)?,
-        smdp_signature2: Signature::from_ber(&offer.smdp_signature2)?,
-        hash_cc: None,
-        smdp_certificate: Certificate::from_ber(&offer.smdp_certificate)?,
-    };
-    let prepared = isdr.call(&request).await?;
-    let request = GetBoundProfilePackageRequest {
-        transaction_id: initiated.transaction_id,
-        prepare_download_response: prepared.bytes().into(),
-    };
-    let bound = server.call(&address, &request).await?;
-    let package = BoundProfilePackage::cut(&bound.bound_profile_package)?;
-    for segment in package.segments() {
-        if let Some(result) = isdr.load_segment(&segment.bytes).await? {
-            let pending_notification = result.bytes().into();
-            let request = HandleNotification {
-                pending_notification,
-            };
-            server.call(&address, &request).await?;
-            break;
-        }
-    }
-    let seq_number = 1;
-    isdr.call(&NotificationSentRequest { seq_number }).await?;
-    isdr.close().await?;
-    Ok(())
-}
-
-/// A card without a modem.
-struct Direct(Card);
-
-impl Transport for Direct {
-    async fn transmit(
-        &mut self,
-        command: &Command,
-        _: Duration,
-    ) -> Result<Response, TransportError> {
-        let answer = self.0.transmit(&command.to_bytes());
-        Ok(Response::parse(&answer).expect("a card under power answers with a status word"))
-    }
 }
 
 fn identity() -> Result<Identity, Box<dyn Error>> {
