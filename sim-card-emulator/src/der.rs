@@ -7,6 +7,14 @@ pub fn constructed(tag: u32, parts: &[Vec<u8>]) -> Vec<u8> {
     tlv(tag, &parts.concat())
 }
 
+/// Puts more parts behind those of a constructed TLV.
+pub fn extended(der: &[u8], more: &[Vec<u8>]) -> Vec<u8> {
+    match Tlv::exact(der) {
+        Some(whole) => tlv(whole.tag, &[whole.value, &more.concat()].concat()),
+        None => der.to_vec(),
+    }
+}
+
 /// Writes a non-negative INTEGER under the given tag.
 pub fn unsigned(tag: u32, value: u64) -> Vec<u8> {
     let octets = value.to_be_bytes();
@@ -109,6 +117,12 @@ mod tests {
         assert_eq!((read.tag, read.value), (0xBF38, inner.as_slice()));
         assert_eq!(Tlv::first(&outer[..200]), None);
         assert_eq!(Tlv::exact(&[outer, vec![0]].concat()), None);
+    }
+
+    #[test]
+    fn parts_are_put_behind_those_that_are_there() {
+        let whole = extended(&tlv(0x30, &[5, 0]), &[tlv(0x80, &[1]), tlv(0x81, &[])]);
+        assert_eq!(whole, [0x30, 7, 5, 0, 0x80, 1, 1, 0x81, 0]);
     }
 
     #[test]

@@ -145,6 +145,7 @@ pub struct Euicc {
     files: Option<Arc<FileSystem>>,
     /// Key references of the PINs that were given.
     verified_pins: BTreeSet<u8>,
+    power_fails_halfway: bool,
     last_function: Option<u32>,
 }
 
@@ -166,6 +167,7 @@ impl Euicc {
             terminal: Terminal::default(),
             files: None,
             verified_pins: BTreeSet::new(),
+            power_fails_halfway: false,
             last_function: None,
         };
         euicc.reset();
@@ -181,10 +183,19 @@ impl Euicc {
         }
     }
 
+    /// Executes one command APDU as far as the card gets when its power fails meanwhile: what is
+    /// done in several steps is only begun. Nobody sees the answer.
+    pub fn begin(&mut self, apdu: &[u8], env: &mut dyn Env) {
+        self.power_fails_halfway = true;
+        self.handle(apdu, env);
+        self.power_fails_halfway = false;
+    }
+
     /// A reset, or power that came back.
     ///
-    /// Channels and the RSP session are gone, a switch that waited for the REFRESH is made, and an
-    /// installation that was under way is reported as interrupted.
+    /// Channels and the RSP session are gone, a switch that waited for the REFRESH is made, a memory
+    /// reset that was begun is finished, and an installation that was under way is reported as
+    /// interrupted.
     pub fn reset(&mut self) {
         self.channels = BTreeMap::from([(0, Channel::default())]);
         self.session = Session::default();
@@ -196,6 +207,7 @@ impl Euicc {
             self.flash().pending_switch = None;
             self.switch(switch.enable.as_ref());
         }
+        self.finish_memory_reset();
     }
 
     /// The EID.

@@ -2,6 +2,7 @@
 
 use es10_apdu::apdu::StatusWord;
 use es10_apdu::asn1::{Extensible, encode, read};
+use es10_apdu::types::RspCapability;
 use rasn::Encode;
 
 use super::{Env, Euicc};
@@ -60,14 +61,24 @@ impl Euicc {
             0xBF34 => self.memory_reset(request(data)?),
             0xBF35 if self.supports_crl() => self.load_crl(request(data)?),
             0xBF36 => self.begin_loading(channel, data),
-            0xBF38 => self.authenticate_server(request(data)?),
+            0xBF38 if self.takes_extensions() => self.authenticate_server(extended(data)?, data),
+            0xBF38 => self.authenticate_server(request(data)?, data),
             0xBF3C => self.configured_addresses(request(data)?),
             0xBF3E => self.euicc_data(request(data)?),
-            0xBF3F => self.set_default_dp_address(request(data)?),
+            0xBF3F if self.settings.v3_answers => {
+                self.set_default_dp_address(extended(data)?, data)
+            }
+            0xBF3F => self.set_default_dp_address(request(data)?, data),
             0xBF41 => self.cancel_session(request(data)?),
             0xBF43 => self.rat(request(data)?),
             _ => Err(StatusWord::REFERENCED_DATA_NOT_FOUND),
         }
+    }
+
+    /// Whether the device may tell more of itself than the first versions knew.
+    fn takes_extensions(&self) -> bool {
+        let extensible = RspCapability::DEVICE_INFO_EXTENSIBILITY_SUPPORT;
+        self.settings.v3_answers || self.settings.rsp_capability.contains(extensible)
     }
 }
 
@@ -93,6 +104,11 @@ pub(super) fn interface(tag: u32) -> Option<Interface> {
 /// Whether the tag looks like an ES10 function, not like a part of a package.
 fn is_function(tag: u32) -> bool {
     (0xBF20..=0xBF7F).contains(&tag)
+}
+
+/// Decodes a request in which there may be data objects of later versions.
+fn extended<T: Extensible>(data: &[u8]) -> Result<T, StatusWord> {
+    read(data).map_err(|_| StatusWord::INCORRECT_DATA)
 }
 
 /// Decodes a request. What is not the one DER coding of a request this card knows is refused:

@@ -7,27 +7,33 @@ use es10_apdu::es10b::{
     GetRatResponse,
 };
 use es10_apdu::es10c::{GetEuiccDataRequest, GetEuiccDataResponse};
-use es10_apdu::types::{SubjectKeyIdentifier, VersionType};
+use es10_apdu::types::{RspCapability, SubjectKeyIdentifier, VersionType};
 
 use super::Euicc;
-use crate::der::tlv;
+use crate::der::{Tlv, extended, tlv};
 
 impl Euicc {
     pub(super) fn euicc_info1(&self, _: GetEuiccInfo1Request) -> Result<Vec<u8>, StatusWord> {
-        Ok(encode(&EuiccInfo1 {
+        let info = encode(&EuiccInfo1 {
             svn: self.settings.svn,
             euicc_ci_pk_id_list_for_verification: self.ci_key_identifiers(),
             euicc_ci_pk_id_list_for_signing: self.ci_key_identifiers(),
-        }))
+        });
+        if !self.settings.v3_answers {
+            return Ok(info);
+        }
+        let capability = retagged(0x88, &encode(&self.rsp_capability()));
+        let more = [self.signing_of_v3(), capability, tlv(0x93, &HIGHEST_SVN)];
+        Ok(extended(&info, &more))
     }
 
     pub(super) fn euicc_info2(&self, _: GetEuiccInfo2Request) -> Result<Vec<u8>, StatusWord> {
-        Ok(encode(&self.info2()))
+        Ok(self.info2())
     }
 
-    pub(super) fn info2(&self) -> EuiccInfo2 {
+    pub(super) fn info2(&self) -> Vec<u8> {
         let settings = &self.settings;
-        EuiccInfo2 {
+        let info = encode(&EuiccInfo2 {
             profile_version: settings.profile_version,
             svn: settings.svn,
             euicc_firmware_ver: settings.firmware_version,
@@ -35,7 +41,7 @@ impl Euicc {
             uicc_capability: settings.uicc_capability,
             ts102241_version: Some(VersionType([9, 2, 0])),
             globalplatform_version: Some(VersionType([2, 3, 0])),
-            rsp_capability: settings.rsp_capability,
+            rsp_capability: self.rsp_capability(),
             euicc_ci_pk_id_list_for_verification: self.ci_key_identifiers(),
             euicc_ci_pk_id_list_for_signing: self.ci_key_identifiers(),
             euicc_category: None,
@@ -43,6 +49,38 @@ impl Euicc {
             pp_version: Some(VersionType([1, 0, 0])),
             sas_acreditation_number: Some(settings.sas_accreditation_number[..].into()),
             certification_data_object: None,
+        });
+        if settings.v3_answers {
+            extended(&info, &self.more_of_v3_info())
+        } else {
+            info
+        }
+    }
+
+    /// Properties and reference of the hardware, package versions, LPA mode, keys, own data, svn.
+    fn more_of_v3_info(&self) -> Vec<Vec<u8>> {
+        vec![
+            tlv(0x8D, &[0x07, 0x80]),
+            tlv(0x8E, b"LPAD-TEST-TRE"),
+            tlv(0xAF, &tlv(0x04, &[3, 2, 0])),
+            tlv(0x90, &[0]),
+            self.signing_of_v3(),
+            tlv(0x92, b"lpad"),
+            tlv(0x93, &HIGHEST_SVN),
+        ]
+    }
+
+    /// Keys a certificate chain of another shape than version 2 knows could be signed with.
+    fn signing_of_v3(&self) -> Vec<u8> {
+        retagged(0xB1, &encode(&self.ci_key_identifiers()))
+    }
+
+    /// A card of version 3 says in EUICCInfo1 too what it can do, and that it does.
+    fn rsp_capability(&self) -> RspCapability {
+        if self.settings.v3_answers {
+            self.settings.rsp_capability | EUICC_RSP_CAP_IN_INFO1
+        } else {
+            self.settings.rsp_capability
         }
     }
 
@@ -79,3 +117,12 @@ impl Euicc {
         parts.concat()
     }
 }
+
+/// The same contents under a tag of the module.
+fn retagged(tag: u32, der: &[u8]) -> Vec<u8> {
+    tlv(tag, Tlv::exact(der).map_or(&[], |whole| whole.value))
+}
+
+const HIGHEST_SVN: [u8; 3] = [3, 1, 0];
+/// Of SGP.22 v3.
+const EUICC_RSP_CAP_IN_INFO1: RspCapability = RspCapability(1 << 18);

@@ -4,19 +4,20 @@
 //! section 2.5.5 cuts it; anything else is a structure error of the part that was expected.
 
 use es10_apdu::apdu::StatusWord;
-use es10_apdu::asn1::{Open, Raw, encode, read};
+use es10_apdu::asn1::{Open, Raw, read};
 use es10_apdu::es10b::{
     BppCommandId, ConfigureIsdpRequest, ErrorReason, ErrorResult, FinalResult,
-    ProfileInstallationResult, ProfileInstallationResultData, ReplaceSessionKeysRequest,
-    StoreMetadataRequest, SuccessResult,
+    ProfileInstallationResultData, ReplaceSessionKeysRequest, StoreMetadataRequest, SuccessResult,
 };
-use es10_apdu::types::{Aid, NotificationEvent, PprIds, ProfileClass, Text, TransactionId};
+use es10_apdu::types::{
+    Aid, NotificationEvent, PprIds, ProfileClass, RspCapability, Text, TransactionId,
+};
 
 use super::metadata::rules_allowed;
 use super::session::{Authenticated, Prepared, Session};
-use super::{Euicc, Installing, Profile};
+use super::{DamagedResult, Euicc, InstallationAnswer, Installing, Profile};
 use crate::bsp::{Bsp, BspError, BspKeys};
-use crate::der::Tlv;
+use crate::der::{Tlv, constructed, tlv};
 use crate::saip::{PackageReader, PeFailure, success_response};
 
 mod arrival;
@@ -137,7 +138,8 @@ impl Euicc {
             };
             return self.end_with_error(&failure, at);
         }
-        if loading.part == Part::ProfileElements && loading.part_remaining == 0 {
+        let complete = loading.part == Part::ProfileElements && loading.part_remaining == 0;
+        if complete && self.settings.installation_answer != InstallationAnswer::NothingDone {
             return match self.install(loading) {
                 Ok(result) => result,
                 Err(failure) => self.end_with_error(&failure, expected),
@@ -151,6 +153,9 @@ impl Euicc {
 
     /// Reports an installation that was cut off, if there was one.
     pub(super) fn report_interruption(&mut self) {
+        if self.memory.installing.is_some() && !self.settings.interruption_reported {
+            self.flash().installing = None;
+        }
         if let Some(installing) = &self.memory.installing {
             let command_id = BppCommandId(installing.bpp_command_id);
             self.end_with_error(&ErrorReason::INTERRUPTION.into(), command_id);
@@ -168,33 +173,42 @@ impl Euicc {
     }
 
     fn process(&self, loading: &mut Loading, segment: &[u8]) -> Result<(), Failure> {
-        let Some(element) = loading.element(segment)? else {
-            return Ok(());
-        };
-        let plain = loading.bsp.unprotect(element)?;
-        match loading.part {
-            Part::Opening => Ok(()),
-            Part::ConfigureIsdp => configure_isdp(&plain),
-            Part::StoreMetadata => {
-                loading.metadata_pieces += 1;
-                loading.metadata.extend(plain);
-                if loading.part_remaining > 0 {
-                    return Ok(());
-                }
-                self.store_metadata(loading)
+        let elements = loading.elements(segment, self.settings.uncut_sequences)?;
+        for element in &elements {
+            let plain = loading.bsp.unprotect(element)?;
+            loading.pieces += 1;
+            if loading.part == Part::ProfileElements {
+                self.load_elements(loading, &plain)?;
+            } else {
+                loading.collect(&plain)?;
             }
-            Part::ReplaceSessionKeys => replace_session_keys(&mut loading.bsp, &plain),
-            Part::ProfileElements => self.load_elements(loading, &plain),
+        }
+        if elements.is_empty() || loading.part_remaining > 0 {
+            return Ok(());
+        }
+        let request = std::mem::take(&mut loading.collected);
+        match loading.part {
+            Part::Opening | Part::ProfileElements => Ok(()),
+            Part::ConfigureIsdp => {
+                configure_isdp(&request)?;
+                loading.configuration = request;
+                Ok(())
+            }
+            Part::StoreMetadata => self.store_metadata(loading, &request),
+            Part::ReplaceSessionKeys => replace_session_keys(&mut loading.bsp, &request),
         }
     }
 
-    fn store_metadata(&self, loading: &mut Loading) -> Result<(), Failure> {
+    fn store_metadata(&self, loading: &mut Loading, request: &[u8]) -> Result<(), Failure> {
         let metadata: Raw<StoreMetadataRequest> =
-            Raw::from_ber(&loading.metadata).map_err(|_| ErrorReason::INCORRECT_INPUT_VALUES)?;
+            Raw::from_ber(request).map_err(|_| ErrorReason::INCORRECT_INPUT_VALUES)?;
         let metadata = loading.stored.insert(metadata);
         check_values(metadata)?;
         let class = metadata.class();
-        if !(ProfileClass::TEST.0..=ProfileClass::OPERATIONAL.0).contains(&class.0) {
+        let test = class == ProfileClass::TEST;
+        let known = (ProfileClass::TEST.0..=ProfileClass::OPERATIONAL.0).contains(&class.0);
+        let capability = self.settings.rsp_capability;
+        if !known || (test && !capability.contains(RspCapability::TEST_PROFILE_SUPPORT)) {
             return Err(ErrorReason::UNSUPPORTED_PROFILE_CLASS.into());
         }
         let installed = &self.memory.profiles;
@@ -212,6 +226,9 @@ impl Euicc {
         let settings = &self.settings;
         if shut_out || !rules_allowed(metadata, settings.forbidden_rules, &settings.rat) {
             return Err(ErrorReason::PPR_NOT_ALLOWED.into());
+        }
+        if test && self.settings.foreign_naa_key {
+            return Err(ErrorReason::INVALID_NAA_KEY.into());
         }
         Ok(())
     }
@@ -243,15 +260,25 @@ impl Euicc {
             enabled: false,
             nickname: String::new(),
             metadata: metadata.clone(),
+            configuration: loading.configuration,
             package: loading.package,
         });
+        let bare = self.settings.bare_sima_response;
+        let response = if bare {
+            tlv(0x30, &[])
+        } else {
+            success_response()
+        };
         let result = SuccessResult {
             aid: named,
-            sima_response: success_response().into(),
+            sima_response: response.into(),
         };
         let result = self.end(FinalResult::SuccessResult(Open(result)));
         self.notify(&metadata, NotificationEvent::INSTALL);
-        Ok(result)
+        Ok(match self.settings.installation_answer {
+            InstallationAnswer::Result => result,
+            _ => Vec::new(),
+        })
     }
 
     fn end_with_error(&mut self, failure: &Failure, expected: BppCommandId) -> Vec<u8> {
@@ -284,10 +311,16 @@ impl Euicc {
             smdp_oid: Some(installing.owner),
             final_result,
         });
-        let der = encode(&ProfileInstallationResult {
-            euicc_sign_pir: self.sign(data.bytes()),
-            profile_installation_result_data: data,
-        });
+        let (data, message) = match self.settings.damaged_result {
+            None => (data.bytes().to_vec(), data.into_bytes()),
+            Some(DamagedResult::WithoutOutcome) => {
+                let data = without_outcome(data.bytes());
+                (data.clone(), data)
+            }
+            Some(DamagedResult::WrongSignature) => (data.into_bytes(), Vec::new()),
+        };
+        let signature = self.sign(&message);
+        let der = constructed(0xBF37, &[data, signature.bytes().to_vec()]);
         self.keep_notification(&metadata, der.clone());
         der
     }
@@ -329,6 +362,17 @@ fn installing(session: &Authenticated) -> Installing {
         iccid: None,
         bpp_command_id: BppCommandId::INITIALISE_SECURE_CHANNEL.0,
     }
+}
+
+/// Result data that lacks its last part, the outcome.
+fn without_outcome(data: &[u8]) -> Vec<u8> {
+    let parts = Tlv::exact(data).and_then(|data| data.children());
+    let parts = parts.unwrap_or_default();
+    let kept = parts[..parts.len().saturating_sub(1)].iter();
+    constructed(
+        0xBF27,
+        &kept.map(|part| part.bytes.to_vec()).collect::<Vec<_>>(),
+    )
 }
 
 fn configure_isdp(plain: &[u8]) -> Result<(), Failure> {

@@ -3,14 +3,15 @@
 use es10_apdu::apdu::StatusWord;
 use es10_apdu::asn1::{Raw, encode};
 use es10_apdu::es10b::{
-    DeleteNotificationStatus, ListNotificationRequest, NotificationMetadata,
-    NotificationSentRequest, NotificationSentResponse, OtherSignedNotification,
-    RetrieveNotificationsListRequest, SearchCriteria, StoreMetadataRequest,
+    DeleteNotificationStatus, ListNotificationRequest, ListNotificationResponse,
+    NotificationMetadata, NotificationSentRequest, NotificationSentResponse, NotificationsError,
+    OtherSignedNotification, RetrieveNotificationsListRequest, RetrieveNotificationsListResponse,
+    SearchCriteria, StoreMetadataRequest,
 };
 use es10_apdu::types::{Certificate, Iccid, NotificationEvent, Signature, Text};
 
-use super::{Euicc, Notification};
-use crate::der::{constructed, tlv};
+use super::{EmptyList, Euicc, FullStore, Notification};
+use crate::der::{constructed, extended, tlv};
 
 impl Euicc {
     pub(super) fn list_notification(
@@ -24,7 +25,12 @@ impl Euicc {
         let list = list
             .map(|notification| notification.metadata.clone())
             .collect::<Vec<_>>();
-        Ok(tlv(0xBF28, &constructed(0xA0, &list)))
+        let error = match self.settings.empty_list {
+            EmptyList::UndefinedError if list.is_empty() => NotificationsError::UNDEFINED_ERROR,
+            _ => return Ok(tlv(0xBF28, &constructed(0xA0, &list))),
+        };
+        let error = ListNotificationResponse::ListNotificationsResultError(error);
+        Ok(encode(&error))
     }
 
     pub(super) fn retrieve_notifications_list(
@@ -47,7 +53,15 @@ impl Euicc {
         let list = list
             .map(|notification| notification.der.clone())
             .collect::<Vec<_>>();
-        Ok(tlv(0xBF2B, &constructed(0xA0, &list)))
+        let error = match self.settings.empty_list {
+            EmptyList::NoResultAvailable if list.is_empty() => {
+                NotificationsError::NO_RESULT_AVAILABLE
+            }
+            EmptyList::UndefinedError if list.is_empty() => NotificationsError::UNDEFINED_ERROR,
+            _ => return Ok(tlv(0xBF2B, &constructed(0xA0, &list))),
+        };
+        let error = RetrieveNotificationsListResponse::NotificationsListResultError(error);
+        Ok(encode(&error))
     }
 
     pub(super) fn remove_notification(
@@ -97,12 +111,22 @@ impl Euicc {
         })
     }
 
-    /// Keeps a signed notification; the oldest makes room.
+    /// Whether the list takes that many more, or makes room for them.
+    pub(super) fn has_room_for(&self, more: usize) -> bool {
+        let list = &self.memory.notifications;
+        self.settings.full_store == FullStore::DropOldest
+            || list.len() + more <= self.settings.notifications
+    }
+
+    /// Keeps a signed notification; the oldest makes room where that is the habit.
     pub(super) fn keep_notification(&mut self, metadata: &Raw<NotificationMetadata>, der: Vec<u8>) {
         let capacity = self.settings.notifications.max(1);
+        let drops = self.settings.full_store == FullStore::DropOldest;
         let notifications = &mut self.flash().notifications;
-        let surplus = (notifications.len() + 1).saturating_sub(capacity);
-        notifications.drain(..surplus);
+        if drops {
+            let surplus = (notifications.len() + 1).saturating_sub(capacity);
+            notifications.drain(..surplus);
+        }
         notifications.push(Notification {
             sequence_number: metadata.seq_number,
             event: metadata.profile_management_operation.0,
@@ -133,6 +157,12 @@ impl Euicc {
             euicc_certificate,
             eum_certificate,
         });
+        let other_certificates = constructed(0xA1, &[self.identity.ci.der().to_vec()]);
+        let der = if self.settings.v3_answers {
+            extended(&der, &[other_certificates])
+        } else {
+            der
+        };
         self.keep_notification(&metadata, der);
     }
 }

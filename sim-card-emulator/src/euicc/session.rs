@@ -1,5 +1,7 @@
 //! The RSP session: challenge, AuthenticateServer, PrepareDownload, CancelSession.
 
+use std::ops::RangeInclusive;
+
 use es10_apdu::apdu::StatusWord;
 use es10_apdu::asn1::{Open, Raw, encode};
 use es10_apdu::es10b::{
@@ -15,6 +17,7 @@ use es10_apdu::types::{self, Challenge, Oid, Signature, TransactionId};
 use super::loading::Loading;
 use super::{Env, Euicc, OneTimeKey};
 use crate::certificate::{Certificate, CertificateError, Role};
+use crate::der::{Tlv, constructed, tlv};
 use crate::key::{PrivateKey, PublicKey};
 
 /// How far the one RSP session is.
@@ -79,7 +82,11 @@ impl Euicc {
     pub(super) fn authenticate_server(
         &mut self,
         request: AuthenticateServerRequest,
+        data: &[u8],
     ) -> Result<Vec<u8>, StatusWord> {
+        let context = Tlv::exact(data).and_then(|request| request.children());
+        let context = context.and_then(|parts| parts.into_iter().find(|part| part.tag == 0xA0));
+        let context = context.ok_or(StatusWord::INCORRECT_DATA)?;
         let server_address = std::str::from_utf8(request.server_signed1.server_address.octets())
             .map_err(|_| StatusWord::INCORRECT_DATA)?
             .to_owned();
@@ -99,13 +106,16 @@ impl Euicc {
                 ));
             }
         };
-        let euicc_signed1 = Raw::new(EuiccSigned1 {
-            transaction_id: transaction_id.clone(),
-            server_address: request.server_signed1.server_address.clone(),
-            server_challenge: request.server_signed1.server_challenge.clone(),
-            euicc_info2: Raw::new(self.info2()),
-            ctx_params1: request.ctx_params1,
-        });
+        // The context is signed as it came, with what this version does not know.
+        let parts = [
+            tlv(0x80, transaction_id.octets()),
+            tlv(0x83, request.server_signed1.server_address.octets()),
+            tlv(0x84, request.server_signed1.server_challenge.octets()),
+            self.info2(),
+            context.bytes.to_vec(),
+        ];
+        let euicc_signed1: Raw<EuiccSigned1> =
+            Raw::from_ber(&constructed(0x30, &parts)).map_err(|_| StatusWord::TECHNICAL_PROBLEM)?;
         let euicc_signature1 = self.sign(euicc_signed1.bytes());
         self.session = Session::Authenticated(Box::new(Authenticated {
             transaction_id,
@@ -181,14 +191,20 @@ impl Euicc {
             Session::Authenticated(session) if session.transaction_id == request.transaction_id => {
                 session.owner.clone()
             }
-            _ => {
-                let error = CancelSessionError::INVALID_TRANSACTION_ID;
+            session => {
+                let none = !matches!(session, Session::Authenticated(_));
+                let error = if none && self.settings.vague_cancel_error {
+                    CancelSessionError::UNDEFINED_ERROR
+                } else {
+                    CancelSessionError::INVALID_TRANSACTION_ID
+                };
                 return Ok(encode(&CancelSessionResponse::CancelSessionResponseError(
                     error,
                 )));
             }
         };
-        if request.reason.meaning().is_none() {
+        let of_v3 = self.settings.v3_answers && REASONS_OF_V3.contains(&request.reason.0);
+        if request.reason.meaning().is_none() && !of_v3 {
             let error = CancelSessionError::UNDEFINED_ERROR;
             return Ok(encode(&CancelSessionResponse::CancelSessionResponseError(
                 error,
@@ -302,6 +318,10 @@ impl Euicc {
         if !key.verifies(&message, request.smdp_signature2.contents()) {
             return Err(DownloadErrorCode::INVALID_SIGNATURE);
         }
+        let incomplete = request.smdp_signed2.cc_required_flag && request.hash_cc.is_none();
+        if (incomplete && self.settings.hash_cc_demanded) || !self.has_room_for(1) {
+            return Err(DownloadErrorCode::UNDEFINED_ERROR);
+        }
         Ok((key, session.owner.clone()))
     }
 
@@ -343,3 +363,5 @@ impl Euicc {
 }
 
 const MOST_ONE_TIME_KEYS: usize = 4;
+/// From sessionAborted to loadRpmPackageError.
+const REASONS_OF_V3: RangeInclusive<i64> = 16..=29;

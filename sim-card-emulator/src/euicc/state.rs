@@ -1,7 +1,7 @@
 //! What an eUICC keeps in flash.
 
-use es10_apdu::asn1::Raw;
-use es10_apdu::es10b::StoreMetadataRequest;
+use es10_apdu::asn1::{List, Raw, read};
+use es10_apdu::es10b::{ConfigureIsdpRequest, Opaque, StoreMetadataRequest};
 use es10_apdu::types::{Iccid, Oid, ProfileClass};
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,8 @@ pub struct NonVolatile {
     pub one_time_keys: Vec<OneTimeKey>,
     /// A switch that is made with the next REFRESH or reset.
     pub pending_switch: Option<Switch>,
+    /// Options of a memory reset that was begun.
+    pub pending_reset: Option<u64>,
     /// The installation that is under way.
     pub installing: Option<Installing>,
     /// The operational profile that was in use before a test profile.
@@ -62,6 +64,9 @@ pub struct Profile {
     /// StoreMetadata as received.
     #[serde(with = "metadata")]
     pub metadata: Raw<StoreMetadataRequest>,
+    /// ConfigureISDP as received; empty when a profile was installed before it was kept.
+    #[serde(default, with = "octets")]
+    pub configuration: Vec<u8>,
     /// The profile package as decrypted. It has a file of its own.
     #[serde(skip)]
     pub package: Vec<u8>,
@@ -70,6 +75,12 @@ pub struct Profile {
 impl Profile {
     pub(super) fn class(&self) -> ProfileClass {
         self.metadata.class()
+    }
+
+    /// What the SM-DP+ keeps with the profile.
+    pub(super) fn proprietary_data(&self) -> Option<List<Opaque>> {
+        let configuration: ConfigureIsdpRequest = read(&self.configuration).ok()?;
+        configuration.dp_proprietary_data
     }
 }
 

@@ -18,8 +18,11 @@ pub(in crate::euicc) struct Loading {
     pub(super) part: Part,
     /// Octets of the part that have not arrived.
     pub(super) part_remaining: usize,
-    pub(super) metadata_pieces: usize,
-    pub(super) metadata: Vec<u8>,
+    /// Elements of the part that have arrived.
+    pub(super) pieces: usize,
+    /// The request of the part, as far as it has arrived.
+    pub(super) collected: Vec<u8>,
+    pub(super) configuration: Vec<u8>,
     pub(super) stored: Option<Raw<StoreMetadataRequest>>,
     pub(super) reader: PackageReader,
     pub(super) package: Vec<u8>,
@@ -33,8 +36,9 @@ impl Loading {
             remaining,
             part: Part::Opening,
             part_remaining: 0,
-            metadata_pieces: 0,
-            metadata: Vec::new(),
+            pieces: 0,
+            collected: Vec::new(),
+            configuration: Vec::new(),
             stored: None,
             reader,
             package: Vec::new(),
@@ -52,7 +56,7 @@ impl Loading {
             (Part::ConfigureIsdp, 0) => BppCommandId::STORE_METADATA,
             (Part::ConfigureIsdp, _) => BppCommandId::CONFIGURE_ISDP,
             (Part::StoreMetadata, 0) => BppCommandId::LOAD_PROFILE_ELEMENTS,
-            (Part::StoreMetadata, _) if self.metadata_pieces == 0 => BppCommandId::STORE_METADATA,
+            (Part::StoreMetadata, _) if self.pieces == 0 => BppCommandId::STORE_METADATA,
             (Part::StoreMetadata, _) => BppCommandId::STORE_METADATA2,
             (Part::ReplaceSessionKeys, 0) => BppCommandId::LOAD_PROFILE_ELEMENTS,
             (Part::ReplaceSessionKeys, _) => BppCommandId::REPLACE_SESSION_KEYS,
@@ -70,6 +74,7 @@ impl Loading {
             _ => return Err(ErrorReason::BSP_STRUCTURE_ERROR.into()),
         };
         self.part = next;
+        self.pieces = 0;
         self.part_remaining = header.length;
         if header.length == 0 || header.length > self.remaining.saturating_sub(header.size) {
             return Err(ErrorReason::BSP_STRUCTURE_ERROR.into());
@@ -84,8 +89,22 @@ impl Loading {
         Ok(())
     }
 
-    /// Cuts the protected TLV out of a segment, and the header of a part before it.
-    pub(super) fn element<'a>(&mut self, segment: &'a [u8]) -> Result<Option<&'a [u8]>, Failure> {
+    /// Takes a piece of the request of a part.
+    pub(super) fn collect(&mut self, plain: &[u8]) -> Result<(), Failure> {
+        if self.collected.len() + plain.len() > LONGEST_REQUEST {
+            return Err(ErrorReason::INCORRECT_INPUT_VALUES.into());
+        }
+        self.collected.extend_from_slice(plain);
+        Ok(())
+    }
+
+    /// Cuts the protected TLV out of a segment, and the header of a part before it. Several stand
+    /// in one segment only in the parts where that is the LPA's habit and the card's.
+    pub(super) fn elements<'a>(
+        &mut self,
+        segment: &'a [u8],
+        uncut: bool,
+    ) -> Result<Vec<&'a [u8]>, Failure> {
         let structure = Failure::from(ErrorReason::BSP_STRUCTURE_ERROR);
         let mut rest = segment;
         if self.part_remaining == 0 {
@@ -95,20 +114,27 @@ impl Loading {
             rest = &segment[header.size..];
             if self.part.header_stands_alone() {
                 return if rest.is_empty() {
-                    Ok(None)
+                    Ok(Vec::new())
                 } else {
                     Err(structure)
                 };
             }
         }
-        let element = Tlv::exact(rest).filter(|element| element.tag == self.part.element());
-        let length = element.map(|element| element.bytes.len());
-        let length = length
-            .filter(|length| *length <= self.part_remaining)
-            .ok_or(structure)?;
-        self.part_remaining -= length;
-        self.remaining -= length;
-        Ok(Some(rest))
+        let elements = if uncut && !self.part.header_stands_alone() {
+            Tlv::all(rest)
+        } else {
+            Tlv::exact(rest).map(|element| vec![element])
+        };
+        let elements = elements.filter(|elements| {
+            let fits = rest.len() <= self.part_remaining && !rest.is_empty();
+            fits && elements
+                .iter()
+                .all(|element| element.tag == self.part.element())
+        });
+        let elements = elements.ok_or(structure)?;
+        self.part_remaining -= rest.len();
+        self.remaining -= rest.len();
+        Ok(elements.iter().map(|element| element.bytes).collect())
     }
 }
 
@@ -135,3 +161,6 @@ impl Part {
         matches!(self, Self::StoreMetadata | Self::ProfileElements)
     }
 }
+
+/// Metadata with an icon has some 1500 octets.
+const LONGEST_REQUEST: usize = 0x4000;
