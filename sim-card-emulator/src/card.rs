@@ -94,6 +94,9 @@ pub struct CardState {
 pub enum PowerCut {
     /// The command never reaches the card.
     BeforeExecution,
+    /// The command is begun: what it does in several steps, as a memory reset, is finished when
+    /// the power comes back. Other commands are executed.
+    DuringExecution,
     /// The command is executed, its answer is lost.
     AfterExecution,
 }
@@ -273,6 +276,12 @@ impl Holder {
         }
         let cut = self.cut_now();
         if cut == Some(PowerCut::BeforeExecution) {
+            self.powered = false;
+            return None;
+        }
+        if cut == Some(PowerCut::DuringExecution) {
+            self.euicc.begin(command, self.env.as_mut());
+            self.save();
             self.powered = false;
             return None;
         }

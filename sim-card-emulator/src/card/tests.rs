@@ -264,3 +264,42 @@ async fn whoever_waits_for_a_state_is_told_when_it_has_come() {
     transmit(&mut card, "81F20000");
     assert!(!state.borrow_and_update().powered);
 }
+
+#[test]
+fn a_memory_reset_the_power_failed_in_is_finished_when_it_comes_back() {
+    let folder = Folder::new();
+    let (identity, memory) = personalised();
+    let mut card = folder.card(&identity);
+    card.restore(memory);
+    select(&mut card);
+    set_default_address(&mut card);
+    card.cut_power(1, PowerCut::DuringExecution);
+    assert_eq!(transmit(&mut card, "81E2910007BF3404820205E0"), "");
+    let halfway = card.memory();
+    assert!(halfway.pending_reset.is_some());
+    assert_eq!(halfway.profiles.len(), 1);
+    assert_eq!(halfway.default_dp_address, "abc");
+    drop(card);
+    // Another process finds the folder as it was left.
+    let mut card = folder.card(&identity);
+    let finished = card.memory();
+    assert!(finished.profiles.is_empty() && finished.pending_reset.is_none());
+    assert_eq!(finished.default_dp_address, "");
+    assert!(folder.files().is_empty());
+    select(&mut card);
+    assert_eq!(
+        transmit(&mut card, "81E2910007BF3404820205E0"),
+        "BF34038001019000"
+    );
+}
+
+#[test]
+fn an_answer_is_forced_on_a_shared_card() {
+    let (identity, memory) = personalised();
+    let mut card = Card::new(identity, Settings::default());
+    card.restore(memory);
+    select(&mut card);
+    card.force(0xBF31, 1, ForcedAnswer::Code(5));
+    assert_eq!(transmit(&mut card, &enable(false)), "BF31038001059000");
+    assert_eq!(transmit(&mut card, &enable(false)), "BF31038001009000");
+}

@@ -1,15 +1,18 @@
+use es10_apdu::asn1::read;
 use es10_apdu::es10a::{
     EuiccConfiguredAddressesRequest, SetDefaultDpAddressRequest, SetDefaultDpAddressResult,
 };
 use es10_apdu::es10b::{
-    DeleteNotificationStatus, ListNotificationRequest, ListNotificationResponse,
-    NotificationSentRequest, PendingNotification, RetrieveNotificationsListRequest,
-    RetrieveNotificationsListResponse, SearchCriteria,
+    DeleteNotificationStatus, DownloadErrorCode, ListNotificationRequest, ListNotificationResponse,
+    NotificationMetadata, NotificationSentRequest, PendingNotification, PrepareDownloadResponse,
+    RetrieveNotificationsListRequest, RetrieveNotificationsListResponse, SearchCriteria,
 };
 use es10_apdu::types::NotificationEvent;
 
-use super::bench::{Bench, ICCID, configuration};
+use super::bench::{Authenticate, Bench, ICCID, Prepare, configuration, signature_of};
 use crate::certificate::Role;
+use crate::der::{constructed, tlv};
+use crate::euicc::{EmptyList, Euicc, FullStore};
 
 const INSTALL: [u8; 2] = [0x07, 0x80];
 const ENABLE: [u8; 2] = [0x06, 0x40];
@@ -170,4 +173,139 @@ fn the_default_address_is_set_and_cleared() {
         set(&"x".repeat(200)).0,
         SetDefaultDpAddressResult::UNDEFINED_ERROR
     );
+}
+
+#[test]
+fn an_empty_list_has_the_form_the_card_is_used_to() {
+    let mut bench = Bench::new();
+    for (form, list, retrieve) in [
+        (EmptyList::List, "BF2802A000", "BF2B02A000"),
+        (EmptyList::NoResultAvailable, "BF2802A000", "BF2B03810101"),
+        (EmptyList::UndefinedError, "BF280381017F", "BF2B0381017F"),
+    ] {
+        bench.euicc.settings_mut().empty_list = form;
+        let mut ask =
+            |request: &str| hex::encode_upper(bench.send(&hex::decode(request).unwrap()).unwrap());
+        assert_eq!(ask("BF2800"), list);
+        assert_eq!(ask("BF28 04 81 02 0410".replace(' ', "").as_str()), list);
+        assert_eq!(ask("BF2B00"), retrieve);
+        assert_eq!(ask("BF2B05A003800109"), retrieve);
+    }
+    bench.install(ICCID, &[]);
+    assert_eq!(events(&mut bench, None).len(), 1);
+}
+
+#[test]
+fn a_card_that_keeps_every_notification_refuses_work_until_the_list_is_emptied() {
+    let mut bench = Bench::new();
+    let other = "8901000000000000027F";
+    bench.install(ICCID, &[configuration(&[ENABLE, DISABLE, DELETE])]);
+    bench.install(other, &[configuration(&[ENABLE, DELETE])]);
+    let settings = bench.euicc.settings_mut();
+    (settings.full_store, settings.notifications) = (FullStore::Refuse, 3);
+    send(&mut bench, &enable(ICCID));
+    let memory = bench.euicc.memory().clone();
+    let code = |bench: &mut Bench, request: &str| {
+        *bench
+            .send(&hex::decode(request).unwrap())
+            .unwrap()
+            .last()
+            .unwrap()
+    };
+    for request in [
+        enable(other),
+        "BF3211A00C5A0A981000000000000010F9810100".to_owned(),
+        "BF330C5A0A981000000000000020F7".to_owned(),
+        "BF34048202 0780".replace(' ', ""),
+    ] {
+        assert_eq!(code(&mut bench, &request), 127, "{request}");
+    }
+    let signature = signature_of({
+        let request = Authenticate::new(&bench.pki);
+        bench.authenticate(&request)
+    });
+    let PrepareDownloadResponse::DownloadResponseError(error) =
+        bench.prepare(&Prepare::new(&bench.pki, signature))
+    else {
+        panic!("there is no room for a result");
+    };
+    assert_eq!(
+        error.download_error_code,
+        DownloadErrorCode::UNDEFINED_ERROR
+    );
+    assert_eq!(*bench.euicc.memory(), memory);
+    // Switching makes two.
+    send(&mut bench, "BF3003800101");
+    assert_eq!(code(&mut bench, &enable(other)), 127);
+    send(&mut bench, "BF3003800102");
+    assert_eq!(code(&mut bench, &enable(other)), 0);
+    let numbers: Vec<_> = events(&mut bench, None)
+        .iter()
+        .map(|event| event.0)
+        .collect();
+    assert_eq!(numbers, [3, 4, 5]);
+}
+
+#[test]
+fn one_event_is_reported_to_everybody_who_wants_to_hear_of_it() {
+    let mut bench = Bench::new();
+    let entry =
+        |bits: [u8; 2], address: &[u8]| constructed(0x30, &[tlv(0x80, &bits), tlv(0x81, address)]);
+    let all = constructed(
+        0xB6,
+        &[
+            entry([0x04, 0xF0], b"all.example.com"),
+            entry(ENABLE, b"enable.example.com"),
+            entry(DELETE, b"delete.example.com"),
+        ],
+    );
+    bench.install(ICCID, &[all]);
+    send(&mut bench, &enable(ICCID));
+    let list = bench.euicc.memory().notifications.iter();
+    let addresses: Vec<(i64, String)> = list
+        .map(|kept| {
+            let metadata: NotificationMetadata = read(&kept.metadata).unwrap();
+            let bits = metadata.profile_management_operation.0.count_ones();
+            assert_eq!((bits, metadata.seq_number), (1, kept.sequence_number));
+            (
+                metadata.seq_number,
+                metadata.notification_address.to_string(),
+            )
+        })
+        .collect();
+    let expected = [
+        (1, "smdp.example.com"),
+        (2, "all.example.com"),
+        (3, "all.example.com"),
+        (4, "enable.example.com"),
+    ];
+    assert_eq!(
+        addresses,
+        expected.map(|(number, address)| (number, address.to_owned()))
+    );
+}
+
+#[test]
+fn numbers_rise_over_power_loss_memory_resets_and_removals() {
+    let mut bench = Bench::new();
+    let mut last = 0;
+    for round in 0..4 {
+        bench.install(ICCID, &[configuration(&[ENABLE, DELETE])]);
+        send(&mut bench, &enable(ICCID));
+        send(&mut bench, "BF34048202 0780".replace(' ', "").as_str());
+        let numbers: Vec<_> = events(&mut bench, None)
+            .iter()
+            .map(|event| event.0)
+            .collect();
+        assert_eq!(numbers, [last + 1, last + 2, last + 3], "round {round}");
+        last += 3;
+        for number in numbers {
+            let request = NotificationSentRequest { seq_number: number };
+            bench.call(&request);
+        }
+        let identity = bench.euicc.identity().clone();
+        let (settings, memory) = (bench.euicc.settings().clone(), bench.euicc.memory().clone());
+        bench.euicc = Euicc::new(identity, settings, memory);
+        bench.select();
+    }
 }
