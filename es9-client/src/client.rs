@@ -199,7 +199,7 @@ impl<C: Connect> Es9Client<C> {
         };
         let limit = self.options.max_body;
         let after = F::deadline(&self.options.deadlines);
-        let request = http::request(address, function, body).map_err(protocol)?;
+        let request = http::request(address, F::INTERFACE, function, body).map_err(protocol)?;
         let Ok(result) = timeout(after, connection.exchange(request, limit)).await else {
             self.requests.fetch_add(1, Ordering::Relaxed);
             let phase = Phase::Response;

@@ -9,6 +9,10 @@ use crate::envelope::{Answer, AnswerError};
 ///
 /// SGP.22 v2.5 section 6.5.
 pub trait Es9Function: Serialize + Sync {
+    /// The interface it belongs to, the element of the URL path before the last. ES11 is spoken
+    /// under the name of ES9+.
+    const INTERFACE: &'static str = "es9plus";
+
     /// The last element of the URL path, which is also the function's name in messages.
     const NAME: &'static str;
 

@@ -184,10 +184,11 @@ impl From<hyper::Error> for ExchangeError {
 /// SGP.22 v2.5 section 6.2.
 pub(crate) fn request(
     address: &ServerAddress,
+    interface: &str,
     function: &str,
     body: Bytes,
 ) -> Result<Request<Full<Bytes>>, ProtocolError> {
-    Request::post(format!("/gsma/rsp2/es9plus/{function}"))
+    Request::post(format!("/gsma/rsp2/{interface}/{function}"))
         .header(HOST, address.to_string())
         .header(USER_AGENT, "gsma-rsp-lpad")
         .header("X-Admin-Protocol", ADMIN_PROTOCOL)

@@ -3,7 +3,7 @@
 //! [`Es9Client::call`] sends one function to an SM-DP+ and returns its typed answer. DER objects
 //! stay opaque bytes here: what somebody signed must arrive unchanged at the other end. The
 //! server's certificate is checked against the GSMA certificate issuers ([`Roots`]) and must have
-//! been issued for the TLS role of an SM-DP+; there is no way to turn that off.
+//! been issued for the TLS role of an SM-DP+ or SM-DS; there is no way to turn that off.
 //!
 //! The baseline is SGP.22 v2.5.
 

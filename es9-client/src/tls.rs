@@ -19,7 +19,7 @@ use thiserror::Error;
 use crate::certificate::{Certificate, CertificateError, Extensions, KeyId, PublicKey, Timestamp};
 use crate::roots::{Root, Roots};
 
-/// Accepts a TLS server only if a trusted issuer certified it as the SM-DP+ of the host called.
+/// Accepts a TLS server only if a trusted issuer certified it as the SM-DP+ or SM-DS of the host called.
 ///
 /// SGP.22 v2.5 section 2.6.6 and 4.5.2. There is no way to switch a check off.
 #[derive(Debug)]
@@ -452,11 +452,20 @@ const MAX_SENT: usize = 8;
 /// A chain has at most four certificates, the root's included.
 const MAX_INTERMEDIATES: usize = 2;
 
-/// id-rspRole-dp-tls, and the same role in SGP.22 v3.
-const SERVER_ROLES: &[&str] = &["2.23.146.1.2.1.3", "2.23.146.1.2.1.0.0.1.0"];
+/// id-rspRole-dp-tls and id-rspRole-ds-tls, and the same roles in SGP.22 v3.
+const SERVER_ROLES: &[&str] = &[
+    "2.23.146.1.2.1.3",
+    "2.23.146.1.2.1.6",
+    "2.23.146.1.2.1.0.0.1.0",
+    "2.23.146.1.2.1.0.0.2.0",
+];
 
-/// The SubCAs of SGP.22 v3 that may stand above an SM-DP+: of the CI and of the SM-DP+.
-const ISSUER_ROLES: &[&str] = &["2.23.146.1.2.1.0.0", "2.23.146.1.2.1.0.0.1"];
+/// The SubCAs of SGP.22 v3 that may stand above a server: of the CI, the SM-DP+ and the SM-DS.
+const ISSUER_ROLES: &[&str] = &[
+    "2.23.146.1.2.1.0.0",
+    "2.23.146.1.2.1.0.0.1",
+    "2.23.146.1.2.1.0.0.2",
+];
 
 const SERVER_AUTH: &str = "1.3.6.1.5.5.7.3.1";
 const DIGITAL_SIGNATURE: usize = 0;

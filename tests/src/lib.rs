@@ -6,3 +6,4 @@ pub mod bench;
 pub mod profile;
 mod rsp;
 pub mod smdp;
+pub mod smds;

@@ -2,6 +2,7 @@
 //! authentication, sessions, and named faults.
 
 pub(crate) mod authentication;
+pub(crate) mod disk;
 pub(crate) mod faults;
 pub(crate) mod fields;
 pub(crate) mod http;

@@ -90,10 +90,10 @@ where
 /// Answers one call of a function, with the fault planned for it.
 ///
 /// SGP.22 v2.5 section 6.
-pub(crate) async fn call<B: RequestBody>(
+pub(crate) async fn call<B: RequestBody, F: Future<Output = Response<Body>>>(
     request: Request<B>,
     fault: Option<&Fault>,
-    execute: impl FnOnce(Value) -> Response<Body>,
+    execute: impl FnOnce(Value) -> F,
 ) -> Result<Response<Body>, CutOff> {
     if let Some(fault) = fault
         && let Some(answer) = instead_of_answer(fault).await
@@ -109,7 +109,7 @@ pub(crate) async fn call<B: RequestBody>(
         Err(status) => return Ok(http::empty(status)),
     };
     let response = match parse(&parts.headers, &body) {
-        Ok(request) => execute(request),
+        Ok(request) => execute(request).await,
         Err(Refusal::Http(status)) => http::empty(status),
         Err(Refusal::Rsp(status)) => failed(status),
     };

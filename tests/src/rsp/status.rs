@@ -62,6 +62,20 @@ impl StatusCode {
     pub const ORDER_EXPIRED: Self = Self::new("8.8.5", "4.10");
     /// The order was tried too often; it is closed.
     pub const DOWNLOAD_TRIES_EXCEEDED: Self = Self::new("8.8.5", "6.4");
+    /// The SM-DS takes no more events.
+    pub const SMDS_FULL: Self = Self::new("8.9", "4.2");
+    /// The address asked for is not this SM-DS's.
+    pub const SMDS_ADDRESS_REFUSED: Self = Self::new("8.9.1", "3.8");
+    /// No common issuer for the eUICC's signatures, says an SM-DS.
+    pub const SMDS_NO_SIGNING_ISSUER: Self = Self::new("8.9.2", "3.1");
+    /// An SM-DS does not support the eUICC's specification version.
+    pub const SMDS_VERSION_UNSUPPORTED: Self = Self::new("8.9.3", "3.1");
+    /// No SM-DS certificate under an issuer the eUICC can verify.
+    pub const SMDS_NO_VERIFICATION_ISSUER: Self = Self::new("8.9.4", "3.7");
+    /// The SM-DS has an event of this ID for this eUICC already.
+    pub const EVENT_EXISTS: Self = Self::new("8.9.5", "3.3");
+    /// The SM-DS has no event of this ID for this eUICC.
+    pub const EVENT_UNKNOWN: Self = Self::new("8.9.5", "3.9");
     /// The transaction ID is unknown.
     pub const UNKNOWN_TRANSACTION: Self = Self::new("8.10.1", "3.9");
     /// The EUM certificate's issuer is not the one chosen for this session.

@@ -1,6 +1,6 @@
 //! Connections and requests.
 
-use std::sync::PoisonError;
+use std::{future::ready, sync::PoisonError};
 
 use hyper::{Request, Response, StatusCode as HttpStatus, body::Incoming, header::HOST};
 use serde_json::Value;
@@ -125,7 +125,7 @@ impl Smdp {
         if let Some(fault) = &fault {
             tracing::info!(function = function.name(), ?fault, "fault");
         }
-        let execute = |request| self.execute(function, request, fault.as_ref());
+        let execute = |request| ready(self.execute(function, request, fault.as_ref()));
         call(request, fault.as_ref(), execute).await
     }
 

@@ -1,0 +1,33 @@
+//! What a server keeps on disk.
+
+use std::{
+    fs::{self, File, OpenOptions, Permissions},
+    io::{self, Write},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::Path,
+};
+
+/// Reads a file a server keeps; nothing when there is none yet.
+pub(crate) fn read(folder: &Path, file: &str) -> io::Result<Option<Vec<u8>>> {
+    match fs::read(folder.join(file)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+/// Replaces a file a server keeps; a crash leaves the old or the new one.
+pub(crate) fn replace(folder: &Path, name: &str, text: &[u8]) -> io::Result<()> {
+    let draft = folder.join(format!("{name}.new"));
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&draft)?;
+    // A draft left behind by somebody else could be anybody's to read.
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    file.write_all(text)?;
+    file.sync_all()?;
+    fs::rename(&draft, folder.join(name))?;
+    File::open(folder)?.sync_all()
+}

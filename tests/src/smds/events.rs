@@ -1,0 +1,118 @@
+//! The events an SM-DS knows.
+
+use std::{fmt, io, path::Path};
+
+use serde::{Deserialize, Serialize};
+
+use crate::rsp::{disk, status::StatusCode};
+
+/// What an SM-DS tells an eUICC: that something waits for it at a server.
+///
+/// SGP.22 v2.5 section 5.4.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct EventRecord {
+    /// The eUICC, 32 digits.
+    pub eid: String,
+    /// The event's name at that server: for an SM-DP+ the matching ID.
+    pub event_id: String,
+    /// The server: an SM-DP+ or another SM-DS. Nothing keeps it from being this SM-DS itself.
+    pub rsp_server_address: String,
+    /// The name under which the root SM-DS was told of it, when it was.
+    #[serde(default)]
+    pub forwarded_as: Option<String>,
+}
+
+impl EventRecord {
+    /// An event that was not passed on to a root SM-DS.
+    pub fn new(
+        eid: impl Into<String>,
+        event_id: impl Into<String>,
+        rsp_server_address: impl Into<String>,
+    ) -> Self {
+        Self {
+            eid: eid.into(),
+            event_id: event_id.into(),
+            rsp_server_address: rsp_server_address.into(),
+            forwarded_as: None,
+        }
+    }
+
+    fn is(&self, eid: &str, event_id: &str) -> bool {
+        self.eid == eid && self.event_id == event_id
+    }
+
+    /// Whether an eUICC that asks with this matching ID means this event.
+    fn is_meant_by(&self, matching_id: &str) -> bool {
+        matching_id.is_empty()
+            || self.event_id == matching_id
+            || self.forwarded_as.as_deref() == Some(matching_id)
+    }
+}
+
+/// The events that are registered, the oldest first.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(transparent)]
+pub(super) struct Events(Vec<EventRecord>);
+
+impl Events {
+    pub(super) fn all(&self) -> &[EventRecord] {
+        &self.0
+    }
+
+    /// Registers an event; its ID must be new for this eUICC.
+    pub(super) fn register(&mut self, event: EventRecord) -> Result<(), StatusCode> {
+        if self.find(&event.eid, &event.event_id).is_some() {
+            return Err(StatusCode::EVENT_EXISTS);
+        }
+        if self.0.len() == MAX_EVENTS {
+            return Err(StatusCode::SMDS_FULL);
+        }
+        self.0.push(event);
+        Ok(())
+    }
+
+    pub(super) fn find(&self, eid: &str, event_id: &str) -> Option<&EventRecord> {
+        self.0.iter().find(|event| event.is(eid, event_id))
+    }
+
+    pub(super) fn delete(&mut self, eid: &str, event_id: &str) -> Option<EventRecord> {
+        let place = self.0.iter().position(|event| event.is(eid, event_id))?;
+        Some(self.0.remove(place))
+    }
+
+    /// The events an eUICC means: all of its own, or the one of this ID, which there must be.
+    pub(super) fn meant(
+        &self,
+        eid: &str,
+        matching_id: &str,
+    ) -> Result<Vec<&EventRecord>, StatusCode> {
+        let own = self.0.iter().filter(|event| event.eid == eid);
+        let meant: Vec<_> = own.filter(|event| event.is_meant_by(matching_id)).collect();
+        match meant.is_empty() && !matching_id.is_empty() {
+            true => Err(StatusCode::EVENT_UNKNOWN),
+            false => Ok(meant),
+        }
+    }
+
+    /// Reads what an earlier run saved, if anything.
+    pub(super) fn load(folder: &Path) -> io::Result<Self> {
+        Ok(match disk::read(folder, FILE)? {
+            Some(text) => serde_json::from_slice(&text)?,
+            None => Self::default(),
+        })
+    }
+
+    pub(super) fn save(&self, folder: &Path) -> io::Result<()> {
+        disk::replace(folder, FILE, &serde_json::to_vec(self)?)
+    }
+}
+
+/// The two members an eUICC is told.
+impl fmt::Display for EventRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.event_id, self.rsp_server_address)
+    }
+}
+
+const FILE: &str = "events.json";
+const MAX_EVENTS: usize = 10_000;
