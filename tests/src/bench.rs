@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fmt, fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::{
@@ -61,14 +61,21 @@ impl Bench {
 
     /// A new card and an empty server that is set up like this.
     pub fn with_smdp(config: Config) -> Self {
+        Self::on_network(config, Network::default())
+    }
+
+    /// A new card and an empty server that is set up like this, which answers on this network to
+    /// every name that is nobody else's.
+    pub fn on_network(config: Config, network: Network) -> Self {
         let pki = config.pki.clone();
         let identity = Identity::from_pki(&pki).expect("the PKI is complete");
         let card = Card::new(identity, Settings::default());
         let smdp = Smdp::new(config).expect("the PKI is complete");
-        let network = Network {
-            smdp: smdp.clone(),
-            calls: Arc::default(),
-        };
+        let server = smdp.clone();
+        network.set_others(move |stream| {
+            let server = server.clone();
+            async move { server.serve_stream(stream).await }
+        });
         let modem = Modem::new(card.clone(), modem::Identity::default());
         let control = modem.control();
         let line = Line {
@@ -156,7 +163,7 @@ default_smdp = "{HOST_NAME}"
         self.line.is_unplugged.store(false, Ordering::Relaxed);
     }
 
-    /// Connects to the server in memory, whatever host is asked for.
+    /// The network the server is on, in memory.
     pub fn network(&self) -> Network {
         self.network.clone()
     }
@@ -216,20 +223,44 @@ pub enum Reach {
     Unknown,
 }
 
-/// A network in which every name is the server's. Clones are one network.
-#[derive(Clone, Debug)]
-pub struct Network {
-    smdp: Smdp,
-    calls: Arc<std::sync::Mutex<Calls>>,
-}
+/// A network in memory. Clones are one network.
+#[derive(Clone, Debug, Default)]
+pub struct Network(Arc<std::sync::Mutex<Hosts>>);
 
-#[derive(Debug, Default)]
-struct Calls {
+#[derive(Default)]
+struct Hosts {
     made: Vec<(String, u16)>,
     reach: BTreeMap<String, Reach>,
+    servers: BTreeMap<String, Server>,
+    others: Option<Server>,
 }
 
+/// Serves a connection in a task of its own.
+type Server = Arc<dyn Fn(DuplexStream) + Send + Sync>;
+
 impl Network {
+    /// Puts a server behind a name.
+    pub fn set_server<F>(
+        &self,
+        host: &str,
+        serve: impl Fn(DuplexStream) -> F + Send + Sync + 'static,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let server = in_task(serve);
+        self.lock()
+            .servers
+            .insert(host.to_ascii_lowercase(), server);
+    }
+
+    /// Puts a server behind all names that are nobody else's.
+    pub fn set_others<F>(&self, serve: impl Fn(DuplexStream) -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.lock().others = Some(in_task(serve));
+    }
+
     /// Every host and port asked for, the oldest first.
     pub fn calls(&self) -> Vec<(String, u16)> {
         self.lock().made.clone()
@@ -240,8 +271,24 @@ impl Network {
         self.lock().reach.insert(host.to_owned(), reach);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Calls> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Hosts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn in_task<F>(serve: impl Fn(DuplexStream) -> F + Send + Sync + 'static) -> Server
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    Arc::new(move |stream| drop(tokio::spawn(serve(stream))))
+}
+
+impl fmt::Debug for Hosts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hosts")
+            .field("made", &self.made)
+            .field("reach", &self.reach)
+            .finish_non_exhaustive()
     }
 }
 
@@ -249,10 +296,14 @@ impl Connect for Network {
     type Stream = DuplexStream;
 
     async fn connect(&self, host: &str, port: u16) -> io::Result<DuplexStream> {
-        let reach = {
-            let mut calls = self.lock();
-            calls.made.push((host.to_owned(), port));
-            calls.reach.get(host).copied().unwrap_or_default()
+        let (reach, server) = {
+            let mut hosts = self.lock();
+            hosts.made.push((host.to_owned(), port));
+            let server = hosts.servers.get(&host.to_ascii_lowercase());
+            (
+                hosts.reach.get(host).copied().unwrap_or_default(),
+                server.or(hosts.others.as_ref()).cloned(),
+            )
         };
         match reach {
             Reach::Open => {}
@@ -263,9 +314,9 @@ impl Connect for Network {
                 return Err(io::Error::other(NameNotResolved(cause)));
             }
         }
+        let server = server.ok_or(io::ErrorKind::ConnectionRefused)?;
         let (ours, theirs) = duplex(LINE);
-        let smdp = self.smdp.clone();
-        tokio::spawn(async move { smdp.serve_stream(theirs).await });
+        server(theirs);
         Ok(ours)
     }
 }

@@ -3,6 +3,7 @@
 pub mod bare;
 pub mod bed;
 pub mod bench;
+pub mod lpa;
 pub mod profile;
 mod rsp;
 pub mod smdp;
