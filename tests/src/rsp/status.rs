@@ -62,8 +62,6 @@ impl StatusCode {
     pub const ORDER_EXPIRED: Self = Self::new("8.8.5", "4.10");
     /// The order was tried too often; it is closed.
     pub const DOWNLOAD_TRIES_EXCEEDED: Self = Self::new("8.8.5", "6.4");
-    /// The SM-DS takes no more events.
-    pub const SMDS_FULL: Self = Self::new("8.9", "4.2");
     /// The address asked for is not this SM-DS's.
     pub const SMDS_ADDRESS_REFUSED: Self = Self::new("8.9.1", "3.8");
     /// No common issuer for the eUICC's signatures, says an SM-DS.

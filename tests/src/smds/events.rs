@@ -65,7 +65,7 @@ impl Events {
             return Err(StatusCode::EVENT_EXISTS);
         }
         if self.0.len() == MAX_EVENTS {
-            return Err(StatusCode::SMDS_FULL);
+            return Err(StatusCode::SMDS_FAILED);
         }
         self.0.push(event);
         Ok(())
