@@ -3,8 +3,7 @@
 use std::fmt;
 
 use es9_client::{
-    Answer, AnswerError, Connect, Deadlines, Error, Es9Client, Es9Function, Options, Roots,
-    ServerAddress,
+    Answer, AnswerError, Connect, Error, Es9Client, Es9Function, Options, Roots, ServerAddress,
 };
 use serde::Serialize;
 use sim_card_emulator::{
@@ -140,10 +139,6 @@ impl Es9Function for RegisterEvent {
     const SECTION: &'static str = "5.4.1";
     type Response = ();
 
-    fn deadline(deadlines: &Deadlines) -> std::time::Duration {
-        deadlines.notification
-    }
-
     fn response(answer: &Answer) -> Result<(), AnswerError> {
         answer.executed()
     }
@@ -154,10 +149,6 @@ impl Es9Function for DeleteEvent {
     const NAME: &'static str = "deleteEvent";
     const SECTION: &'static str = "5.4.2";
     type Response = ();
-
-    fn deadline(deadlines: &Deadlines) -> std::time::Duration {
-        deadlines.notification
-    }
 
     fn response(answer: &Answer) -> Result<(), AnswerError> {
         answer.executed()
