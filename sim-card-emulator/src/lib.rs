@@ -6,6 +6,7 @@
 //!   packages and [`bsp`] to open what a server bound;
 //! * [`card`]: the card in a holder, to be shared, watched and cut off, its flash in a
 //!   [`state_folder`];
+//! * [`vpcd`]: the card in a PC/SC reader;
 //! * [`modem`]: AT commands, with the quirks of real modems as data, on a [`pty`] or any stream;
 //! * [`pki`], [`certificate`], [`crl`], [`key`]: a whole test PKI, and what a card checks of it. The test
 //!   SM-DP+ uses them too.
@@ -26,3 +27,4 @@ pub mod pki;
 pub mod pty;
 pub mod saip;
 pub mod state_folder;
+pub mod vpcd;

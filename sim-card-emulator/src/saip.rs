@@ -11,6 +11,8 @@ use crate::der::{Header, Tlv, constructed, tlv, unsigned};
 
 pub mod files;
 
+use files::{EF_ICCID, FileSystem};
+
 /// Longest package that is read.
 pub const MAX_PACKAGE: usize = 512 * 1024;
 
@@ -44,6 +46,8 @@ impl PeStatus {
     pub const TEMPLATE_NOT_SUPPORTED: Self = Self(9);
     /// A mandatory service the eUICC does not have.
     pub const FEATURE_NOT_SUPPORTED: Self = Self(10);
+    /// There are no PIN codes.
+    pub const PIN_CODE_MISSING: Self = Self(11);
     /// A version of the package format that is not known.
     pub const UNSUPPORTED_PROFILE_VERSION: Self = Self(31);
 }
@@ -97,6 +101,9 @@ pub struct PackageReader {
     received: usize,
     header: Option<ProfileHeader>,
     identifications: BTreeSet<u16>,
+    strict_content: bool,
+    /// Tags of the elements so far.
+    seen: BTreeSet<u32>,
     ended: bool,
 }
 
@@ -109,8 +116,18 @@ impl PackageReader {
             received: 0,
             header: None,
             identifications: BTreeSet::new(),
+            strict_content: false,
+            seen: BTreeSet::new(),
             ended: false,
         }
+    }
+
+    /// Whether a package must be a whole profile that a network could use: master file, PUK and PIN
+    /// codes, a network access application with its parameters, a security domain, each after
+    /// what it needs, and the header's ICCID in EF.ICCID.
+    pub fn strict_content(mut self, strict: bool) -> Self {
+        self.strict_content = strict;
+        self
     }
 
     /// Takes the next piece.
@@ -187,6 +204,10 @@ impl PackageReader {
         if !self.identifications.insert(identification) {
             return Err(fail(PeStatus::INVALID_REQUEST_FORMAT));
         }
+        if self.strict_content {
+            self.check_content(element).map_err(fail)?;
+        }
+        self.seen.insert(element.tag);
         match element.tag {
             END => self.ended = true,
             FIRST_TEMPLATE..=LAST_TEMPLATE | 0xBF1F..=0xBF21 => {
@@ -200,6 +221,33 @@ impl PackageReader {
             _ => {}
         }
         Ok(())
+    }
+
+    /// What an element needs before it, and what only one can be of.
+    fn check_content(&self, element: &Tlv<'_>) -> Result<(), PeStatus> {
+        let seen = |alternatives: &[u32]| alternatives.iter().any(|tag| self.seen.contains(tag));
+        let wrong_order = !requirements(element.tag).iter().all(|tags| seen(tags));
+        if wrong_order || (MASTER_FILE.contains(&element.tag) && seen(MASTER_FILE)) {
+            return Err(PeStatus::INVALID_REQUEST_FORMAT);
+        }
+        if element.tag == END && !seen(&[PIN_CODES]) {
+            return Err(PeStatus::PIN_CODE_MISSING);
+        }
+        if element.tag == END && !WHOLE_PROFILE.iter().all(|tags| seen(tags)) {
+            return Err(PeStatus::INVALID_REQUEST_FORMAT);
+        }
+        match &self.header {
+            Some(header) if MASTER_FILE.contains(&element.tag) => {
+                let files = FileSystem::of_package(element.bytes, &header.iccid);
+                let number = files.child(FileSystem::MASTER, EF_ICCID);
+                let number = number.and_then(|index| files.file(index));
+                match number.is_some_and(|file| file.content() == header.iccid.octets()) {
+                    true => Ok(()),
+                    false => Err(PeStatus::BAD_VALUES),
+                }
+            }
+            _ => Ok(()),
+        }
     }
 
     fn profile_header(&self, parts: &[Tlv<'_>]) -> Result<ProfileHeader, PeStatus> {
@@ -244,6 +292,20 @@ impl PackageReader {
     }
 }
 
+/// Elements one of each of which must stand before the one with this tag.
+fn requirements(tag: u32) -> &'static [&'static [u32]] {
+    match tag {
+        0xA1 | 0xB1 | 0xB2 | 0xB3 | 0xB5 | 0xB7 | 0xB9 => &[MASTER_FILE],
+        PIN_CODES => &[MASTER_FILE, &[0xA3]],
+        0xA4 => &[&[0xB3, 0xB5, 0xBF20]],
+        0xA5 | 0xBA => &[&[0xB9]],
+        0xB4 | 0xB8 | 0xBC..=0xBE | 0xBF1F => &[&[0xB3]],
+        0xB6 => &[&[0xB5]],
+        0xBF21 => &[&[0xBF20]],
+        _ => &[],
+    }
+}
+
 /// Number and "mandated" flag of the PEHeader every element but the first begins with.
 fn element_header(parts: &[Tlv<'_>]) -> Result<(u16, bool), PeStatus> {
     let header = parts
@@ -282,6 +344,17 @@ fn is_known_template(oid: &[u8]) -> bool {
     }
 }
 
+/// A master file, PUKs, a network access application, its parameters, a security domain.
+const WHOLE_PROFILE: &[&[u32]] = &[
+    MASTER_FILE,
+    &[0xA3],
+    &[0xB3, 0xB5, 0xB9, 0xBF20],
+    &[0xA4, 0xA5],
+    &[0xA6],
+];
+/// The element of the master file, and that of an IoT Minimal Profile, which has it in it.
+const MASTER_FILE: &[u32] = &[0xB0, 0xBF20];
+const PIN_CODES: u32 = 0xA2;
 const HEADER: u32 = 0xA0;
 const END: u32 = 0xAA;
 const FIRST_TEMPLATE: u32 = 0xB0;

@@ -92,7 +92,8 @@ impl Euicc {
             }
         };
         self.consume_one_time_key(&installing.owner);
-        let reader = PackageReader::new(self.settings.uicc_capability);
+        let reader = PackageReader::new(self.settings.uicc_capability)
+            .strict_content(self.settings.strict_content);
         if let Session::Authenticated(session) = &mut self.session {
             session.loading = Some(Loading::new(channel, bsp, remaining, reader));
         }

@@ -64,6 +64,9 @@ pub struct Settings {
     pub terminal_capability_required: bool,
     /// The LPA in the card is active: the ISD-R refuses the one in the terminal.
     pub lpae_active: bool,
+    /// Install whole profiles only: what a network access application needs must be in the
+    /// package, in the right order, and EF.ICCID must be the header's.
+    pub strict_content: bool,
     /// Let the ISD-R be selected on the basic channel.
     pub isdr_on_basic_channel: bool,
     /// Number of notifications kept.
@@ -196,6 +199,7 @@ impl Default for Settings {
             fci_less_select: false,
             terminal_capability_required: false,
             lpae_active: false,
+            strict_content: false,
             isdr_on_basic_channel: false,
             notifications: 100,
             full_store: FullStore::default(),

@@ -1,5 +1,6 @@
 pub(crate) mod bench;
 mod channels;
+mod content;
 mod files;
 mod forced;
 mod loading;

@@ -498,12 +498,10 @@ fn file(
         2 | 6 => records(kind & 0x07 == 6, length, content)?,
         _ => return None,
     };
-    let short = match (description.short, template) {
-        (Some(short), _) => short,
-        (None, Some(template)) => template.short,
-        // ETSI TS 102 222: the low bits of the identifier.
-        (None, None) => u8::try_from(identifier & 0x1F).ok(),
-    };
+    let short = description
+        .short
+        .or_else(|| template.map(|template| template.short))
+        .flatten();
     let rules = match parent {
         FileSystem::MASTER => ALWAYS_READABLE.to_vec(),
         _ => DEFAULT_ACCESS.to_vec(),

@@ -6,8 +6,8 @@ use crate::der::{constructed, tlv};
 
 const USIM: &str = "00A4040C07A0000000871002";
 
-/// A card whose profile asks for the PIN 1234.
-fn locked() -> Bench {
+/// PUK and PIN codes: the PIN is 1234 and asked for, the second PIN is not.
+pub(super) fn codes() -> [Vec<u8>; 2] {
     let header = |number| tlv(0xA0, &tlv(0x81, &[number]));
     let puk = constructed(0x30, &[tlv(0x80, &[0x01]), tlv(0x81, &[0x31; 8])]);
     let pin = constructed(
@@ -27,16 +27,17 @@ fn locked() -> Bench {
         ],
     );
     let pins = tlv(0xA1, &constructed(0xA0, &[pin, disabled]));
-    let elements = [
+    [
         constructed(0xA3, &[header(0x71), tlv(0xA1, &puk)]),
         constructed(0xA2, &[header(0x72), pins]),
-    ];
+    ]
+}
+
+/// A card whose profile asks for the PIN.
+fn locked() -> Bench {
     let mut bench = Bench::new();
-    install(
-        &mut bench,
-        ICCID,
-        package(ICCID, "080910101032540636", &elements),
-    );
+    let package = package(ICCID, "080910101032540636", &codes());
+    install(&mut bench, ICCID, package);
     enable(&mut bench, ICCID, false);
     bench
 }
