@@ -8,7 +8,7 @@ use std::{
     error::Error,
     fs,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use es9_client::{Es9Client, Options};
@@ -21,9 +21,10 @@ use lpad_tests::{
 };
 use sim_card_emulator::{
     card::Card,
+    certificate::Role,
     euicc::{Euicc, Identity, NonVolatile, Settings, SystemRandom},
     modem::{self, Modem},
-    pki::{Pki, PkiOptions},
+    pki::{CertificateSpec, Pki, PkiOptions},
 };
 use tokio::io::duplex;
 
@@ -47,10 +48,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("|---|---|");
     // The memory first: what others have freed would be used again.
     let (bare, in_modem) = memory_per_card().await?;
+    let with_eid = memory_per_identity()?;
     row("memory of an idle card", &kilobytes(bare));
     row(
         "memory of an idle card in a modem that is served",
         &kilobytes(in_modem),
+    );
+    row(
+        "memory of an EID of its own, with certificate and key",
+        &kilobytes(with_eid),
     );
     for (name, command) in [
         ("GetEID", &GET_EID[..]),
@@ -90,6 +96,19 @@ async fn memory_per_card() -> Result<(u64, u64), Box<dyn Error>> {
     tokio::task::yield_now().await;
     let in_modem = resident()? - before;
     Ok((bare / CARDS, in_modem / CARDS))
+}
+
+/// What it takes that a card does not share the identity of another one.
+fn memory_per_identity() -> Result<u64, Box<dyn Error>> {
+    let mut pki = Pki::generate(&PkiOptions::default())?;
+    let mut identities = Vec::new();
+    let before = resident()?;
+    for number in 0..CARDS {
+        let spec = CertificateSpec::euicc(&format!("89049032{number:024}"), SystemTime::now());
+        pki.issue(Role::Euicc, Role::Eum, &spec)?;
+        identities.push(Identity::from_pki(&pki)?);
+    }
+    Ok((resident()? - before) / CARDS)
 }
 
 /// How often a command is executed by a card without its holder.
