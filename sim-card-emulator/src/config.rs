@@ -31,6 +31,8 @@ pub struct Config {
     pub modem: ModemConfig,
     /// `[pty]`: the modem's port.
     pub pty: PtyConfig,
+    /// `[vpcd]`: a PC/SC reader in place of a modem.
+    pub vpcd: VpcdConfig,
 }
 
 /// `[identity]`.
@@ -108,6 +110,14 @@ pub struct PtyConfig {
     pub link: Option<PathBuf>,
     /// Bits per second of the line; as fast as it goes when there is none.
     pub baud: Option<u32>,
+}
+
+/// `[vpcd]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct VpcdConfig {
+    /// Where the reader of vsmartcard is; `pcscd` shows it as "Virtual PCD".
+    pub address: Option<String>,
 }
 
 impl Config {

@@ -14,6 +14,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use sim_card_emulator::config::EXAMPLE;
 use sim_card_emulator::modem::Quirks;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 fn run(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_sim-card-emulator"))
@@ -141,7 +143,11 @@ fn a_mistake_is_named_before_anything_is_made() {
             "'mud' for '--quirk <NAME>'",
         ),
         (&["--pty", link, "--imei", "49"], "an IMEI has 15 digits"),
-        (&[], "--pty"),
+        (
+            &[],
+            "say where the card shall be: --pty LINK or --vpcd HOST:PORT",
+        ),
+        (&["--pty", link, "--vpcd", "a:1"], "cannot be used with"),
     ] {
         let error = error(arguments);
         assert!(error.contains(message), "{arguments:?} gives {error}");
@@ -205,4 +211,22 @@ async fn a_card_with_a_folder_goes_on_where_it_was_killed() {
         Some("smdp.example.com".into())
     );
     card.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_card_comes_back_into_a_reader_that_was_gone() {
+    let reader = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = reader.local_addr().unwrap().to_string();
+    let start = tokio::task::spawn_blocking(move || Emulator::start(&["--vpcd", &address]));
+    for _ in 0..2 {
+        let (mut card, _) = reader.accept().await.unwrap();
+        // Power, and the answer to reset.
+        card.write_all(&[0, 1, 1, 0, 1, 4]).await.unwrap();
+        let mut length = [0; 2];
+        card.read_exact(&mut length).await.unwrap();
+        let mut atr = vec![0; u16::from_be_bytes(length).into()];
+        card.read_exact(&mut atr).await.unwrap();
+        assert_eq!(atr[0], 0x3B);
+    }
+    assert!(start.await.unwrap().end());
 }

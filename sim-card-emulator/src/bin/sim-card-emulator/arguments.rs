@@ -9,7 +9,7 @@ use es10_apdu::types::Eid;
 use sim_card_emulator::config::{Config, Imei};
 use sim_card_emulator::modem::Quirks;
 
-/// An eUICC (SGP.22) behind an AT modem, on a pseudo terminal.
+/// An eUICC (SGP.22) behind an AT modem on a pseudo terminal, or in a PC/SC reader.
 ///
 /// The terminal is found at the path of a symbolic link, which is used like the serial port of a
 /// real modem: AT+CSIM reaches the card, AT+CGSN, AT+CCID, AT+CFUN and the like answer too.
@@ -26,6 +26,9 @@ pub(crate) struct Arguments {
     /// Where the symbolic link to the terminal is put; it is removed at the end
     #[arg(long, value_name = "LINK")]
     pty: Option<PathBuf>,
+    /// Puts the card into a PC/SC reader in place of a modem: where vsmartcard's vpcd listens
+    #[arg(long, value_name = "HOST:PORT", conflicts_with = "pty")]
+    vpcd: Option<String>,
     /// Make the line as slow as this many bits per second
     #[arg(long, value_name = "BITS/S")]
     baud: Option<u32>,
@@ -61,6 +64,7 @@ Examples:
   sim-card-emulator --pty /tmp/modem --state /tmp/card
   sim-card-emulator --pty /tmp/modem --pki /tmp/pki --baud 115200 --quirk ignores-refresh
   sim-card-emulator --pty /tmp/modem --card memory=20000 --card forbidden-rules='[\"ppr1\"]'
+  sim-card-emulator --vpcd 127.0.0.1:35963       (the reader \"Virtual PCD\" of pcscd)
   sim-card-emulator --example-config > card.toml
   minicom -D /tmp/modem        (then type AT+CGSN)";
 
@@ -69,6 +73,7 @@ impl Arguments {
     pub(crate) fn config(&self) -> Result<Config, Box<dyn Error>> {
         let mut config = Config::load(self.config.as_deref(), &self.card)?;
         replace(&mut config.pty.link, &self.pty);
+        replace(&mut config.vpcd.address, &self.vpcd);
         replace(&mut config.pty.baud, &self.baud);
         replace(&mut config.state.directory, &self.state);
         replace(&mut config.identity.pki, &self.pki);

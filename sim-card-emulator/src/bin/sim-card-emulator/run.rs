@@ -1,7 +1,8 @@
-//! The card and the modem at work.
+//! The card at work, in a modem or in a reader.
 
 use std::error::Error;
 use std::path::Path;
+use std::time::Duration;
 
 use sim_card_emulator::card::Card;
 use sim_card_emulator::config::Config;
@@ -10,20 +11,66 @@ use sim_card_emulator::modem::{self, Ended, Modem};
 use sim_card_emulator::pki::{Pki, PkiOptions};
 use sim_card_emulator::pty::Pty;
 use sim_card_emulator::state_folder::StateFolder;
+use sim_card_emulator::vpcd;
+use tokio::net::TcpStream;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{sleep, timeout};
 
 /// Runs until it is told to end by SIGTERM or SIGINT.
 pub(crate) async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let Some(link) = config.pty.link.as_deref() else {
-        return Err("say where the modem's port shall be: --pty LINK".into());
+    let place = match (&config.pty.link, &config.vpcd.address) {
+        (Some(link), None) => Place::Modem(link),
+        (None, Some(address)) => Place::Reader(address),
+        (None, None) => {
+            return Err("say where the card shall be: --pty LINK or --vpcd HOST:PORT".into());
+        }
+        (Some(_), Some(_)) => {
+            return Err("one card is in a modem (--pty) or in a reader (--vpcd)".into());
+        }
     };
     let card = card(config)?;
+    let serve = async {
+        match place {
+            Place::Modem(link) => serve_port(card, link, config).await,
+            Place::Reader(address) => serve_reader(card, address).await,
+        }
+    };
     tokio::select! {
-        result = serve_port(card, link, config) => result,
+        result = serve => result,
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
+    }
+}
+
+enum Place<'c> {
+    Modem(&'c Path),
+    Reader(&'c str),
+}
+
+/// Puts the card into the PC/SC reader again and again: `pcscd` may start late, and start anew.
+async fn serve_reader(mut card: Card, address: &str) -> Result<(), Box<dyn Error>> {
+    let eid = card.inspect(|euicc| euicc.eid());
+    let mut pause = SHORTEST_PAUSE;
+    loop {
+        match timeout(LONGEST_PAUSE, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                pause = SHORTEST_PAUSE;
+                stream.set_nodelay(true)?;
+                tracing::info!(reader = address, %eid, "the card is ready in the reader");
+                match vpcd::serve(&mut card, stream).await {
+                    Ok(ended) => tracing::info!(?ended, "the card is out of the reader"),
+                    Err(error) => tracing::warn!(%error, "the card is out of the reader"),
+                }
+            }
+            Ok(Err(error)) if pause == SHORTEST_PAUSE => {
+                tracing::warn!(reader = address, %error, "no reader yet; does pcscd run?");
+            }
+            Ok(Err(_)) | Err(_) => {}
+        }
+        sleep(pause).await;
+        pause = (2 * pause).min(LONGEST_PAUSE);
     }
 }
 
@@ -81,3 +128,7 @@ fn identity(config: &Config) -> Result<Identity, Box<dyn Error>> {
         _ => Ok(identity),
     }
 }
+
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+/// Before the reader is tried again; a person who waits for it sees it come.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
