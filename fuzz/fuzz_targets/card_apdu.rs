@@ -3,14 +3,13 @@
 
 #![no_main]
 
-use std::{cell::RefCell, sync::LazyLock};
+use std::sync::LazyLock;
 
-use es9_client::{Es9Client, Options};
-use es10_apdu::apdu::Response;
+use es10_apdu::{apdu::Response, bpp::Segment};
 use libfuzzer_sys::fuzz_target;
 use lpad_tests::{
-    bare::{self, Step},
-    bench::Bench,
+    bench::{Bench, HOST_NAME},
+    lpa::BareLpa,
     profile::{Iccid, Profile},
     smdp::OrderRequest,
 };
@@ -37,29 +36,34 @@ async fn states() -> Vec<State> {
     bench
         .smdp
         .create_order(OrderRequest::with_matching_id(profile, "FUZZ"));
-    let server = Es9Client::new(bench.network(), bench.roots(), Options::default());
-    let seen = RefCell::new((Vec::new(), Vec::new()));
-    let note = |loaded: usize| {
-        let (states, segments) = &mut *seen.borrow_mut();
-        states.push(State {
-            card: bench.card.inspect(Clone::clone),
-            segments: segments.iter().skip(loaded).cloned().collect(),
-        });
+    let state = |segments: &[Segment]| State {
+        card: bench.card.inspect(Clone::clone),
+        segments: segments
+            .iter()
+            .map(|segment| segment.bytes.to_vec())
+            .collect(),
     };
-    note(0);
-    bare::download(&bench.card, &server, "FUZZ", |step| match step {
-        Step::Prepared(segments) => {
-            seen.borrow_mut().1 = segments;
-            note(0);
+    let mut states = vec![state(&[])];
+    let mut lpa = BareLpa::open(&bench.card, bench.network(), bench.roots())
+        .await
+        .expect("there is an eUICC");
+    let address = HOST_NAME.parse().expect("it is a host name");
+    let session = lpa.authenticate(&address, "FUZZ").await;
+    let session = session.expect("the server answers");
+    states.push(state(&[]));
+    let package = lpa.bind(&session).await.expect("the profile is there");
+    let mut rest = package.segments();
+    while let Some((segment, more)) = rest.split_first() {
+        states.push(state(rest));
+        rest = more;
+        if let Some(result) = lpa.load(segment).await.expect("the card answers") {
+            states.push(state(&[]));
+            let reported = lpa.report(&session, &result).await;
+            reported.expect("the server takes the notification");
+            break;
         }
-        Step::Loading(loaded) => note(loaded),
-        Step::Installed | Step::Reported => note(usize::MAX),
-        Step::Challenged | Step::Authenticated => note(0),
-    })
-    .await
-    .expect("the download succeeds");
-    let (mut states, _) = seen.into_inner();
-    let last = states.last().expect("there were steps").card.clone();
+    }
+    let last = bench.card.inspect(Clone::clone);
     // Enabled at once, and with a REFRESH that waits to be fetched.
     for refresh in [0x00, 0xFF] {
         let mut run = Run::new(last.clone(), &[]);
@@ -116,9 +120,20 @@ impl<'a> Run<'a> {
         assert!(response.data.len() <= 256);
         let (memory, settings) = (self.card.memory(), self.card.settings());
         assert!(memory.sequence_number >= sequence_number);
-        assert!(memory.profiles.iter().filter(|profile| profile.enabled).count() <= 1);
+        assert!(
+            memory
+                .profiles
+                .iter()
+                .filter(|profile| profile.enabled)
+                .count()
+                <= 1
+        );
         assert!(self.card.open_channels().len() <= 19);
-        let used: usize = memory.profiles.iter().map(|profile| profile.package.len()).sum();
+        let used: usize = memory
+            .profiles
+            .iter()
+            .map(|profile| profile.package.len())
+            .sum();
         assert!(used <= settings.memory);
         response
     }

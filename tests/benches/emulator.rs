@@ -11,11 +11,11 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use es9_client::{Es9Client, Options};
+use es9_client::ServerAddress;
 use es10_apdu::isdr::ISDR_AID;
 use lpad_tests::{
-    bare,
-    bench::Bench,
+    bench::{Bench, HOST_NAME},
+    lpa::BareLpa,
     profile::{Iccid, Profile},
     smdp::OrderRequest,
 };
@@ -135,10 +135,10 @@ fn apdus_per_second(command: &[u8]) -> Result<f64, Box<dyn Error>> {
 /// How often a profile is downloaded to a new card, its notification delivered and removed.
 async fn downloads_per_second(anew: bool) -> Result<f64, Box<dyn Error>> {
     let bench = Bench::new();
+    let address: ServerAddress = HOST_NAME.parse()?;
     let identity = Arc::new(Identity::from_pki(&bench.pki)?);
-    let client = || Es9Client::new(bench.network(), bench.roots(), Options::default());
-    let kept = client();
     let profile = Profile::builder(Iccid::nth(1)).size(PACKAGE_SIZE).build();
+    let mut lpa = BareLpa::open(&bench.card, bench.network(), bench.roots()).await?;
     let started = Instant::now();
     let mut count = 0_u32;
     while started.elapsed() < WHILE {
@@ -146,9 +146,14 @@ async fn downloads_per_second(anew: bool) -> Result<f64, Box<dyn Error>> {
         let order = OrderRequest::with_matching_id(profile.clone(), &*matching_id);
         bench.smdp.create_order(order);
         let card = Card::new(identity.clone(), Settings::default());
-        let server = if anew { &client() } else { &kept };
-        bare::download(&card, server, &matching_id, |_| {}).await?;
-        if card.memory().profiles.len() != 1 || !card.memory().notifications.is_empty() {
+        match anew {
+            true => lpa = BareLpa::open(&card, bench.network(), bench.roots()).await?,
+            false => lpa.change_card(&card).await?,
+        }
+        let session = lpa.authenticate(&address, &matching_id).await?;
+        lpa.download(&session).await?;
+        let memory = card.memory();
+        if memory.profiles.len() != 1 || !memory.notifications.is_empty() {
             return Err("the profile is not installed and reported".into());
         }
         count += 1;

@@ -1,6 +1,5 @@
 //! The test bench of lpad: a test SM-DP+ and profiles to download from it.
 
-pub mod bare;
 pub mod bed;
 pub mod bench;
 pub mod lpa;

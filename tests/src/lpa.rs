@@ -15,13 +15,13 @@ use es9_client::{
 use es10_apdu::{
     apdu::{Command, Response},
     asn1::{self, CodecError, Open, Raw},
-    bpp::{BoundProfilePackage, BppError},
+    bpp::{BoundProfilePackage, BppError, Segment},
     channel::OpenError,
     es10b::{
         AuthenticateServerRequest, AuthenticateServerResponse, CancelSessionReason,
         CancelSessionRequest, CancelSessionResponse, CtxParams1, CtxParamsForCommonAuthentication,
         DeviceCapabilities, DeviceInfo, GetEuiccChallengeRequest, GetEuiccInfo1Request,
-        NotificationSentRequest, PrepareDownloadRequest,
+        NotificationSentRequest, PrepareDownloadRequest, ProfileInstallationResult,
     },
     isdr::{CallError, Isdr, IsdrOptions},
     transport::{Fault, Transport, TransportError},
@@ -83,6 +83,9 @@ pub enum BareError {
     /// The card failed.
     #[error(transparent)]
     Card(#[from] CallError),
+    /// The channel could not be closed.
+    #[error(transparent)]
+    Close(#[from] TransportError),
     /// The server failed or refused.
     #[error(transparent)]
     Server(#[from] es9_client::Error),
@@ -125,6 +128,19 @@ impl<C: Connect> BareLpa<C> {
             isdr: Isdr::open(Direct(card.clone()), &IsdrOptions::default()).await?,
             servers: Es9Client::new(connect, roots, Options::default()),
         })
+    }
+
+    /// Takes another card, and keeps the connections to the servers.
+    ///
+    /// # Errors
+    /// When there is no eUICC in it, or the channel to the one before cannot be closed.
+    ///
+    /// # Cancel safety
+    /// A channel may stay open.
+    pub async fn change_card(&mut self, card: &Card) -> Result<(), BareError> {
+        let isdr = Isdr::open(Direct(card.clone()), &IsdrOptions::default()).await?;
+        std::mem::replace(&mut self.isdr, isdr).close().await?;
+        Ok(())
     }
 
     /// Lets the eUICC authenticate a server and ask it for what the matching ID stands for.
@@ -189,6 +205,25 @@ impl<C: Connect> BareLpa<C> {
     /// # Cancel safety
     /// Whether the profile was installed is on the card.
     pub async fn download(&mut self, session: &Session) -> Result<(), BareError> {
+        let package = self.bind(session).await?;
+        for segment in package.segments() {
+            if let Some(result) = self.load(segment).await? {
+                return self.report(session, &result).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the eUICC make a one-time key, and gets the package that is bound to it.
+    ///
+    /// ES9+.AuthenticateClient, ES10b.PrepareDownload and ES9+.GetBoundProfilePackage.
+    ///
+    /// # Errors
+    /// When card or server fail or refuse.
+    ///
+    /// # Cancel safety
+    /// The session may have come further than is known.
+    pub async fn bind(&mut self, session: &Session) -> Result<BoundProfilePackage, BareError> {
         let request = session.authenticate_client();
         let offer = self.servers.call(&session.address, &request).await?;
         let request = PrepareDownloadRequest {
@@ -203,22 +238,46 @@ impl<C: Connect> BareLpa<C> {
             prepare_download_response: prepared.bytes().into(),
         };
         let bound = self.servers.call(&session.address, &request).await?;
-        let package = BoundProfilePackage::cut(&bound.bound_profile_package)?;
-        for segment in package.segments() {
-            let Some(result) = self.isdr.load_segment(&segment.bytes).await? else {
-                continue;
-            };
-            let request = HandleNotification {
-                pending_notification: result.bytes().into(),
-            };
-            self.servers.call(&session.address, &request).await?;
-            let data = &result.profile_installation_result_data;
-            let seq_number = data.notification_metadata.seq_number;
-            self.isdr
-                .call(&NotificationSentRequest { seq_number })
-                .await?;
-            break;
-        }
+        Ok(BoundProfilePackage::cut(&bound.bound_profile_package)?)
+    }
+
+    /// Loads one segment of a package; the last one is answered with the result.
+    ///
+    /// ES10b.LoadBoundProfilePackage, SGP.22 v2.5 section 5.7.6.
+    ///
+    /// # Errors
+    /// When the card fails.
+    ///
+    /// # Cancel safety
+    /// Whether the segment was loaded is not known.
+    pub async fn load(
+        &mut self,
+        segment: &Segment,
+    ) -> Result<Option<Raw<ProfileInstallationResult>>, BareError> {
+        Ok(self.isdr.load_segment(&segment.bytes).await?)
+    }
+
+    /// Delivers the result of an installation, and removes its notification from the card.
+    ///
+    /// # Errors
+    /// When card or server fail.
+    ///
+    /// # Cancel safety
+    /// The notification may have been delivered.
+    pub async fn report(
+        &mut self,
+        session: &Session,
+        result: &Raw<ProfileInstallationResult>,
+    ) -> Result<(), BareError> {
+        let request = HandleNotification {
+            pending_notification: result.bytes().into(),
+        };
+        self.servers.call(&session.address, &request).await?;
+        let data = &result.profile_installation_result_data;
+        let seq_number = data.notification_metadata.seq_number;
+        self.isdr
+            .call(&NotificationSentRequest { seq_number })
+            .await?;
         Ok(())
     }
 

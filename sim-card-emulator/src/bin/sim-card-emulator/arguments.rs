@@ -72,8 +72,11 @@ impl Arguments {
     /// The configuration file with what the command line says put over it.
     pub(crate) fn config(&self) -> Result<Config, Box<dyn Error>> {
         let mut config = Config::load(self.config.as_deref(), &self.card)?;
-        replace(&mut config.pty.link, &self.pty);
-        replace(&mut config.vpcd.address, &self.vpcd);
+        // A card that the file puts elsewhere is moved.
+        if self.pty.is_some() || self.vpcd.is_some() {
+            config.pty.link.clone_from(&self.pty);
+            config.vpcd.address.clone_from(&self.vpcd);
+        }
         replace(&mut config.pty.baud, &self.baud);
         replace(&mut config.state.directory, &self.state);
         replace(&mut config.identity.pki, &self.pki);
