@@ -217,6 +217,8 @@ pub(crate) struct Prepare {
     pub(crate) transaction_id: Vec<u8>,
     pub(crate) euicc_signature1: Vec<u8>,
     pub(crate) otpk: Option<Vec<u8>>,
+    pub(crate) cc_required: bool,
+    pub(crate) hash_cc: Option<[u8; 32]>,
     pub(crate) wrong_signature: bool,
 }
 
@@ -228,6 +230,8 @@ impl Prepare {
             transaction_id: vec![7; 16],
             euicc_signature1,
             otpk: None,
+            cc_required: false,
+            hash_cc: None,
             wrong_signature: false,
         }
     }
@@ -238,15 +242,21 @@ impl Prepare {
             0x30,
             &[
                 tlv(0x80, &self.transaction_id),
-                tlv(0x01, &[0]),
+                tlv(0x01, &[if self.cc_required { 0xFF } else { 0 }]),
                 otpk.unwrap_or_default(),
             ],
         );
         let message = [&signed[..], &self.euicc_signature1].concat();
         let signature = sign(&self.key, &message, self.wrong_signature);
+        let hash_cc = self.hash_cc.map(|hash| tlv(0x04, &hash));
         constructed(
             0xBF21,
-            &[signed, signature, self.certificate.der().to_vec()],
+            &[
+                signed,
+                signature,
+                hash_cc.unwrap_or_default(),
+                self.certificate.der().to_vec(),
+            ],
         )
     }
 }
@@ -261,6 +271,8 @@ pub(crate) struct Package {
     pub(crate) binding_key: PrivateKey,
     pub(crate) euicc_otpk: Vec<u8>,
     pub(crate) configuration: Vec<u8>,
+    /// A second piece of the request; none when empty.
+    pub(crate) more_configuration: Vec<u8>,
     pub(crate) metadata: Vec<u8>,
     pub(crate) upp: Vec<u8>,
     pub(crate) piece: usize,
@@ -277,6 +289,7 @@ impl Package {
             binding_key: pki.key(Role::DpPb).unwrap().clone(),
             euicc_otpk: euicc_otpk.to_vec(),
             configuration: tlv(0xBF24, &[]),
+            more_configuration: Vec::new(),
             metadata: metadata_of(ICCID, &[]),
             upp: upp(ICCID, 1500),
             piece: 1007,
@@ -308,7 +321,10 @@ impl Package {
         let secret = self.server_key.diffie_hellman(&euicc);
         let eid = hex::decode("89049032123451234512345678901235").unwrap();
         let mut bsp = Bsp::new(BspKeys::derive(&secret, HOST_ID, &eid.try_into().unwrap()));
-        let mut sequences = vec![(0xA0, vec![bsp.protect(0x87, &self.configuration)])];
+        let pieces = [&self.configuration, &self.more_configuration];
+        let pieces = pieces.into_iter().filter(|piece| !piece.is_empty());
+        let pieces = pieces.map(|piece| bsp.protect(0x87, piece)).collect();
+        let mut sequences = vec![(0xA0, pieces)];
         let pieces = self
             .metadata
             .chunks(1008)

@@ -4,10 +4,10 @@ use es10_apdu::es10c::{
     ProfileInfoListRequest, ProfileInfoListResponse, ProfileSearch, ResetResult,
     SetNicknameRequest, SetNicknameResult,
 };
-use es10_apdu::types::{Iccid, ProfileClass, ProfileState, ResetOptions, Text};
+use es10_apdu::types::{Iccid, ProfileClass, ProfileState, ResetOptions, RspCapability, Text};
 
-use super::bench::Bench;
-use crate::der::tlv;
+use super::bench::{Bench, Package, metadata_of};
+use crate::der::{Tlv, constructed, tlv};
 
 const FIRST: &str = "8901000000000000019F";
 const SECOND: &str = "8901000000000000027F";
@@ -285,3 +285,102 @@ fn a_memory_reset_ignores_states_and_rules_and_keeps_what_is_pending() {
     assert_eq!(reset(&mut bench, everything), ResetResult::OK);
     assert!(bench.euicc.memory().profiles.is_empty());
 }
+
+#[test]
+fn data_of_the_server_and_the_icon_are_told_when_asked_for() {
+    let mut bench = Bench::new();
+    let data = constructed(0xB8, &[tlv(0x80, &[0x88, 0x37]), tlv(0x81, &[1])]);
+    let specific = constructed(0xBF22, &[tlv(0xA0, &tlv(0x06, &[0x88, 0x37]))]);
+    let metadata = [
+        tlv(0x93, &[1]),
+        tlv(0x94, &[0x89; 900]),
+        constructed(0xB7, &[tlv(0x80, &[0x62, 0xF2, 0x20])]),
+        specific.clone(),
+    ];
+    let package = Package {
+        configuration: constructed(0xBF24, &[data.clone()]),
+        metadata: metadata_of(FIRST, &metadata),
+        ..bench.session()
+    };
+    bench.load(&package.segments()).unwrap();
+    let mut ask = |tags: &[u8], supported: bool| {
+        let capability = match supported {
+            true => RspCapability::SERVICE_SPECIFIC_DATA_SUPPORT,
+            false => RspCapability::default(),
+        };
+        bench.euicc.settings_mut().rsp_capability = capability;
+        let request = match tags {
+            [] => vec![0xBF, 0x2D, 0x00],
+            tags => constructed(0xBF2D, &[tlv(0x5C, tags)]),
+        };
+        let answer = bench.send(&request).unwrap();
+        let list = Tlv::exact(&answer).unwrap().children().unwrap()[0];
+        let profile = list.children().unwrap()[0];
+        assert_eq!(profile.tag, 0xE3);
+        let parts = profile.children().unwrap();
+        parts
+            .iter()
+            .map(|part| part.bytes.to_vec())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(ask(&[0xB8], true), [data]);
+    assert_eq!(ask(&[0xBF, 0x22], true), [specific]);
+    assert!(ask(&[0xBF, 0x22], false).is_empty());
+    let icon = [tlv(0x93, &[1]), tlv(0x94, &[0x89; 900])];
+    assert_eq!(ask(&[0x94, 0x93], false), icon);
+    // Unknown tags, and those of no profile, are passed over.
+    let unknown = [0x9F, 0x1F, 0xBA, 0x5A, 0xDF, 0x01, 0x99, 0x90];
+    assert_eq!(ask(&unknown, true), [tlv(0x5A, &FIRST_SWAPPED)]);
+    let tags = |parts: &[Vec<u8>]| -> Vec<u32> {
+        parts
+            .iter()
+            .map(|part| Tlv::exact(part).unwrap().tag)
+            .collect()
+    };
+    let usual = [0x5A, 0x4F, 0x9F70, 0x91, 0x92, 0x93, 0x94, 0x95];
+    assert_eq!(tags(&ask(&[], true)), usual);
+    let all = [0xBF, 0x22, 0x99, 0xB8, 0xB7, 0xB6, 0x91, 0x5A];
+    assert_eq!(tags(&ask(&all, true)), [0x5A, 0x91, 0xB7, 0xB8, 0xBF22]);
+}
+
+#[test]
+fn a_proactive_session_is_in_the_way_of_a_switch_and_of_nothing_else() {
+    let mut bench = Bench::new();
+    bench.install(FIRST, &[]);
+    bench.install(SECOND, &[]);
+    enable(&mut bench, FIRST, false);
+    let memory = bench.euicc.memory().clone();
+    bench.euicc.settings_mut().cat_busy = true;
+    for refresh in [false, true] {
+        assert_eq!(enable(&mut bench, SECOND, refresh), EnableResult::CAT_BUSY);
+        assert_eq!(disable(&mut bench, FIRST, refresh), DisableResult::CAT_BUSY);
+        assert_eq!(
+            enable(&mut bench, THIRD, refresh),
+            EnableResult::ICCID_OR_AID_NOT_FOUND
+        );
+    }
+    assert_eq!(*bench.euicc.memory(), memory);
+    assert_eq!(delete(&mut bench, SECOND), DeleteResult::OK);
+    bench.euicc.settings_mut().cat_busy = false;
+    assert_eq!(disable(&mut bench, FIRST, false), DisableResult::OK);
+}
+
+#[test]
+fn a_refresh_that_was_fetched_and_not_answered_is_in_the_way_too() {
+    let mut bench = Bench::new();
+    bench.install(FIRST, &[]);
+    bench.install(SECOND, &[]);
+    enable(&mut bench, FIRST, false);
+    assert_eq!(disable(&mut bench, FIRST, true), DisableResult::OK);
+    for _ in ["announced", "fetched"] {
+        assert_eq!(enable(&mut bench, SECOND, true), EnableResult::CAT_BUSY);
+        assert_eq!(disable(&mut bench, FIRST, false), DisableResult::CAT_BUSY);
+        bench.euicc.take_refresh();
+    }
+    bench.euicc.reset();
+    bench.select();
+    assert_eq!(bench.euicc.enabled_iccid(), None);
+    assert_eq!(enable(&mut bench, SECOND, true), EnableResult::OK);
+}
+
+const FIRST_SWAPPED: [u8; 10] = [0x98, 0x10, 0, 0, 0, 0, 0, 0, 0x10, 0xF9];

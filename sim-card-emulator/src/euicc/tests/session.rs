@@ -272,3 +272,98 @@ fn only_the_running_session_can_be_cancelled_and_only_once() {
     assert_eq!(cancel(&mut bench, [7; 16]), Ok(()));
     assert_eq!(cancel(&mut bench, [7; 16]), invalid);
 }
+
+#[test]
+fn without_a_session_there_is_one_of_two_errors() {
+    let mut bench = Bench::new();
+    let undefined = Err(CancelSessionError::UNDEFINED_ERROR);
+    bench.euicc.settings_mut().vague_cancel_error = true;
+    assert_eq!(cancel(&mut bench, [7; 16]), undefined);
+    bench.challenge();
+    assert_eq!(cancel(&mut bench, [7; 16]), undefined);
+    bench.session();
+    let invalid = Err(CancelSessionError::INVALID_TRANSACTION_ID);
+    assert_eq!(cancel(&mut bench, [8; 16]), invalid);
+    assert_eq!(cancel(&mut bench, [7; 16]), Ok(()));
+    assert_eq!(cancel(&mut bench, [7; 16]), undefined);
+}
+
+#[test]
+fn a_missing_confirmation_code_is_the_servers_affair_or_the_cards() {
+    for demanded in [false, true] {
+        let mut bench = Bench::new();
+        bench.euicc.settings_mut().hash_cc_demanded = demanded;
+        let signature = signature_of({
+            let authenticate = Authenticate::new(&bench.pki);
+            bench.authenticate(&authenticate)
+        });
+        let without = Prepare {
+            cc_required: true,
+            ..Prepare::new(&bench.pki, signature.clone())
+        };
+        let answer = bench.prepare(&without);
+        if demanded {
+            let code = DownloadErrorCode::UNDEFINED_ERROR;
+            assert_eq!(download_refusal(answer), code);
+            let with = Prepare {
+                hash_cc: Some([5; 32]),
+                ..without
+            };
+            let PrepareDownloadResponse::DownloadResponseOk(ok) = bench.prepare(&with) else {
+                panic!("the download was refused");
+            };
+            let hash = ok.euicc_signed2.hash_cc.as_ref().map(|hash| hash.octets());
+            assert_eq!(hash, Some(&[5; 32][..]));
+        } else {
+            let PrepareDownloadResponse::DownloadResponseOk(ok) = answer else {
+                panic!("the download was refused");
+            };
+            assert_eq!(ok.euicc_signed2.hash_cc, None);
+        }
+    }
+}
+
+#[test]
+fn preparing_needs_a_server_that_proved_itself_in_this_session() {
+    let mut bench = Bench::new();
+    let none = DownloadErrorCode::NO_SESSION_CONTEXT;
+    let early = Prepare::new(&bench.pki, vec![0; 67]);
+    assert_eq!(download_refusal(bench.prepare(&early)), none);
+    bench.challenge();
+    assert_eq!(download_refusal(bench.prepare(&early)), none);
+    let authenticate = Authenticate::new(&bench.pki);
+    let signature = signature_of(bench.authenticate(&authenticate));
+    let late = Prepare::new(&bench.pki, signature);
+    bench.euicc.reset();
+    bench.select();
+    assert_eq!(download_refusal(bench.prepare(&late)), none);
+}
+
+#[test]
+fn keys_are_kept_for_a_few_servers_only() {
+    let mut bench = Bench::new();
+    for number in 0..10 {
+        let owner = format!("2.999.{number}");
+        let (auth, auth_key) = issue(&bench.pki, &CertificateSpec::dp_auth(&owner, now()));
+        let (binding, binding_key) = issue(&bench.pki, &CertificateSpec::dp_pb(&owner, now()));
+        let authenticate = Authenticate {
+            certificate: auth,
+            key: auth_key,
+            ..Authenticate::new(&bench.pki)
+        };
+        let signature = signature_of(bench.authenticate(&authenticate));
+        let prepare = Prepare {
+            certificate: binding,
+            key: binding_key,
+            ..Prepare::new(&bench.pki, signature)
+        };
+        let answer = bench.prepare(&prepare);
+        assert!(matches!(
+            answer,
+            PrepareDownloadResponse::DownloadResponseOk(_)
+        ));
+    }
+    let keys = &bench.euicc.memory().one_time_keys;
+    let owners: Vec<String> = keys.iter().map(|key| key.owner.to_string()).collect();
+    assert_eq!(owners, ["2.999.6", "2.999.7", "2.999.8", "2.999.9"]);
+}
