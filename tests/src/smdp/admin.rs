@@ -1,20 +1,27 @@
-//! The reservation API over HTTP.
+//! The operator's API over HTTP, as its customers see it: profiles, Sims and Fleets.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use hyper::{
     Method, Response, StatusCode, Uri,
-    header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE},
+    header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use serde_json::{Value, json};
 
+use self::{form::Form, page::List};
 use super::{
     Smdp,
-    reservation::{Callback, CallbackMethod, Reservation, ReservationRequest},
+    reservation::{ReservationFault, ReservationRequest},
+    sims::{FleetSettings, SimError, SimStatus, SimUpdate},
 };
-use crate::rsp::http::{self, Body};
+use crate::rsp::http::{self, Body, CutOff};
 
-/// Where the API lives.
-pub(super) const PATH: &str = "/v1/ESimProfiles";
+mod form;
+mod page;
+
+/// Whether a path is one of the API's.
+pub(super) fn is_api(path: &str) -> bool {
+    Resource::of_path(path).is_some()
+}
 
 /// One request, its body read.
 #[derive(Debug)]
@@ -27,61 +34,187 @@ pub(super) struct ApiRequest<'a> {
     pub(super) base_url: &'a str,
 }
 
+/// What can be found in the API.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Resource {
+    Profiles,
+    Sims,
+    Fleets,
+}
+
+impl Resource {
+    /// The resource behind a path, and the name of one of its kind.
+    fn of_path(path: &str) -> Option<(Self, &str)> {
+        [Self::Profiles, Self::Sims, Self::Fleets]
+            .into_iter()
+            .find_map(|resource| {
+                let rest = path.strip_prefix(resource.list().path)?;
+                match rest.strip_prefix('/') {
+                    Some(name) => Some((resource, name)),
+                    None => rest.is_empty().then_some((resource, "")),
+                }
+            })
+    }
+
+    fn list(self) -> List {
+        match self {
+            Self::Profiles => List {
+                path: "/v1/ESimProfiles",
+                key: "esim_profiles",
+                filters: &[("Eid", "eid"), ("SimSid", "sim_sid"), ("Status", "status")],
+            },
+            Self::Sims => List {
+                path: "/v1/Sims",
+                key: "sims",
+                filters: &[
+                    ("Status", "status"),
+                    ("Fleet", "fleet_sid"),
+                    ("Iccid", "iccid"),
+                ],
+            },
+            Self::Fleets => List {
+                path: "/v1/Fleets",
+                key: "fleets",
+                filters: &[("NetworkAccessProfile", "network_access_profile_sid")],
+            },
+        }
+    }
+}
+
 impl Smdp {
-    /// Answers a request of the reservation API.
-    pub(super) fn answer_api(&self, request: &ApiRequest<'_>) -> Response<Body> {
-        match self.api(request) {
+    /// Answers a request of the operator's API.
+    pub(super) async fn answer_api(
+        &self,
+        request: &ApiRequest<'_>,
+    ) -> Result<Response<Body>, CutOff> {
+        let fault = self.update(|state| state.reservation_faults.next_answer());
+        if let Some(fault) = fault {
+            tracing::info!(?fault, "fault");
+        }
+        let answer = match fault {
+            Some(ReservationFault::Silence) => {
+                tokio::time::sleep(SILENCE).await;
+                return Err(CutOff);
+            }
+            Some(ReservationFault::Unauthorized) => Err(ApiError::Unauthorized),
+            Some(ReservationFault::TooManyRequests) => Err(ApiError::TooManyRequests),
+            Some(ReservationFault::Unavailable) => Err(ApiError::Unavailable),
+            _ => self.api(request),
+        };
+        Ok(match answer {
             Ok((status, value)) => http::json(status, &value),
             Err(error) => error.into_response(),
-        }
+        })
     }
 
     fn api(&self, request: &ApiRequest<'_>) -> Result<(StatusCode, Value), ApiError> {
         self.authorize(request.headers)?;
-        let rest = request
-            .uri
-            .path()
-            .strip_prefix(PATH)
-            .ok_or(ApiError::NotFound)?;
-        let context = self.context(request.base_url);
-        let show = |reservation: &Reservation| {
-            let order = self.order(reservation.order).ok_or(ApiError::NotFound)?;
-            Ok(reservation.to_json(&order, &context))
-        };
-        match (rest.trim_start_matches('/'), request.method) {
-            ("", &Method::POST) => {
+        let (resource, name) = Resource::of_path(request.uri.path()).ok_or(ApiError::NotFound)?;
+        let name = form::decoded(name.as_bytes())?;
+        let base_url = request.base_url;
+        match (resource, name.as_str(), request.method) {
+            (_, "", &Method::GET) => {
+                let query = Form::read(request.uri.query().unwrap_or_default().as_bytes())?;
+                let page =
+                    resource
+                        .list()
+                        .page(self.elements(resource, base_url), &query, base_url)?;
+                Ok((StatusCode::OK, page))
+            }
+            (_, name, &Method::GET) => {
+                let element = self.element(resource, name, base_url);
+                Ok((StatusCode::OK, element.ok_or(ApiError::NotFound)?))
+            }
+            (Resource::Profiles, "", &Method::POST) => {
                 let reservation = self.reserve(reservation_request(request.body)?);
-                Ok((StatusCode::CREATED, show(&reservation)?))
+                let shown = self.element(resource, &reservation.sid, base_url);
+                Ok((StatusCode::CREATED, shown.ok_or(ApiError::NotFound)?))
             }
-            ("", &Method::GET) => {
-                let query = pairs(request.uri.query().unwrap_or_default().as_bytes())?;
-                let mut matching = Vec::new();
-                for reservation in self.reservations().iter().rev() {
-                    let shown = show(reservation)?;
-                    if is_wanted(&shown, &query) {
-                        matching.push(shown);
-                    }
-                }
-                Ok((StatusCode::OK, page(matching, &query, request.base_url)?))
-            }
-            (sid, &Method::GET) => {
-                let reservation = self.reservation(sid).ok_or(ApiError::NotFound)?;
-                Ok((StatusCode::OK, show(&reservation)?))
+            (Resource::Fleets, "", &Method::POST) => self.new_fleet(request),
+            (Resource::Sims, name, &Method::POST) if !name.is_empty() => {
+                let sim = self.update_sim(name, sim_update(request.body)?)?;
+                Ok((
+                    StatusCode::OK,
+                    sim.to_json(&self.config().account_sid, base_url),
+                ))
             }
             _ => Err(ApiError::Method),
         }
     }
 
+    /// All there are of a kind, the newest first.
+    fn elements(&self, resource: Resource, base_url: &str) -> Vec<Value> {
+        let account_sid = &self.config().account_sid;
+        let state = self.state();
+        match resource {
+            Resource::Profiles => {
+                let reservations = state.reservations.all().iter().rev();
+                let shown = reservations.filter_map(|reservation| {
+                    let order = state.orders.get(reservation.order)?;
+                    Some(reservation.to_json(order, &self.context(base_url)))
+                });
+                shown.collect()
+            }
+            Resource::Sims => {
+                let sims = state.sims.all().iter().rev();
+                sims.map(|sim| sim.to_json(account_sid, base_url)).collect()
+            }
+            Resource::Fleets => {
+                let fleets = state.sims.fleets().iter().rev();
+                fleets
+                    .map(|fleet| fleet.to_json(account_sid, base_url))
+                    .collect()
+            }
+        }
+    }
+
+    fn element(&self, resource: Resource, name: &str, base_url: &str) -> Option<Value> {
+        let account_sid = &self.config().account_sid;
+        let state = self.state();
+        match resource {
+            Resource::Profiles => {
+                let reservation = state.reservations.get(name)?;
+                let order = state.orders.get(reservation.order)?;
+                Some(reservation.to_json(order, &self.context(base_url)))
+            }
+            Resource::Sims => Some(state.sims.get(name)?.to_json(account_sid, base_url)),
+            Resource::Fleets => Some(state.sims.fleet(name)?.to_json(account_sid, base_url)),
+        }
+    }
+
+    fn new_fleet(&self, request: &ApiRequest<'_>) -> Result<(StatusCode, Value), ApiError> {
+        let form = Form::read(request.body)?;
+        let settings = fleet_settings(&form)?;
+        let unique_name = form.value("UniqueName").map(str::to_owned);
+        let now = self.now();
+        let fleet = self.update(|state| state.sims.create_fleet(unique_name, settings, now))?;
+        let account_sid = &self.config().account_sid;
+        Ok((
+            StatusCode::CREATED,
+            fleet.to_json(account_sid, request.base_url),
+        ))
+    }
+
+    /// Basic with account and token, or Bearer when the server has such a token.
     fn authorize(&self, headers: &HeaderMap) -> Result<(), ApiError> {
-        let expected = format!("{}:{}", self.0.config.account_sid, self.0.config.auth_token);
-        headers
+        let config = self.config();
+        let expected = format!("{}:{}", config.account_sid, config.auth_token);
+        let (scheme, credentials) = headers
             .get(AUTHORIZATION)
             .and_then(|value| value.to_str().ok()?.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic"))
-            .and_then(|(_, credentials)| BASE64_STANDARD.decode(credentials.trim()).ok())
-            .filter(|credentials| credentials == expected.as_bytes())
-            .map(drop)
-            .ok_or(ApiError::Unauthorized)
+            .ok_or(ApiError::Unauthorized)?;
+        let credentials = credentials.trim();
+        let is_right = if scheme.eq_ignore_ascii_case("basic") {
+            let credentials = BASE64_STANDARD.decode(credentials);
+            credentials.is_ok_and(|credentials| credentials == expected.as_bytes())
+        } else {
+            scheme.eq_ignore_ascii_case("bearer")
+                && config.bearer_token.as_deref() == Some(credentials)
+        };
+        match is_right {
+            true => Ok(()),
+            false => Err(ApiError::Unauthorized),
+        }
     }
 }
 
@@ -103,17 +236,26 @@ enum ApiError {
     EidOrMatchingId,
     #[error("The body or query is not application/x-www-form-urlencoded")]
     Form,
+    #[error(transparent)]
+    Sim(#[from] SimError),
+    #[error("Too many requests")]
+    TooManyRequests,
+    #[error("Service unavailable")]
+    Unavailable,
 }
 
 impl ApiError {
     fn into_response(self) -> Response<Body> {
         let (status, code) = match self {
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, 20003),
-            Self::NotFound => (StatusCode::NOT_FOUND, 20404),
+            Self::NotFound | Self::Sim(SimError::Unknown) => (StatusCode::NOT_FOUND, 20404),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, 20004),
-            Self::Parameter { .. } | Self::EidOrMatchingId | Self::Form => {
+            Self::Sim(SimError::Transition) => (StatusCode::BAD_REQUEST, 83010),
+            Self::Parameter { .. } | Self::EidOrMatchingId | Self::Form | Self::Sim(_) => {
                 (StatusCode::BAD_REQUEST, 20001)
             }
+            Self::TooManyRequests => (StatusCode::TOO_MANY_REQUESTS, 20429),
+            Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, 20503),
         };
         let problem = json!({
             "code": code,
@@ -122,17 +264,21 @@ impl ApiError {
             "status": status.as_u16(),
         });
         let mut response = http::json(status, &problem);
+        let headers = response.headers_mut();
         if self == Self::Unauthorized {
             let realm = HeaderValue::from_static("Basic realm=\"reservations\"");
-            response.headers_mut().insert(WWW_AUTHENTICATE, realm);
+            headers.insert(WWW_AUTHENTICATE, realm);
+        }
+        if self == Self::TooManyRequests {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
     }
 }
 
 fn reservation_request(body: &[u8]) -> Result<ReservationRequest, ApiError> {
-    let form = pairs(body)?;
-    let eid = value(&form, "Eid").map(str::to_owned);
+    let form = Form::read(body)?;
+    let eid = form.value("Eid").map(str::to_owned);
     if let Some(eid) = &eid
         && (eid.len() != 32 || !eid.bytes().all(|digit| digit.is_ascii_digit()))
     {
@@ -141,144 +287,66 @@ fn reservation_request(body: &[u8]) -> Result<ReservationRequest, ApiError> {
             problem: "an EID has 32 digits",
         });
     }
-    let generate = value(&form, "GenerateMatchingId").is_some_and(|flag| flag == "true");
-    if generate == eid.is_some() {
+    if form.flag("GenerateMatchingId", false)? == eid.is_some() {
         return Err(ApiError::EidOrMatchingId);
     }
     Ok(ReservationRequest {
         eid,
-        callback: callback(&form)?,
+        callback: form.callback("CallbackUrl", "CallbackMethod")?,
     })
 }
 
-fn callback(form: &[(String, String)]) -> Result<Option<Callback>, ApiError> {
-    let method = match value(form, "CallbackMethod") {
-        None | Some("POST") => CallbackMethod::Post,
-        Some("GET") => CallbackMethod::Get,
+fn sim_update(body: &[u8]) -> Result<SimUpdate, ApiError> {
+    let form = Form::read(body)?;
+    let status = match form.value("Status") {
+        None => None,
+        Some("ready") => Some(SimStatus::Ready),
+        Some("active") => Some(SimStatus::Active),
+        Some("inactive") => Some(SimStatus::Inactive),
         Some(_) => {
-            let problem = "it is GET or POST";
             return Err(ApiError::Parameter {
-                parameter: "CallbackMethod",
-                problem,
+                parameter: "Status",
+                problem: "it is ready, active or inactive",
             });
         }
     };
-    let Some(url) = value(form, "CallbackUrl") else {
-        return Ok(None);
-    };
-    let url: Uri = url
-        .parse()
-        .ok()
-        .filter(|url: &Uri| matches!(url.scheme_str(), Some("http" | "https")))
-        .ok_or(ApiError::Parameter {
-            parameter: "CallbackUrl",
-            problem: "not an absolute URL",
-        })?;
-    Ok(Some(Callback { url, method }))
+    Ok(SimUpdate {
+        unique_name: form.value("UniqueName").map(str::to_owned),
+        status,
+        fleet: form.value("Fleet").map(str::to_owned),
+        callback: form.callback("CallbackUrl", "CallbackMethod")?,
+    })
 }
 
-/// Whether a resource passes the filters of a list.
-fn is_wanted(shown: &Value, query: &[(String, String)]) -> bool {
-    [("Eid", "eid"), ("SimSid", "sim_sid"), ("Status", "status")]
-        .iter()
-        .all(|(filter, field)| {
-            value(query, filter).is_none_or(|wanted| shown[field].as_str() == Some(wanted))
-        })
-}
-
-/// One page of a list with its neighbours' URLs.
-fn page(
-    matching: Vec<Value>,
-    query: &[(String, String)],
-    base_url: &str,
-) -> Result<Value, ApiError> {
-    let number = |parameter, or| match value(query, parameter) {
-        None => Ok(or),
-        Some(text) => text.parse::<usize>().map_err(|_| ApiError::Parameter {
-            parameter,
-            problem: "not a number",
-        }),
-    };
-    let size = number("PageSize", 50)?.clamp(1, 1000);
-    let page = number("Page", 0)?;
-    let filters: String = query
-        .iter()
-        .filter(|(name, _)| ["Eid", "SimSid", "Status"].contains(&name.as_str()))
-        .map(|(name, value)| format!("{name}={value}&"))
-        .collect();
-    let url = |page: usize| format!("{base_url}{PATH}?{filters}PageSize={size}&Page={page}");
-    let has_next = page.saturating_add(1).saturating_mul(size) < matching.len();
-    let shown: Vec<_> = matching
-        .into_iter()
-        .skip(page.saturating_mul(size))
-        .take(size)
-        .collect();
-    Ok(json!({
-        "esim_profiles": shown,
-        "meta": {
-            "first_page_url": url(0),
-            "key": "esim_profiles",
-            "next_page_url": has_next.then(|| url(page + 1)),
-            "page": page,
-            "page_size": size,
-            "previous_page_url": page.checked_sub(1).map(url),
-            "url": url(page),
-        },
-    }))
-}
-
-fn value<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    pairs
-        .iter()
-        .find(|(key, _)| key == name)
-        .map(|(_, value)| value.as_str())
-}
-
-/// The pairs of a form or query.
-fn pairs(form: &[u8]) -> Result<Vec<(String, String)>, ApiError> {
-    form.split(|octet| *octet == b'&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| {
-            let mut parts = pair.splitn(2, |octet| *octet == b'=');
-            let mut part = || decoded(parts.next().unwrap_or_default());
-            Ok((part()?, part()?))
-        })
-        .collect()
-}
-
-fn decoded(text: &[u8]) -> Result<String, ApiError> {
-    let mut octets = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let [first, after @ ..] = rest {
-        rest = after;
-        match first {
-            b'+' => octets.push(b' '),
-            b'%' => {
-                let (digits, after) = rest.split_at_checked(2).ok_or(ApiError::Form)?;
-                let mut octet = [0];
-                hex::decode_to_slice(digits, &mut octet).map_err(|_| ApiError::Form)?;
-                octets.push(octet[0]);
-                rest = after;
-            }
-            plain => octets.push(*plain),
-        }
+fn fleet_settings(form: &Form) -> Result<FleetSettings, ApiError> {
+    let parameter = "NetworkAccessProfile";
+    let network_access_profile_sid = form.value(parameter).ok_or(ApiError::Parameter {
+        parameter,
+        problem: "it is missing",
+    })?;
+    let data_limit = form.number("DataLimit", 1000)?;
+    if !(1..=2_000_000).contains(&data_limit) {
+        return Err(ApiError::Parameter {
+            parameter: "DataLimit",
+            problem: "it is 1 to 2000000 megabytes",
+        });
     }
-    String::from_utf8(octets).map_err(|_| ApiError::Form)
+    Ok(FleetSettings {
+        network_access_profile_sid: network_access_profile_sid.to_owned(),
+        data_enabled: form.flag("DataEnabled", true)?,
+        data_limit,
+        sms_commands_enabled: form.flag("SmsCommandsEnabled", true)?,
+        sms_commands: form.callback("SmsCommandsUrl", "SmsCommandsMethod")?,
+        ip_commands: form.callback("IpCommandsUrl", "IpCommandsMethod")?,
+    })
 }
+
+/// How long a request is left without an answer, when that is its fault.
+const SILENCE: std::time::Duration = std::time::Duration::from_secs(3600);
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn forms_are_percent_decoded() {
-        let form = pairs(b"Eid=8904&CallbackUrl=http%3A%2F%2Fhost%2Fa%3Fb&Note=a+b&Flag").unwrap();
-        assert_eq!(value(&form, "CallbackUrl"), Some("http://host/a?b"));
-        assert_eq!(value(&form, "Note"), Some("a b"));
-        assert_eq!(value(&form, "Flag"), Some(""));
-        assert_eq!(pairs(b"a=%zz"), Err(ApiError::Form));
-        assert_eq!(pairs(b"a=%2"), Err(ApiError::Form));
-    }
 
     #[test]
     fn a_reservation_is_for_an_eid_or_for_a_matching_id() {
@@ -295,6 +363,7 @@ mod tests {
         for form in [
             &b""[..],
             b"Eid=123",
+            b"GenerateMatchingId=perhaps",
             b"GenerateMatchingId=true&Eid=89049032123451234512345678901235",
             b"GenerateMatchingId=true&CallbackUrl=nowhere",
             b"GenerateMatchingId=true&CallbackMethod=PUT",
@@ -308,25 +377,15 @@ mod tests {
     }
 
     #[test]
-    fn a_page_knows_its_neighbours() {
-        let list = |page: &str| {
-            let query = [
-                ("PageSize".into(), "2".into()),
-                ("Page".into(), page.into()),
-            ];
-            super::page(
-                (0..5).map(|one| json!(one)).collect(),
-                &query,
-                "http://host",
-            )
-            .unwrap()
-        };
-        assert_eq!(list("0")["esim_profiles"], json!([0, 1]));
-        assert!(list("0")["meta"]["previous_page_url"].is_null());
-        let last = list("2");
-        assert_eq!(last["esim_profiles"], json!([4]));
-        assert!(last["meta"]["next_page_url"].is_null());
-        let previous = "http://host/v1/ESimProfiles?PageSize=2&Page=1";
-        assert_eq!(last["meta"]["previous_page_url"], previous);
+    fn a_path_leads_to_a_kind_of_resource_or_to_one_of_them() {
+        for (path, found) in [
+            ("/v1/ESimProfiles", Some((Resource::Profiles, ""))),
+            ("/v1/Sims/HS1", Some((Resource::Sims, "HS1"))),
+            ("/v1/Fleets/", Some((Resource::Fleets, ""))),
+            ("/v1/Simsalabim", None),
+            ("/v2/Sims", None),
+        ] {
+            assert_eq!(Resource::of_path(path), found, "{path}");
+        }
     }
 }

@@ -171,7 +171,7 @@ mod tests {
     use crate::profile::Iccid;
 
     fn folder(name: &str, settings: &str) -> PathBuf {
-        let suffix = hex::encode(crate::smdp::random::<8>());
+        let suffix = hex::encode(crate::rsp::random::<8>());
         let folder = std::env::temp_dir().join(format!("lpad-profiles-{suffix}"));
         fs::create_dir(&folder).unwrap();
         let package = Profile::builder(Iccid::nth(5))

@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use hyper::Uri;
 use lpad::clock::Clock;
 use rustls::{ServerConfig, SupportedProtocolVersion};
 use sim_card_emulator::{
@@ -22,35 +23,42 @@ use sim_card_emulator::{
 };
 use tokio::sync::watch;
 
-use crate::{
-    profile::{Iccid, Profile},
-    rsp::{random, tls},
-};
+use crate::rsp::tls;
 
 mod admin;
 mod bpp;
 mod callback;
+mod date;
 mod eligibility;
 mod es2;
 mod es9;
 mod folder;
 mod notification;
+mod operator;
 mod order;
 mod reservation;
 mod server;
+mod sims;
 mod store;
+#[cfg(test)]
+mod testing;
 
 pub use self::{
     bpp::{Binding, BindingRequest},
-    es2::{Event, EventError, EventRegistrar, Registration},
+    callback::{Callback, CallbackMethod},
+    es2::{Event, EventError, EventRegistrar, Registration, StockedProfile},
     es9::Function,
     folder::{FolderError, orders_of_folder},
     notification::{ReceivedNotification, Verdict},
     order::{Failure, Order, OrderId, OrderRequest, OrderState},
-    reservation::{Callback, CallbackMethod, Reservation, ReservationRequest, ReservationStatus},
+    reservation::{
+        Reservation, ReservationFault, ReservationRequest, ReservationStatus,
+        UnknownReservationFault,
+    },
+    sims::{Fleet, Sim, SimStatus},
     store::Counters,
 };
-use self::{reservation::Context, store::State};
+use self::{callback::Courier, reservation::Context, store::State};
 pub use crate::rsp::{
     faults::{Calls, Fault},
     status::StatusCode,
@@ -67,7 +75,9 @@ pub struct Config {
     pub account_sid: String,
     /// The password of the reservation API.
     pub auth_token: String,
-    /// How long a reservation stays `new`, and then `reserving`.
+    /// An OAuth2 token the reservation API accepts instead of user and password.
+    pub bearer_token: Option<String>,
+    /// How long a reservation stays `new`, and then `reserving`, and a Sim `scheduled`.
     pub reservation_step: Duration,
     /// How large the packages of reserved profiles are, in octets.
     pub reserved_profile_size: usize,
@@ -79,6 +89,14 @@ pub struct Config {
     pub clock: Clock,
     /// Tells an SM-DS of the orders that name one; without it none can be reached.
     pub event_registrar: Option<Arc<dyn EventRegistrar>>,
+    /// The operator: where ES2+.HandleDownloadProgressInfo goes, `http` or `https`; a path of its
+    /// own stands before the function's. `None` tells nobody.
+    pub operator_url: Option<Uri>,
+    /// Whose certificates callbacks and reports over `https` accept, besides the PKI's CI.
+    pub callback_roots: Vec<Certificate>,
+    /// How long a callback or report that failed waits before it is tried again; the third try is
+    /// the last one and waits four times as long.
+    pub callback_pause: Duration,
     /// The TLS versions to offer.
     pub tls_versions: &'static [&'static SupportedProtocolVersion],
 }
@@ -91,12 +109,16 @@ impl Config {
             pki,
             account_sid: "AC00000000000000000000000000000001".to_owned(),
             auth_token: "test-token".to_owned(),
+            bearer_token: None,
             reservation_step: Duration::from_millis(300),
             reserved_profile_size: 3000,
             state_folder: None,
             check_eligibility: true,
             clock: Clock::system(),
             event_registrar: None,
+            operator_url: None,
+            callback_roots: Vec::new(),
+            callback_pause: Duration::from_secs(1),
             tls_versions: rustls::ALL_VERSIONS,
         }
     }
@@ -138,6 +160,7 @@ struct Shared {
     config: Config,
     tls: RwLock<Arc<ServerConfig>>,
     state: Mutex<State>,
+    courier: Courier,
     changes: watch::Sender<u64>,
 }
 
@@ -157,17 +180,23 @@ impl Smdp {
         }
         config.pki.certificate(Role::Ci)?;
         let mut state = match &config.state_folder {
-            Some(folder) => State::load(folder).map_err(|source| SmdpError::State {
-                path: folder.clone(),
-                source,
+            Some(folder) => State::load(folder, config.clock.unix_seconds()).map_err(|source| {
+                SmdpError::State {
+                    path: folder.clone(),
+                    source,
+                }
             })?,
             None => State::default(),
         };
         state.orders.set_clock(&config.clock);
+        let own = [config.pki.certificate(Role::Ci)?];
+        let roots = own.into_iter().chain(&config.callback_roots);
+        let courier = Courier::new(roots, config.callback_pause)?;
         Ok(Self(Arc::new(Shared {
             config,
             tls: RwLock::new(tls),
             state: Mutex::new(state),
+            courier,
             changes: watch::Sender::new(0),
         })))
     }
@@ -220,6 +249,12 @@ impl Smdp {
         self.update(|state| state.orders.get_mut(order).map(Order::withdraw));
     }
 
+    /// Adds a profile that can be ordered over ES2+; one with the same ICCID that nobody ordered
+    /// yet is replaced.
+    pub fn stock(&self, profile: StockedProfile) {
+        self.update(|state| state.stock.add(profile));
+    }
+
     /// One order as it is now.
     pub fn order(&self, order: OrderId) -> Option<Order> {
         self.state().orders.get(order).cloned()
@@ -228,52 +263,6 @@ impl Smdp {
     /// All orders as they are now, the oldest first.
     pub fn orders(&self) -> Vec<Order> {
         self.state().orders.all().to_vec()
-    }
-
-    /// Reserves a fresh profile of our own, as a customer of the operator would.
-    ///
-    /// The reservation becomes available by itself; must be called in a tokio runtime.
-    pub fn reserve(&self, request: ReservationRequest) -> Reservation {
-        let number = u32::from_be_bytes(random());
-        let profile = Profile::builder(Iccid::nth(number))
-            .size(self.0.config.reserved_profile_size)
-            .build();
-        self.reserve_profile(request, profile)
-    }
-
-    /// Reserves the given profile.
-    ///
-    /// The reservation becomes available by itself; must be called in a tokio runtime.
-    pub fn reserve_profile(&self, request: ReservationRequest, profile: Profile) -> Reservation {
-        let reservation = self.update(|state| {
-            let State {
-                orders,
-                reservations,
-                ..
-            } = state;
-            reservations.create(orders, request, profile)
-        });
-        tracing::info!(sid = reservation.sid, "profile reserved");
-        let (smdp, order) = (self.clone(), reservation.order);
-        tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(smdp.0.config.reservation_step).await;
-                if !smdp.update(|state| state.orders.get_mut(order).is_some_and(Order::prepare)) {
-                    break;
-                }
-            }
-        });
-        reservation
-    }
-
-    /// One reservation as it is now.
-    pub fn reservation(&self, sid: &str) -> Option<Reservation> {
-        self.state().reservations.get(sid).cloned()
-    }
-
-    /// All reservations as they are now, the oldest first.
-    pub fn reservations(&self) -> Vec<Reservation> {
-        self.state().reservations.all().to_vec()
     }
 
     /// All notifications received, the oldest first.
@@ -340,35 +329,54 @@ impl Smdp {
     fn update<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.state();
         let result = change(&mut state);
-        let State {
-            orders,
-            reservations,
-            ..
-        } = &mut *state;
-        drop(orders.take_progress());
-        for reservation in reservations.follow(orders) {
-            tracing::info!(sid = reservation.sid, status = %reservation.status, "reservation");
-            if let Some(order) = orders.get(reservation.order) {
-                callback::spawn(&reservation, order, &self.0.config.account_sid);
-            }
+        self.tell(&mut state);
+        if let Some(folder) = &self.0.config.state_folder
+            && let Err(error) = state.save(folder)
+        {
+            tracing::error!(%error, folder = %folder.display(), "orders could not be saved");
         }
-        self.save(&state);
         drop(state);
         self.0.changes.send_modify(|count| *count += 1);
         result
     }
 
-    fn save(&self, state: &State) {
-        let Some(folder) = &self.0.config.state_folder else {
-            return;
-        };
-        let saved = state
-            .to_json()
-            .map_err(io::Error::from)
-            .and_then(|text| store::save(folder, &text));
-        if let Err(error) = saved {
-            tracing::error!(%error, folder = %folder.display(), "orders could not be saved");
+    /// Tells customers, operator and SM-DS what became of the orders, without waiting for them.
+    fn tell(&self, state: &mut State) {
+        let config = &self.0.config;
+        let now = self.now();
+        for reservation in state.reservations.follow(&state.orders, now) {
+            tracing::info!(sid = reservation.sid, status = %reservation.status, "reservation");
+            if let Some(order) = state.orders.get(reservation.order) {
+                reservation.provide_sim(order, &mut state.sims, now);
+                if let Some(call) = reservation.call(order, &config.account_sid) {
+                    self.0.courier.send(&reservation.sid, call);
+                }
+            }
         }
+        let progress = state.orders.take_progress();
+        if let Some(operator) = &config.operator_url {
+            let oid = self.oid();
+            let calls = progress.iter();
+            let calls = calls.filter_map(|step| es2::report(operator, &oid, state, step));
+            for call in calls {
+                self.0.courier.send(OPERATOR, call);
+            }
+        }
+        for event in state.orders.take_ended_events(&config.host_name) {
+            self.forget(event);
+        }
+    }
+
+    /// The server's object identifier, by which the operator knows it.
+    fn oid(&self) -> String {
+        use sim_card_emulator::certificate::Role;
+        let certificate = self.0.config.pki.certificate(Role::DpAuth);
+        let owner = certificate.ok().and_then(Certificate::owner);
+        owner.map(ToString::to_string).unwrap_or_default()
+    }
+
+    fn now(&self) -> u64 {
+        self.0.config.clock.unix_seconds()
     }
 
     fn context<'a>(&'a self, base_url: &'a str) -> Context<'a> {
@@ -379,3 +387,6 @@ impl Smdp {
         }
     }
 }
+
+/// The queue of what the operator is told.
+const OPERATOR: &str = "operator";

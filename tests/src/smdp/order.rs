@@ -16,6 +16,7 @@ use sim_card_emulator::key::PublicKey;
 pub(super) use self::list::Orders;
 use self::progress::{Point, Progress};
 pub use self::request::OrderRequest;
+pub(super) use self::transition::Confirmation;
 use super::bpp::Binding;
 use crate::{profile::Profile, rsp::status::StatusCode};
 
@@ -96,6 +97,9 @@ pub struct Order {
     /// The SM-DS that shall know of the order once it is released.
     #[serde(default)]
     smds_address: Option<String>,
+    /// Whether the SM-DS was told of the order, and not yet to forget it.
+    #[serde(default)]
+    pub(super) has_event: bool,
     /// What the operator was not told yet.
     #[serde(skip)]
     progress: Vec<Progress>,
@@ -244,6 +248,7 @@ impl Order {
             binding: None,
             unexplained_failures: 0,
             smds_address: None,
+            has_event: false,
             progress: Vec::new(),
             clock,
         }

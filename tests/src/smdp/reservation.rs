@@ -3,17 +3,23 @@
 //! A reservation says little of its own: its status is what the state of its order means to the
 //! customer, so it cannot disagree with what an eUICC reported.
 
-use std::{fmt, time::SystemTime};
+use std::fmt;
 
-use hyper::Uri;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    order::{Order, OrderId, OrderRequest, OrderState, Orders, seconds},
-    random,
+    callback::{Call, Callback},
+    date::iso_8601,
+    order::{Failure, Order, OrderId, OrderRequest, OrderState, Orders},
+    sims::Sims,
 };
-use crate::profile::Profile;
+use crate::{profile::Profile, rsp::random};
+
+mod faults;
+
+pub(super) use self::faults::ReservationFaults;
+pub use self::faults::{ReservationFault, UnknownReservationFault};
 
 /// What a customer asks to have reserved.
 #[derive(Clone, Debug, Default)]
@@ -22,41 +28,6 @@ pub struct ReservationRequest {
     pub eid: Option<String>,
     /// Whom to tell about changes of the status.
     pub callback: Option<Callback>,
-}
-
-/// Whom to tell about changes of a reservation's status, and how.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Callback {
-    /// An absolute URL; only plain HTTP ones are called.
-    #[serde(with = "uri")]
-    pub url: Uri,
-    /// How to call it.
-    pub method: CallbackMethod,
-}
-
-mod uri {
-    use hyper::Uri;
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub(super) fn serialize<S: Serializer>(uri: &Uri, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(uri)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Uri, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(D::Error::custom)
-    }
-}
-
-/// The HTTP method of a callback.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-pub enum CallbackMethod {
-    /// The fields travel in the query.
-    Get,
-    /// The fields travel in a form.
-    #[default]
-    Post,
 }
 
 /// The status of a reservation.
@@ -115,14 +86,25 @@ pub struct Reservation {
     /// Its identifier, `HP` and 32 hexadecimal digits.
     pub sid: String,
     /// The Sim resource the profile will control, `HS` and 32 hexadecimal digits.
-    sim_sid: String,
+    pub(super) sim_sid: String,
     /// The order behind it.
     pub order: OrderId,
     /// Its status when it was last looked at.
     pub status: ReservationStatus,
     pub(super) callback: Option<Callback>,
+    #[serde(default)]
+    outcome: Outcome,
     created: u64,
     updated: u64,
+}
+
+/// What becomes of a reservation that is being prepared.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+enum Outcome {
+    #[default]
+    Available,
+    Fails(u32),
+    Stuck,
 }
 
 impl Reservation {
@@ -131,7 +113,7 @@ impl Reservation {
         let reserved = !matches!(
             self.status,
             ReservationStatus::New | ReservationStatus::Reserving
-        );
+        ) && !matches!(order.failure(), Some(Failure::Reservation(_)));
         let when = |holds: bool, value: &str| holds.then(|| value.to_owned());
         let by_code = reserved && !order.matching_id().is_empty();
         let host = context.host_name;
@@ -157,14 +139,36 @@ impl Reservation {
         })
     }
 
-    /// The fields of a callback, named like the parameters of the API.
-    pub(super) fn callback_fields(&self, order: &Order, account_sid: &str) -> Vec<(&str, String)> {
+    /// Makes the Sim the profile will control, once there is such a profile.
+    pub(super) fn provide_sim(&self, order: &Order, sims: &mut Sims, now: u64) {
+        use ReservationStatus::{Failed, New, Reserving};
+        if !matches!(self.status, New | Reserving | Failed) {
+            let iccid = order.profile().metadata.iccid.to_string();
+            sims.add(&self.sim_sid, iccid, now);
+        }
+    }
+
+    /// The call that tells the customer of the status, when it wants to hear of it.
+    ///
+    /// The steps before `available` are not told: nothing can be done with them.
+    pub(super) fn call(&self, order: &Order, account_sid: &str) -> Option<Call> {
+        use ReservationStatus::{New, Reserving};
+        if matches!(self.status, New | Reserving) {
+            return None;
+        }
+        let callback = self.callback.clone()?;
+        Some(callback.call(&self.callback_fields(order, account_sid)))
+    }
+
+    /// The fields of a callback; their names are not documented anywhere.
+    fn callback_fields(&self, order: &Order, account_sid: &str) -> Vec<(&str, String)> {
         let eid = order.ordered_eid().unwrap_or_default().to_owned();
         vec![
             ("AccountSid", account_sid.to_owned()),
             ("ESimProfileSid", self.sid.clone()),
             ("Status", self.status.to_string()),
             ("Eid", eid),
+            ("SimSid", self.sim_sid.clone()),
             ("Iccid", order.profile().metadata.iccid.to_string()),
         ]
     }
@@ -189,12 +193,13 @@ impl Reservations {
         orders: &mut Orders,
         request: ReservationRequest,
         profile: Profile,
+        fault: Option<ReservationFault>,
+        now: u64,
     ) -> Reservation {
         let order = match request.eid {
             Some(eid) => OrderRequest::for_eid(profile, eid),
             None => OrderRequest::with_matching_id(profile, generated_matching_id()),
         };
-        let now = seconds(SystemTime::now());
         let reservation = Reservation {
             sid: format!("HP{}", hex::encode(random::<16>())),
             sim_sid: format!("HS{}", hex::encode(random::<16>())),
@@ -204,6 +209,11 @@ impl Reservations {
             }),
             status: ReservationStatus::New,
             callback: request.callback,
+            outcome: match fault {
+                Some(ReservationFault::Fails(code)) => Outcome::Fails(code),
+                Some(ReservationFault::Stuck) => Outcome::Stuck,
+                _ => Outcome::Available,
+            },
             created: now,
             updated: now,
         };
@@ -219,9 +229,26 @@ impl Reservations {
         self.0.iter().find(|reservation| reservation.sid == sid)
     }
 
+    /// Moves the preparation of a reservation one step on; false when it is over.
+    pub(super) fn prepare(&self, orders: &mut Orders, sid: &str) -> bool {
+        let Some(reservation) = self.get(sid) else {
+            return false;
+        };
+        let Some(order) = orders.get_mut(reservation.order) else {
+            return false;
+        };
+        match (order.state(), reservation.outcome) {
+            (OrderState::Confirmed, Outcome::Stuck) => false,
+            (OrderState::Confirmed, Outcome::Fails(code)) => {
+                order.could_not_be_reserved(code);
+                false
+            }
+            _ => order.prepare(),
+        }
+    }
+
     /// Brings every status up to its order's state; gives the reservations that changed.
-    pub(super) fn follow(&mut self, orders: &Orders) -> Vec<Reservation> {
-        let now = seconds(SystemTime::now());
+    pub(super) fn follow(&mut self, orders: &Orders, now: u64) -> Vec<Reservation> {
         let mut changed = Vec::new();
         for reservation in &mut self.0 {
             let Some(order) = orders.get(reservation.order) else {
@@ -239,26 +266,9 @@ impl Reservations {
 }
 
 /// A matching ID of the recommended characters: upper-case letters, digits and hyphens.
-fn generated_matching_id() -> String {
+pub(super) fn generated_matching_id() -> String {
     let digits = hex::encode_upper(random::<10>());
     [&digits[..5], &digits[5..10], &digits[10..15], &digits[15..]].join("-")
-}
-
-/// Seconds since 1970 as ISO 8601 in UTC.
-fn iso_8601(seconds: u64) -> String {
-    let (days, time) = (seconds / 86_400, seconds % 86_400);
-    // Days since 0000-03-01 make the leap day the last day of a year; 400 years are 146 097 days.
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = (month_from_march + 2) % 12 + 1;
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    let (hour, minute, second) = (time / 3600, time / 60 % 60, time % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
 #[cfg(test)]
@@ -280,7 +290,9 @@ mod tests {
             callback: None,
         };
         let profile = Profile::builder(Iccid::nth(1)).build();
-        let sid = reservations.create(&mut orders, request, profile).sid;
+        let sid = reservations
+            .create(&mut orders, request, profile, None, 0)
+            .sid;
         (orders, reservations, sid)
     }
 
@@ -317,8 +329,8 @@ mod tests {
             (OrderState::Installed, "installed"),
         ] {
             orders.get_mut(order).unwrap().state = state;
-            assert_eq!(reservations.follow(&orders).len(), 1);
-            assert_eq!(reservations.follow(&orders).len(), 0);
+            assert_eq!(reservations.follow(&orders, 0).len(), 1);
+            assert_eq!(reservations.follow(&orders, 0).len(), 0);
             assert_eq!(shown(&orders, &reservations, &sid)["status"], status);
         }
     }
@@ -328,7 +340,7 @@ mod tests {
         let (mut orders, mut reservations, sid) = reserved(None);
         let order = orders.all()[0].id();
         orders.get_mut(order).unwrap().state = OrderState::Released;
-        reservations.follow(&orders);
+        reservations.follow(&orders, 0);
         let json = shown(&orders, &reservations, &sid);
         let matching_id = json["matching_id"].as_str().unwrap();
         assert_eq!(
@@ -343,17 +355,9 @@ mod tests {
         let (mut orders, mut reservations, sid) = reserved(Some(EID));
         let order = orders.all()[0].id();
         orders.get_mut(order).unwrap().failed(12);
-        reservations.follow(&orders);
+        reservations.follow(&orders, 0);
         let json = shown(&orders, &reservations, &sid);
         assert_eq!(json["status"], "failed");
         assert_eq!(json["error_code"], "installation-12");
-    }
-
-    #[test]
-    fn dates_are_iso_8601() {
-        assert_eq!(iso_8601(0), "1970-01-01T00:00:00Z");
-        assert_eq!(iso_8601(951_782_399), "2000-02-28T23:59:59Z");
-        assert_eq!(iso_8601(951_782_400), "2000-02-29T00:00:00Z");
-        assert_eq!(iso_8601(1_795_363_198), "2026-11-22T15:59:58Z");
     }
 }

@@ -12,6 +12,7 @@ use tokio::{
 use super::{
     Smdp,
     admin::{self, ApiRequest},
+    es2,
     es9::{Call, Function},
 };
 use crate::rsp::{
@@ -80,8 +81,11 @@ impl Smdp {
         listener: Listener,
     ) -> Result<Response<Body>, CutOff> {
         let path = request.uri().path();
-        if path.starts_with(admin::PATH) {
-            return Ok(self.reservation_api(request, listener).await);
+        if admin::is_api(path) {
+            return self.reservation_api(request, listener).await;
+        }
+        if let Some(function) = es2::Function::of_path(path) {
+            return self.es2(function, request).await;
         }
         match Function::of_path(path) {
             Some(function) if listener == Listener::Tls => self.es9(function, request).await,
@@ -93,11 +97,11 @@ impl Smdp {
         &self,
         request: Request<Incoming>,
         listener: Listener,
-    ) -> Response<Body> {
+    ) -> Result<Response<Body>, CutOff> {
         let (parts, body) = request.into_parts();
         let body = match read(body).await {
             Ok(body) => body,
-            Err(status) => return http::empty(status),
+            Err(status) => return Ok(http::empty(status)),
         };
         let host = parts
             .headers
@@ -111,6 +115,19 @@ impl Smdp {
             body: &body,
             base_url: &format!("{}://{host}", listener.scheme()),
         })
+        .await
+    }
+
+    async fn es2(
+        &self,
+        function: es2::Function,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, CutOff> {
+        let execute = async |request: Value| match self.execute_es2(function, &request).await {
+            Ok(members) => executed(members),
+            Err(status) => failed(status),
+        };
+        call(request, None, execute).await
     }
 
     async fn es9(

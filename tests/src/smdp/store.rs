@@ -10,10 +10,12 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    es2::Stock,
     es9::{Client, Function},
     notification::ReceivedNotification,
     order::Orders,
-    reservation::Reservations,
+    reservation::{ReservationFaults, Reservations},
+    sims::Sims,
 };
 use crate::rsp::{faults::Faults, session::Sessions};
 
@@ -43,6 +45,11 @@ impl Counters {
 pub(super) struct State {
     pub(super) orders: Orders,
     pub(super) reservations: Reservations,
+    pub(super) reservation_faults: ReservationFaults,
+    pub(super) sims: Sims,
+    pub(super) stock: Stock,
+    /// The copy on disk, as far as it is known.
+    on_disk: Vec<u8>,
     pub(super) sessions: Sessions<Client>,
     pub(super) notifications: Vec<ReceivedNotification>,
     /// The reasons of the sessions cancelled.
@@ -70,8 +77,8 @@ impl State {
 
     /// Reads what an earlier run of the server saved, if anything.
     ///
-    /// Reservations that were still being prepared are available: their time has passed.
-    pub(super) fn load(folder: &Path) -> io::Result<Self> {
+    /// What was being prepared then is done: its time has passed.
+    pub(super) fn load(folder: &Path, now: u64) -> io::Result<Self> {
         let text = match fs::read(folder.join(FILE)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             other => other?,
@@ -79,17 +86,24 @@ impl State {
         let Saved {
             mut orders,
             mut reservations,
+            mut sims,
+            stock,
         } = saved(&text)?;
         for reservation in reservations.all() {
-            while orders
-                .get_mut(reservation.order)
-                .is_some_and(|order| order.prepare())
-            {}
+            while reservations.prepare(&mut orders, &reservation.sid) {}
         }
-        reservations.follow(&orders);
+        reservations.follow(&orders, now);
+        for reservation in reservations.all() {
+            if let Some(order) = orders.get(reservation.order) {
+                reservation.provide_sim(order, &mut sims, now);
+            }
+        }
+        sims.finish_all();
         Ok(Self {
             orders,
             reservations,
+            sims,
+            stock,
             ..Self::default()
         })
     }
@@ -101,17 +115,33 @@ impl State {
             version: u32,
             orders: &'a Orders,
             reservations: &'a Reservations,
+            sims: &'a Sims,
+            stock: &'a Stock,
         }
         let Self {
             orders,
             reservations,
+            sims,
+            stock,
             ..
         } = self;
         serde_json::to_vec(&Saving {
             version: VERSION,
             orders,
             reservations,
+            sims,
+            stock,
         })
+    }
+
+    /// Brings the copy on disk up to date, if it is not.
+    pub(super) fn save(&mut self, folder: &Path) -> io::Result<()> {
+        let text = self.to_json()?;
+        if text != self.on_disk {
+            save(folder, &text)?;
+            self.on_disk = text;
+        }
+        Ok(())
     }
 }
 
@@ -119,6 +149,10 @@ impl State {
 struct Saved {
     orders: Orders,
     reservations: Reservations,
+    #[serde(default)]
+    sims: Sims,
+    #[serde(default)]
+    stock: Stock,
 }
 
 /// Reads a copy; one this server does not understand is left alone for whoever does.

@@ -21,10 +21,8 @@ use sim_card_emulator::pki::{CertificateSpec, PkiOptions};
 use super::*;
 use crate::{
     profile::{Iccid, Profile},
-    smdp::{
-        order::{OrderId, OrderRequest, OrderState},
-        random,
-    },
+    rsp::random,
+    smdp::order::{OrderId, OrderRequest, OrderState},
 };
 
 const HOST: &str = "smdp.example.com";
@@ -79,7 +77,7 @@ impl Rig {
     fn restart(&mut self) {
         let folder = tempfile::tempdir().unwrap();
         crate::smdp::store::save(folder.path(), &self.state.to_json().unwrap()).unwrap();
-        self.state = State::load(folder.path()).unwrap();
+        self.state = State::load(folder.path(), 0).unwrap();
     }
 
     fn state_of(&self, order: OrderId) -> OrderState {

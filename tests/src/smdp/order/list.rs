@@ -3,8 +3,8 @@
 use lpad::clock::Clock;
 use serde::{Deserialize, Serialize};
 
-use super::{Order, OrderId, OrderRequest, progress::Progress};
-use crate::rsp::status::StatusCode;
+use super::{Order, OrderId, OrderRequest, OrderState, progress::Progress};
+use crate::{rsp::status::StatusCode, smdp::es2::Event};
 
 /// All orders of a server.
 #[derive(Debug, Deserialize, Serialize)]
@@ -45,6 +45,35 @@ impl Orders {
         orders
             .flat_map(|order| std::mem::take(&mut order.progress))
             .collect()
+    }
+
+    /// The events of orders that are closed, which nobody needs to learn of any more.
+    pub(in crate::smdp) fn take_ended_events(&mut self, host_name: &str) -> Vec<Event> {
+        let ended = self.list.iter_mut();
+        let ended = ended.filter(|order| order.has_event && order.state.is_closed());
+        ended
+            .filter_map(|order| {
+                order.has_event = false;
+                order.event(host_name)
+            })
+            .collect()
+    }
+
+    /// The newest order for a profile that was not cancelled.
+    pub(in crate::smdp) fn of_iccid(&self, iccid: &str) -> Option<OrderId> {
+        let orders = self.list.iter().rev();
+        let mut orders = orders.filter(|order| order.state != OrderState::Unavailable);
+        let order = orders.find(|order| order.profile.metadata.iccid.to_string() == iccid)?;
+        Some(order.id)
+    }
+
+    /// Whether an order was or is found by this matching ID; the empty one finds by EID.
+    pub(in crate::smdp) fn is_matching_id_used(&self, matching_id: &str) -> bool {
+        let mut orders = self.list.iter();
+        !matching_id.is_empty()
+            && orders.any(|order| {
+                order.matching_id == matching_id && order.state != OrderState::Unavailable
+            })
     }
 
     pub(in crate::smdp) fn all(&self) -> &[Order] {

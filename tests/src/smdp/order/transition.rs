@@ -2,8 +2,8 @@
 
 use sha2::{Digest, Sha256};
 
-use super::{Order, OrderState};
-use crate::rsp::status::StatusCode;
+use super::{Failure, Order, OrderState};
+use crate::{rsp::status::StatusCode, smdp::es2::Event};
 
 /// What confirming adds to an order.
 #[derive(Clone)]
@@ -30,7 +30,7 @@ impl Order {
         &mut self,
         confirmation: Confirmation,
     ) -> Result<(), StatusCode> {
-        if !matches!(self.state, OrderState::Allocated | OrderState::Linked) {
+        if !self.is_confirmable() {
             return Err(StatusCode::ICCID_IN_USE);
         }
         self.must_belong_to(confirmation.eid.as_deref())?;
@@ -47,6 +47,27 @@ impl Order {
         }
         self.state = OrderState::Confirmed;
         Ok(())
+    }
+
+    /// Whether the operator has not confirmed the order yet.
+    pub(in crate::smdp) fn is_confirmable(&self) -> bool {
+        matches!(self.state, OrderState::Allocated | OrderState::Linked)
+    }
+
+    /// What an SM-DS tells the eUICC of the order while it is released.
+    pub(in crate::smdp) fn event(&self, host_name: &str) -> Option<Event> {
+        Some(Event {
+            smds_address: self.smds_address.clone()?,
+            eid: self.eid.clone()?,
+            rsp_server_address: host_name.to_owned(),
+            event_id: self.matching_id.clone(),
+        })
+    }
+
+    /// The operator had no profile to reserve.
+    pub(in crate::smdp) fn could_not_be_reserved(&mut self, code: u32) {
+        self.failure = Some(Failure::Reservation(code));
+        self.state = OrderState::Error;
     }
 
     /// Releases a confirmed order, and no other.

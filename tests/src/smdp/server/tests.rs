@@ -37,6 +37,7 @@ fn smdp() -> Smdp {
     let reservation_step = Duration::from_millis(1);
     Smdp::new(Config {
         reservation_step,
+        callback_pause: reservation_step,
         ..Config::new(HOST, pki)
     })
     .unwrap()
@@ -394,7 +395,7 @@ async fn another_tls_certificate_is_presented_from_the_next_connection_on() {
 async fn orders_and_reservations_survive_a_restart() {
     let folder = std::env::temp_dir().join(format!(
         "lpad-smdp-{}",
-        hex::encode(crate::smdp::random::<8>())
+        hex::encode(crate::rsp::random::<8>())
     ));
     std::fs::create_dir(&folder).unwrap();
     let pki = Pki::generate(&PkiOptions::default()).unwrap();

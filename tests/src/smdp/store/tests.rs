@@ -15,7 +15,7 @@ fn folder_with(text: &str) -> tempfile::TempDir {
 /// What is wrong with this copy; it must still be there afterwards.
 fn problem(text: &str) -> String {
     let folder = folder_with(text);
-    let error = State::load(folder.path()).unwrap_err();
+    let error = State::load(folder.path(), 0).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     let left = fs::read_to_string(folder.path().join(FILE)).unwrap();
     assert_eq!(left, text);
@@ -39,7 +39,13 @@ fn a_copy_of_a_newer_server_is_an_error_that_says_so() {
 #[test]
 fn a_copy_without_a_version_is_read() {
     let folder = folder_with(r#"{"orders":[],"reservations":[]}"#);
-    assert!(State::load(folder.path()).unwrap().orders.all().is_empty());
+    assert!(
+        State::load(folder.path(), 0)
+            .unwrap()
+            .orders
+            .all()
+            .is_empty()
+    );
 }
 
 #[test]
@@ -54,5 +60,5 @@ fn a_copy_is_nobody_elses_to_read_even_when_a_draft_lay_there() {
     save(folder.path(), &state.to_json().unwrap()).unwrap();
     let file = fs::metadata(folder.path().join(FILE)).unwrap();
     assert_eq!(file.mode() & 0o777, 0o600);
-    assert_eq!(State::load(folder.path()).unwrap().orders.all().len(), 1);
+    assert_eq!(State::load(folder.path(), 0).unwrap().orders.all().len(), 1);
 }

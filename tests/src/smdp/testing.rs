@@ -1,0 +1,114 @@
+//! What the tests of the server's HTTP interfaces have in common.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::{
+    HeaderMap, Method, Request, Response, StatusCode, body::Incoming,
+    client::conn::http1 as client, header::HOST, server::conn::http1 as server,
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+};
+
+use super::Smdp;
+
+/// The port for administration, served until the test ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Admin(SocketAddr);
+
+/// An answer; a body that is no JSON is null.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) json: Value,
+}
+
+impl Admin {
+    pub(super) async fn start(smdp: &Smdp) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let smdp = smdp.clone();
+        tokio::spawn(async move { smdp.serve_admin(listener, std::future::pending()).await });
+        Self(address)
+    }
+
+    pub(super) async fn send(
+        self,
+        method: Method,
+        path: &str,
+        headers: &[(&'static str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Answer {
+        let stream = TcpStream::connect(self.0).await.unwrap();
+        let (mut sender, connection) = client::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(async move { drop(connection.await) });
+        let mut request = Request::builder().method(method).uri(path);
+        request = request.header(HOST, "127.0.0.1");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(body.into())).unwrap();
+        let (parts, body) = sender.send_request(request).await.unwrap().into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            json: serde_json::from_slice(&body).unwrap_or_default(),
+        }
+    }
+}
+
+/// A request somebody received.
+#[derive(Debug)]
+pub(super) struct Received {
+    pub(super) method: Method,
+    pub(super) path: String,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+/// Somebody who is called: answers with these statuses, the last one for good.
+pub(super) async fn called(statuses: &[u16]) -> (SocketAddr, mpsc::Receiver<Received>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (sender, received) = mpsc::channel(100);
+    let mut statuses = statuses.to_vec();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let status = match statuses.len() {
+                1 => statuses[0],
+                _ => statuses.remove(0),
+            };
+            tokio::spawn(serve_one(stream, status, sender.clone()));
+        }
+    });
+    (address, received)
+}
+
+pub(super) async fn serve_one<S>(stream: S, status: u16, sender: mpsc::Sender<Received>)
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    let answer = service_fn(|request: Request<Incoming>| async {
+        let (parts, body) = request.into_parts();
+        let received = Received {
+            method: parts.method,
+            path: parts.uri.to_string(),
+            headers: parts.headers,
+            body: body.collect().await?.to_bytes(),
+        };
+        // Who does not listen any more has seen enough.
+        let _ = sender.send(received).await;
+        let answer = Response::builder().status(status);
+        Ok::<_, hyper::Error>(answer.body(Full::<Bytes>::default()).unwrap())
+    });
+    let served = server::Builder::new().serve_connection(TokioIo::new(stream), answer);
+    drop(served.await);
+}
