@@ -9,7 +9,7 @@ use es10_apdu::types::Oid;
 use rasn_pkix as pkix;
 
 use crate::der::Tlv;
-use crate::key::PublicKey;
+use crate::key::{Curve, PublicKey};
 
 mod extensions;
 
@@ -73,8 +73,8 @@ pub enum CertificateError {
     /// The signature algorithm is not ecdsa-with-SHA256.
     #[error("signature algorithm {0} is not ecdsa-with-SHA256")]
     UnsupportedAlgorithm(String),
-    /// The public key is not on NIST P-256.
-    #[error("the public key is not on NIST P-256")]
+    /// The public key is on no curve of RSP, or not on the curve of its chain.
+    #[error("the public key is not on the curve of its chain, NIST P-256 or brainpoolP256r1")]
     UnsupportedCurve,
     /// There is no authority key identifier to find the issuer by.
     #[error("the certificate names no issuer key (authorityKeyIdentifier is missing)")]
@@ -225,7 +225,7 @@ impl Certificate {
     ///
     /// # Errors
     ///
-    /// [`CertificateError::UnsupportedCurve`] when it is not on NIST P-256.
+    /// [`CertificateError::UnsupportedCurve`] when it is on no curve of RSP.
     pub fn public_key(&self) -> Result<PublicKey, CertificateError> {
         let info = &self.parsed.tbs_certificate.subject_public_key_info;
         let named_curve = info
@@ -234,11 +234,27 @@ impl Certificate {
             .as_ref()
             .map(|curve| curve.as_bytes());
         let ec = info.algorithm.algorithm.as_ref() == [1, 2, 840, 10045, 2, 1];
-        if !ec || named_curve != Some(&PRIME256V1) {
-            return Err(CertificateError::UnsupportedCurve);
-        }
-        PublicKey::from_point(info.subject_public_key.as_raw_slice())
+        let curve = match named_curve {
+            Some(PRIME256V1) if ec => Curve::Nist,
+            Some(BRAINPOOL_P256R1) if ec => Curve::Brainpool,
+            _ => return Err(CertificateError::UnsupportedCurve),
+        };
+        PublicKey::from_point_on(curve, info.subject_public_key.as_raw_slice())
             .ok_or(CertificateError::UnsupportedCurve)
+    }
+
+    /// The public key, when it is on the curve of the issuer's: one chain uses one curve.
+    ///
+    /// # Errors
+    ///
+    /// [`CertificateError::UnsupportedCurve`] when it is not.
+    pub fn public_key_on_curve_of(&self, issuer: &Self) -> Result<PublicKey, CertificateError> {
+        let (key, above) = (self.public_key()?, issuer.public_key()?);
+        if key.curve() == above.curve() {
+            Ok(key)
+        } else {
+            Err(CertificateError::UnsupportedCurve)
+        }
     }
 
     /// The octets as received.
@@ -433,4 +449,7 @@ const DIGITAL_SIGNATURE: usize = 0;
 const KEY_CERT_SIGN: usize = 5;
 const ORGANIZATION: [u32; 4] = [2, 5, 4, 10];
 const SERIAL_NUMBER: [u32; 4] = [2, 5, 4, 5];
-const PRIME256V1: [u8; 10] = [0x06, 0x08, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x03, 0x01, 0x07];
+const PRIME256V1: &[u8] = &[0x06, 0x08, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x03, 0x01, 0x07];
+const BRAINPOOL_P256R1: &[u8] = &[
+    0x06, 0x09, 0x2B, 0x24, 0x03, 0x03, 0x02, 0x08, 0x01, 0x01, 0x07,
+];

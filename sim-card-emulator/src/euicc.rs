@@ -9,15 +9,13 @@ use std::sync::Arc;
 use es10_apdu::apdu::{Command, Response, StatusWord};
 use es10_apdu::types::{Eid, Iccid};
 
-use crate::certificate::{Certificate, CertificateError, Role};
-use crate::key::PrivateKey;
-use crate::pki::{Pki, PkiError};
 use crate::saip::files::FileSystem;
 
 mod addresses;
 mod apdu;
 mod forced;
 mod function;
+mod identity;
 mod info;
 mod loading;
 mod metadata;
@@ -29,6 +27,7 @@ mod settings;
 mod state;
 mod uicc;
 
+pub use identity::{Identity, PersonalisationError};
 pub use metadata::{Rule, any_operator};
 pub use settings::{
     DamagedResult, EmptyList, Forced, ForcedAnswer, FullStore, InstallationAnswer, Settings,
@@ -54,79 +53,6 @@ pub struct SystemRandom;
 impl Env for SystemRandom {
     fn random(&mut self, out: &mut [u8]) {
         getrandom::fill(out).expect("a running system has randomness");
-    }
-}
-
-/// Why an eUICC could not be personalised.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PersonalisationError {
-    /// The PKI lacks something.
-    #[error(transparent)]
-    Pki(#[from] PkiError),
-    /// The EUM certificate does not fit the CI.
-    #[error("eum.der: {0}")]
-    Eum(CertificateError),
-    /// The eUICC certificate does not fit the EUM.
-    #[error("euicc.der: {0}")]
-    Euicc(CertificateError),
-    /// The eUICC certificate names no EID.
-    #[error("euicc.der: the subject's serialNumber is not an EID")]
-    Eid,
-    /// The private key is not the one of the eUICC certificate.
-    #[error("euicc.key: the private key does not belong to euicc.der")]
-    Key,
-}
-
-/// What a manufacturer puts into an eUICC once and for all.
-#[derive(Clone, Debug)]
-pub struct Identity {
-    eid: Eid,
-    ci: Certificate,
-    ci_key_identifier: Vec<u8>,
-    eum: Certificate,
-    euicc: Certificate,
-    key: PrivateKey,
-}
-
-impl Identity {
-    /// Takes the eUICC's part of a PKI: CI, EUM and eUICC certificate, and the eUICC's key.
-    ///
-    /// # Errors
-    ///
-    /// When a part is missing, or the parts are not one chain.
-    pub fn from_pki(pki: &Pki) -> Result<Self, PersonalisationError> {
-        let ci = pki.certificate(Role::Ci)?.clone();
-        let eum = pki.certificate(Role::Eum)?.clone();
-        let euicc = pki.certificate(Role::Euicc)?.clone();
-        let key = pki.key(Role::Euicc)?.clone();
-        eum.verify_eum(&ci, None)
-            .map_err(PersonalisationError::Eum)?;
-        euicc
-            .verify_euicc(&eum, None)
-            .map_err(PersonalisationError::Euicc)?;
-        if euicc.public_key().ok() != Some(key.public_key()) {
-            return Err(PersonalisationError::Key);
-        }
-        let eid = euicc
-            .subject_serial_number()
-            .and_then(|digits| digits.parse().ok());
-        let eid = eid.ok_or(PersonalisationError::Eid)?;
-        // The EUM certificate was found to be issued under this identifier.
-        let ci_key_identifier = ci.subject_key_identifier().unwrap_or_default().to_vec();
-        Ok(Self {
-            eid,
-            ci,
-            ci_key_identifier,
-            eum,
-            euicc,
-            key,
-        })
-    }
-
-    /// The EID.
-    pub fn eid(&self) -> Eid {
-        self.eid
     }
 }
 
@@ -212,7 +138,7 @@ impl Euicc {
 
     /// The EID.
     pub fn eid(&self) -> Eid {
-        self.identity.eid
+        self.identity.eid()
     }
 
     /// What the manufacturer put in.

@@ -3,6 +3,11 @@
 //! A folder holds `ci.der eum.der euicc.der dpauth.der dppb.der dptls.der dsauth.der dstls.der`,
 //! and beside each the private key `*.key` in PEM. Whoever uses the folder asks for what it needs,
 //! so a card does without the server's keys and a server without the card's.
+//!
+//! There may be several certificate issuers (CIs). The first is in the folder itself, further ones
+//! are in its sub-folders `ci2`, `ci3` and so on, with files of the same names. Their order is
+//! their priority. A sub-folder with `ci.der` alone is an issuer a card trusts and has no
+//! certificate under.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -13,7 +18,7 @@ use std::time::SystemTime;
 use es10_apdu::types::Oid;
 
 use crate::certificate::{Certificate, CertificateError, Role};
-use crate::key::PrivateKey;
+use crate::key::{Curve, PrivateKey};
 
 pub(crate) mod date;
 mod spec;
@@ -40,8 +45,8 @@ pub enum PkiError {
         /// What is wrong with it.
         source: CertificateError,
     },
-    /// A file does not hold a P-256 private key in PEM.
-    #[error("{path}: no P-256 private key in PEM (PKCS#8 or SEC1)")]
+    /// A file does not hold a private key on one of RSP's curves in PEM.
+    #[error("{path}: no private key on NIST P-256 or brainpoolP256r1 in PEM (PKCS#8 or SEC1)")]
     Key {
         /// Which file.
         path: PathBuf,
@@ -79,6 +84,9 @@ pub struct PkiOptions {
     pub smds_host_names: Vec<String>,
     /// Object identifier of the SM-DS, dotted.
     pub smds_oid: String,
+    /// The curve of each issuer's hierarchy, in order of priority. TLS is always on NIST P-256:
+    /// without it among them another issuer is added for TLS alone.
+    pub curves: Vec<Curve>,
     /// The time the certificates begin to be valid at.
     pub now: SystemTime,
 }
@@ -91,14 +99,24 @@ impl Default for PkiOptions {
             smdp_oid: "2.999.10".into(),
             smds_host_names: vec!["smds.example.com".into()],
             smds_oid: "2.999.15".into(),
+            curves: vec![Curve::Nist],
             now: SystemTime::now(),
         }
     }
 }
 
-/// Certificates and private keys, by role.
+/// Certificates and private keys: the hierarchies of one or several issuers.
+///
+/// What is asked for by role is of the first hierarchy that has it.
 #[derive(Clone, Debug, Default)]
 pub struct Pki {
+    first: Hierarchy,
+    further: Vec<Hierarchy>,
+}
+
+/// The certificates below one issuer, with private keys, by role.
+#[derive(Clone, Debug, Default)]
+pub struct Hierarchy {
     certificates: BTreeMap<Role, Certificate>,
     keys: BTreeMap<Role, PrivateKey>,
 }
@@ -115,16 +133,25 @@ impl Pki {
             return Err(PkiError::Eid);
         }
         let mut pki = Self::default();
-        let root = PrivateKey::generate()?;
-        pki.insert(
-            Role::Ci,
-            CertificateSpec::ci(*now).self_sign(&root),
-            Some(root),
-        );
-        pki.issue(Role::Eum, Role::Ci, &CertificateSpec::eum(&eid[..8], *now))?;
-        pki.issue(Role::Euicc, Role::Eum, &CertificateSpec::euicc(eid, *now))?;
-        pki.issue_smdp(&options.host_names, &options.smdp_oid, *now)?;
-        pki.issue_smds(&options.smds_host_names, &options.smds_oid, *now)?;
+        for (nth, curve) in options.curves.iter().enumerate() {
+            let mut hierarchy = Hierarchy::new(*curve, *now)?;
+            hierarchy.issue(Role::Eum, Role::Ci, &CertificateSpec::eum(&eid[..8], *now))?;
+            hierarchy.issue(Role::Euicc, Role::Eum, &CertificateSpec::euicc(eid, *now))?;
+            hierarchy.issue_smdp(&options.smdp_oid, *now)?;
+            hierarchy.issue_smds(&options.smds_oid, *now)?;
+            if *curve == Curve::Nist {
+                hierarchy.issue_tls(options)?;
+            }
+            match nth {
+                0 => pki.first = hierarchy,
+                _ => pki.further.push(hierarchy),
+            }
+        }
+        if !options.curves.contains(&Curve::Nist) {
+            let mut hierarchy = Hierarchy::new(Curve::Nist, *now)?;
+            hierarchy.issue_tls(options)?;
+            pki.further.push(hierarchy);
+        }
         Ok(pki)
     }
 
@@ -135,28 +162,16 @@ impl Pki {
     /// When a file that is there cannot be read or does not hold what its name says. A file that
     /// is not there is missed later, by whoever needs it.
     pub fn load(folder: &Path) -> Result<Self, PkiError> {
-        let mut pki = Self::default();
-        for role in FILES {
-            if let Some(der) = read(&folder.join(certificate_file(role)))? {
-                let path = folder.join(certificate_file(role));
-                let certificate = Certificate::parse(&der)
-                    .map_err(|source| PkiError::Certificate { path, source })?;
-                pki.certificates.insert(role, certificate);
+        let mut pki = Self {
+            first: Hierarchy::load(folder)?,
+            further: Vec::new(),
+        };
+        for number in 2.. {
+            let folder = further_folder(folder, number);
+            if !folder.is_dir() {
+                break;
             }
-            let path = folder.join(key_file(role));
-            let Some(pem) = read(&path)? else {
-                continue;
-            };
-            let key = std::str::from_utf8(&pem)
-                .ok()
-                .and_then(PrivateKey::from_pem);
-            let key = key.ok_or_else(|| PkiError::Key { path: path.clone() })?;
-            if let Some(certificate) = pki.certificates.get(&role)
-                && certificate.public_key().ok() != Some(key.public_key())
-            {
-                return Err(PkiError::KeyMismatch { path });
-            }
-            pki.keys.insert(role, key);
+            pki.further.push(Hierarchy::load(&folder)?);
         }
         Ok(pki)
     }
@@ -205,6 +220,192 @@ impl Pki {
         Self::load(folder)
     }
 
+    /// The hierarchies in order of priority.
+    pub fn hierarchies(&self) -> impl Iterator<Item = &Hierarchy> {
+        std::iter::once(&self.first).chain(&self.further)
+    }
+
+    /// Adds the hierarchies of another PKI behind those there are.
+    pub fn add(&mut self, other: Self) {
+        self.further.push(other.first);
+        self.further.extend(other.further);
+    }
+
+    /// The hierarchy that has the certificate of a role, or else its key; otherwise the first.
+    pub fn hierarchy(&self, role: Role) -> &Hierarchy {
+        match self.position(role) {
+            Some(nth) => &self.further[nth],
+            None => &self.first,
+        }
+    }
+
+    /// As [`Pki::hierarchy`], to be changed.
+    pub fn hierarchy_mut(&mut self, role: Role) -> &mut Hierarchy {
+        match self.position(role) {
+            Some(nth) => &mut self.further[nth],
+            None => &mut self.first,
+        }
+    }
+
+    /// The place of that hierarchy among the further ones.
+    fn position(&self, role: Role) -> Option<usize> {
+        let mut all = self.hierarchies();
+        let certified = all.position(|one| one.certificates.contains_key(&role));
+        let found = certified.or_else(|| {
+            let mut all = self.hierarchies();
+            all.position(|one| one.keys.contains_key(&role))
+        });
+        found?.checked_sub(1)
+    }
+
+    /// The issuer with this key.
+    pub fn issuer(&self, key_identifier: &[u8]) -> Option<&Certificate> {
+        self.hierarchies()
+            .filter_map(|hierarchy| hierarchy.certificate(Role::Ci).ok())
+            .find(|ci| ci.subject_key_identifier() == Some(key_identifier))
+    }
+
+    /// The certificate of a role.
+    ///
+    /// # Errors
+    ///
+    /// [`PkiError::Missing`] with the name of the file that should have held it.
+    pub fn certificate(&self, role: Role) -> Result<&Certificate, PkiError> {
+        self.hierarchy(role).certificate(role)
+    }
+
+    /// The private key of a role.
+    ///
+    /// # Errors
+    ///
+    /// [`PkiError::Missing`] with the name of the file that should have held it.
+    pub fn key(&self, role: Role) -> Result<&PrivateKey, PkiError> {
+        self.hierarchy(role).key(role)
+    }
+
+    /// Puts a certificate in, in place of the one that was there.
+    ///
+    /// The key of the replaced certificate goes with it.
+    pub fn insert(&mut self, role: Role, certificate: Certificate, key: Option<PrivateKey>) {
+        self.hierarchy_mut(role).insert(role, certificate, key);
+    }
+
+    /// Makes a key and issues a certificate for it under another one of the same hierarchy.
+    ///
+    /// # Errors
+    ///
+    /// When the issuer's certificate or key is missing.
+    pub fn issue(
+        &mut self,
+        role: Role,
+        issuer: Role,
+        spec: &CertificateSpec,
+    ) -> Result<(), PkiError> {
+        self.hierarchy_mut(role).issue(role, issuer, spec)
+    }
+
+    /// Makes the keys of an SM-DP+ and issues their certificates: DPauth, DPpb and DPtls.
+    ///
+    /// # Errors
+    ///
+    /// When the owner is no object identifier, or a CI's private key is missing.
+    pub fn issue_smdp(
+        &mut self,
+        host_names: &[String],
+        owner: &str,
+        now: SystemTime,
+    ) -> Result<(), PkiError> {
+        self.hierarchy_mut(Role::DpAuth).issue_smdp(owner, now)?;
+        let spec = CertificateSpec::dp_tls(host_names, owner, now);
+        self.for_tls(Role::DpTls)
+            .issue(Role::DpTls, Role::Ci, &spec)
+    }
+
+    /// Makes the keys of an SM-DS and issues their certificates: DSauth and DStls.
+    ///
+    /// A folder made without them, or another SM-DS of the same issuer, gets them this way.
+    ///
+    /// # Errors
+    ///
+    /// When the owner is no object identifier, or a CI's private key is missing.
+    pub fn issue_smds(
+        &mut self,
+        host_names: &[String],
+        owner: &str,
+        now: SystemTime,
+    ) -> Result<(), PkiError> {
+        self.hierarchy_mut(Role::DsAuth).issue_smds(owner, now)?;
+        let spec = CertificateSpec::ds_tls(host_names, owner, now);
+        self.for_tls(Role::DsTls)
+            .issue(Role::DsTls, Role::Ci, &spec)
+    }
+
+    /// Replaces the SM-DP+ TLS certificate by one for other host names, with the same owner.
+    ///
+    /// # Errors
+    ///
+    /// When the CI's private key is missing, as it is in a PKI made elsewhere.
+    pub fn issue_tls(&mut self, host_names: &[String], now: SystemTime) -> Result<(), PkiError> {
+        let owner = self
+            .certificate(Role::DpAuth)?
+            .owner()
+            .map(ToString::to_string);
+        let owner = owner.ok_or(PkiError::Missing("owner in dpauth.der"))?;
+        let spec = CertificateSpec::dp_tls(host_names, &owner, now);
+        self.for_tls(Role::DpTls)
+            .issue(Role::DpTls, Role::Ci, &spec)
+    }
+
+    /// Where a TLS certificate is or belongs: TLS needs an issuer on NIST P-256.
+    fn for_tls(&mut self, role: Role) -> &mut Hierarchy {
+        let is_there = self
+            .hierarchies()
+            .any(|hierarchy| hierarchy.certificates.contains_key(&role));
+        let on_nist = |hierarchy: &Hierarchy| {
+            let key = hierarchy.keys.get(&Role::Ci);
+            key.is_some_and(|key| key.curve() == Curve::Nist)
+        };
+        if is_there || on_nist(&self.first) {
+            return self.hierarchy_mut(role);
+        }
+        match self.further.iter().position(on_nist) {
+            Some(nth) => &mut self.further[nth],
+            None => &mut self.first,
+        }
+    }
+
+    fn write_files(&self, folder: &Path) -> Result<(), PkiError> {
+        self.first.write_files(folder)?;
+        for (number, hierarchy) in (2..).zip(&self.further) {
+            hierarchy.write_files(&further_folder(folder, number))?;
+        }
+        sync(folder)
+    }
+}
+
+impl From<Hierarchy> for Pki {
+    fn from(first: Hierarchy) -> Self {
+        Self {
+            first,
+            further: Vec::new(),
+        }
+    }
+}
+
+impl Hierarchy {
+    /// An issuer with nothing below it.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system has no randomness.
+    pub fn new(curve: Curve, now: SystemTime) -> Result<Self, PkiError> {
+        let root = PrivateKey::generate_on(curve)?;
+        let mut hierarchy = Self::default();
+        let ci = CertificateSpec::ci(now).self_sign(&root);
+        hierarchy.insert(Role::Ci, ci, Some(root));
+        Ok(hierarchy)
+    }
+
     /// The certificate of a role.
     ///
     /// # Errors
@@ -238,7 +439,7 @@ impl Pki {
         };
     }
 
-    /// Makes a key and issues a certificate for it under another one of this PKI.
+    /// Makes a key on the issuer's curve and issues a certificate for it.
     ///
     /// # Errors
     ///
@@ -249,77 +450,59 @@ impl Pki {
         issuer: Role,
         spec: &CertificateSpec,
     ) -> Result<(), PkiError> {
-        let key = PrivateKey::generate()?;
-        let certificate = spec.issue(
-            &key.public_key(),
-            self.certificate(issuer)?,
-            self.key(issuer)?,
-        );
+        let (above, issuer_key) = (self.certificate(issuer)?, self.key(issuer)?);
+        let key = PrivateKey::generate_on(issuer_key.curve())?;
+        let certificate = spec.issue(&key.public_key(), above, issuer_key);
         self.insert(role, certificate, Some(key));
         Ok(())
     }
 
-    /// Makes the keys of an SM-DP+ and issues their certificates: DPauth, DPpb and DPtls.
-    ///
-    /// # Errors
-    ///
-    /// When the owner is no object identifier, or the CI's private key is missing.
-    pub fn issue_smdp(
-        &mut self,
-        host_names: &[String],
-        owner: &str,
-        now: SystemTime,
-    ) -> Result<(), PkiError> {
+    fn issue_smdp(&mut self, owner: &str, now: SystemTime) -> Result<(), PkiError> {
         require_oid(owner)?;
-        let tls = CertificateSpec::dp_tls(host_names, owner, now);
-        self.issue(
-            Role::DpAuth,
-            Role::Ci,
-            &CertificateSpec::dp_auth(owner, now),
-        )?;
-        self.issue(Role::DpPb, Role::Ci, &CertificateSpec::dp_pb(owner, now))?;
-        self.issue(Role::DpTls, Role::Ci, &tls)
+        let auth = CertificateSpec::dp_auth(owner, now);
+        self.issue(Role::DpAuth, Role::Ci, &auth)?;
+        self.issue(Role::DpPb, Role::Ci, &CertificateSpec::dp_pb(owner, now))
     }
 
-    /// Makes the keys of an SM-DS and issues their certificates: DSauth and DStls.
-    ///
-    /// A folder made without them, or another SM-DS of the same issuer, gets them this way.
-    ///
-    /// # Errors
-    ///
-    /// When the owner is no object identifier, or the CI's private key is missing.
-    pub fn issue_smds(
-        &mut self,
-        host_names: &[String],
-        owner: &str,
-        now: SystemTime,
-    ) -> Result<(), PkiError> {
+    fn issue_smds(&mut self, owner: &str, now: SystemTime) -> Result<(), PkiError> {
         require_oid(owner)?;
-        let tls = CertificateSpec::ds_tls(host_names, owner, now);
-        self.issue(
-            Role::DsAuth,
-            Role::Ci,
-            &CertificateSpec::ds_auth(owner, now),
-        )?;
-        self.issue(Role::DsTls, Role::Ci, &tls)
+        let auth = CertificateSpec::ds_auth(owner, now);
+        self.issue(Role::DsAuth, Role::Ci, &auth)
     }
 
-    /// Replaces the SM-DP+ TLS certificate by one for other host names, with the same owner.
-    ///
-    /// # Errors
-    ///
-    /// When the CI's private key is missing, as it is in a PKI made elsewhere.
-    pub fn issue_tls(&mut self, host_names: &[String], now: SystemTime) -> Result<(), PkiError> {
-        let owner = self
-            .certificate(Role::DpAuth)?
-            .owner()
-            .map(ToString::to_string);
-        let owner = owner.ok_or(PkiError::Missing("owner in dpauth.der"))?;
-        self.issue(
-            Role::DpTls,
-            Role::Ci,
-            &CertificateSpec::dp_tls(host_names, &owner, now),
-        )
+    fn issue_tls(&mut self, options: &PkiOptions) -> Result<(), PkiError> {
+        let PkiOptions { now, .. } = options;
+        let dp = CertificateSpec::dp_tls(&options.host_names, &options.smdp_oid, *now);
+        self.issue(Role::DpTls, Role::Ci, &dp)?;
+        let ds = CertificateSpec::ds_tls(&options.smds_host_names, &options.smds_oid, *now);
+        self.issue(Role::DsTls, Role::Ci, &ds)
+    }
+
+    fn load(folder: &Path) -> Result<Self, PkiError> {
+        let mut hierarchy = Self::default();
+        for role in FILES {
+            if let Some(der) = read(&folder.join(certificate_file(role)))? {
+                let path = folder.join(certificate_file(role));
+                let certificate = Certificate::parse(&der)
+                    .map_err(|source| PkiError::Certificate { path, source })?;
+                hierarchy.certificates.insert(role, certificate);
+            }
+            let path = folder.join(key_file(role));
+            let Some(pem) = read(&path)? else {
+                continue;
+            };
+            let key = std::str::from_utf8(&pem)
+                .ok()
+                .and_then(PrivateKey::from_pem);
+            let key = key.ok_or_else(|| PkiError::Key { path: path.clone() })?;
+            if let Some(certificate) = hierarchy.certificates.get(&role)
+                && certificate.public_key().ok() != Some(key.public_key())
+            {
+                return Err(PkiError::KeyMismatch { path });
+            }
+            hierarchy.keys.insert(role, key);
+        }
+        Ok(hierarchy)
     }
 
     fn write_files(&self, folder: &Path) -> Result<(), PkiError> {
@@ -332,6 +515,11 @@ impl Pki {
         }
         sync(folder)
     }
+}
+
+/// Where the hierarchy of that number is, the second and those behind it.
+fn further_folder(folder: &Path, number: usize) -> PathBuf {
+    folder.join(format!("ci{number}"))
 }
 
 fn require_oid(dotted: &str) -> Result<(), PkiError> {

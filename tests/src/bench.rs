@@ -99,7 +99,8 @@ impl Bench {
 
     /// The issuer of the server's certificates, as a client's only root.
     pub fn roots(&self) -> Roots {
-        let ci = self.pki.certificate(Role::Ci).expect("the PKI is complete");
+        let ci = self.pki.hierarchy(Role::DpTls).certificate(Role::Ci);
+        let ci = ci.expect("the PKI is complete");
         let mut roots = Roots::empty();
         roots
             .add_der(ci.der())
@@ -115,7 +116,8 @@ impl Bench {
     pub fn configure(&self, folder: &Path, smdp: SocketAddr, when: &str) -> io::Result<PathBuf> {
         let roots = folder.join("ci.d");
         fs::create_dir(&roots)?;
-        let ci = self.pki.certificate(Role::Ci).expect("the PKI is complete");
+        let ci = self.pki.hierarchy(Role::DpTls).certificate(Role::Ci);
+        let ci = ci.expect("the PKI is complete");
         fs::write(roots.join("ci.der"), ci.der())?;
         let file = folder.join("lpad.toml");
         let folder = folder.display();

@@ -20,7 +20,7 @@ fn recorded_keys() -> BspKeys {
             54aea62862e227aebaf745c4e1d5f1bcbba6136400d9f0a63434225fee2590ae",
     ))
     .unwrap();
-    let secret = smdp.diffie_hellman(&euicc);
+    let secret = smdp.diffie_hellman(&euicc).unwrap();
     assert_eq!(
         secret,
         bytes("79696dc34351dfc7758b07baf66643f01d7d8f5ab976c51d5f2c42ab71f5a6c3")

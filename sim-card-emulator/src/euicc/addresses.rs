@@ -31,7 +31,8 @@ impl Euicc {
 
     /// Another root SM-DS, and which CI the default SM-DP+ must be under.
     fn more_of_v3(&self) -> Vec<Vec<u8>> {
-        let ci = &self.identity.ci_key_identifier;
+        let ci = self.identity.signing_key_identifiers().next();
+        let ci = ci.unwrap_or_default();
         let name = tlv(0x81, b"Test CI");
         vec![
             tlv(0xA2, &tlv(0x0C, b"root2.ds.example.com")),
@@ -49,7 +50,7 @@ impl Euicc {
         let parts = Tlv::exact(data).and_then(|request| request.children());
         let parts = parts.unwrap_or_default();
         let issuer = parts.iter().find(|part| part.tag == ALLOWED_CI_PK_ID);
-        let known = issuer.is_none_or(|ci| ci.value == self.identity.ci_key_identifier);
+        let known = issuer.is_none_or(|ci| self.identity.issuer(ci.value).is_some());
         let result = match address {
             _ if !known => SetDefaultDpAddressResult::UNSUPPORTED_CI_PK_ID,
             Ok(address) if address.len() <= LONGEST_ADDRESS => {

@@ -16,8 +16,8 @@ impl Euicc {
     pub(super) fn euicc_info1(&self, _: GetEuiccInfo1Request) -> Result<Vec<u8>, StatusWord> {
         let info = encode(&EuiccInfo1 {
             svn: self.settings.svn,
-            euicc_ci_pk_id_list_for_verification: self.ci_key_identifiers(),
-            euicc_ci_pk_id_list_for_signing: self.ci_key_identifiers(),
+            euicc_ci_pk_id_list_for_verification: self.verification_list(),
+            euicc_ci_pk_id_list_for_signing: self.signing_list(),
         });
         if !self.settings.v3_answers {
             return Ok(info);
@@ -42,8 +42,8 @@ impl Euicc {
             ts102241_version: Some(VersionType([9, 2, 0])),
             globalplatform_version: Some(VersionType([2, 3, 0])),
             rsp_capability: self.rsp_capability(),
-            euicc_ci_pk_id_list_for_verification: self.ci_key_identifiers(),
-            euicc_ci_pk_id_list_for_signing: self.ci_key_identifiers(),
+            euicc_ci_pk_id_list_for_verification: self.verification_list(),
+            euicc_ci_pk_id_list_for_signing: self.signing_list(),
             euicc_category: None,
             forbidden_profile_policy_rules: Some(settings.forbidden_rules),
             pp_version: Some(VersionType([1, 0, 0])),
@@ -72,7 +72,7 @@ impl Euicc {
 
     /// Keys a certificate chain of another shape than version 2 knows could be signed with.
     fn signing_of_v3(&self) -> Vec<u8> {
-        retagged(0xB1, &encode(&self.ci_key_identifiers()))
+        retagged(0xB1, &encode(&self.signing_list()))
     }
 
     /// A card of version 3 says in EUICCInfo1 too what it can do, and that it does.
@@ -96,13 +96,22 @@ impl Euicc {
             return Err(StatusWord::REFERENCED_DATA_NOT_FOUND);
         }
         Ok(encode(&GetEuiccDataResponse {
-            eid_value: self.identity.eid,
+            eid_value: self.identity.eid(),
         }))
     }
 
-    fn ci_key_identifiers(&self) -> List<SubjectKeyIdentifier> {
-        let identifier = SubjectKeyIdentifier::from_octets(&self.identity.ci_key_identifier);
-        List::from(identifier.into_iter().collect::<Vec<_>>())
+    fn verification_list(&self) -> List<SubjectKeyIdentifier> {
+        if self.settings.no_verification_keys {
+            return List::default();
+        }
+        key_identifiers(self.identity.verification_key_identifiers())
+    }
+
+    fn signing_list(&self) -> List<SubjectKeyIdentifier> {
+        if self.settings.no_signing_keys {
+            return List::default();
+        }
+        key_identifiers(self.identity.signing_key_identifiers())
     }
 
     /// Extended card resources (ETSI TS 102 226): applications, free flash, free RAM.
@@ -126,3 +135,7 @@ fn retagged(tag: u32, der: &[u8]) -> Vec<u8> {
 const HIGHEST_SVN: [u8; 3] = [3, 1, 0];
 /// Of SGP.22 v3.
 const EUICC_RSP_CAP_IN_INFO1: RspCapability = RspCapability(1 << 18);
+fn key_identifiers<'a>(all: impl Iterator<Item = &'a [u8]>) -> List<SubjectKeyIdentifier> {
+    let identifiers = all.filter_map(|octets| SubjectKeyIdentifier::from_octets(octets).ok());
+    List::from(identifiers.collect::<Vec<_>>())
+}

@@ -82,7 +82,7 @@ impl Euicc {
     ) -> Result<Vec<u8>, StatusWord> {
         let (session, prepared) = self.prepared().ok_or(StatusWord::CONDITIONS_OF_USE)?;
         let installing = installing(session);
-        let opened = opening::check(segment, session, prepared, self.identity.eid.octets());
+        let opened = opening::check(segment, session, prepared, self.identity.eid().octets());
         self.flash().installing = Some(installing.clone());
         let (bsp, remaining) = match opened {
             Ok(opened) => opened,
@@ -254,6 +254,8 @@ impl Euicc {
         loading.reader.finish()?;
         let metadata = loading.stored.ok_or(ErrorReason::BSP_STRUCTURE_ERROR)?;
         let aid = self.free_aid().ok_or(ErrorReason::INSUFFICIENT_MEMORY)?;
+        let installing = self.memory.installing.as_ref();
+        let issuer = installing.map_or_else(Vec::new, |noted| noted.ci_key_identifier.clone());
         let named = Aid::from_octets(&aid).map_err(|_| ErrorReason::UNKNOWN_ERROR)?;
         self.flash().profiles.push(Profile {
             iccid: metadata.iccid,
@@ -262,6 +264,7 @@ impl Euicc {
             nickname: String::new(),
             metadata: metadata.clone(),
             configuration: loading.configuration,
+            ci_key_identifier: issuer.clone(),
             package: loading.package,
         });
         let bare = self.settings.bare_sima_response;
@@ -275,7 +278,7 @@ impl Euicc {
             sima_response: response.into(),
         };
         let result = self.end(FinalResult::SuccessResult(Open(result)));
-        self.notify(&metadata, NotificationEvent::INSTALL);
+        self.notify(&metadata, &issuer, NotificationEvent::INSTALL);
         Ok(match self.settings.installation_answer {
             InstallationAnswer::Result => result,
             _ => Vec::new(),
@@ -320,7 +323,8 @@ impl Euicc {
             }
             Some(DamagedResult::WrongSignature) => (data.into_bytes(), Vec::new()),
         };
-        let signature = self.sign(&message);
+        let chain = self.identity.chain(&installing.ci_key_identifier);
+        let signature = chain.sign(&message);
         let der = constructed(0xBF37, &[data, signature.bytes().to_vec()]);
         self.keep_notification(&metadata, der.clone());
         der
@@ -362,6 +366,7 @@ fn installing(session: &Authenticated) -> Installing {
         owner: session.owner.clone(),
         iccid: None,
         bpp_command_id: BppCommandId::INITIALISE_SECURE_CHANNEL.0,
+        ci_key_identifier: session.ci_key_identifier.clone(),
     }
 }
 

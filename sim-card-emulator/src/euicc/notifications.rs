@@ -8,7 +8,7 @@ use es10_apdu::es10b::{
     OtherSignedNotification, RetrieveNotificationsListRequest, RetrieveNotificationsListResponse,
     SearchCriteria, StoreMetadataRequest,
 };
-use es10_apdu::types::{Certificate, Iccid, NotificationEvent, Signature, Text};
+use es10_apdu::types::{Iccid, NotificationEvent, Text};
 
 use super::{EmptyList, Euicc, FullStore, Notification};
 use crate::der::{constructed, extended, tlv};
@@ -85,12 +85,19 @@ impl Euicc {
         }))
     }
 
-    /// Makes a notification for every recipient the profile names for the event.
-    pub(super) fn notify(&mut self, metadata: &StoreMetadataRequest, event: NotificationEvent) {
+    /// Makes a notification for every recipient the profile names for the event, signed by the
+    /// chain that installed it.
+    pub(super) fn notify(
+        &mut self,
+        metadata: &StoreMetadataRequest,
+        ci_key_identifier: &[u8],
+        event: NotificationEvent,
+    ) {
         let configuration = metadata.notification_configuration_info.as_ref();
         for entry in configuration.iter().flat_map(|list| list.iter()) {
             if entry.profile_management_operation.contains(event) {
-                self.notify_other(event, entry.notification_address.clone(), metadata.iccid);
+                let address = entry.notification_address.clone();
+                self.notify_other(ci_key_identifier, event, address, metadata.iccid);
             }
         }
     }
@@ -135,29 +142,23 @@ impl Euicc {
         });
     }
 
-    /// Signs with the key of the eUICC certificate.
-    pub(super) fn sign(&self, message: &[u8]) -> Signature {
-        Signature::new(&self.identity.key.sign(message))
-    }
-
-    /// The eUICC certificate and its EUM's, for whoever verifies a signature.
-    pub(super) fn certificates(&self) -> (Certificate, Certificate) {
-        let carry = |certificate: &crate::certificate::Certificate| {
-            Certificate::from_ber(certificate.der()).expect("a parsed certificate is one SEQUENCE")
-        };
-        (carry(&self.identity.euicc), carry(&self.identity.eum))
-    }
-
-    fn notify_other(&mut self, event: NotificationEvent, address: Text, iccid: Iccid) {
+    fn notify_other(
+        &mut self,
+        ci_key_identifier: &[u8],
+        event: NotificationEvent,
+        address: Text,
+        iccid: Iccid,
+    ) {
         let metadata = self.notification_metadata(event, address, Some(iccid));
-        let (euicc_certificate, eum_certificate) = self.certificates();
+        let chain = self.identity.chain(ci_key_identifier);
+        let (euicc_certificate, eum_certificate) = chain.certificates();
         let der = encode(&OtherSignedNotification {
-            euicc_notification_signature: self.sign(metadata.bytes()),
+            euicc_notification_signature: chain.sign(metadata.bytes()),
             tbs_other_notification: metadata.clone(),
             euicc_certificate,
             eum_certificate,
         });
-        let other_certificates = constructed(0xA1, &[self.identity.ci.der().to_vec()]);
+        let other_certificates = constructed(0xA1, &[chain.ci.der().to_vec()]);
         let der = if self.settings.v3_answers {
             extended(&der, &[other_certificates])
         } else {

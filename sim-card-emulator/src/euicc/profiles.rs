@@ -254,14 +254,22 @@ impl Euicc {
                 self.flash().before_test = Some(old.iccid).filter(|_| to_test);
             }
             self.set_state(&old.iccid, false);
-            self.notify(&old.metadata, NotificationEvent::DISABLE);
+            self.notify(
+                &old.metadata,
+                &old.ci_key_identifier,
+                NotificationEvent::DISABLE,
+            );
         }
         let new = enable
             .and_then(|iccid| self.find(&ProfileIdentifier::Iccid(*iccid)))
             .cloned();
         if let Some(new) = new {
             self.set_state(&new.iccid, true);
-            self.notify(&new.metadata, NotificationEvent::ENABLE);
+            self.notify(
+                &new.metadata,
+                &new.ci_key_identifier,
+                NotificationEvent::ENABLE,
+            );
         }
     }
 
@@ -311,7 +319,8 @@ impl Euicc {
         let deleted: Vec<Profile> = deleted;
         self.flash().profiles = kept;
         for profile in deleted {
-            self.notify(&profile.metadata, NotificationEvent::DELETE);
+            let issuer = &profile.ci_key_identifier;
+            self.notify(&profile.metadata, issuer, NotificationEvent::DELETE);
         }
     }
 

@@ -104,8 +104,7 @@ impl Euicc {
     }
 
     fn issuer(&self, key_identifier: &[u8]) -> Option<&Certificate> {
-        let own = self.identity.ci_key_identifier == key_identifier;
-        own.then_some(&self.identity.ci)
+        self.identity.issuer(key_identifier)
     }
 }
 

@@ -16,9 +16,9 @@ use es10_apdu::types::{self, Challenge, Oid, Signature, TransactionId};
 
 use super::loading::Loading;
 use super::{Env, Euicc, OneTimeKey};
-use crate::certificate::{Certificate, CertificateError, Role};
+use crate::certificate::{Certificate, Role};
 use crate::der::{Tlv, constructed, tlv};
-use crate::key::{PrivateKey, PublicKey};
+use crate::key::{Curve, PrivateKey, PublicKey};
 
 /// How far the one RSP session is.
 #[derive(Clone, Debug, Default)]
@@ -51,6 +51,10 @@ pub(super) struct Authenticated {
     pub(super) server_address: String,
     pub(super) owner: Oid,
     role: Role,
+    /// The issuer of the server's certificate.
+    issuer: Vec<u8>,
+    /// The issuer whose chain signs everything in this session.
+    pub(super) ci_key_identifier: Vec<u8>,
     euicc_signature1: Signature,
     pub(super) prepared: Option<Prepared>,
     pub(super) loading: Option<Loading>,
@@ -61,6 +65,20 @@ pub(super) struct Authenticated {
 pub(super) struct Prepared {
     pub(super) one_time_key: PrivateKey,
     pub(super) binding_key: PublicKey,
+}
+
+/// A server that proved itself.
+struct Server {
+    role: Role,
+    owner: Oid,
+    issuer: Vec<u8>,
+}
+
+/// A download that may be prepared.
+struct Download {
+    binding_key: PublicKey,
+    owner: Oid,
+    ci_key_identifier: Vec<u8>,
 }
 
 impl Euicc {
@@ -94,7 +112,7 @@ impl Euicc {
         let session = std::mem::take(&mut self.session);
         self.report_interruption();
         let transaction_id = request.server_signed1.transaction_id.clone();
-        let (role, owner) = match self.verify_server(&session, &request) {
+        let server = match self.verify_server(&session, &request) {
             Ok(server) => server,
             Err(authenticate_error_code) => {
                 let error = AuthenticateResponseError {
@@ -116,17 +134,22 @@ impl Euicc {
         ];
         let euicc_signed1: Raw<EuiccSigned1> =
             Raw::from_ber(&constructed(0x30, &parts)).map_err(|_| StatusWord::TECHNICAL_PROBLEM)?;
-        let euicc_signature1 = self.sign(euicc_signed1.bytes());
+        let chain = self
+            .identity
+            .chain(request.euicc_ci_pk_id_to_be_used.octets());
+        let euicc_signature1 = chain.sign(euicc_signed1.bytes());
+        let (euicc_certificate, eum_certificate) = chain.certificates();
         self.session = Session::Authenticated(Box::new(Authenticated {
             transaction_id,
             server_address,
-            owner,
-            role,
+            owner: server.owner,
+            role: server.role,
+            issuer: server.issuer,
+            ci_key_identifier: chain.ci_key_identifier.clone(),
             euicc_signature1: euicc_signature1.clone(),
             prepared: None,
             loading: None,
         }));
-        let (euicc_certificate, eum_certificate) = self.certificates();
         let ok = AuthenticateResponseOk {
             euicc_signed1,
             euicc_signature1,
@@ -144,7 +167,7 @@ impl Euicc {
         env: &mut dyn Env,
     ) -> Result<Vec<u8>, StatusWord> {
         let transaction_id = request.smdp_signed2.transaction_id.clone();
-        let (binding_key, owner) = match self.verify_download(&request) {
+        let download = match self.verify_download(&request) {
             Ok(verified) => verified,
             Err(download_error_code) => {
                 let error = PrepareDownloadResponseError {
@@ -157,7 +180,9 @@ impl Euicc {
             }
         };
         let wanted = request.smdp_signed2.bpp_euicc_otpk.as_ref();
-        let one_time_key = self.one_time_key(&owner, wanted.map(|key| key.octets()), env);
+        let wanted = wanted.map(|key| key.octets());
+        let curve = download.binding_key.curve();
+        let one_time_key = self.one_time_key(&download.owner, curve, wanted, env);
         let point = one_time_key.public_key().to_point();
         let euicc_otpk =
             types::OneTimeKey::from_octets(&point).map_err(|_| StatusWord::TECHNICAL_PROBLEM)?;
@@ -166,12 +191,13 @@ impl Euicc {
             euicc_otpk,
             hash_cc: request.hash_cc,
         });
+        let chain = self.identity.chain(&download.ci_key_identifier);
         let euicc_signature2 =
-            self.sign(&[euicc_signed2.bytes(), request.smdp_signature2.bytes()].concat());
+            chain.sign(&[euicc_signed2.bytes(), request.smdp_signature2.bytes()].concat());
         if let Session::Authenticated(session) = &mut self.session {
             session.prepared = Some(Prepared {
                 one_time_key,
-                binding_key,
+                binding_key: download.binding_key,
             });
         }
         let ok = PrepareDownloadResponseOk {
@@ -187,9 +213,9 @@ impl Euicc {
         &mut self,
         request: CancelSessionRequest,
     ) -> Result<Vec<u8>, StatusWord> {
-        let owner = match &self.session {
+        let (owner, ci_key_identifier) = match &self.session {
             Session::Authenticated(session) if session.transaction_id == request.transaction_id => {
-                session.owner.clone()
+                (session.owner.clone(), session.ci_key_identifier.clone())
             }
             session => {
                 let none = !matches!(session, Session::Authenticated(_));
@@ -220,8 +246,9 @@ impl Euicc {
             smdp_oid: owner,
             reason: request.reason,
         });
+        let chain = self.identity.chain(&ci_key_identifier);
         let ok = CancelSessionResponseOk {
-            euicc_cancel_session_signature: self.sign(signed.bytes()),
+            euicc_cancel_session_signature: chain.sign(signed.bytes()),
             euicc_cancel_session_signed: signed,
         };
         Ok(encode(&CancelSessionResponse::CancelSessionResponseOk(
@@ -239,22 +266,26 @@ impl Euicc {
         &self,
         session: &Session,
         request: &AuthenticateServerRequest,
-    ) -> Result<(Role, Oid), AuthenticateErrorCode> {
+    ) -> Result<Server, AuthenticateErrorCode> {
         let Session::Challenged(challenge) = session else {
             return Err(AuthenticateErrorCode::NO_SESSION_CONTEXT);
         };
-        let ci = &self.identity.ci_key_identifier;
-        if request.euicc_ci_pk_id_to_be_used.octets() != ci {
+        let wanted = request.euicc_ci_pk_id_to_be_used.octets();
+        let mut own = self.identity.signing_key_identifiers();
+        if self.settings.no_signing_keys || !own.any(|identifier| identifier == wanted) {
             return Err(AuthenticateErrorCode::CI_PK_UNKNOWN);
         }
         let certificate = Certificate::parse(request.server_certificate.bytes())
             .map_err(|_| AuthenticateErrorCode::INVALID_CERTIFICATE)?;
+        let issuer = certificate
+            .authority_key_identifier()
+            .ok_or(AuthenticateErrorCode::INVALID_CERTIFICATE)?;
+        let ci = self.identity.issuer(issuer);
+        let ci = ci.filter(|_| !self.settings.no_verification_keys);
+        let ci = ci.ok_or(AuthenticateErrorCode::CI_PK_UNKNOWN)?;
         certificate
-            .verify_server(&self.identity.ci, None)
-            .map_err(|error| match error {
-                CertificateError::UnknownIssuer(_) => AuthenticateErrorCode::CI_PK_UNKNOWN,
-                _ => AuthenticateErrorCode::INVALID_CERTIFICATE,
-            })?;
+            .verify_server(ci, None)
+            .map_err(|_| AuthenticateErrorCode::INVALID_CERTIFICATE)?;
         if self.is_revoked(&certificate) {
             return Err(if self.settings.v3_answers {
                 AuthenticateErrorCode::REVOKED_CERT
@@ -270,7 +301,7 @@ impl Euicc {
             .role(&[Role::DpAuth, Role::DsAuth])
             .map_err(|_| AuthenticateErrorCode::INVALID_OID)?;
         let key = certificate
-            .public_key()
+            .public_key_on_curve_of(ci)
             .map_err(|_| AuthenticateErrorCode::UNSUPPORTED_CURVE)?;
         let signed = &request.server_signed1;
         if !key.verifies(signed.bytes(), request.server_signature1.contents()) {
@@ -279,14 +310,18 @@ impl Euicc {
         if signed.euicc_challenge.octets() != challenge {
             return Err(AuthenticateErrorCode::EUICC_CHALLENGE_MISMATCH);
         }
-        Ok((role, owner))
+        Ok(Server {
+            role,
+            owner,
+            issuer: issuer.to_vec(),
+        })
     }
 
     /// The checks of SGP.22 v2.5 section 5.7.5, in the order in which their codes are given.
     fn verify_download(
         &self,
         request: &PrepareDownloadRequest,
-    ) -> Result<(PublicKey, Oid), DownloadErrorCode> {
+    ) -> Result<Download, DownloadErrorCode> {
         let session = match &self.session {
             Session::Authenticated(session) if session.prepared.is_none() => session,
             _ => return Err(DownloadErrorCode::NO_SESSION_CONTEXT),
@@ -297,9 +332,8 @@ impl Euicc {
         let invalid = DownloadErrorCode::INVALID_CERTIFICATE;
         let certificate =
             Certificate::parse(request.smdp_certificate.bytes()).map_err(|_| invalid)?;
-        certificate
-            .verify_server(&self.identity.ci, None)
-            .map_err(|_| invalid)?;
+        let ci = self.identity.issuer(&session.issuer).ok_or(invalid)?;
+        certificate.verify_server(ci, None).map_err(|_| invalid)?;
         if self.is_revoked(&certificate) {
             return Err(invalid);
         }
@@ -307,28 +341,33 @@ impl Euicc {
         if session.role != Role::DpAuth || certificate.owner() != Some(&session.owner) {
             return Err(invalid);
         }
-        let key = certificate
-            .public_key()
+        let binding_key = certificate
+            .public_key_on_curve_of(ci)
             .map_err(|_| DownloadErrorCode::UNSUPPORTED_CURVE)?;
         let message = [
             request.smdp_signed2.bytes(),
             session.euicc_signature1.bytes(),
         ]
         .concat();
-        if !key.verifies(&message, request.smdp_signature2.contents()) {
+        if !binding_key.verifies(&message, request.smdp_signature2.contents()) {
             return Err(DownloadErrorCode::INVALID_SIGNATURE);
         }
         let incomplete = request.smdp_signed2.cc_required_flag && request.hash_cc.is_none();
         if (incomplete && self.settings.hash_cc_demanded) || !self.has_room_for(1) {
             return Err(DownloadErrorCode::UNDEFINED_ERROR);
         }
-        Ok((key, session.owner.clone()))
+        Ok(Download {
+            binding_key,
+            owner: session.owner.clone(),
+            ci_key_identifier: session.ci_key_identifier.clone(),
+        })
     }
 
     /// The kept key of that server when it is the one wanted, otherwise a new one.
     fn one_time_key(
         &mut self,
         owner: &Oid,
+        curve: Curve,
         wanted: Option<&[u8]>,
         env: &mut dyn Env,
     ) -> PrivateKey {
@@ -337,7 +376,8 @@ impl Euicc {
             .one_time_keys
             .iter()
             .find(|key| key.owner == *owner);
-        let kept = kept.and_then(|key| PrivateKey::from_scalar(&key.scalar));
+        let kept = kept.filter(|key| key.curve == curve);
+        let kept = kept.and_then(|key| PrivateKey::from_scalar_on(curve, &key.scalar));
         if let Some(key) = kept
             && wanted.is_some_and(|wanted| wanted == key.public_key().to_point())
         {
@@ -346,7 +386,7 @@ impl Euicc {
         let key = loop {
             let mut scalar = [0; 32];
             env.random(&mut scalar);
-            if let Some(key) = PrivateKey::from_scalar(&scalar) {
+            if let Some(key) = PrivateKey::from_scalar_on(curve, &scalar) {
                 break key;
             }
         };
@@ -357,6 +397,7 @@ impl Euicc {
         keys.push(OneTimeKey {
             owner: owner.clone(),
             scalar: key.to_scalar().to_vec(),
+            curve,
         });
         key
     }

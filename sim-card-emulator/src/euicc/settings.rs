@@ -99,6 +99,12 @@ pub struct Settings {
     pub foreign_naa_key: bool,
     /// Answers that are given instead of doing anything; one that fired is gone.
     pub forced: Vec<Forced>,
+    /// Hold no CI key for verification (`A9 00`), as a card does that was never personalised:
+    /// no server can prove itself.
+    pub no_verification_keys: bool,
+    /// Hold no certificate for signing (`AA 00`), as a card does that was never personalised:
+    /// no `euiccCiPKIdToBeUsed` is known.
+    pub no_signing_keys: bool,
 }
 
 /// What happens when there is no room for another notification.
@@ -215,6 +221,8 @@ impl Default for Settings {
             bare_sima_response: false,
             foreign_naa_key: false,
             forced: Vec::new(),
+            no_verification_keys: false,
+            no_signing_keys: false,
         }
     }
 }

@@ -5,6 +5,8 @@ use es10_apdu::es10b::{ConfigureIsdpRequest, Opaque, StoreMetadataRequest};
 use es10_apdu::types::{Iccid, Oid, ProfileClass};
 use serde::{Deserialize, Serialize};
 
+use crate::key::Curve;
+
 /// Everything that survives power loss.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -67,6 +69,9 @@ pub struct Profile {
     /// ConfigureISDP as received; empty when a profile was installed before it was kept.
     #[serde(default, with = "octets")]
     pub configuration: Vec<u8>,
+    /// Key identifier of the CI whose chain signs its notifications; empty for the first.
+    #[serde(default, with = "octets")]
+    pub ci_key_identifier: Vec<u8>,
     /// The profile package as decrypted. It has a file of its own.
     #[serde(skip)]
     pub package: Vec<u8>,
@@ -119,6 +124,9 @@ pub struct OneTimeKey {
     /// The private scalar.
     #[serde(with = "octets")]
     pub scalar: Vec<u8>,
+    /// The curve it is on.
+    #[serde(default)]
+    pub curve: Curve,
 }
 
 impl std::fmt::Debug for OneTimeKey {
@@ -155,6 +163,9 @@ pub struct Installing {
     pub iccid: Option<Iccid>,
     /// The part of the package that is expected.
     pub bpp_command_id: i64,
+    /// Key identifier of the CI whose chain signs the result; empty for the first.
+    #[serde(default, with = "octets")]
+    pub ci_key_identifier: Vec<u8>,
 }
 
 mod text {

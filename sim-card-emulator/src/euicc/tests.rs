@@ -4,6 +4,7 @@ mod content;
 mod files;
 mod forced;
 mod installing;
+mod issuers;
 mod loading;
 mod notifications;
 mod pins;

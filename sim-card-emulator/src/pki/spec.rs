@@ -55,8 +55,6 @@ pub struct CertificateSpec {
     pub unknown_critical_extension: bool,
     /// Spoil the signature.
     pub wrong_signature: bool,
-    /// Say that the key is on brainpoolP256r1, which neither card nor TLS stack here knows.
-    pub brainpool: bool,
 }
 
 /// An attribute type of a distinguished name.
@@ -248,7 +246,6 @@ impl CertificateSpec {
             without_authority_key_identifier: false,
             unknown_critical_extension: false,
             wrong_signature: false,
-            brainpool: false,
         }
     }
 
@@ -273,7 +270,7 @@ impl CertificateSpec {
                     &[date::encode(self.not_before), date::encode(self.not_after)],
                 ),
                 name(&self.subject),
-                public_key_info(subject_key, self.brainpool),
+                public_key_info(subject_key),
                 tlv(
                     0xA3,
                     &constructed(0x30, &self.extensions(subject_key, issuer_key, authority)),
@@ -405,13 +402,9 @@ fn name(attributes: &[(Attribute, String)]) -> Vec<u8> {
     constructed(0x30, &rdns.collect::<Vec<_>>())
 }
 
-fn public_key_info(key: &PublicKey, brainpool: bool) -> Vec<u8> {
-    let curve = if brainpool {
-        "1.3.36.3.3.2.8.1.1.7"
-    } else {
-        "1.2.840.10045.3.1.7"
-    };
-    let algorithm = constructed(0x30, &[object("1.2.840.10045.2.1"), object(curve)]);
+fn public_key_info(key: &PublicKey) -> Vec<u8> {
+    let curve = object(key.curve().oid());
+    let algorithm = constructed(0x30, &[object("1.2.840.10045.2.1"), curve]);
     constructed(0x30, &[algorithm, bit_string(&key.to_point())])
 }
 

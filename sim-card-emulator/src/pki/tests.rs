@@ -120,6 +120,47 @@ fn each_fault_of_a_server_certificate_has_its_own_error() {
 }
 
 #[test]
+fn a_pki_of_several_curves_keeps_their_order_in_a_folder() {
+    let options = PkiOptions {
+        curves: vec![Curve::Brainpool, Curve::Nist],
+        ..PkiOptions::default()
+    };
+    let folder = folder();
+    Pki::generate(&options).unwrap().save(&folder).unwrap();
+    let pki = Pki::load(&folder).unwrap();
+    fs::remove_dir_all(&folder).unwrap();
+    let curves = pki.hierarchies().map(|hierarchy| {
+        let ci = hierarchy.certificate(Role::Ci).unwrap();
+        let eum = hierarchy.certificate(Role::Eum).unwrap();
+        eum.verify_eum(ci, Some(options.now)).unwrap();
+        let auth = hierarchy.certificate(Role::DpAuth).unwrap();
+        auth.verify_server(ci, Some(options.now)).unwrap();
+        auth.public_key_on_curve_of(ci).unwrap().curve()
+    });
+    assert_eq!(curves.collect::<Vec<_>>(), options.curves);
+    assert_eq!(pki.key(Role::DpAuth).unwrap().curve(), Curve::Brainpool);
+    assert_eq!(pki.key(Role::DpTls).unwrap().curve(), Curve::Nist);
+}
+
+#[test]
+fn a_brainpool_pki_has_an_issuer_of_its_own_for_tls() {
+    let options = PkiOptions {
+        curves: vec![Curve::Brainpool],
+        ..PkiOptions::default()
+    };
+    let mut pki = Pki::generate(&options).unwrap();
+    pki.issue_tls(&["localhost".into()], options.now).unwrap();
+    let hierarchy = pki.hierarchy(Role::DpTls);
+    let ci = hierarchy.certificate(Role::Ci).unwrap();
+    let tls = pki.certificate(Role::DpTls).unwrap();
+    tls.verify_server(ci, Some(options.now)).unwrap();
+    assert_eq!(tls.dns_names(), ["localhost"]);
+    assert_eq!(pki.key(Role::DpTls).unwrap().curve(), Curve::Nist);
+    assert_eq!(pki.hierarchies().count(), 2);
+    assert!(hierarchy.certificate(Role::Euicc).is_err());
+}
+
+#[test]
 fn an_euicc_outside_its_manufacturers_range_is_refused() {
     let (mut pki, options) = pki();
     let spec = CertificateSpec::euicc("89033123123451234512345678901224", options.now);

@@ -17,7 +17,7 @@ use es10_apdu::{
 use sim_card_emulator::{
     certificate::{Certificate, CertificateError, Role},
     key::{PrivateKey, PublicKey},
-    pki::{Pki, PkiError},
+    pki::{Hierarchy, Pki, PkiError},
 };
 
 use super::{
@@ -74,7 +74,7 @@ impl Authenticated {
     }
 }
 
-impl Server<'_> {
+impl<'a> Server<'a> {
     /// Answers InitiateAuthentication: a new session and what to say about it.
     ///
     /// SGP.22 v2.5 section 5.6.1.
@@ -88,32 +88,38 @@ impl Server<'_> {
         if !is_host(address, self.host_name) {
             return Err(self.refusals.address);
         }
-        let certificate = self.certificate(self.role)?;
-        let issuer = certificate.authority_key_identifier().unwrap_or_default();
-        let knows = |list: &[SubjectKeyIdentifier]| list.iter().any(|id| id.octets() == issuer);
-        if !knows(&info.euicc_ci_pk_id_list_for_verification) {
-            return Err(self.refusals.verification_issuer);
-        }
-        if !knows(&info.euicc_ci_pk_id_list_for_signing) {
-            return Err(self.refusals.signing_issuer);
-        }
+        let known = info.euicc_ci_pk_id_list_for_verification.iter();
+        let own = known
+            .map(SubjectKeyIdentifier::octets)
+            .find(|issuer| self.hierarchy(issuer).is_ok());
+        let own = own.ok_or(self.refusals.verification_issuer)?;
+        let preferred = info.euicc_ci_pk_id_list_for_signing.iter();
+        let chosen = preferred
+            .map(SubjectKeyIdentifier::octets)
+            .find(|issuer| self.pki.issuer(issuer).is_some());
+        let chosen = chosen.ok_or(self.refusals.signing_issuer)?;
         if info.svn < VersionType(LOWEST_SVN) {
             return Err(self.refusals.version);
         }
-        let session = Session::new(random(), random());
+        let mut session = Session::new(random(), random());
+        session.own_issuer = own.to_vec();
+        session.euicc_issuer = chosen.to_vec();
         let signed = self.sign(&session, challenge)?;
-        let signature = tlv::encode(0x5F37, &self.key(self.role)?.sign(signed.bytes()));
+        let signature = tlv::encode(
+            0x5F37,
+            &self.key_under(own, self.role)?.sign(signed.bytes()),
+        );
         let answer = members([
             ("transactionId", hex::encode_upper(session.transaction_id)),
             ("serverSigned1", BASE64_STANDARD.encode(signed.bytes())),
             ("serverSignature1", BASE64_STANDARD.encode(signature)),
             (
                 "euiccCiPKIdToBeUsed",
-                BASE64_STANDARD.encode(tlv::encode(0x04, issuer)),
+                BASE64_STANDARD.encode(tlv::encode(0x04, chosen)),
             ),
             (
                 "serverCertificate",
-                BASE64_STANDARD.encode(certificate.der()),
+                BASE64_STANDARD.encode(self.certificate_under(own, self.role)?.der()),
             ),
         ]);
         Ok((session, answer))
@@ -159,7 +165,7 @@ impl Server<'_> {
                 return Err(StatusCode::EUICC_VERIFICATION_FAILED);
             }
         };
-        let (eid, key) = self.verify_euicc(&response)?;
+        let (eid, key) = self.verify_euicc(&response, &session.euicc_issuer)?;
         let signed = &response.euicc_signed1;
         if !key.verifies(signed.bytes(), response.euicc_signature1.contents()) {
             return Err(StatusCode::EUICC_VERIFICATION_FAILED);
@@ -177,9 +183,10 @@ impl Server<'_> {
     fn verify_euicc(
         &self,
         response: &AuthenticateResponseOk,
+        chosen: &[u8],
     ) -> Result<(String, PublicKey), StatusCode> {
         let now = Some(SystemTime::now());
-        let ci = self.certificate(Role::Ci)?;
+        let ci = self.pki.issuer(chosen).ok_or(StatusCode::UNKNOWN_ISSUER)?;
         let eum = Certificate::parse(response.eum_certificate.bytes())
             .map_err(|_| StatusCode::EUM_CERTIFICATE_INVALID)?;
         let issuer = eum.authority_key_identifier();
@@ -197,7 +204,7 @@ impl Server<'_> {
             _ => StatusCode::EUICC_CERTIFICATE_INVALID,
         })?;
         let key = euicc
-            .public_key()
+            .public_key_on_curve_of(ci)
             .map_err(|_| StatusCode::EUICC_CERTIFICATE_INVALID)?;
         let eid = euicc
             .subject_serial_number()
@@ -205,13 +212,34 @@ impl Server<'_> {
         Ok((eid, key))
     }
 
-    pub(crate) fn certificate(&self, role: Role) -> Result<&Certificate, StatusCode> {
-        let certificate = self.pki.certificate(role);
+    /// The server's certificate under an issuer.
+    pub(crate) fn certificate_under(
+        &self,
+        issuer: &[u8],
+        role: Role,
+    ) -> Result<&'a Certificate, StatusCode> {
+        let certificate = self.hierarchy(issuer)?.certificate(role);
         certificate.map_err(|error| self.unusable(&error))
     }
 
-    pub(crate) fn key(&self, role: Role) -> Result<&PrivateKey, StatusCode> {
-        self.pki.key(role).map_err(|error| self.unusable(&error))
+    /// The key of the server's certificate under an issuer.
+    pub(crate) fn key_under(
+        &self,
+        issuer: &[u8],
+        role: Role,
+    ) -> Result<&'a PrivateKey, StatusCode> {
+        let key = self.hierarchy(issuer)?.key(role);
+        key.map_err(|error| self.unusable(&error))
+    }
+
+    /// Where the server authenticates itself under this issuer.
+    fn hierarchy(&self, issuer: &[u8]) -> Result<&'a Hierarchy, StatusCode> {
+        let mut all = self.pki.hierarchies();
+        let found = all.find(|hierarchy| {
+            let own = hierarchy.certificate(self.role);
+            own.is_ok_and(|own| own.authority_key_identifier() == Some(issuer))
+        });
+        found.ok_or(self.refusals.verification_issuer)
     }
 
     /// A server that is told to do without a certificate cannot serve any eUICC.

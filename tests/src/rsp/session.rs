@@ -10,6 +10,10 @@ use tokio::time::Instant;
 pub(crate) struct Session<C> {
     pub(crate) transaction_id: [u8; 16],
     pub(crate) server_challenge: [u8; 16],
+    /// Key identifier of the issuer of the server's own certificates.
+    pub(crate) own_issuer: Vec<u8>,
+    /// euiccCiPKIdToBeUsed: key identifier of the issuer of the eUICC's.
+    pub(crate) euicc_issuer: Vec<u8>,
     /// Who the eUICC is, once it has authenticated.
     pub(crate) client: Option<C>,
     /// The last request and its answer, for a client that lost the answer and asks again.
@@ -22,6 +26,8 @@ impl<C> Session<C> {
         Self {
             transaction_id,
             server_challenge,
+            own_issuer: Vec::new(),
+            euicc_issuer: Vec::new(),
             client: None,
             last: None,
             since: Instant::now(),

@@ -52,9 +52,11 @@ impl Binding {
     ///
     /// # Panics
     ///
-    /// When the host identifier is longer than 16 octets.
+    /// When the host identifier is longer than 16 octets, or the two one-time keys are on different
+    /// curves.
     pub fn new(request: &BindingRequest<'_>) -> Self {
         let secret = request.one_time_key.diffie_hellman(request.euicc_otpk);
+        let secret = secret.expect("the caller makes its key on the curve of the eUICC's");
         let mut bsp = Bsp::new(BspKeys::derive(&secret, request.host_id, request.eid));
         let mut protected = tlv(0xA0, &bsp.protect(0x87, &tlv(0xBF24, &[])));
         protected.extend(pieces(

@@ -17,7 +17,7 @@ use serde_json::Value;
 use sim_card_emulator::{
     bsp::BspKeys,
     certificate::Role,
-    key::{PrivateKey, PublicKey},
+    key::{Curve, PrivateKey, PublicKey},
     pki::Pki,
 };
 
@@ -151,7 +151,9 @@ impl<'a> Call<'a> {
         fields: &Fields<'_>,
     ) -> Result<Members, StatusCode> {
         let server = self.server();
-        let euicc = server.authenticate(self.session(transaction_id)?, fields)?;
+        let session = self.session(transaction_id)?;
+        let issuer = session.own_issuer.clone();
+        let euicc = server.authenticate(session, fields)?;
         let matching_id = euicc.matching_id();
         let Authenticated { eid, key, response } = euicc;
         let order = self.state.orders.find(&matching_id, &eid)?;
@@ -172,7 +174,10 @@ impl<'a> Call<'a> {
         });
         let (order, metadata) = (order.id(), order.profile().metadata.to_der(self.host_name));
         let message = [signed2.bytes(), response.euicc_signature1.bytes()].concat();
-        let signature = tlv::encode(0x5F37, &self.server().key(Role::DpPb)?.sign(&message));
+        let signature = tlv::encode(
+            0x5F37,
+            &server.key_under(&issuer, Role::DpPb)?.sign(&message),
+        );
         let answer = members([
             ("transactionId", hex::encode_upper(transaction_id)),
             ("profileMetadata", BASE64_STANDARD.encode(metadata)),
@@ -180,7 +185,7 @@ impl<'a> Call<'a> {
             ("smdpSignature2", BASE64_STANDARD.encode(&signature)),
             (
                 "smdpCertificate",
-                BASE64_STANDARD.encode(self.server().certificate(Role::DpPb)?.der()),
+                BASE64_STANDARD.encode(server.certificate_under(&issuer, Role::DpPb)?.der()),
             ),
         ]);
         tracing::info!(%order, "an eUICC is entitled to a profile");
@@ -219,7 +224,8 @@ impl<'a> Call<'a> {
         {
             return Err(StatusCode::EUICC_VERIFICATION_FAILED);
         }
-        let dppb = self.server().key(Role::DpPb)?.clone();
+        let issuer = self.session(transaction_id)?.own_issuer.clone();
+        let dppb = self.server().key_under(&issuer, Role::DpPb)?;
         let host_name = self.host_name;
         let order = self
             .state
@@ -234,9 +240,9 @@ impl<'a> Call<'a> {
         let euicc_otpk = signed.euicc_otpk.octets();
         let binding = match order.binding_for(euicc_otpk)? {
             Some(kept) => kept.clone(),
-            None => bind(order, &client.eid, euicc_otpk, host_name)?,
+            None => bind(order, &client.eid, euicc_otpk, dppb.curve(), host_name)?,
         };
-        let package = binding.package(&session_to_sign(self.fault, transaction_id), &dppb);
+        let package = binding.package(&session_to_sign(self.fault, transaction_id), dppb);
         order.delivered(&client.eid, binding);
         tracing::info!(order = %client.order, octets = package.len(), "package delivered");
         Ok(members([
@@ -261,9 +267,10 @@ impl<'a> Call<'a> {
         let client = client
             .filter(|client| client.key.verifies(signed.bytes(), signature))
             .ok_or(StatusCode::EUICC_VERIFICATION_FAILED)?;
+        let issuer = self.session(transaction_id)?.own_issuer.clone();
         let owner = self
             .server()
-            .certificate(Role::DpAuth)?
+            .certificate_under(&issuer, Role::DpAuth)?
             .owner()
             .map(ToString::to_string);
         if owner != Some(signed.smdp_oid.to_string()) {
@@ -357,10 +364,11 @@ fn bind(
     order: &Order,
     eid: &str,
     euicc_otpk: &[u8],
+    curve: Curve,
     host_name: &str,
 ) -> Result<Binding, StatusCode> {
     let euicc_otpk =
-        PublicKey::from_point(euicc_otpk).ok_or(StatusCode::EUICC_VERIFICATION_FAILED)?;
+        PublicKey::from_point_on(curve, euicc_otpk).ok_or(StatusCode::EUICC_VERIFICATION_FAILED)?;
     let eid = hex::decode(eid).ok().and_then(|eid| eid.try_into().ok());
     let profile = order.profile();
     let profile_keys = profile.ppk.then(|| BspKeys {
@@ -369,7 +377,7 @@ fn bind(
         mac: random(),
     });
     Ok(Binding::new(&BindingRequest {
-        one_time_key: &one_time_key(),
+        one_time_key: &one_time_key(curve),
         host_id: &random::<8>(),
         euicc_otpk: &euicc_otpk,
         eid: &eid.ok_or(StatusCode::EUICC_CERTIFICATE_INVALID)?,
@@ -380,9 +388,9 @@ fn bind(
 }
 
 /// A fresh key; a random scalar is out of range once in 2³² times.
-fn one_time_key() -> PrivateKey {
+fn one_time_key(curve: Curve) -> PrivateKey {
     loop {
-        if let Some(key) = PrivateKey::from_scalar(&random::<32>()) {
+        if let Some(key) = PrivateKey::from_scalar_on(curve, &random::<32>()) {
             return key;
         }
     }

@@ -126,7 +126,12 @@ fn signed(other: &OtherSignedNotification, pki: &Pki) -> Verdict {
     let key = || {
         let eum = Certificate::parse(other.eum_certificate.bytes())?;
         let euicc = Certificate::parse(other.euicc_certificate.bytes())?;
-        if let Ok(ci) = pki.certificate(Role::Ci) {
+        let issuer = eum.authority_key_identifier().unwrap_or_default();
+        // Below an unknown issuer the first one says what is wrong.
+        let ci = pki
+            .issuer(issuer)
+            .or_else(|| pki.certificate(Role::Ci).ok());
+        if let Some(ci) = ci {
             eum.verify_eum(ci, now)?;
         }
         euicc.verify_euicc(&eum, now)?;

@@ -42,6 +42,8 @@ pub(super) fn check(
     let host_id = host_id(&template).ok_or(ErrorReason::UNSUPPORTED_CRT_VALUES)?;
     let server_key =
         PublicKey::from_point(one_time_key.value).ok_or(ErrorReason::INCORRECT_INPUT_VALUES)?;
+    let secret = prepared.one_time_key.diffie_hellman(&server_key);
+    let secret = secret.ok_or(ErrorReason::INCORRECT_INPUT_VALUES)?;
     let own_key = prepared.one_time_key.public_key().to_point();
     let message = [
         operation.bytes,
@@ -57,7 +59,6 @@ pub(super) fn check(
     {
         return Err(ErrorReason::INVALID_SIGNATURE.into());
     }
-    let secret = prepared.one_time_key.diffie_hellman(&server_key);
     let eid = eid.try_into().map_err(|_| ErrorReason::UNKNOWN_ERROR)?;
     Ok((Bsp::new(BspKeys::derive(&secret, host_id, eid)), remaining))
 }

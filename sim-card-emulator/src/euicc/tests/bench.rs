@@ -15,7 +15,7 @@ use crate::bsp::{Bsp, BspKeys};
 use crate::certificate::{Certificate, Role};
 use crate::der::{constructed, tlv, unsigned};
 use crate::euicc::{Env, Euicc, Identity, NonVolatile, Settings, SystemRandom};
-use crate::key::{PrivateKey, PublicKey};
+use crate::key::{Curve, PrivateKey, PublicKey};
 use crate::pki::{CertificateSpec, Pki, PkiOptions};
 
 pub(crate) const ADDRESS: &[u8] = b"smdp.example.com";
@@ -285,7 +285,7 @@ impl Package {
             transaction_id: vec![7; 16],
             operation: 1,
             key_type: 0x88,
-            server_key: PrivateKey::generate().unwrap(),
+            server_key: PrivateKey::generate_on(pki.key(Role::DpPb).unwrap().curve()).unwrap(),
             binding_key: pki.key(Role::DpPb).unwrap().clone(),
             euicc_otpk: euicc_otpk.to_vec(),
             configuration: tlv(0xBF24, &[]),
@@ -318,7 +318,7 @@ impl Package {
     /// The protected TLVs, by the sequence they stand in.
     pub(crate) fn sequences(&self) -> Vec<(u32, Vec<Vec<u8>>)> {
         let euicc = PublicKey::from_point(&self.euicc_otpk).unwrap();
-        let secret = self.server_key.diffie_hellman(&euicc);
+        let secret = self.server_key.diffie_hellman(&euicc).unwrap();
         let eid = hex::decode("89049032123451234512345678901235").unwrap();
         let mut bsp = Bsp::new(BspKeys::derive(&secret, HOST_ID, &eid.try_into().unwrap()));
         let pieces = [&self.configuration, &self.more_configuration];
@@ -437,7 +437,15 @@ pub(crate) fn error_of(result: &ProfileInstallationResult) -> ErrorResult {
 
 /// A certificate under the PKI's CI, made from a spec, and its key.
 pub(crate) fn issue(pki: &Pki, spec: &CertificateSpec) -> (Certificate, PrivateKey) {
-    let key = PrivateKey::generate().unwrap();
+    issue_on(Curve::Nist, pki, spec)
+}
+
+pub(crate) fn issue_on(
+    curve: Curve,
+    pki: &Pki,
+    spec: &CertificateSpec,
+) -> (Certificate, PrivateKey) {
+    let key = PrivateKey::generate_on(curve).unwrap();
     let ci = (
         pki.certificate(Role::Ci).unwrap(),
         pki.key(Role::Ci).unwrap(),
