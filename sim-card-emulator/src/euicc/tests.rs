@@ -6,6 +6,7 @@ mod forced;
 mod installing;
 mod issuers;
 mod loading;
+mod malformed;
 mod notifications;
 mod pins;
 mod profiles;

@@ -59,6 +59,15 @@ impl Bench {
         bench
     }
 
+    /// Another bench with a card that is in the same state, for one experiment.
+    pub(crate) fn copy(&self) -> Self {
+        Self {
+            euicc: self.euicc.clone(),
+            env: Script::default(),
+            pki: Pki::default(),
+        }
+    }
+
     pub(crate) fn select(&mut self) {
         assert_eq!(self.apdu("0070000001"), "019000");
         assert!(self.apdu(&format!("01A4040010{ISDR}00")).ends_with("9000"));
