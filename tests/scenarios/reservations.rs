@@ -1,7 +1,12 @@
 //! The operator's guide, with `curl` as it prints it and only host and credentials changed; without
 //! `curl` these stories say nothing.
 
-use std::{fs, path::PathBuf, process::Stdio, time::Duration};
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Output, Stdio},
+    time::Duration,
+};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use lpad::{
@@ -12,7 +17,7 @@ use lpad::{
 use lpad_tests::{
     bed::{Bed, EUICC},
     bench::HOST_NAME,
-    smdp::{Calls, Fault, Function},
+    smdp::{Calls, Fault, Function, ReservationFault},
 };
 use serde_json::Value;
 use sim_card_emulator::certificate::Role;
@@ -209,6 +214,131 @@ async fn wrong_requests_are_refused_in_the_form_of_the_operators_api() {
     assert!(bed.bench.smdp.reservations().is_empty());
 }
 
+#[tokio::test]
+async fn the_operators_guide_leads_from_its_first_call_to_a_profile_with_service() {
+    let mut bed = Bed::over_kernel_devices().await;
+    let Some(operator) = Operator::plain(&bed).await else {
+        return;
+    };
+    let networks = "NetworkAccessProfile=HA00000000000000000000000000000001";
+    let fleet = operator
+        .call("/Fleets", &["-d", networks, "-d", "UniqueName=Pilot"])
+        .await;
+    assert_eq!(fleet.status, 201);
+    let eid = format!("Eid={}", bed.bench.eid());
+    let (url, mut calls) = callbacks().await;
+    let callback = format!("CallbackUrl={url}");
+    let reserve = ["--data-urlencode", &eid, "--data-urlencode", &callback];
+    let created = operator.call("/ESimProfiles", &reserve).await;
+    assert_eq!(created.status, 201);
+    // Told that it is available, the customer looks at it.
+    let call = timeout(PATIENCE, calls.recv()).await.unwrap().unwrap();
+    assert!(call.contains("Status=available"), "{call}");
+    let profile = operator.becomes(created.text("sid"), "available").await;
+    let sim = format!("/Sims/{}", profile.text("sim_sid"));
+    let new = operator.call(&sim, &[]).await;
+    assert_eq!((new.status, new.text("status")), (200, "new"));
+    assert_eq!(new.text("iccid"), profile.text("iccid"));
+
+    let address = profile.text("smdp_plus_address");
+    bed.ended(bed.client.set_default_smdp(EUICC, address).await)
+        .await;
+    let request = DownloadRequest {
+        default: true,
+        consent: Consent::Accept,
+        enable: true,
+        ..DownloadRequest::default()
+    };
+    succeeded(&bed.download_as(&request).await);
+    operator.becomes(created.text("sid"), "installed").await;
+    let waiting = operator.call(&sim, &[]).await;
+    assert_eq!(
+        waiting.text("status"),
+        "new",
+        "installing is not activating"
+    );
+
+    let activate = [
+        "-d",
+        "Fleet=Pilot",
+        "-d",
+        "Status=ready",
+        "-d",
+        "UniqueName=Bike",
+    ];
+    let scheduled = operator.call(&sim, &activate).await;
+    assert_eq!(
+        (scheduled.status, scheduled.text("status")),
+        (200, "scheduled")
+    );
+    operator.sim_becomes("Bike", "ready").await;
+    operator.call(&sim, &["-d", "Status=active"]).await;
+    operator.sim_becomes("Bike", "active").await;
+    let listed = operator.call("/Sims", &["-G", "-d", "Status=active"]).await;
+    assert_eq!(listed.json["sims"][0]["fleet_sid"], fleet.json["sid"]);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test]
+async fn a_sim_can_be_active_before_its_profile_is_on_any_device() {
+    let bed = Bed::over_kernel_devices().await;
+    let Some(operator) = Operator::tls(&bed).await else {
+        return;
+    };
+    let networks = "NetworkAccessProfile=HA00000000000000000000000000000001";
+    operator
+        .call("/Fleets", &["-d", networks, "-d", "UniqueName=Pilot"])
+        .await;
+    let reserve = ["-d", "GenerateMatchingId=true"];
+    let created = operator.call("/ESimProfiles", &reserve).await;
+    let profile = operator.becomes(created.text("sid"), "available").await;
+    let sim = profile.text("sim_sid");
+    let activate = ["-d", "Fleet=Pilot", "-d", "Status=active"];
+    operator.call(&format!("/Sims/{sim}"), &activate).await;
+    operator.sim_becomes(sim, "active").await;
+    succeeded(&bed.download(profile.text("activation_code")).await);
+    operator.becomes(created.text("sid"), "installed").await;
+    let sim = operator.call(&format!("/Sims/{sim}"), &[]).await;
+    assert_eq!(sim.text("status"), "active");
+}
+
+#[tokio::test]
+async fn a_customer_whose_reservation_comes_to_nothing_is_told_so_and_nothing_is_downloaded() {
+    let bed = Bed::over_kernel_devices().await;
+    let Some(operator) = Operator::plain(&bed).await else {
+        return;
+    };
+    let smdp = &bed.bench.smdp;
+    let fault = |name: &str| name.parse::<ReservationFault>().unwrap();
+    let reserve = ["-d", "GenerateMatchingId=true"];
+    smdp.set_reservation_fault(Calls::NEXT, fault("fails"));
+    let created = operator.call("/ESimProfiles", &reserve).await;
+    let failed = operator.becomes(created.text("sid"), "failed").await;
+    assert!(!failed.text("error_code").is_empty());
+    assert!(failed.json["activation_code"].is_null());
+    for (name, status) in [("unauthorized", 401), ("too-many-requests", 429)] {
+        smdp.set_reservation_fault(Calls::NEXT, fault(name));
+        let refused = operator.call("/ESimProfiles", &reserve).await;
+        assert_eq!(
+            (refused.status, &refused.json["status"]),
+            (status, &status.into())
+        );
+    }
+    smdp.set_reservation_fault(Calls::NEXT, fault("silence"));
+    let silent = operator
+        .run(
+            "/ESimProfiles",
+            &["--max-time", "1", "-d", "GenerateMatchingId=true"],
+        )
+        .await;
+    assert_eq!(silent.status.code(), Some(CURL_TIMEOUT));
+    assert_eq!(smdp.reservations().len(), 1);
+    assert_eq!(
+        smdp.counters().requests(Function::InitiateAuthentication),
+        0
+    );
+}
+
 #[track_caller]
 fn succeeded(operation: &Operation) {
     assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
@@ -240,7 +370,7 @@ impl Operator {
     /// On the port for this purpose; `None` without `curl`.
     async fn plain(bed: &Bed) -> Option<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/v1/ESimProfiles", listener.local_addr().unwrap());
+        let url = format!("http://{}/v1", listener.local_addr().unwrap());
         let smdp = bed.bench.smdp.clone();
         tokio::spawn(async move { smdp.serve_admin(listener, std::future::pending()).await });
         Self::new(bed, url, Vec::new()).await
@@ -260,7 +390,7 @@ impl Operator {
             "--connect-to".to_owned(),
             format!("{HOST_NAME}:443:{}:{}", target.ip(), target.port()),
         ];
-        Self::new(bed, format!("https://{HOST_NAME}/v1/ESimProfiles"), options).await
+        Self::new(bed, format!("https://{HOST_NAME}/v1"), options).await
     }
 
     async fn new(bed: &Bed, url: String, options: Vec<String>) -> Option<Self> {
@@ -282,18 +412,12 @@ impl Operator {
     }
 
     async fn curl(&self, arguments: &[&str], path: &str) -> Reply {
-        let mut curl = Command::new("curl");
-        curl.args(["--silent", "--show-error", "--write-out", "\n%{http_code}"])
-            .args(&self.options)
-            .args(arguments)
-            .arg(format!("{}{path}", self.url))
-            .args(["-u", &self.credentials])
-            .stdin(Stdio::null())
-            .kill_on_drop(true);
-        let output = timeout(PATIENCE, curl.output())
-            .await
-            .expect("it ends")
-            .unwrap();
+        self.call(&format!("/ESimProfiles{path}"), arguments).await
+    }
+
+    /// Calls what is at `path` of the API.
+    async fn call(&self, path: &str, arguments: &[&str]) -> Reply {
+        let output = self.run(path, arguments).await;
         let text = String::from_utf8(output.stdout).unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "curl: {errors}");
@@ -304,13 +428,37 @@ impl Operator {
         }
     }
 
+    async fn run(&self, path: &str, arguments: &[&str]) -> Output {
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--show-error", "--write-out", "\n%{http_code}"])
+            .args(&self.options)
+            .args(arguments)
+            .arg(format!("{}{path}", self.url))
+            .args(["-u", &self.credentials])
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        timeout(PATIENCE, curl.output())
+            .await
+            .expect("it ends")
+            .unwrap()
+    }
+
     /// Asks until the reservation has this status.
     async fn becomes(&self, sid: &str, status: &str) -> Reply {
+        self.shows(&format!("/ESimProfiles/{sid}"), status).await
+    }
+
+    /// Asks until the Sim has this status.
+    async fn sim_becomes(&self, name: &str, status: &str) -> Reply {
+        self.shows(&format!("/Sims/{name}"), status).await
+    }
+
+    async fn shows(&self, path: &str, status: &str) -> Reply {
         let mut ticks = interval(Duration::from_millis(50));
         let becomes = async {
             loop {
                 ticks.tick().await;
-                let reply = self.curl(&[], &format!("/{sid}")).await;
+                let reply = self.call(path, &[]).await;
                 assert_eq!(reply.status, 200);
                 if reply.text("status") == status {
                     return reply;
@@ -319,7 +467,7 @@ impl Operator {
         };
         timeout(PATIENCE, becomes)
             .await
-            .unwrap_or_else(|_| panic!("{sid} is never {status}"))
+            .unwrap_or_else(|_| panic!("{path} is never {status}"))
     }
 }
 
@@ -347,5 +495,8 @@ async fn callbacks() -> (String, mpsc::Receiver<String>) {
     });
     (url, calls)
 }
+
+/// What `curl` ends with when it had to wait too long.
+const CURL_TIMEOUT: i32 = 28;
 
 const PATIENCE: Duration = Duration::from_secs(30);

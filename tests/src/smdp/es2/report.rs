@@ -61,3 +61,6 @@ pub(in crate::smdp) fn report(
         body: body.to_string().into(),
     })
 }
+
+#[cfg(test)]
+mod tests;
