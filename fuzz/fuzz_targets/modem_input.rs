@@ -14,14 +14,6 @@ impl Card for Yes {
     }
 
     fn reset(&mut self) {}
-
-    fn refresh_pending(&mut self) -> bool {
-        false
-    }
-
-    fn enabled_iccid(&self) -> Option<String> {
-        None
-    }
 }
 
 fuzz_target!(|bytes: &[u8]| {

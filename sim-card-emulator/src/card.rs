@@ -56,7 +56,7 @@ use crate::state_folder::{StateError, StateFolder};
 /// What a card has done so far.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Counters {
-    /// Command APDUs that were executed.
+    /// Command APDUs that were executed, those of the modem's own not counted.
     pub apdus: u64,
     /// Calls by the tag of the function; a BPP counts once as `BF36`, and its other segments by
     /// the tag they begin with.
@@ -115,7 +115,8 @@ struct Holder {
     folder: Option<StateFolder>,
     saved_revision: u64,
     powered: bool,
-    refresh_announced: bool,
+    /// Resets by whomever.
+    power_ups: u64,
     cut: Option<(u64, PowerCut)>,
 }
 
@@ -189,11 +190,13 @@ impl Card {
         let identity = Arc::clone(holder.euicc.identity());
         holder.euicc = Euicc::new(identity, holder.euicc.settings().clone(), memory);
         holder.saved_revision = u64::MAX;
+        holder.power_ups += 1;
         holder.save();
         self.publish(&holder);
     }
 
-    /// Cuts the power at the `nth` command from now on, the next one being the first.
+    /// Cuts the power at the `nth` command from now on, the next one being the first. Commands
+    /// of the modem's own do not count.
     ///
     /// Until it is reset the card is dead: it answers nothing.
     pub fn cut_power(&self, nth: u64, when: PowerCut) {
@@ -242,7 +245,7 @@ impl Card {
             env,
             folder,
             powered: true,
-            refresh_announced: false,
+            power_ups: 0,
             cut: None,
         };
         Self {
@@ -275,6 +278,14 @@ impl Holder {
             return None;
         }
         let cut = self.cut_now();
+        self.execute(command, cut)
+    }
+
+    /// Executes a command, unless `cut` takes the power away.
+    fn execute(&mut self, command: &[u8], cut: Option<PowerCut>) -> Option<Vec<u8>> {
+        if !self.powered {
+            return None;
+        }
         if cut == Some(PowerCut::BeforeExecution) {
             self.powered = false;
             return None;
@@ -290,7 +301,6 @@ impl Holder {
         if !self.save() {
             response = StatusWord::MEMORY_PROBLEM.into();
         }
-        self.refresh_announced = response.sw.proactive_pending();
         if cut == Some(PowerCut::AfterExecution) {
             self.powered = false;
             return None;
@@ -327,7 +337,7 @@ impl Holder {
 
     fn reset(&mut self) {
         self.powered = true;
-        self.refresh_announced = false;
+        self.power_ups += 1;
         self.euicc.reset();
         self.save();
     }
@@ -381,19 +391,16 @@ impl modem::Card for Card {
         Self::reset(self);
     }
 
-    fn refresh_pending(&mut self) -> bool {
+    /// What the modem does by itself neither counts nor meets a power cut.
+    fn transmit_own(&mut self, command: &[u8]) -> Vec<u8> {
         let mut holder = self.holder();
-        let announced = std::mem::take(&mut holder.refresh_announced);
-        announced && holder.euicc.take_refresh()
+        let response = holder.execute(command, None);
+        self.publish(&holder);
+        response.unwrap_or_default()
     }
 
-    fn enabled_iccid(&self) -> Option<String> {
-        let holder = self.holder();
-        holder
-            .euicc
-            .enabled_iccid()
-            .filter(|_| holder.powered)
-            .map(|iccid| iccid.to_string())
+    fn power_ups(&self) -> u64 {
+        self.holder().power_ups
     }
 }
 

@@ -13,7 +13,7 @@ use lpad_tests::{
     bench::Bench,
     smdp::{OrderId, OrderState},
 };
-use sim_card_emulator::modem::{Card as _, Effect, Fault, Moment, Pattern, Quirks};
+use sim_card_emulator::modem::{Card as _, Effect, Fault, Moment, Pattern, Quirk, Quirks};
 use tokio::time::{Instant, sleep};
 
 use crate::truth::Package;
@@ -180,7 +180,9 @@ async fn a_silent_modem_is_given_up_at_the_deadline() {
 async fn a_modem_silent_from_the_start_is_named_as_the_culprit() {
     let mut bed = Bed::start().await;
     bed.order("M-1");
-    bed.bench.modem.set_quirks(|quirks| quirks.mute = true);
+    bed.bench
+        .modem
+        .set_quirks(|quirks| quirks.turn_on(Quirk::Mute));
     let begin = Instant::now();
     let problem = bed.fail("M-1").await;
     assert_eq!(problem.code, Code::ModemTimeout);
@@ -196,7 +198,9 @@ async fn a_modem_silent_from_the_start_is_named_as_the_culprit() {
     assert!(begin.elapsed() < Duration::from_secs(120));
     let euicc = bed.euicc_in(Availability::Unavailable).await;
     assert_eq!(euicc.problem.unwrap().code, Code::ModemTimeout);
-    bed.bench.modem.set_quirks(|quirks| quirks.mute = false);
+    bed.bench
+        .modem
+        .set_quirks(|quirks| quirks.turn_off(Quirk::Mute));
     bed.must_be_sound().await;
 }
 
@@ -588,7 +592,7 @@ async fn a_modem_that_ignores_the_refresh_is_reset_until_it_is_true() {
     let mut bed = Bed::start().await;
     bed.bench
         .modem
-        .set_quirks(|quirks| quirks.ignores_refresh = true);
+        .set_quirks(|quirks| quirks.turn_on(Quirk::IgnoresRefresh));
     for state in [ProfileState::Enabled, ProfileState::Disabled] {
         let iccid = bed.install().await;
         for state in [ProfileState::Enabled, state] {
@@ -610,14 +614,14 @@ async fn a_switch_the_modem_never_makes_is_told_as_a_failure() {
     bed.resume().await;
     bed.bench
         .modem
-        .set_quirks(|quirks| quirks.ignores_refresh = true);
+        .set_quirks(|quirks| quirks.turn_on(Quirk::IgnoresRefresh));
     let iccid = bed.install().await;
     let problem = problem(bed.switch(&iccid, ProfileState::Enabled).await);
     assert_eq!(problem.code, Code::SwitchNotConfirmed);
     assert_eq!(problem.next_step, "Restart the modem.");
     bed.bench
         .modem
-        .set_quirks(|quirks| quirks.ignores_refresh = false);
+        .set_quirks(|quirks| quirks.turn_off(Quirk::IgnoresRefresh));
     bed.must_be_sound().await;
 }
 

@@ -59,6 +59,11 @@ fn personalised() -> (Arc<Identity>, NonVolatile) {
     (bench.euicc.identity().clone(), bench.euicc.memory().clone())
 }
 
+fn enabled(card: &Card) -> Option<String> {
+    let iccid = card.inspect(|euicc| euicc.enabled_iccid());
+    iccid.map(|iccid| iccid.to_string())
+}
+
 #[test]
 fn a_card_goes_on_where_it_stopped() {
     let (identity, memory) = personalised();
@@ -69,7 +74,7 @@ fn a_card_goes_on_where_it_stopped() {
     assert_eq!(transmit(&mut card, &enable(false)), "BF31038001009000");
     drop(card);
     let card = folder.card(&identity);
-    assert_eq!(card.enabled_iccid().as_deref(), Some("8901000000000000019"));
+    assert_eq!(enabled(&card).as_deref(), Some("8901000000000000019"));
     assert_eq!(
         card.memory().profiles[0].package,
         memory.profiles[0].package
@@ -150,7 +155,6 @@ fn power_is_cut_before_or_after_a_command() {
             "",
             "a dead card answers nothing"
         );
-        assert_eq!(card.enabled_iccid(), None);
         card.reset();
         assert_eq!(card.memory().default_dp_address, kept);
         assert!(card.open_channels().is_empty());
@@ -164,13 +168,13 @@ fn a_refresh_is_taken_once_and_the_reset_makes_the_switch() {
     let mut card = Card::new(identity, Settings::default());
     card.restore(memory);
     select(&mut card);
-    assert!(!card.refresh_pending());
     assert_eq!(transmit(&mut card, &enable(true)), "BF3103800100910B");
-    assert_eq!(card.enabled_iccid(), None);
-    assert!(card.refresh_pending());
-    assert!(!card.refresh_pending());
+    assert_eq!(enabled(&card), None);
+    let refresh = "D009810301010482028182";
+    assert!(transmit(&mut card, "801200000B").starts_with(refresh));
+    assert!(!transmit(&mut card, "801200000B").starts_with(refresh));
     card.reset();
-    assert_eq!(card.enabled_iccid().as_deref(), Some("8901000000000000019"));
+    assert_eq!(enabled(&card).as_deref(), Some("8901000000000000019"));
     let events: Vec<i64> = card
         .memory()
         .notifications
@@ -188,9 +192,8 @@ fn a_refresh_waits_until_the_whole_answer_was_fetched() {
     select(&mut card);
     card.configure(|settings| settings.always_get_response = true);
     assert_eq!(transmit(&mut card, &enable(true)), "6106");
-    assert!(!card.refresh_pending());
     assert_eq!(transmit(&mut card, "81C0000006"), "BF3103800100910B");
-    assert!(card.refresh_pending());
+    assert!(transmit(&mut card, "801200000B").starts_with("D009"));
 }
 
 #[test]

@@ -2,43 +2,67 @@
 
 use es10_apdu::at::Cme;
 
-use super::{Card, Failure, Modem, Settings};
+use super::apdu::{Job, Rest};
+use super::{After, Card, Failure, Identity, Modem, Reply, STANDARD_RATE, Settings};
+
+/// How a command that begins with a plus sign is given.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Form<'l> {
+    /// `+CGMI`.
+    Run,
+    /// `+CFUN?`.
+    Read,
+    /// `+CFUN=?`.
+    Test,
+    /// `+CFUN=1`.
+    Set(&'l str),
+}
+
+/// What a command comes to.
+enum Outcome {
+    Lines(Vec<String>),
+    /// Something at the card, which may be held up.
+    Job(Job),
+}
 
 impl<C: Card> Modem<C> {
     /// Executes a command line and answers it.
     pub(super) fn execute(&mut self, line: &str) {
-        let Some(body) = strip_attention(line) else {
-            return self.answer(Err(Failure::Error));
-        };
-        // APDUs may be held up, so they come alone in a line.
-        if let Some(parameters) = strip_name(body, "+CSIM=") {
-            return self.csim(parameters);
-        }
-        let restart = strip_name(body, "+CFUN=").is_some_and(|value| value.trim() == "1,1");
-        let answer = self.commands(body);
-        let done = answer.is_ok();
-        self.answer(answer);
-        if restart && done {
-            self.restart();
+        match strip_attention(line) {
+            None => self.answer(&[], Err(Failure::Error)),
+            Some(body) => self.proceed(Rest {
+                text: body.to_owned(),
+                lines: Vec::new(),
+            }),
         }
     }
 
-    /// Executes the commands of a line up to the first that fails.
-    fn commands(&mut self, body: &str) -> Result<Vec<String>, Failure> {
-        let mut lines = Vec::new();
-        let mut rest = body.trim();
-        while !rest.is_empty() {
-            rest = match rest.starts_with('+') {
+    /// Executes the commands of a line up to the first that fails, or that the card is asked for.
+    pub(super) fn proceed(&mut self, rest: Rest) {
+        let Rest { text, mut lines } = rest;
+        let mut text = text.trim();
+        while !text.is_empty() {
+            let (outcome, after) = match text.starts_with('+') {
                 true => {
-                    let (command, after) = split_extended(rest);
-                    lines.extend(self.extended(command.trim())?);
-                    after
+                    let (command, after) = split_extended(text);
+                    (self.extended(command.trim()), after)
                 }
-                false => self.basic(rest, &mut lines)?,
+                false => match self.basic(text, &mut lines) {
+                    Ok(after) => (Ok(Outcome::Lines(Vec::new())), after),
+                    Err(failure) => (Err(failure), ""),
+                },
+            };
+            text = after.trim_start_matches([' ', ';']);
+            match outcome {
+                Ok(Outcome::Lines(more)) => lines.extend(more),
+                Ok(Outcome::Job(job)) => {
+                    let text = text.to_owned();
+                    return self.begin(job, Rest { text, lines });
+                }
+                Err(failure) => return self.answer(&lines, Err(failure)),
             }
-            .trim_start();
         }
-        Ok(lines)
+        self.answer(&lines, Ok(()));
     }
 
     /// Executes a command of one letter and gives what follows it.
@@ -67,110 +91,140 @@ impl<C: Card> Modem<C> {
             "Z" | "&F" => {
                 self.settings = Settings {
                     cfun: self.settings.cfun,
-                    baud_rate: self.settings.baud_rate,
                     ..Settings::default()
                 };
             }
             // Flow control and the lines of a real UART.
-            "&C" | "&D" | "&K" | "X" => {}
+            "&C" | "&D" | "&K" | "&W" | "X" | "S" => {}
             _ => return Err(Failure::Error),
         }
         Ok(after)
     }
 
     /// Executes a command that begins with a plus sign.
-    fn extended(&mut self, command: &str) -> Result<Vec<String>, Failure> {
-        let (name, value) = match command.find(['=', '?']) {
-            Some(end) => command.split_at(end),
-            None => (command, ""),
-        };
+    fn extended(&mut self, command: &str) -> Result<Outcome, Failure> {
+        let (name, form) = split_form(command);
         let name = name.to_ascii_uppercase();
-        let one = |line: String| Ok(vec![line]);
-        match (name.as_str(), value.trim()) {
-            ("+CGMI" | "+CGMM" | "+CGMR" | "+CGSN" | "+CSIM", "=?") => Ok(Vec::new()),
-            ("+CGMI", "") => one(self.identity.manufacturer.clone()),
-            ("+CGMM", "") => one(self.identity.model.clone()),
-            ("+CGMR", "") => one(self.identity.revision.clone()),
-            ("+CGSN", "") => one(self.identity.imei.clone()),
-            ("+CCID" | "+QCCID" | "+ICCID", "" | "?") => {
-                let iccid = self.iccid()?;
-                one(format!("{name}: {iccid}"))
+        let (_, test) = COMMANDS
+            .iter()
+            .find(|(known, _)| *known == name)
+            .ok_or(Failure::Error)?;
+        if form == Form::Test {
+            return Ok(Outcome::Lines(match *test {
+                "" => Vec::new(),
+                test => vec![format!("{name}: {test}")],
+            }));
+        }
+        if let Some(job) = self.job(&name, form)? {
+            return Ok(Outcome::Job(job));
+        }
+        let reply = match name.as_str() {
+            "+CCID" | "+QCCID" | "+ICCID" | "+CIMI" | "+CPIN" => self.card_question(&name, form),
+            "+CREG" | "+CGREG" | "+CEREG" => self.registration(&name, form),
+            "+COPS" => self.operator(form),
+            "+CGATT" => self.attachment(form),
+            "+CGDCONT" => self.define_context(form),
+            "+CGACT" => self.activate_context(form),
+            "+CFUN" => self.functionality(form),
+            "+CMEE" => self.error_numbers(form),
+            "+IPR" => self.line_rate(form),
+            _ => self.identify(&name, form),
+        };
+        reply.map(Outcome::Lines)
+    }
+
+    /// What the modem is, TS 27.007 section 5, and what it knows.
+    fn identify(&mut self, name: &str, form: Form<'_>) -> Reply {
+        let Identity { imei, .. } = &self.identity;
+        let text = match (name, form) {
+            ("+CGMI", Form::Run) => self.identity.manufacturer.clone(),
+            ("+CGMM", Form::Run) => self.identity.model.clone(),
+            ("+CGMR", Form::Run) => self.identity.revision.clone(),
+            ("+CGSN", Form::Run | Form::Set("0")) => imei.clone(),
+            ("+CGSN", Form::Set("1")) => format!("+CGSN: \"{imei}\""),
+            // The software version stands in place of the check digit.
+            ("+CGSN", Form::Set("2")) => {
+                let body = imei.get(..14).unwrap_or(imei);
+                format!("+CGSN: \"{body}{SOFTWARE_VERSION}\"")
             }
-            ("+CPIN", "?") => {
-                self.iccid()?;
-                one("+CPIN: READY".to_owned())
+            ("+CGSN", Form::Set("3")) => format!("+CGSN: \"{SOFTWARE_VERSION}\""),
+            ("+CSQ", Form::Run) if self.settings.cfun == 1 => "+CSQ: 20,0".to_owned(),
+            ("+CSQ", Form::Run) => "+CSQ: 99,99".to_owned(),
+            ("+CLAC", Form::Run) => {
+                return Ok(COMMANDS
+                    .iter()
+                    .map(|(name, _)| format!("AT{name}"))
+                    .collect());
             }
-            ("+CFUN", "?") => one(format!("+CFUN: {}", self.settings.cfun)),
-            ("+CFUN", "=0") => {
+            (_, Form::Set(_)) => return Err(Failure::Cme(Cme::INCORRECT_PARAMETERS)),
+            _ => return Err(Failure::Error),
+        };
+        Ok(vec![text])
+    }
+
+    /// `AT+CFUN`, TS 27.007 section 8.2.
+    fn functionality(&mut self, form: Form<'_>) -> Reply {
+        let before = self.settings.cfun;
+        match form {
+            Form::Read => return Ok(vec![format!("+CFUN: {before}")]),
+            Form::Set("0" | "0,0") => self.settings.cfun = 0,
+            Form::Set("1" | "1,0") => self.settings.cfun = 1,
+            Form::Set("4" | "4,0") => self.settings.cfun = 4,
+            Form::Set("1,1") => {
+                self.afterwards.push(After::Restart);
+                return Ok(Vec::new());
+            }
+            _ => return Err(Failure::Cme(Cme::INCORRECT_PARAMETERS)),
+        }
+        match (before, self.settings.cfun) {
+            (0, 0) => {}
+            (_, 0) => {
                 self.card.reset();
-                self.settings.cfun = 0;
+                self.stop_card();
+            }
+            (0, _) => self.start_card(),
+            _ => {}
+        }
+        self.search();
+        Ok(Vec::new())
+    }
+
+    /// `AT+CMEE`, TS 27.007 section 9.1.
+    fn error_numbers(&mut self, form: Form<'_>) -> Reply {
+        match form {
+            Form::Read => return Ok(vec![format!("+CMEE: {}", self.settings.cmee)]),
+            Form::Run | Form::Set("0") => self.settings.cmee = 0,
+            Form::Set("1") => self.settings.cmee = 1,
+            Form::Set("2") => self.settings.cmee = 2,
+            _ => return Err(Failure::Cme(Cme::INCORRECT_PARAMETERS)),
+        }
+        Ok(Vec::new())
+    }
+
+    /// `AT+IPR`, V.250 section 6.2.10; the answer leaves at the rate of before.
+    fn line_rate(&mut self, form: Form<'_>) -> Reply {
+        match form {
+            Form::Read => Ok(vec![format!("+IPR: {}", self.rate())]),
+            Form::Set(rate) => {
+                let rate = rate.trim().parse().ok().filter(|rate| RATES.contains(rate));
+                let rate = rate.ok_or(Failure::Cme(Cme::INCORRECT_PARAMETERS))?;
+                self.rate = Some(rate);
+                self.afterwards.push(After::Rate(rate));
                 Ok(Vec::new())
             }
-            ("+CFUN", "=1" | "=1,0" | "=1,1") => {
-                self.settings.cfun = 1;
-                Ok(Vec::new())
-            }
-            ("+CFUN", "=4") => {
-                self.settings.cfun = 4;
-                Ok(Vec::new())
-            }
-            ("+CFUN", _) => Err(Failure::Cme(Cme::INCORRECT_PARAMETERS)),
-            ("+CREG" | "+CGREG" | "+CEREG", "?") => {
-                one(format!("{name}: 0,{}", u8::from(self.is_registered())))
-            }
-            ("+COPS", "?") => one(match self.is_registered() {
-                true => "+COPS: 0,0,\"Test Network\",7".to_owned(),
-                false => "+COPS: 0".to_owned(),
-            }),
-            ("+CMEE", "?") => one(format!("+CMEE: {}", self.settings.cmee)),
-            ("+CMEE", value @ ("=0" | "=1" | "=2")) => {
-                self.settings.cmee = value.as_bytes()[1] - b'0';
-                Ok(Vec::new())
-            }
-            ("+CMEE", _) => Err(Failure::Cme(Cme::INCORRECT_PARAMETERS)),
-            ("+IPR", "?") => one(format!("+IPR: {}", self.settings.baud_rate)),
             _ => Err(Failure::Error),
         }
     }
 
-    /// The ICCID the network side would see.
-    fn iccid(&self) -> Result<String, Failure> {
-        match self.settings.card_is_on() {
-            true => self.card.enabled_iccid(),
-            false => None,
-        }
-        .ok_or(Failure::Cme(Cme::SIM_NOT_INSERTED))
-    }
-
-    /// A modem with radio and an enabled profile finds a network here.
-    fn is_registered(&self) -> bool {
-        self.settings.cfun == 1 && self.card.enabled_iccid().is_some()
-    }
-
-    /// The modem starts anew: settings are those of a fresh one, and so are the card's channels.
-    fn restart(&mut self) {
-        let baud_rate = self.settings.baud_rate;
-        self.settings = Settings {
-            baud_rate,
-            ..Settings::default()
-        };
-        self.card.reset();
-        self.say("RDY");
-        if self.card.enabled_iccid().is_some() {
-            self.say("+CPIN: READY");
-        }
+    /// The rate of the modem's side of the line.
+    pub(super) fn rate(&self) -> u32 {
+        self.rate.or(self.line_rate).unwrap_or(STANDARD_RATE)
     }
 }
 
 fn strip_attention(line: &str) -> Option<&str> {
     let (attention, body) = line.trim().split_at_checked(2)?;
     attention.eq_ignore_ascii_case("AT").then_some(body)
-}
-
-fn strip_name<'l>(body: &'l str, name: &str) -> Option<&'l str> {
-    let (start, rest) = body.trim().split_at_checked(name.len())?;
-    // `+CSIM=?` asks whether there is such a command.
-    (start.eq_ignore_ascii_case(name) && rest != "?").then_some(rest)
 }
 
 /// Cuts at the first semicolon outside quotation marks.
@@ -185,3 +239,60 @@ fn split_extended(text: &str) -> (&str, &str) {
     }
     (text, "")
 }
+
+fn split_form(command: &str) -> (&str, Form<'_>) {
+    let (name, rest) = match command.find(['=', '?']) {
+        Some(end) => command.split_at(end),
+        None => (command, ""),
+    };
+    let form = match rest {
+        "" => Form::Run,
+        "?" => Form::Read,
+        _ => match rest[1..].trim() {
+            "?" => Form::Test,
+            value => Form::Set(value),
+        },
+    };
+    (name.trim(), form)
+}
+
+/// Every command that begins with a plus sign, and what its test form answers.
+const COMMANDS: [(&str, &str); 26] = [
+    ("+CCHC", ""),
+    ("+CCHO", ""),
+    ("+CCID", ""),
+    ("+CEREG", "(0-2)"),
+    ("+CFUN", "(0,1,4),(0,1)"),
+    ("+CGACT", "(0,1)"),
+    ("+CGATT", "(0,1)"),
+    ("+CGDCONT", "(1-16),(\"IP\",\"IPV6\",\"IPV4V6\"),,,(0),(0)"),
+    ("+CGLA", ""),
+    ("+CGMI", ""),
+    ("+CGMM", ""),
+    ("+CGMR", ""),
+    ("+CGREG", "(0-2)"),
+    ("+CGSN", "(0-3)"),
+    ("+CIMI", ""),
+    ("+CLAC", ""),
+    ("+CMEE", "(0-2)"),
+    (
+        "+COPS",
+        "(2,\"Test Network\",\"Test\",\"00101\",7),,(0,1,2,3,4),(0,1,2)",
+    ),
+    ("+CPIN", ""),
+    ("+CREG", "(0-2)"),
+    ("+CRSM", ""),
+    ("+CSIM", ""),
+    ("+CSQ", "(0-31,99),(99)"),
+    ("+ICCID", ""),
+    (
+        "+IPR",
+        "(),(9600,19200,38400,57600,115200,230400,460800,921600)",
+    ),
+    ("+QCCID", ""),
+];
+const RATES: [u32; 8] = [
+    9600, 19_200, 38_400, 57_600, 115_200, 230_400, 460_800, 921_600,
+];
+/// The last two digits of an IMEISV.
+const SOFTWARE_VERSION: &str = "01";

@@ -1,11 +1,16 @@
 //! The handle by which a test or an operator gives a modem its quirks and faults while it runs.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use es10_apdu::apdu::Command;
 use tokio::sync::{Notify, watch};
+
+use super::network::{Network, Networks};
+use super::quirks::{Quirk, Quirks, UrcPlace};
+use super::random::Random;
 
 /// Steers a running modem; clones steer the same one.
 ///
@@ -49,6 +54,32 @@ impl ModemControl {
     /// Changes the lasting quirks.
     pub fn set_quirks(&self, change: impl FnOnce(&mut Quirks)) {
         change(&mut self.state().quirks);
+    }
+
+    /// Says how the network treats a profile, named by its ICCID or its IMSI; `None` stands for
+    /// every profile that is not named.
+    pub fn set_network(&self, profile: Option<&str>, network: Network) {
+        let mut state = self.state();
+        state.networks.set(profile, network);
+        state.network_changed = true;
+        drop(state);
+        self.shared.urc_queued.notify_one();
+    }
+
+    /// Sets what chance begins with: a modem with the same quirks and the same seed does the same.
+    pub fn seed(&self, seed: u64) {
+        self.state().random = Random::new(seed);
+    }
+
+    /// Says at which rate the client's port works, where it is a line with a rate; `None`: at the
+    /// modem's, whichever that is.
+    pub fn set_client_rate(&self, rate: Option<u32>) {
+        self.state().client_rate = ClientRate::Fixed(rate);
+    }
+
+    /// Asks `rate` for the client's rate, whenever bytes pass; see [`crate::pty::Pty::rate`].
+    pub fn follow_client_rate(&self, rate: impl Fn() -> Option<u32> + Send + 'static) {
+        self.state().client_rate = ClientRate::Followed(Box::new(rate));
     }
 
     /// Makes one thing go wrong.
@@ -101,13 +132,37 @@ impl ModemControl {
         self.shared.counters.send_modify(change);
     }
 
-    pub(super) fn quirks(&self) -> Quirks {
-        self.state().quirks.clone()
+    pub(super) fn has(&self, quirk: Quirk) -> bool {
+        self.state().quirks.has(quirk)
     }
 
-    /// The size of the pieces in which answers leave.
-    pub(super) fn split(&self) -> Option<usize> {
-        self.state().quirks.split
+    pub(super) fn value(&self, quirk: Quirk) -> Option<u64> {
+        self.state().quirks.value(quirk)
+    }
+
+    pub(super) fn time(&self, quirk: Quirk) -> Duration {
+        self.state().quirks.time(quirk)
+    }
+
+    /// What comes unasked in this place of every exchange.
+    pub(super) fn urcs_at(&self, place: UrcPlace) -> Vec<String> {
+        self.state().quirks.urcs_at(place)
+    }
+
+    /// How the network treats the first of these identities it knows.
+    pub(super) fn network(&self, identities: [Option<&str>; 2]) -> Network {
+        self.state().networks.of(identities)
+    }
+
+    pub(super) fn take_network_change(&self) -> bool {
+        std::mem::take(&mut self.state().network_changed)
+    }
+
+    pub(super) fn client_rate(&self) -> Option<u32> {
+        match &self.state().client_rate {
+            ClientRate::Fixed(rate) => *rate,
+            ClientRate::Followed(rate) => rate(),
+        }
     }
 
     /// The fault that this APDU meets; it is used up.
@@ -162,118 +217,44 @@ struct Shared {
     counters: watch::Sender<Counters>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     quirks: Quirks,
     faults: Vec<Fault>,
     urcs: VecDeque<String>,
+    networks: Networks,
+    network_changed: bool,
+    random: Random,
+    client_rate: ClientRate,
 }
 
-/// How a modem differs from a well-behaved one, all the time.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Quirks {
-    /// The echo stays on after `ATE0`.
-    pub echo_stuck: bool,
-    /// Answers carry hex in lower case.
-    pub lower_case: bool,
-    /// Answers carry hex without quotation marks.
-    pub unquoted: bool,
-    /// Answers have no blank after the colon.
-    pub no_blank: bool,
-    /// The modem runs GET RESPONSE by itself and joins the data.
-    pub get_response: bool,
-    /// The modem ignores a REFRESH that the card asks for.
-    pub ignores_refresh: bool,
-    /// Nothing is answered at all.
-    pub mute: bool,
-    /// Answers leave in pieces of so many bytes.
-    pub split: Option<usize>,
-    /// How long the card takes over each APDU.
-    pub apdu_time: Duration,
-    /// Unsolicited codes that come with every command, and where.
-    pub urcs: Vec<(UrcPlace, String)>,
-}
-
-impl Quirks {
-    /// The names that [`Quirks::add`] knows.
-    pub const NAMES: [&'static str; 9] = [
-        "echo-stuck",
-        "lower-case",
-        "unquoted",
-        "no-blank",
-        "get-response",
-        "ignores-refresh",
-        "mute",
-        "split-writes",
-        "urc-flood",
-    ];
-
-    /// Adds a quirk by its name.
-    ///
-    /// # Errors
-    /// When there is none of that name.
-    pub fn add(&mut self, name: &str) -> Result<(), UnknownQuirk> {
-        match name {
-            "echo-stuck" => self.echo_stuck = true,
-            "lower-case" => self.lower_case = true,
-            "unquoted" => self.unquoted = true,
-            "no-blank" => self.no_blank = true,
-            "get-response" => self.get_response = true,
-            "ignores-refresh" => self.ignores_refresh = true,
-            "mute" => self.mute = true,
-            "split-writes" => self.split = Some(7),
-            "urc-flood" => self.flood(20),
-            _ => {
-                let name = name.to_owned();
-                return Err(UnknownQuirk { name });
-            }
-        }
-        Ok(())
-    }
-
-    /// Adds `count` unsolicited codes in every place, some with the words `OK` and `ERROR`.
-    pub fn flood(&mut self, count: usize) {
-        let texts = [
-            "+CREG: 1,\"1A2B\",\"01234567\",7",
-            "+CUSD: 0,\"OK\",15",
-            "+COPS: 0,0,\"ERROR\"",
-        ];
-        for place in UrcPlace::ALL {
-            let urcs = texts.iter().cycle().take(count);
-            self.urcs
-                .extend(urcs.map(|text| (place, (*text).to_owned())));
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            quirks: Quirks::default(),
+            faults: Vec::new(),
+            urcs: VecDeque::new(),
+            networks: Networks::default(),
+            network_changed: false,
+            random: Random::new(0),
+            client_rate: ClientRate::Fixed(None),
         }
     }
 }
 
-/// No quirk has that name.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("there is no quirk {name:?}; there are {}", Quirks::NAMES.join(", "))]
-pub struct UnknownQuirk {
-    name: String,
+/// Where the client's rate is known from.
+enum ClientRate {
+    Fixed(Option<u32>),
+    Followed(Box<dyn Fn() -> Option<u32> + Send>),
 }
 
-/// Where in an exchange an unsolicited code comes.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum UrcPlace {
-    /// Before the echo.
-    BeforeEcho,
-    /// Between the echo and the first line of the answer.
-    BeforeAnswer,
-    /// Between the answer and the final result.
-    BeforeResult,
-    /// After the final result.
-    AfterResult,
-}
-
-impl UrcPlace {
-    /// All places in order.
-    pub const ALL: [Self; 4] = [
-        Self::BeforeEcho,
-        Self::BeforeAnswer,
-        Self::BeforeResult,
-        Self::AfterResult,
-    ];
+impl fmt::Debug for ClientRate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed(rate) => write!(f, "Fixed({rate:?})"),
+            Self::Followed(_) => f.write_str("Followed"),
+        }
+    }
 }
 
 /// Something that goes wrong once.

@@ -1,40 +1,55 @@
 //! The AT modem in front of a card: a pure interpreter, bytes in and bytes out.
 //!
-//! [`Modem`] is fed with [`Modem::push`] and asked with [`Modem::next_action`] what to do; [`serve`] does
-//! it on any byte stream. What a real modem does badly is data, see [`Quirks`] and [`Fault`], and
-//! can be changed while the modem runs through its [`ModemControl`].
+//! [`Modem`] is fed with [`Modem::push`] and asked with [`Modem::next_action`] what to do; [`serve`]
+//! does it on any byte stream. It is the card's terminal as well: it reads the enabled profile and
+//! acts on what the card asks for. What a real modem does badly is data, see [`Quirk`] and
+//! [`Fault`], and can be changed while the modem runs through its [`ModemControl`].
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use es10_apdu::at::Cme;
+use tokio::time::Instant;
 
+mod apdu;
 mod command;
 mod control;
-mod csim;
+mod files;
+mod network;
+mod presets;
+mod quirks;
+mod random;
 mod serve;
+mod session;
+mod terminal;
 #[cfg(test)]
 mod tests;
 
-pub use control::{
-    Counters, Effect, Fault, Gate, Hold, ModemControl, Moment, Pattern, Quirks, UnknownQuirk,
-    UrcPlace,
-};
+pub use control::{Counters, Effect, Fault, Gate, Hold, ModemControl, Moment, Pattern};
+pub use network::{Network, NetworkError};
+pub use presets::Preset;
+pub use quirks::{Kind, Quirk, QuirkError, Quirks, UrcPlace};
 pub use serve::{Ended, serve};
 
 /// What a modem needs of the card in its holder.
 pub trait Card: Send {
-    /// Executes a command APDU and gives its response APDU, status word included.
+    /// Executes a command APDU of the modem's client and gives its response APDU, status word
+    /// included; nothing when the card has no power.
     fn transmit(&mut self, command: &[u8]) -> Vec<u8>;
+
+    /// Executes a command APDU of the modem itself, which nobody counts.
+    fn transmit_own(&mut self, command: &[u8]) -> Vec<u8> {
+        self.transmit(command)
+    }
 
     /// Switches the card off and on: open channels and unfinished commands are gone.
     fn reset(&mut self);
 
-    /// Whether the card has asked for a REFRESH; asking takes the request.
-    fn refresh_pending(&mut self) -> bool;
-
-    /// The ICCID of the enabled profile in reading order; `None` when there is none.
-    fn enabled_iccid(&self) -> Option<String>;
+    /// How often the card has been reset, by whomever: a modem that sees it rise reads the card
+    /// anew, as one does whose card was taken out and put back.
+    fn power_ups(&self) -> u64 {
+        0
+    }
 }
 
 /// A modem with a card in it.
@@ -43,13 +58,27 @@ pub struct Modem<C> {
     card: C,
     identity: Identity,
     settings: Settings,
+    /// The rate that `AT+IPR` has set; kept without power.
+    rate: Option<u32>,
+    /// The rate of the line it is served on, if that has one.
+    line_rate: Option<u32>,
     control: ModemControl,
+    /// Whether it has read the card since power came.
+    is_started: bool,
+    /// Whether it tells when it has started, as after a restart.
+    tells_start: bool,
+    sim: terminal::Sim,
+    sessions: session::Sessions,
+    registration: network::Registration,
+    timers: Vec<(Instant, Event)>,
     input: Vec<u8>,
     /// A line that has outgrown [`LINE_LIMIT`] is skipped to its end.
     overlong: bool,
     actions: VecDeque<Action>,
     /// What is to be done once the actions are.
-    paused: Option<csim::Stage>,
+    paused: Option<apdu::Stage>,
+    /// What is to be done once the command line is answered.
+    afterwards: Vec<After>,
 }
 
 impl<C: Card> Modem<C> {
@@ -59,11 +88,20 @@ impl<C: Card> Modem<C> {
             card,
             identity,
             settings: Settings::default(),
+            rate: None,
+            line_rate: None,
             control: ModemControl::default(),
+            is_started: false,
+            tells_start: false,
+            sim: terminal::Sim::default(),
+            sessions: session::Sessions::default(),
+            registration: network::Registration::default(),
+            timers: Vec::new(),
             input: Vec::new(),
             overlong: false,
             actions: VecDeque::new(),
             paused: None,
+            afterwards: Vec::new(),
         }
     }
 
@@ -74,7 +112,8 @@ impl<C: Card> Modem<C> {
         self.input.extend(bytes);
     }
 
-    /// What is to be done next; `None` when the modem waits for more bytes.
+    /// What is to be done next; `None` when the modem waits for more bytes, or for
+    /// [`Modem::wakes_at`].
     pub fn next_action(&mut self) -> Option<Action> {
         loop {
             if self.control.take_hang_up() {
@@ -84,8 +123,14 @@ impl<C: Card> Modem<C> {
             if let Some(action) = self.actions.pop_front() {
                 return Some(action);
             }
-            if let Some(stage) = self.paused.take() {
+            if !self.is_started {
+                self.start();
+            } else if let Some(stage) = self.paused.take() {
                 self.go_on(stage);
+            } else if let Some(event) = self.due() {
+                self.happen(event);
+            } else if self.control.take_network_change() {
+                self.search();
             } else if let Some(urc) = self.control.take_urc() {
                 self.say(&urc);
             } else if let Some(line) = self.next_line() {
@@ -94,6 +139,11 @@ impl<C: Card> Modem<C> {
                 return None;
             }
         }
+    }
+
+    /// When the modem has something to do by itself, and [`Modem::next_action`] is to be asked.
+    pub fn wakes_at(&self) -> Option<Instant> {
+        self.timers.iter().map(|(at, _)| *at).min()
     }
 
     /// The handle that steers this modem.
@@ -111,14 +161,53 @@ impl<C: Card> Modem<C> {
         self.card
     }
 
+    /// The first thing a modem does with power: it reads the card and looks for the network.
+    fn start(&mut self) {
+        self.is_started = true;
+        self.start_card();
+        if std::mem::take(&mut self.tells_start) {
+            self.say("RDY");
+            if self.sim.iccid().is_some() {
+                self.say("+CPIN: READY");
+            }
+        }
+        self.search();
+    }
+
     /// Forgets everything but the card's memory, as a modem does that loses its power.
     fn unplug(&mut self) {
-        self.settings = Settings::default();
         self.input.clear();
         self.overlong = false;
         self.actions.clear();
         self.paused = None;
+        self.afterwards.clear();
+        self.reboot();
+    }
+
+    /// Begins anew, with the next action: settings are those of a fresh modem, and so are the
+    /// card's channels.
+    fn reboot(&mut self) {
+        self.settings = Settings::default();
+        self.timers.clear();
+        self.registration = network::Registration::default();
+        self.is_started = false;
         self.card.reset();
+    }
+
+    /// What is due by now, the earliest first.
+    fn due(&mut self) -> Option<Event> {
+        let (index, (at, _)) = self
+            .timers
+            .iter()
+            .enumerate()
+            .min_by_key(|(_, (at, _))| *at)?;
+        (*at <= Instant::now()).then(|| self.timers.remove(index).1)
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Found => self.register(),
+        }
     }
 
     /// The next command line, without its terminator.
@@ -141,8 +230,7 @@ impl<C: Card> Modem<C> {
     }
 
     fn run(&mut self, line: Result<Vec<u8>, LineTooLong>) {
-        let quirks = self.control.quirks();
-        if quirks.mute {
+        if self.has(Quirk::Mute) {
             return;
         }
         let line = line.map(|line| String::from_utf8_lossy(&line).into_owned());
@@ -150,50 +238,75 @@ impl<C: Card> Modem<C> {
             return;
         }
         self.control.count(|counters| counters.commands += 1);
-        self.urcs(&quirks, UrcPlace::BeforeEcho);
-        if self.settings.echo || quirks.echo_stuck {
+        self.notice_card();
+        self.urcs(UrcPlace::BeforeEcho);
+        if self.settings.echo || self.has(Quirk::EchoStuck) {
             self.write(format!("{}\r", line.as_deref().unwrap_or_default()));
         }
-        self.urcs(&quirks, UrcPlace::BeforeAnswer);
+        self.urcs(UrcPlace::BeforeAnswer);
         match line {
             Ok(line) => self.execute(&line),
-            Err(LineTooLong) => self.answer(Err(Failure::Error)),
+            Err(LineTooLong) => self.answer(&[], Err(Failure::Error)),
         }
     }
 
-    /// Writes the lines of an answer and its final result.
-    fn answer(&mut self, answer: Result<Vec<String>, Failure>) {
+    /// Writes the lines of an answer and its final result, and does what is left to do then.
+    fn answer(&mut self, lines: &[String], result: Result<(), Failure>) {
+        if result != Err(Failure::Silence) {
+            self.write_answer(lines, result);
+        }
+        for after in std::mem::take(&mut self.afterwards) {
+            self.finish(after);
+        }
+        self.serve_card();
+    }
+
+    fn write_answer(&mut self, lines: &[String], result: Result<(), Failure>) {
         let verbose = self.settings.verbose;
-        for line in answer.as_deref().unwrap_or_default() {
+        for line in lines {
             match verbose {
                 true => self.write(format!("\r\n{line}\r\n")),
                 false => self.write(format!("{line}\r\n")),
             }
         }
-        let quirks = self.control.quirks();
-        self.urcs(&quirks, UrcPlace::BeforeResult);
+        self.urcs(UrcPlace::BeforeResult);
         if !self.settings.quiet {
-            let result = match (answer, self.settings.cmee) {
-                (Ok(_), _) if verbose => "OK".to_owned(),
-                (Ok(_), _) => "0".to_owned(),
-                (Err(Failure::Cme(cme)), 1) => format!("+CME ERROR: {}", cme.0),
-                (Err(Failure::Cme(cme)), 2) => {
-                    format!("+CME ERROR: {}", cme.meaning().unwrap_or("unknown"))
-                }
-                (Err(_), _) if verbose => "ERROR".to_owned(),
-                (Err(_), _) => "4".to_owned(),
-            };
+            let result = self.final_result(result);
             match verbose {
                 true => self.write(format!("\r\n{result}\r\n")),
                 false => self.write(format!("{result}\r")),
             }
         }
-        self.urcs(&quirks, UrcPlace::AfterResult);
+        self.urcs(UrcPlace::AfterResult);
     }
 
-    fn urcs(&mut self, quirks: &Quirks, place: UrcPlace) {
-        for (_, text) in quirks.urcs.iter().filter(|(at, _)| *at == place) {
-            self.say(text);
+    fn final_result(&self, result: Result<(), Failure>) -> String {
+        let verbose = self.settings.verbose;
+        match (result, self.settings.cmee) {
+            (Ok(()), _) if verbose => "OK".to_owned(),
+            (Ok(()), _) => "0".to_owned(),
+            (Err(Failure::Cme(cme)), 1) => format!("+CME ERROR: {}", cme.0),
+            (Err(Failure::Cme(cme)), 2) => {
+                format!("+CME ERROR: {}", cme.meaning().unwrap_or("unknown"))
+            }
+            (Err(_), _) if verbose => "ERROR".to_owned(),
+            (Err(_), _) => "4".to_owned(),
+        }
+    }
+
+    fn finish(&mut self, after: After) {
+        match after {
+            After::Rate(rate) => self.actions.push_back(Action::Rate(rate)),
+            After::Restart => {
+                self.reboot();
+                self.tells_start = true;
+            }
+        }
+    }
+
+    fn urcs(&mut self, place: UrcPlace) {
+        for text in self.control.urcs_at(place) {
+            self.say(&text);
         }
     }
 
@@ -207,9 +320,13 @@ impl<C: Card> Modem<C> {
         self.control
             .count(|counters| counters.bytes_out += text.len() as u64);
         let bytes = text.into_bytes();
-        match (self.control.split(), self.actions.back_mut()) {
+        match (
+            self.control.value(Quirk::SplitWrites),
+            self.actions.back_mut(),
+        ) {
             (Some(size), _) => {
-                for piece in bytes.chunks(size.max(1)) {
+                let size = usize::try_from(size).unwrap_or(usize::MAX).max(1);
+                for piece in bytes.chunks(size) {
                     self.actions.push_back(Action::Write(piece.to_vec()));
                     self.actions.push_back(Action::Pause(SPLIT_PAUSE));
                 }
@@ -225,6 +342,10 @@ impl<C: Card> Modem<C> {
             self.actions.push_back(Action::Pause(time));
         }
     }
+
+    fn has(&self, quirk: Quirk) -> bool {
+        self.control.has(quirk)
+    }
 }
 
 /// What the owner of a [`Modem`] is to do for it.
@@ -236,6 +357,8 @@ pub enum Action {
     Pause(Duration),
     /// Wait to be let go.
     Wait(Gate),
+    /// From now on the line has this rate, in bits per second.
+    Rate(u32),
     /// Close the port.
     HangUp,
 }
@@ -272,7 +395,14 @@ struct Settings {
     quiet: bool,
     cmee: u8,
     cfun: u8,
-    baud_rate: u32,
+    /// Whether `+CREG`, `+CGREG` and `+CEREG` come unasked, and with how much.
+    registration_codes: [u8; 3],
+    /// `AT+COPS=2`.
+    deregistered: bool,
+    operator_format: u8,
+    /// `AT+CGDCONT`: type and APN by number.
+    contexts: BTreeMap<u8, String>,
+    active_contexts: BTreeSet<u8>,
 }
 
 impl Settings {
@@ -290,16 +420,39 @@ impl Default for Settings {
             quiet: false,
             cmee: 0,
             cfun: 1,
-            baud_rate: 115_200,
+            registration_codes: [0; 3],
+            deregistered: false,
+            operator_format: 0,
+            contexts: BTreeMap::new(),
+            active_contexts: BTreeSet::new(),
         }
     }
 }
+
+/// The lines of an answer, or why there are none.
+type Reply = Result<Vec<String>, Failure>;
 
 /// Why a command is answered with an error.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Failure {
     Error,
     Cme(Cme),
+    /// There is no answer.
+    Silence,
+}
+
+/// What a modem does by itself at some time.
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Event {
+    /// The search for the network ends.
+    Found,
+}
+
+/// What a modem does once it has answered.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum After {
+    Rate(u32),
+    Restart,
 }
 
 /// A command line that was not kept.
@@ -310,3 +463,5 @@ struct LineTooLong;
 const LINE_LIMIT: usize = 2048;
 /// Long enough for a reader to see the pieces apart.
 const SPLIT_PAUSE: Duration = Duration::from_millis(10);
+/// The rate of a line nobody has set.
+const STANDARD_RATE: u32 = 115_200;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{Action, Card, Modem};
+use super::{Action, Card, Modem, ModemControl};
 
 /// Why a modem is served no longer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -17,8 +17,11 @@ pub enum Ended {
     HungUp,
 }
 
-/// Runs `modem` on `stream` until one of them hangs up; `baud_rate` limits both directions to
-/// that many bits per second with ten bits to the byte.
+/// Runs `modem` on `stream` until one of them hangs up.
+///
+/// With a `baud_rate` the stream is a UART: both directions pass at most that many bits per
+/// second, ten to the byte, until `AT+IPR` sets another rate; and bytes are garbled when the
+/// client works at another rate than the modem, as far as [`ModemControl`] knows the client's.
 ///
 /// # Errors
 /// When the stream fails.
@@ -36,7 +39,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let control = modem.control();
-    let mut wire = Wire::new(baud_rate);
+    modem.line_rate = baud_rate;
+    let mut wire = Wire::new(baud_rate.map(|_| modem.rate()), control.clone());
     let mut chunk = [0; 4096];
     loop {
         while let Some(action) = modem.next_action() {
@@ -48,7 +52,8 @@ where
                     Action::HangUp => {}
                     Action::Pause(time) => sleep(time).await,
                     Action::Wait(gate) => gate.pass().await,
-                    Action::Write(bytes) => wire.write(&mut stream, &bytes).await?,
+                    Action::Rate(rate) => wire.set_rate(rate),
+                    Action::Write(bytes) => wire.write(&mut stream, bytes).await?,
                 }
                 io::Result::Ok(())
             };
@@ -57,64 +62,96 @@ where
                 () = control.hung_up() => {}
             }
         }
+        let wakes_at = modem.wakes_at();
         tokio::select! {
             count = stream.read(&mut chunk) => match count? {
                 0 => return Ok(Ended::ClientGone),
                 count => {
-                    wire.carry(count).await;
+                    wire.receive(&mut chunk[..count]).await;
                     modem.push(&chunk[..count]);
                 }
             },
+            () = wake(wakes_at) => {}
             () = control.urc_queued() => {}
             () = control.hung_up() => {}
         }
     }
 }
 
-/// A line on which bytes take time.
+async fn wake(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A line on which bytes may take time, and be lost between two rates.
 #[derive(Debug)]
 struct Wire {
-    per_byte: Duration,
+    /// Bits per second at the modem; `None` when the line has no rate.
+    rate: Option<u32>,
+    control: ModemControl,
     free_at: Instant,
 }
 
 impl Wire {
-    fn new(baud_rate: Option<u32>) -> Self {
-        let bits_per_second = baud_rate.unwrap_or(0);
+    fn new(rate: Option<u32>, control: ModemControl) -> Self {
         Self {
-            per_byte: Duration::from_secs(10)
-                .checked_div(bits_per_second)
-                .unwrap_or_default(),
+            rate,
+            control,
             free_at: Instant::now(),
         }
     }
 
+    /// A line without a rate stays one.
+    fn set_rate(&mut self, rate: u32) {
+        self.rate = self.rate.map(|_| rate);
+    }
+
     /// Waits as long as so many bytes take.
     async fn carry(&mut self, count: usize) {
-        if self.per_byte.is_zero() {
+        let per_byte = Duration::from_secs(10).checked_div(self.rate.unwrap_or(0));
+        let Some(per_byte) = per_byte else {
             return;
-        }
+        };
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         let start = self.free_at.max(Instant::now());
-        self.free_at = start + self.per_byte.saturating_mul(count);
+        self.free_at = start + per_byte.saturating_mul(count);
         sleep_until(self.free_at).await;
+    }
+
+    async fn receive(&mut self, bytes: &mut [u8]) {
+        self.carry(bytes.len()).await;
+        self.garble(bytes);
     }
 
     async fn write<S: AsyncWrite + Unpin>(
         &mut self,
         stream: &mut S,
-        bytes: &[u8],
+        mut bytes: Vec<u8>,
     ) -> io::Result<()> {
+        self.garble(&mut bytes);
         // In pieces, so that a slow line looks slow to the reader.
-        let piece = if self.per_byte.is_zero() {
-            bytes.len()
-        } else {
-            64
+        let piece = match self.rate {
+            None => bytes.len(),
+            Some(_) => 64,
         };
         for piece in bytes.chunks(piece.max(1)) {
             self.carry(piece.len()).await;
             stream.write_all(piece).await?;
         }
         stream.flush().await
+    }
+
+    /// Two rates that differ do not understand each other: what arrives is no text.
+    fn garble(&self, bytes: &mut [u8]) {
+        let client = self.control.client_rate();
+        if let (Some(rate), Some(client)) = (self.rate, client)
+            && rate != client
+        {
+            for byte in bytes {
+                *byte = byte.rotate_left(3) | 0x80;
+            }
+        }
     }
 }

@@ -81,7 +81,7 @@ async fn a_reset_by_the_reader_makes_the_switch_that_waited_for_it() {
     reader.apdu(&format!("01A4040010{ISDR}00")).await;
     let enable = "81E2910014BF3111A00C5A0A981000000000000010F98101FF";
     assert_eq!(reader.apdu(enable).await, "BF3103800100910B");
-    assert_eq!(card.enabled_iccid(), None);
+    assert_eq!(card.inspect(|euicc| euicc.enabled_iccid()), None);
     reader.write(&[POWER_OFF]).await;
     reader.write(&[POWER_ON]).await;
     assert_eq!(reader.apdu("00A4000C022FE2").await, "9000");
