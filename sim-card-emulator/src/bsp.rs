@@ -9,6 +9,7 @@ use aes::Aes128;
 use aes::cipher::{BlockCipherEncrypt, BlockModeDecrypt, BlockModeEncrypt, KeyInit, KeyIvInit};
 use cmac::{Cmac, Mac};
 use es10_apdu::tlv;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::der::Header;
@@ -32,13 +33,16 @@ pub enum BspError {
 }
 
 /// The keys one binding is protected with.
-#[derive(Clone, Eq, PartialEq)]
+#[derive(Clone, Deserialize, Eq, PartialEq, Serialize)]
 pub struct BspKeys {
     /// Initial MAC chaining value.
+    #[serde(with = "hex")]
     pub initial_mac_chaining_value: [u8; 16],
     /// Encryption key, S-ENC or PPK-ENC.
+    #[serde(with = "hex")]
     pub encryption: [u8; 16],
     /// MAC key, S-MAC or PPK-CMAC.
+    #[serde(with = "hex")]
     pub mac: [u8; 16],
 }
 
@@ -108,13 +112,48 @@ impl Bsp {
     /// Protects one TLV: tags `86` and `87` encrypted and with a MAC, `88` with a MAC only.
     pub fn protect(&mut self, tag: u8, plain: &[u8]) -> Vec<u8> {
         let content = if is_encrypted(tag) {
-            self.encrypt(plain)
+            self.encrypt(padded(plain))
         } else {
             plain.to_vec()
         };
-        let header = tlv::header(tag.into(), content.len() + MAC_LENGTH);
-        let mac = self.chain(&header, &content);
-        [header, content, mac[..MAC_LENGTH].to_vec()].concat()
+        self.authenticate(
+            &tlv::header(tag.into(), content.len() + MAC_LENGTH),
+            &content,
+        )
+    }
+
+    /// Encrypts whole blocks as they are, padded or not, for the next TLV.
+    ///
+    /// [`Bsp::protect`] does all of it; this and what follows is for a server that must be able to
+    /// do it wrong.
+    ///
+    /// # Panics
+    ///
+    /// When the octets are not whole blocks of 16.
+    pub fn encrypt(&self, mut blocks: Vec<u8>) -> Vec<u8> {
+        assert!(
+            blocks.len().is_multiple_of(16),
+            "whole blocks are encrypted"
+        );
+        let mut cipher = cbc::Encryptor::<Aes128>::new(
+            &self.keys.encryption.into(),
+            &self.initial_vector(self.counter).into(),
+        );
+        for block in blocks.chunks_exact_mut(16) {
+            cipher.encrypt_block(block.try_into().expect("the chunks are blocks"));
+        }
+        blocks
+    }
+
+    /// Makes a TLV of a header, whatever it says, and a content that is encrypted if it shall be.
+    pub fn authenticate(&mut self, header: &[u8], content: &[u8]) -> Vec<u8> {
+        let mac = self.chain(header, content);
+        [header, content, &mac[..MAC_LENGTH]].concat()
+    }
+
+    /// Takes the counter one TLV back.
+    pub fn hold_counter(&mut self) {
+        self.counter = self.counter.saturating_sub(1);
     }
 
     /// Opens one protected TLV: the MAC is verified before anything is decrypted.
@@ -151,20 +190,6 @@ impl Bsp {
     /// Goes on with other keys, from their own chaining value and counter 1 (ReplaceSessionKeys).
     pub fn replace_keys(&mut self, keys: BspKeys) {
         *self = Self::new(keys);
-    }
-
-    fn encrypt(&self, plain: &[u8]) -> Vec<u8> {
-        let mut padded = plain.to_vec();
-        padded.push(0x80);
-        padded.resize(padded.len().next_multiple_of(16), 0);
-        let mut cipher = cbc::Encryptor::<Aes128>::new(
-            &self.keys.encryption.into(),
-            &self.initial_vector(self.counter).into(),
-        );
-        for block in padded.chunks_exact_mut(16) {
-            cipher.encrypt_block(block.try_into().expect("the chunks are blocks"));
-        }
-        padded
     }
 
     fn decrypt(&self, counter: u128, content: &[u8]) -> Result<Vec<u8>, BspError> {
@@ -212,6 +237,14 @@ impl fmt::Debug for Bsp {
     }
 }
 
+/// A plaintext with its padding: `80`, then zeros up to a whole block.
+pub fn padded(plain: &[u8]) -> Vec<u8> {
+    let mut padded = plain.to_vec();
+    padded.push(0x80);
+    padded.resize(padded.len().next_multiple_of(16), 0);
+    padded
+}
+
 fn is_encrypted(tag: u8) -> bool {
     matches!(tag, 0x86 | 0x87)
 }
@@ -220,7 +253,8 @@ fn is_encrypted(tag: u8) -> bool {
 pub const KEY_TYPE_AES: u8 = 0x88;
 /// keyLen of the control reference template: 16 octets.
 pub const KEY_LENGTH: u8 = 0x10;
-const MAC_LENGTH: usize = 8;
+/// Octets of the MAC at the end of a protected TLV.
+pub const MAC_LENGTH: usize = 8;
 
 #[cfg(test)]
 mod tests;

@@ -12,7 +12,7 @@ use lpad_tests::{
         Iccid, Metadata, NotificationEvent, PolicyRule, Profile, ProfileClass, ProfileOwner,
     },
     smdp::{
-        Calls, Failure, Fault, Function, OrderId, OrderRequest, ReservationRequest,
+        Calls, Failure, Fault, Function, NamedText, OrderId, OrderRequest, ReservationRequest,
         ReservationStatus, Verdict,
     },
 };
@@ -124,7 +124,7 @@ async fn a_member_that_cannot_be_read_is_named_and_the_card_hears_nothing_of_it(
         let case = format!("{member} {text}");
         bed.order("M-1");
         let cancelled = bed.bench.smdp.cancellations().len();
-        let fault = Fault::Member(member, text.to_owned());
+        let fault = Fault::Member(NamedText::new(member, text));
         let problem = spoilt(&bed, function, fault).await;
         assert_eq!(problem.code, Code::ServerGarbled, "{case}");
         let says = |what: &str| problem.detail.contains(what);

@@ -206,7 +206,8 @@ async fn every_refusal_is_explained_and_ends_the_session_at_once() {
         smdp.set_fault(function, Calls::NEXT, Fault::Refuse(status));
         let problem = bed.fail("M-1").await;
         assert_eq!(problem.code, code, "{status}");
-        assert_status(&problem, status.subject, status.reason);
+        let (subject, reason) = (status.subject.to_string(), status.reason.to_string());
+        assert_status(&problem, &subject, &reason);
         assert!(!problem.next_step.is_empty());
         assert_eq!(problem.retryable, code == Code::NotReleased, "{status}");
         assert!(

@@ -8,11 +8,9 @@ use std::time::SystemTime;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use es10_apdu::{
     asn1::Raw,
-    es10b::{
-        AuthenticateResponseOk, AuthenticateServerResponse, CtxParams1, EuiccInfo1, ServerSigned1,
-    },
+    es10b::{AuthenticateResponseOk, AuthenticateServerResponse, CtxParams1, EuiccInfo1},
     tlv,
-    types::{Challenge, SubjectKeyIdentifier, TransactionId, VersionType},
+    types::{Challenge, SubjectKeyIdentifier, VersionType},
 };
 use sim_card_emulator::{
     certificate::{Certificate, CertificateError, Role},
@@ -83,7 +81,8 @@ impl<'a> Server<'a> {
         fields: &Fields<'_>,
     ) -> Result<(Session<C>, Members), StatusCode> {
         let address = fields.text("smdpAddress")?;
-        let challenge = fields.octets("euiccChallenge")?;
+        let challenge = Challenge::from_octets(&fields.octets("euiccChallenge")?)
+            .map_err(|_| StatusCode::INVALID_INPUT)?;
         let info: Raw<EuiccInfo1> = fields.ber("euiccInfo1")?;
         if !is_host(address, self.host_name) {
             return Err(self.refusals.address);
@@ -101,17 +100,18 @@ impl<'a> Server<'a> {
         if info.svn < VersionType(LOWEST_SVN) {
             return Err(self.refusals.version);
         }
-        let mut session = Session::new(random(), random());
+        let transaction_id = match self.fault {
+            Some(Fault::TransactionId(other)) => other.clone(),
+            _ => random::<16>().to_vec(),
+        };
+        let mut session = Session::new(transaction_id, random());
         session.own_issuer = own.to_vec();
         session.euicc_issuer = chosen.to_vec();
-        let signed = self.sign(&session, challenge)?;
-        let signature = tlv::encode(
-            0x5F37,
-            &self.key_under(own, self.role)?.sign(signed.bytes()),
-        );
+        let signed = self.to_be_signed(&session, &challenge);
+        let signature = tlv::encode(0x5F37, &self.key_under(own, self.role)?.sign(&signed));
         let answer = members([
-            ("transactionId", hex::encode_upper(session.transaction_id)),
-            ("serverSigned1", BASE64_STANDARD.encode(signed.bytes())),
+            ("transactionId", hex::encode_upper(&session.transaction_id)),
+            ("serverSigned1", BASE64_STANDARD.encode(&signed)),
             ("serverSignature1", BASE64_STANDARD.encode(signature)),
             (
                 "euiccCiPKIdToBeUsed",
@@ -125,28 +125,27 @@ impl<'a> Server<'a> {
         Ok((session, answer))
     }
 
-    fn sign<C>(
-        &self,
-        session: &Session<C>,
-        challenge: Vec<u8>,
-    ) -> Result<Raw<ServerSigned1>, StatusCode> {
+    /// serverSigned1, by hand: it can be told to be what no type of ours holds.
+    fn to_be_signed<C>(&self, session: &Session<C>, challenge: &Challenge) -> Vec<u8> {
         let server_address = match self.fault {
             Some(Fault::ServerAddress(other)) => other.as_str(),
             _ => self.host_name,
         };
         let euicc_challenge = match self.fault {
             Some(Fault::EuiccChallenge) => random::<16>().to_vec(),
-            _ => challenge,
+            _ => challenge.octets().to_vec(),
         };
-        Ok(Raw::new(ServerSigned1 {
-            transaction_id: TransactionId::from_octets(&session.transaction_id)
-                .map_err(|_| StatusCode::INVALID_INPUT)?,
-            euicc_challenge: Challenge::from_octets(&euicc_challenge)
-                .map_err(|_| StatusCode::INVALID_INPUT)?,
-            server_address: server_address.into(),
-            server_challenge: Challenge::from_octets(&session.server_challenge)
-                .map_err(|_| StatusCode::INVALID_INPUT)?,
-        }))
+        let fields = [
+            tlv::encode(0x80, &session.transaction_id),
+            tlv::encode(0x81, &euicc_challenge),
+            tlv::encode(0x83, server_address.as_bytes()),
+            tlv::encode(0x84, &session.server_challenge),
+        ];
+        let signed = tlv::encode(0x30, &fields.concat());
+        match self.fault {
+            Some(fault) => fault.reshape(signed),
+            None => signed,
+        }
     }
 
     /// Verifies what an eUICC answered to the session's InitiateAuthentication.

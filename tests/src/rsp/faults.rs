@@ -1,66 +1,146 @@
 //! Named faults: what the server does wrong on purpose, by function and call.
 
+use std::{fmt, str::FromStr};
+
 use base64::{Engine, prelude::BASE64_STANDARD};
-use es10_apdu::tlv::Tlv;
+use es10_apdu::tlv::{Children, Tlv, encode as tlv};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value as Json;
 
-use super::{fields::Members, random, status::StatusCode};
+use super::{
+    fields::Members,
+    names::{NameError, Value, named},
+    random,
+    status::StatusCode,
+};
+use crate::smdp::PackageFault;
 
-/// Something a server can do wrong.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Fault {
-    /// Answers with this HTTP status and no body; the request is not looked at.
-    HttpStatus(u16),
-    /// Answers with this failure; the session is left as it is.
-    Refuse(StatusCode),
-    /// Closes the connection without an answer; the request is not looked at.
-    CloseConnection,
-    /// Executes the request, then closes the connection without an answer.
-    LoseAnswer,
-    /// Takes the request and says nothing.
-    Silence,
-    /// Answers with a body of so many bytes, not announced.
-    HugeBody(u64),
-    /// Announces the whole answer, sends half of it and closes the connection.
-    TruncatedBody,
-    /// Answers with a redirection to this URL; the request is not looked at.
-    Redirect(String),
-    /// Answers with this Content-Type.
-    ContentType(String),
-    /// Executes the request, then answers with HTTP status 200 and this body instead.
-    Body(String),
-    /// Answers with this text as the member of this name.
-    Member(&'static str, String),
-    /// Answers with another transaction ID than the session's.
-    WrongTransactionId,
-    /// Flips a bit of serverSignature1.
-    AlteredServerSignature1,
-    /// Signs this serverAddress instead of its own.
-    ServerAddress(String),
-    /// Signs smdpSigned2, or the bound profile package, for another session.
-    OtherSession,
-    /// Signs another eUICC challenge than the one received.
-    EuiccChallenge,
-    /// Offers a profile with this StoreMetadata TLV instead of the package's.
-    Offer(Vec<u8>),
-    /// Flips a bit of smdpSignature2, so that the eUICC refuses to prepare the download.
-    AlteredSmdpSignature2,
-    /// Offers a profile with another ICCID than the package holds.
-    OtherIccidOffered,
-    /// Flips a bit of the signature in the package's InitialiseSecureChannel.
-    AlteredChannelSignature,
-    /// Leaves out the second half of the bound profile package.
-    HalfPackage,
-    /// Flips the last bit, which is one of its MAC, of the n-th '86' of the bound profile package,
-    /// counted from 1.
-    AlteredPiece(usize),
+mod style;
+
+pub(crate) use style::rewrite;
+
+named! {
+    /// Something a server can do wrong, or only in an unusual way.
+    ///
+    /// What is signed around it is right, except where the signature itself is what is wrong.
+    pub enum Fault as "fault" {
+        /// Answers with this HTTP status and no body; the request is not looked at.
+        "http-status" => HttpStatus(status: u16),
+        /// Executes the request, then answers with this HTTP status and no body.
+        "executed-http-status" => ExecutedHttpStatus(status: u16),
+        /// Answers with this failure; the session is left as it is.
+        "refuse" => Refuse(code: StatusCode),
+        /// Closes the connection without an answer; the request is not looked at.
+        "close-connection" => CloseConnection,
+        /// Executes the request, then closes the connection without an answer.
+        "lose-answer" => LoseAnswer,
+        /// Takes the request and says nothing.
+        "silence" => Silence,
+        /// Answers with a body of so many bytes, not announced.
+        "huge-body" => HugeBody(octets: u64),
+        /// Announces the whole answer, sends half of it and closes the connection.
+        "truncated-body" => TruncatedBody,
+        /// Sends so many octets of the body in a second.
+        "slow-body" => SlowBody(rate: u32),
+        /// Sends the body in chunks of so many octets, without a Content-Length.
+        "chunked" => Chunked(octets: usize),
+        /// Sends the whole answer twice, one right behind the other.
+        "answer-twice" => AnswerTwice,
+        /// Executes the request, then answers what it answered to the last one of this function.
+        "previous-answer" => PreviousAnswer,
+        /// Answers with a redirection to this URL; the request is not looked at.
+        "redirect" => Redirect(url: String),
+        /// Answers with this Content-Type.
+        "content-type" => ContentType(value: String),
+        /// Answers with this X-Admin-Protocol; without it when there is nothing behind the
+        /// equals sign.
+        "protocol" => Protocol(value: String),
+        /// Executes the request, then answers with HTTP status 200 and this body instead.
+        "body" => Body(text: String),
+        /// Executes the request, then answers with a web page and HTTP status 200.
+        "html" => Html,
+        /// Begins the body with a byte order mark.
+        "bom" => Bom,
+        /// Writes the body over many lines, with space around everything.
+        "white-space" => WhiteSpace,
+        /// Breaks what is base64 into lines of 64 characters.
+        "wrapped-base64" => WrappedBase64,
+        /// Writes every slash of the body with a backslash before it.
+        "escaped-slashes" => EscapedSlashes,
+        /// Adds members nobody knows, nested ones among them.
+        "unknown-members" => UnknownMembers,
+        /// Writes the members from the last to the first.
+        "members-reversed" => MembersReversed,
+        /// Answers with this text as the member of this name.
+        "member" => Member(name_and_text: NamedText),
+        /// Leaves out the member of this name.
+        "missing-member" => MissingMember(name: String),
+        /// Answers with a number as the member of this name.
+        "wrong-type" => WrongType(name: String),
+        /// Puts an asterisk, which base64 does not have, into the member of this name.
+        "invalid-base64" => InvalidBase64(name: String),
+        /// Flips the last bit of what the member of this name holds in base64.
+        "flipped-member" => FlippedMember(name: String),
+        /// Leaves out the object that says whether the function was executed.
+        "without-header" => WithoutHeader,
+        /// Gives this functionExecutionStatus, with everything that was to be answered; to a
+        /// notification it answers with HTTP status 200.
+        "status" => Status(text: String),
+        /// Answers with another transaction ID than the session's.
+        "wrong-transaction-id" => WrongTransactionId,
+        /// Writes the transaction ID in lower case.
+        "lower-case-transaction-id" => LowerCaseTransactionId,
+        /// Calls the new session this, 16 octets being the most that is allowed.
+        "transaction-id" => TransactionId(octets: Vec<u8>),
+        /// Flips a bit of serverSignature1.
+        "altered-server-signature1" => AlteredServerSignature1,
+        /// Signs this serverAddress instead of its own.
+        "server-address" => ServerAddress(address: String),
+        /// Signs smdpSigned2, or the bound profile package, for another session.
+        "other-session" => OtherSession,
+        /// Signs another eUICC challenge than the one received.
+        "euicc-challenge" => EuiccChallenge,
+        /// Signs its answer with the lengths in it written with an octet more than needed.
+        "long-lengths" => LongLengths,
+        /// Signs its answer with the fields in it from the last to the first.
+        "fields-reversed" => FieldsReversed,
+        /// Adds to serverSigned1, and to the answer, what a server of SGP.22 version 3 says.
+        "version3" => Version3,
+        /// Chooses a signing key of the eUICC that it does not have.
+        "unknown-signing-issuer" => UnknownSigningIssuer,
+        /// Names the chosen signing key by its 20 octets alone, without their tag and length.
+        "bare-signing-issuer" => BareSigningIssuer,
+        /// Offers a profile with this StoreMetadata TLV instead of the package's.
+        "offer" => Offer(metadata: Vec<u8>),
+        /// Flips a bit of smdpSignature2, so that the eUICC refuses to prepare the download.
+        "altered-smdp-signature2" => AlteredSmdpSignature2,
+        /// Offers a profile with another ICCID than the package holds.
+        "other-iccid-offered" => OtherIccidOffered,
+        /// Flips a bit of the signature in the package's InitialiseSecureChannel.
+        "altered-channel-signature" => AlteredChannelSignature,
+        /// Leaves out the second half of the bound profile package.
+        "half-package" => HalfPackage,
+        /// Flips the last bit, which is one of its MAC, of the n-th '86' of the bound profile
+        /// package, counted from 1.
+        "altered-piece" => AlteredPiece(number: usize),
+        /// Delivers a bound profile package with this fault of a package.
+        "package" => Package(fault: PackageFault),
+    }
 }
 
 impl Fault {
     /// Alters the members of an answer that is otherwise right.
     pub(crate) fn alter(&self, members: &mut Members) {
         match self {
-            Self::Member(name, text) => {
-                members.insert((*name).to_owned(), text.as_str().into());
+            Self::Member(NamedText { name, text }) => {
+                members.insert(name.clone(), text.as_str().into());
+            }
+            Self::MissingMember(name) => drop(members.remove(name)),
+            Self::WrongType(name) => drop(members.insert(name.clone(), 7.into())),
+            Self::InvalidBase64(name) => replace(members, name, |text| format!("*{text}")),
+            Self::FlippedMember(name) => flip(members, name, last),
+            Self::LowerCaseTransactionId => {
+                replace(members, "transactionId", |text| text.to_ascii_lowercase());
             }
             Self::WrongTransactionId => {
                 let other = hex::encode_upper(random::<16>());
@@ -84,6 +164,16 @@ impl Fault {
                 let mut pieces = sequence.children().map_while(Result::ok);
                 end_of(package, pieces.nth(number.checked_sub(1)?)?)
             }),
+            Self::UnknownSigningIssuer => alter(members, SIGNING_ISSUER, |issuer| {
+                *issuer = tlv(0x04, &random::<20>());
+            }),
+            Self::BareSigningIssuer => alter(members, SIGNING_ISSUER, |issuer| {
+                issuer.drain(..issuer.len().min(2));
+            }),
+            Self::Version3 if members.contains_key("serverSigned1") => {
+                members.insert("otherCertsInChain".to_owned(), Json::Array(Vec::new()));
+                members.insert("crlList".to_owned(), Json::Array(Vec::new()));
+            }
             Self::HalfPackage => {
                 alter(members, PACKAGE, |package| {
                     package.truncate(package.len() / 2)
@@ -91,6 +181,47 @@ impl Fault {
             }
             _ => {}
         }
+    }
+
+    /// Gives what is about to be signed another form.
+    pub(crate) fn reshape(&self, signed: Vec<u8>) -> Vec<u8> {
+        let Ok(read) = Tlv::exactly(&signed) else {
+            return signed;
+        };
+        let fields = || Children::of(read.contents).map_while(Result::ok);
+        let contents: Vec<Vec<u8>> = match self {
+            Self::LongLengths => fields().map(with_long_length).collect(),
+            Self::FieldsReversed => {
+                let mut fields: Vec<_> = fields().map(|field| field.encoding.to_vec()).collect();
+                fields.reverse();
+                fields
+            }
+            // Only serverSigned1 has an address.
+            Self::Version3 if read.child(0x83).is_some() => {
+                let context = tlv(0xA5, &tlv(0x80, &[3, 1, 0]));
+                let capability = tlv(0x86, &[0x04, 0xF0]);
+                vec![read.contents.to_vec(), context, capability]
+            }
+            _ => return signed,
+        };
+        tlv(read.tag, &contents.concat())
+    }
+}
+
+/// A field whose length is shorter than 128 and takes two octets all the same.
+fn with_long_length(field: Tlv<'_>) -> Vec<u8> {
+    let mut header = field.header().to_vec();
+    if let Some(length) = header.pop_if(|_| field.contents.len() < 0x80) {
+        header.extend([0x81, length]);
+    }
+    [header, field.contents.to_vec()].concat()
+}
+
+/// Changes the text of a member.
+fn replace(members: &mut Members, name: &str, change: impl FnOnce(&str) -> String) {
+    if let Some(text) = members.get(name).and_then(Json::as_str) {
+        let changed = change(text);
+        members.insert(name.to_owned(), changed.into());
     }
 }
 
@@ -123,6 +254,51 @@ fn end_of(octets: &[u8], found: Tlv<'_>) -> Option<usize> {
 }
 
 const PACKAGE: &str = "boundProfilePackage";
+const SIGNING_ISSUER: &str = "euiccCiPKIdToBeUsed";
+
+/// A name and a text, written with a colon between them.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct NamedText {
+    /// The name.
+    pub name: String,
+    /// The text.
+    pub text: String,
+}
+
+impl NamedText {
+    /// Puts the two together.
+    pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            text: text.into(),
+        }
+    }
+}
+
+impl Value for NamedText {
+    const EXPECTED: &'static str = "a name, a colon and a text";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.split_once(':')
+            .map(|(name, text)| Self::new(name, text))
+    }
+
+    fn show(&self) -> String {
+        format!("{}:{}", self.name, self.text)
+    }
+}
+
+impl Value for PackageFault {
+    const EXPECTED: &'static str = "a fault of a package";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
 
 /// Which calls of a function a fault meets.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -138,40 +314,132 @@ impl Calls {
     pub const NEXT: Self = Self::Nth(1);
 }
 
-/// The faults planned for the functions of a server.
-#[derive(Debug)]
-pub(crate) struct Faults<F>(Vec<Planned<F>>);
+impl FromStr for Calls {
+    type Err = NameError;
 
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        match (text, text.parse()) {
+            ("every", _) => Ok(Self::Every),
+            (_, Ok(number)) if number > 0 => Ok(Self::Nth(number)),
+            _ => Err(NameError::Value {
+                name: "call",
+                value: text.to_owned(),
+                expected: "every, or a number from 1",
+            }),
+        }
+    }
+}
+
+impl fmt::Display for Calls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Every => f.write_str("every"),
+            Self::Nth(number) => number.fmt(f),
+        }
+    }
+}
+
+impl Serialize for Calls {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Every => serializer.serialize_str("every"),
+            Self::Nth(number) => serializer.serialize_u32(*number),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Calls {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Either {
+            Number(u32),
+            Text(String),
+        }
+        let text = match Either::deserialize(deserializer)? {
+            Either::Number(number) => number.to_string(),
+            Either::Text(text) => text,
+        };
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// A fault and the calls it meets: `FUNCTION=NAME`, `FUNCTION:N=NAME` or either with `=VALUE`
+/// behind it; without a number it meets every call.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct FaultPlan<F> {
+    /// The function.
+    pub function: F,
+    /// Which of its calls: `every`, or the n-th from now on, counted from 1.
+    #[serde(rename = "call", default = "every")]
+    pub calls: Calls,
+    /// What goes wrong.
+    pub fault: Fault,
+}
+
+fn every() -> Calls {
+    Calls::Every
+}
+
+impl<F: FromStr<Err = NameError>> FromStr for FaultPlan<F> {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let (which, fault) = text
+            .split_once('=')
+            .ok_or_else(|| NameError::Form(text.to_owned()))?;
+        let (function, calls) = match which.split_once(':') {
+            Some((function, calls)) => (function, calls.parse()?),
+            None => (which, Calls::Every),
+        };
+        Ok(Self {
+            function: function.parse()?,
+            calls,
+            fault: fault.parse()?,
+        })
+    }
+}
+
+/// The faults planned for the functions of a server, and what some of them need to know.
 #[derive(Debug)]
-struct Planned<F> {
-    function: F,
-    calls: Calls,
-    fault: Fault,
+pub(crate) struct Faults<F> {
+    planned: Vec<FaultPlan<F>>,
+    /// The last answer of each function.
+    answers: Vec<(F, Members)>,
 }
 
 impl<F> Default for Faults<F> {
     fn default() -> Self {
-        Self(Vec::new())
+        Self {
+            planned: Vec::new(),
+            answers: Vec::new(),
+        }
     }
 }
 
 impl<F: Copy + PartialEq> Faults<F> {
     pub(crate) fn plan(&mut self, function: F, calls: Calls, fault: Fault) {
-        self.0.push(Planned {
+        self.planned.push(FaultPlan {
             function,
             calls,
             fault,
         });
     }
 
+    /// Those that are still to come.
+    pub(crate) fn planned(&self) -> &[FaultPlan<F>] {
+        &self.planned
+    }
+
     pub(crate) fn clear(&mut self) {
-        self.0.clear();
+        self.planned.clear();
     }
 
     /// Counts a call and gives the first fault planned for it.
     pub(crate) fn next(&mut self, function: F) -> Option<Fault> {
         let mut due = None;
-        self.0.retain_mut(|planned| {
+        self.planned.retain_mut(|planned| {
             if planned.function != function {
                 return true;
             }
@@ -191,6 +459,17 @@ impl<F: Copy + PartialEq> Faults<F> {
             }
         });
         due
+    }
+
+    /// Keeps an answer of a function: the one kept before, if there was one.
+    pub(crate) fn answered(&mut self, function: F, answer: &Members) -> Option<Members> {
+        match self.answers.iter_mut().find(|(one, _)| *one == function) {
+            Some((_, last)) => Some(std::mem::replace(last, answer.clone())),
+            None => {
+                self.answers.push((function, answer.clone()));
+                None
+            }
+        }
     }
 }
 

@@ -3,7 +3,8 @@
 use std::{
     convert::Infallible,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use hyper::{
     header::{CONTENT_TYPE, HeaderValue},
 };
 use serde_json::Value;
+use tokio::time::{Instant, Sleep, sleep};
 
 /// The body of an answer.
 #[derive(Debug)]
@@ -23,14 +25,45 @@ pub(crate) enum Body {
     Filler(u64),
     /// Some of it, though more is announced; then the connection ends.
     Cut { sent: Bytes, announced: u64 },
+    /// All of it in pieces, with a pause before each that has one.
+    Pieces {
+        left: Bytes,
+        size: usize,
+        pause: Option<(Duration, Pin<Box<Sleep>>)>,
+        announced: bool,
+    },
 }
 
 impl Body {
+    /// All of it, at this many octets in a second.
+    pub(super) fn slow(left: Bytes, rate: u32) -> Self {
+        // Ten pieces a second are slow enough for a rate above that.
+        let size = usize::try_from(rate / 10).unwrap_or(1).max(1);
+        let pause = Duration::from_secs(1).mul_f64(size as f64 / f64::from(rate.max(1)));
+        Self::Pieces {
+            left,
+            size,
+            pause: Some((pause, Box::pin(sleep(pause)))),
+            announced: true,
+        }
+    }
+
+    /// All of it in chunks of this size, its length not announced.
+    pub(super) fn chunked(left: Bytes, size: usize) -> Self {
+        Self::Pieces {
+            left,
+            size: size.max(1),
+            pause: None,
+            announced: false,
+        }
+    }
+
     fn left(&self) -> u64 {
         match self {
             Self::Whole(bytes) => bytes.len() as u64,
             Self::Filler(left) => *left,
             Self::Cut { announced, .. } => *announced,
+            Self::Pieces { left, .. } => left.len() as u64,
         }
     }
 }
@@ -41,9 +74,23 @@ impl HttpBody for Body {
 
     fn poll_frame(
         self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
         let body = self.get_mut();
+        if let Self::Pieces {
+            left, size, pause, ..
+        } = body
+        {
+            if left.is_empty() {
+                return Poll::Ready(None);
+            }
+            if let Some((pause, sleep)) = pause {
+                ready!(sleep.as_mut().poll(context));
+                sleep.as_mut().reset(Instant::now() + *pause);
+            }
+            let piece = left.split_to((*size).min(left.len()));
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        }
         let (bytes, rest) = match std::mem::replace(body, Self::Whole(Bytes::new())) {
             Self::Whole(bytes) if bytes.is_empty() => return Poll::Ready(None),
             Self::Whole(bytes) => (bytes, Self::Whole(Bytes::new())),
@@ -56,6 +103,7 @@ impl HttpBody for Body {
                     Self::Filler(left - length as u64),
                 )
             }
+            pieces @ Self::Pieces { .. } => (Bytes::new(), pieces),
             Self::Cut { sent, .. } if sent.is_empty() => return Poll::Ready(Some(Err(CutOff))),
             Self::Cut { sent, announced } => {
                 let announced = announced - sent.len() as u64;
@@ -78,7 +126,10 @@ impl HttpBody for Body {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Filler(_) => SizeHint::default(),
+            Self::Filler(_)
+            | Self::Pieces {
+                announced: false, ..
+            } => SizeHint::default(),
             _ => SizeHint::with_exact(self.left()),
         }
     }
@@ -99,6 +150,13 @@ impl From<Infallible> for CutOff {
 pub(crate) fn empty(status: StatusCode) -> Response<Body> {
     let mut response = Response::new(Body::Whole(Bytes::new()));
     *response.status_mut() = status;
+    response
+}
+
+/// An answer with HTTP status 200 and this body.
+pub(crate) fn whole(body: Bytes) -> Response<Body> {
+    let mut response = empty(StatusCode::OK);
+    *response.body_mut() = Body::Whole(body);
     response
 }
 

@@ -3,9 +3,11 @@
 
 pub(crate) mod authentication;
 pub(crate) mod disk;
+mod echo;
 pub(crate) mod faults;
 pub(crate) mod fields;
 pub(crate) mod http;
+pub(crate) mod names;
 pub(crate) mod server;
 pub(crate) mod session;
 pub(crate) mod status;

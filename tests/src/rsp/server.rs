@@ -7,7 +7,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::{
     HeaderMap, Method, Request, Response, StatusCode as HttpStatus,
     body::{Body as HttpBody, Incoming},
-    header::{CONTENT_TYPE, HeaderValue, LOCATION},
+    header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION},
     server::conn::http1,
     service::service_fn,
 };
@@ -22,7 +22,8 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{
-    faults::Fault,
+    echo::{Echo, Twice},
+    faults::{Fault, rewrite},
     fields::Members,
     http::{self, Body, CutOff},
     status::StatusCode,
@@ -77,6 +78,17 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     F: Future<Output = Result<Response<Body>, CutOff>>,
 {
+    let (stream, echo) = Echo::over(stream);
+    let answer = |request| {
+        let (answer, echo) = (answer(request), echo.clone());
+        async move {
+            let response = answer.await?;
+            if response.extensions().get::<Twice>().is_some() {
+                echo.repeat();
+            }
+            Ok::<_, CutOff>(response)
+        }
+    };
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE_DEADLINE)
@@ -133,9 +145,7 @@ impl<B> RequestBody for B where
 /// What a fault answers without looking at the request; `None` when it comes in later.
 async fn instead_of_answer(fault: &Fault) -> Option<Result<Response<Body>, CutOff>> {
     Some(match fault {
-        Fault::HttpStatus(status) => Ok(http::empty(
-            HttpStatus::from_u16(*status).unwrap_or(HttpStatus::BAD_GATEWAY),
-        )),
+        Fault::HttpStatus(status) => Ok(http::empty(http_status(*status))),
         Fault::Refuse(status) => Ok(failed(*status)),
         Fault::CloseConnection => Err(CutOff),
         Fault::Silence => {
@@ -149,9 +159,7 @@ async fn instead_of_answer(fault: &Fault) -> Option<Result<Response<Body>, CutOf
         }
         Fault::Redirect(url) => {
             let mut response = http::empty(HttpStatus::TEMPORARY_REDIRECT);
-            if let Ok(url) = HeaderValue::from_str(url) {
-                response.headers_mut().insert(LOCATION, url);
-            }
+            set(&mut response, LOCATION, url);
             Ok(response)
         }
         _ => return None,
@@ -160,26 +168,54 @@ async fn instead_of_answer(fault: &Fault) -> Option<Result<Response<Body>, CutOf
 
 /// What a fault makes of a finished answer.
 fn spoil(fault: &Fault, mut response: Response<Body>) -> Result<Response<Body>, CutOff> {
+    let body = match response.body() {
+        Body::Whole(body) => body.clone(),
+        _ => Bytes::new(),
+    };
+    if let Some(text) = rewrite(fault, &body) {
+        *response.body_mut() = Body::Whole(text.into());
+        return Ok(response);
+    }
     match fault {
         Fault::LoseAnswer => return Err(CutOff),
-        Fault::Body(text) => {
-            response = http::empty(HttpStatus::OK);
-            *response.body_mut() = Body::Whole(text.clone().into());
+        Fault::ExecutedHttpStatus(status) => response = http::empty(http_status(*status)),
+        Fault::Body(text) => response = http::whole(text.clone().into()),
+        Fault::Html => {
+            response = http::whole(PAGE.into());
+            set(&mut response, CONTENT_TYPE, "text/html");
         }
-        Fault::ContentType(value) => {
-            if let Ok(value) = HeaderValue::from_str(value) {
-                response.headers_mut().insert(CONTENT_TYPE, value);
-            }
+        // Only a notification is answered without a body.
+        Fault::Status(text) if body.is_empty() => {
+            let status = json!({ "functionExecutionStatus": { "status": text } });
+            response = with_protocol(http::json(HttpStatus::OK, &json!({ "header": status })));
         }
+        Fault::ContentType(value) => set(&mut response, CONTENT_TYPE, value),
+        Fault::Protocol(value) if value.is_empty() => {
+            response.headers_mut().remove(PROTOCOL);
+        }
+        Fault::Protocol(value) => set(&mut response, PROTOCOL, value),
+        Fault::AnswerTwice => drop(response.extensions_mut().insert(Twice)),
+        Fault::SlowBody(rate) => *response.body_mut() = Body::slow(body, *rate),
+        Fault::Chunked(octets) => *response.body_mut() = Body::chunked(body, *octets),
         Fault::TruncatedBody => {
-            if let Body::Whole(body) = response.body() {
-                let (sent, announced) = (body.slice(..body.len() / 2), body.len() as u64);
-                *response.body_mut() = Body::Cut { sent, announced };
-            }
+            let (sent, announced) = (body.slice(..body.len() / 2), body.len() as u64);
+            *response.body_mut() = Body::Cut { sent, announced };
         }
         _ => {}
     }
     Ok(response)
+}
+
+fn http_status(status: u16) -> HttpStatus {
+    HttpStatus::from_u16(status).unwrap_or(HttpStatus::BAD_GATEWAY)
+}
+
+/// Sets a header; one that HTTP cannot carry stays as it was.
+fn set(response: &mut Response<Body>, name: HeaderName, value: &str) {
+    match HeaderValue::from_str(value) {
+        Ok(value) => drop(response.headers_mut().insert(name, value)),
+        Err(error) => tracing::warn!(%name, value, %error, "this cannot be said in HTTP"),
+    }
 }
 
 /// Why a request is not executed.
@@ -197,7 +233,7 @@ fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Value, Refusal> {
     if !media_type.is_some_and(|media| media.trim().eq_ignore_ascii_case("application/json")) {
         return Err(Refusal::Http(HttpStatus::UNSUPPORTED_MEDIA_TYPE));
     }
-    if !header("X-Admin-Protocol").is_some_and(|value| value.starts_with("gsma/rsp/v")) {
+    if !header(PROTOCOL.as_str()).is_some_and(|value| value.starts_with("gsma/rsp/v")) {
         return Err(Refusal::Rsp(StatusCode::MISSING_PROTOCOL));
     }
     serde_json::from_slice(body)
@@ -235,9 +271,12 @@ pub(crate) fn failed(status: StatusCode) -> Response<Body> {
 /// The protocol version this server speaks, told with every answer to a function.
 pub(crate) fn with_protocol(mut response: Response<Body>) -> Response<Body> {
     let version = HeaderValue::from_static("gsma/rsp/v2.5.0");
-    response.headers_mut().insert("X-Admin-Protocol", version);
+    response.headers_mut().insert(PROTOCOL, version);
     response
 }
+
+const PROTOCOL: HeaderName = HeaderName::from_static("x-admin-protocol");
+const PAGE: &str = "<!DOCTYPE html>\n<html><body><h1>It works!</h1></body></html>\n";
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const BODY_DEADLINE: Duration = Duration::from_secs(60);

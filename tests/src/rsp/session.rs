@@ -8,7 +8,7 @@ use tokio::time::Instant;
 /// A session, found by its transaction ID; `C` is what the server knows of an authenticated eUICC.
 #[derive(Debug)]
 pub(crate) struct Session<C> {
-    pub(crate) transaction_id: [u8; 16],
+    pub(crate) transaction_id: Vec<u8>,
     pub(crate) server_challenge: [u8; 16],
     /// Key identifier of the issuer of the server's own certificates.
     pub(crate) own_issuer: Vec<u8>,
@@ -22,7 +22,7 @@ pub(crate) struct Session<C> {
 }
 
 impl<C> Session<C> {
-    pub(crate) fn new(transaction_id: [u8; 16], server_challenge: [u8; 16]) -> Self {
+    pub(crate) fn new(transaction_id: Vec<u8>, server_challenge: [u8; 16]) -> Self {
         Self {
             transaction_id,
             server_challenge,
@@ -89,7 +89,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_session_nobody_came_back_for_is_unknown() {
         let mut sessions = Sessions::<()>::default();
-        sessions.open(Session::new([1; 16], [2; 16]));
+        sessions.open(Session::new(vec![1; 16], [2; 16]));
         assert!(sessions.get_mut(&[1; 16]).is_some());
         tokio::time::advance(SESSION_LIFETIME).await;
         assert!(sessions.get_mut(&[1; 16]).is_none());
@@ -99,7 +99,7 @@ mod tests {
     async fn the_oldest_session_makes_room() {
         let mut sessions = Sessions::<()>::default();
         for number in 0..=MAX_SESSIONS {
-            sessions.open(Session::new([number.to_be_bytes()[7]; 16], [0; 16]));
+            sessions.open(Session::new(vec![number.to_be_bytes()[7]; 16], [0; 16]));
         }
         assert!(sessions.get_mut(&[0; 16]).is_none());
         assert!(sessions.get_mut(&[1; 16]).is_some());

@@ -1,6 +1,8 @@
 //! The subject and reason codes this server answers with.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
+
+use serde::{Serialize, Serializer};
 
 /// Why a function was not executed: a subject code and a reason code, compared as text.
 ///
@@ -8,9 +10,9 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct StatusCode {
     /// What is affected, such as "8.2.6" (matching ID).
-    pub subject: &'static str,
+    pub subject: Code,
     /// Why, such as "3.8" (refused).
-    pub reason: &'static str,
+    pub reason: Code,
 }
 
 impl StatusCode {
@@ -79,7 +81,10 @@ impl StatusCode {
     /// The EUM certificate's issuer is not the one chosen for this session.
     pub const UNKNOWN_ISSUER: Self = Self::new("8.11.1", "3.9");
 
-    const fn new(subject: &'static str, reason: &'static str) -> Self {
+    pub(crate) const fn new(subject: &'static str, reason: &'static str) -> Self {
+        let (Some(subject), Some(reason)) = (Code::parse(subject), Code::parse(reason)) else {
+            panic!("the constants above are codes");
+        };
         Self { subject, reason }
     }
 }
@@ -87,5 +92,106 @@ impl StatusCode {
 impl fmt::Display for StatusCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.subject, self.reason)
+    }
+}
+
+impl FromStr for StatusCode {
+    type Err = NotAStatusCode;
+
+    fn from_str(text: &str) -> Result<Self, NotAStatusCode> {
+        let (subject, reason) = text.split_once('/').ok_or(NotAStatusCode)?;
+        Ok(Self {
+            subject: Code::parse(subject).ok_or(NotAStatusCode)?,
+            reason: Code::parse(reason).ok_or(NotAStatusCode)?,
+        })
+    }
+}
+
+/// The text is not a subject code and a reason code with a slash between them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("a status code is a subject and a reason, such as 8.2.6/3.8")]
+pub struct NotAStatusCode;
+
+/// A subject code or reason code: up to four numbers with dots between them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Code {
+    numbers: [u8; 4],
+    count: usize,
+}
+
+impl Code {
+    /// Reads the text form; a const function, so that a wrong constant does not compile.
+    const fn parse(text: &str) -> Option<Self> {
+        let (mut code, text) = (
+            Self {
+                numbers: [0; 4],
+                count: 0,
+            },
+            text.as_bytes(),
+        );
+        let (mut at, mut digits) = (0, 0);
+        while at < text.len() {
+            match text[at] {
+                b'.' if digits > 0 && code.count < 3 => {
+                    code.count += 1;
+                    digits = 0;
+                }
+                // A leading zero would not come back.
+                digit @ b'0'..=b'9' if digits == 0 || code.numbers[code.count] > 0 => {
+                    let number = code.numbers[code.count] as u16 * 10 + (digit - b'0') as u16;
+                    if number > 0xFF {
+                        return None;
+                    }
+                    code.numbers[code.count] = number as u8;
+                    digits += 1;
+                }
+                _ => return None,
+            }
+            at += 1;
+        }
+        code.count += 1;
+        if digits > 0 { Some(code) } else { None }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, number) in self.numbers[..self.count].iter().enumerate() {
+            let dot = if place == 0 { "" } else { "." };
+            write!(f, "{dot}{number}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_code_is_read_as_it_is_written() {
+        for text in ["8.2.6/3.8", "8.10.1/3.10", "1.6/2.1", "255.0.1.7/9"] {
+            assert_eq!(text.parse::<StatusCode>().unwrap().to_string(), text);
+        }
+        assert_eq!("8.8.5/4.10".parse(), Ok(StatusCode::ORDER_EXPIRED));
+        for text in [
+            "",
+            "8.2",
+            "8.2/",
+            "/3.8",
+            "8..2/3",
+            "8.2./3",
+            "256/1",
+            "08/1",
+            "1.2.3.4.5/1",
+        ] {
+            assert_eq!(text.parse::<StatusCode>(), Err(NotAStatusCode), "{text}");
+        }
     }
 }

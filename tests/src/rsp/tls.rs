@@ -8,7 +8,23 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     sign::{CertifiedKey, SingleCertAndKey},
 };
-use sim_card_emulator::{certificate::Certificate, key::PrivateKey};
+use sim_card_emulator::{certificate::Certificate, key::PrivateKey, pki::PkiError};
+
+mod choice;
+
+pub use choice::TlsChoice;
+pub(crate) use choice::{Endpoint, be_strange, swallow};
+
+/// Why a server cannot offer TLS as it shall.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A certificate or key is missing or cannot be used.
+    #[error(transparent)]
+    Pki(#[from] PkiError),
+    /// The certificate and key do not suit TLS.
+    #[error("TLS: {0}")]
+    Rustls(#[from] rustls::Error),
+}
 
 /// A configuration that presents this chain, the leaf first.
 ///

@@ -8,9 +8,17 @@ use std::fmt;
 use es10_apdu::tlv::encode as tlv;
 use serde::{Deserialize, Serialize};
 use sim_card_emulator::{
-    bsp::{Bsp, BspKeys, KEY_LENGTH, KEY_TYPE_AES, MAX_ENCRYPTED_PLAINTEXT, MAX_MAC_ONLY_CONTENT},
+    bsp::{
+        self, Bsp, BspKeys, KEY_LENGTH, KEY_TYPE_AES, MAC_LENGTH, MAX_ENCRYPTED_PLAINTEXT,
+        MAX_MAC_ONLY_CONTENT,
+    },
     key::{PrivateKey, PublicKey},
 };
+
+mod faults;
+
+pub use self::faults::{MetadataField, PackageFault, Piece, Tag, TagPair};
+use crate::rsp::random;
 
 /// What a package is bound to, and what is in it.
 #[derive(Clone, Copy, Debug)]
@@ -43,12 +51,16 @@ pub struct Binding {
     smdp_otpk: [u8; 65],
     #[serde(with = "hex")]
     host_id: Vec<u8>,
+    session_keys: BspKeys,
+    profile_keys: Option<BspKeys>,
     #[serde(with = "hex")]
-    protected: Vec<u8>,
+    metadata: Vec<u8>,
+    #[serde(with = "hex")]
+    package: Vec<u8>,
 }
 
 impl Binding {
-    /// Agrees on keys and protects the package.
+    /// Agrees on keys for the package.
     ///
     /// # Panics
     ///
@@ -57,31 +69,14 @@ impl Binding {
     pub fn new(request: &BindingRequest<'_>) -> Self {
         let secret = request.one_time_key.diffie_hellman(request.euicc_otpk);
         let secret = secret.expect("the caller makes its key on the curve of the eUICC's");
-        let mut bsp = Bsp::new(BspKeys::derive(&secret, request.host_id, request.eid));
-        let mut protected = tlv(0xA0, &bsp.protect(0x87, &tlv(0xBF24, &[])));
-        protected.extend(pieces(
-            0xA1,
-            &mut bsp,
-            0x88,
-            request.metadata,
-            MAX_MAC_ONLY_CONTENT,
-        ));
-        if let Some(keys) = request.profile_keys {
-            protected.extend(tlv(0xA2, &bsp.protect(0x87, &replace_session_keys(keys))));
-            bsp.replace_keys(keys.clone());
-        }
-        protected.extend(pieces(
-            0xA3,
-            &mut bsp,
-            0x86,
-            request.package,
-            MAX_ENCRYPTED_PLAINTEXT,
-        ));
         Self {
             euicc_otpk: request.euicc_otpk.to_point(),
             smdp_otpk: request.one_time_key.public_key().to_point(),
             host_id: request.host_id.to_vec(),
-            protected,
+            session_keys: BspKeys::derive(&secret, request.host_id, request.eid),
+            profile_keys: request.profile_keys.cloned(),
+            metadata: request.metadata.to_vec(),
+            package: request.package.to_vec(),
         }
     }
 
@@ -94,53 +89,191 @@ impl Binding {
     ///
     /// Only InitialiseSecureChannel differs from session to session; `key` is that of CERT.DPpb.
     pub fn package(&self, transaction_id: &[u8], key: &PrivateKey) -> Vec<u8> {
+        self.build(transaction_id, key, None)
+    }
+
+    /// The bound profile package of a session with one thing wrong, everything around it right.
+    pub fn faulty_package(
+        &self,
+        transaction_id: &[u8],
+        key: &PrivateKey,
+        fault: &PackageFault,
+    ) -> Vec<u8> {
+        self.altered(fault).build(transaction_id, key, Some(fault))
+    }
+
+    fn build(
+        &self,
+        transaction_id: &[u8],
+        key: &PrivateKey,
+        fault: Option<&PackageFault>,
+    ) -> Vec<u8> {
+        let channel = self.channel(transaction_id, key, fault);
+        let mut parts = vec![(0xBF23, channel)];
+        parts.extend(self.sequences(fault));
+        if let Some(fault) = fault {
+            fault.rearrange(&mut parts);
+        }
+        let encode = |(tag, contents): &(u32, Vec<u8>)| {
+            [
+                faults::header(fault, *tag, contents.len()),
+                contents.clone(),
+            ]
+            .concat()
+        };
+        let contents = parts.iter().map(encode).collect::<Vec<_>>().concat();
+        let length = fault.map_or(contents.len(), |fault| fault.announced(contents.len()));
+        let mut package = [faults::header(fault, 0xBF36, length), contents].concat();
+        if let Some(fault) = fault {
+            fault.cut(&mut package);
+        }
+        package
+    }
+
+    /// The contents of InitialiseSecureChannel, signed.
+    fn channel(
+        &self,
+        transaction_id: &[u8],
+        key: &PrivateKey,
+        fault: Option<&PackageFault>,
+    ) -> Vec<u8> {
+        let mut operation = vec![INSTALL_BOUND_PROFILE_PACKAGE];
+        let (mut key_type, mut key_length) = (vec![KEY_TYPE_AES], vec![KEY_LENGTH]);
+        let (mut host_id, mut smdp_otpk) = (self.host_id.clone(), self.smdp_otpk);
+        match fault {
+            Some(PackageFault::RemoteOperation(other)) => operation.clone_from(other),
+            Some(PackageFault::KeyType(other)) => key_type.clone_from(other),
+            Some(PackageFault::KeyLength(other)) => key_length.clone_from(other),
+            Some(PackageFault::HostId(other)) => host_id.clone_from(other),
+            // One octet of Y off, no point of the curve is left.
+            Some(PackageFault::OffCurveKey) => smdp_otpk[64] ^= 1,
+            _ => {}
+        }
         let control_reference = [
-            tlv(0x80, &[KEY_TYPE_AES]),
-            tlv(0x81, &[KEY_LENGTH]),
-            tlv(0x84, &self.host_id),
+            tlv(0x80, &key_type),
+            tlv(0x81, &key_length),
+            tlv(0x84, &host_id),
         ];
         let channel = [
-            tlv(0x82, &[INSTALL_BOUND_PROFILE_PACKAGE]),
+            tlv(0x82, &operation),
             tlv(0x80, transaction_id),
             tlv(0xA6, &control_reference.concat()),
-            tlv(0x5F49, &self.smdp_otpk),
+            tlv(0x5F49, &smdp_otpk),
         ]
         .concat();
         // The eUICC's key is signed but not sent: the eUICC knows it.
         let signed = [channel.clone(), tlv(0x5F49, &self.euicc_otpk)].concat();
-        let signature = tlv(0x5F37, &key.sign(&signed));
-        let channel = tlv(0xBF23, &[channel, signature].concat());
-        tlv(0xBF36, &[channel, self.protected.clone()].concat())
+        [channel, tlv(0x5F37, &key.sign(&signed))].concat()
+    }
+
+    /// The sequences of protected TLVs, tags A0 to A3.
+    fn sequences(&self, fault: Option<&PackageFault>) -> Vec<(u32, Vec<u8>)> {
+        let mut protector = Protector {
+            bsp: Bsp::new(self.session_keys.clone()),
+            fault,
+            made: Vec::new(),
+        };
+        let (mut encrypted, mut authenticated) = (MAX_ENCRYPTED_PLAINTEXT, MAX_MAC_ONLY_CONTENT);
+        let mut isdp = Vec::new();
+        match fault {
+            Some(PackageFault::PieceSize(size)) => encrypted = (*size).max(1),
+            Some(PackageFault::MetadataPieces(size)) => authenticated = (*size).max(1),
+            Some(PackageFault::ConfigureIsdp(contents)) => isdp.clone_from(contents),
+            _ => {}
+        }
+        let mut sequences = vec![
+            (0xA0, protector.protect(0x87, &tlv(0xBF24, &isdp))),
+            (0xA1, protector.pieces(0x88, &self.metadata, authenticated)),
+        ];
+        if let Some(keys) = &self.profile_keys {
+            let request = replace_session_keys(keys, fault);
+            sequences.push((0xA2, protector.protect(0x87, &request)));
+            protector.bsp.replace_keys(keys.clone());
+        }
+        let mut elements = protector.pieces(0x86, &self.package, encrypted);
+        if fault == Some(&PackageFault::ExtraPiece) {
+            elements.extend(protector.protect(0x86, &[0; 16]));
+        }
+        sequences.push((0xA3, elements));
+        sequences
     }
 }
 
 impl fmt::Debug for Binding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Binding")
-            .field(
-                "protected",
-                &format_args!("{} octets", self.protected.len()),
-            )
+            .field("package", &format_args!("{} octets", self.package.len()))
             .finish_non_exhaustive()
     }
 }
 
-/// A sequence of protected TLVs that together hold `plain`.
-fn pieces(sequence: u32, bsp: &mut Bsp, tag: u8, plain: &[u8], longest: usize) -> Vec<u8> {
-    let pieces: Vec<_> = plain
-        .chunks(longest)
-        .map(|piece| bsp.protect(tag, piece))
-        .collect();
-    tlv(sequence, &pieces.concat())
+/// Protects TLVs, one of them wrongly when told to.
+struct Protector<'a> {
+    bsp: Bsp,
+    fault: Option<&'a PackageFault>,
+    /// The tags of those made so far.
+    made: Vec<u8>,
 }
 
-fn replace_session_keys(keys: &BspKeys) -> Vec<u8> {
+impl Protector<'_> {
+    /// A sequence of protected TLVs that together hold `plain`.
+    fn pieces(&mut self, tag: u8, plain: &[u8], longest: usize) -> Vec<u8> {
+        let pieces: Vec<_> = plain
+            .chunks(longest)
+            .map(|piece| self.protect(tag, piece))
+            .collect();
+        pieces.concat()
+    }
+
+    fn protect(&mut self, tag: u8, plain: &[u8]) -> Vec<u8> {
+        self.made.push(tag);
+        let number = self.made.iter().filter(|made| **made == tag).count();
+        let this = Piece { tag, number };
+        let mut content = plain.to_vec();
+        if tag != 0x88 {
+            let mut blocks = bsp::padded(plain);
+            if self.fault == Some(&PackageFault::WrongPadding(this)) {
+                blocks[plain.len()] = 0;
+            }
+            content = self.bsp.encrypt(blocks);
+        }
+        let header = faults::header(self.fault, tag.into(), content.len() + MAC_LENGTH);
+        let mut made = self.bsp.authenticate(&header, &content);
+        match self.fault {
+            Some(PackageFault::CounterNotRaised(at)) if *at == this => self.bsp.hold_counter(),
+            Some(PackageFault::FlippedMac(at)) if *at == this => {
+                made.last_mut().into_iter().for_each(|last| *last ^= 1);
+            }
+            Some(PackageFault::RepeatedPiece(at)) if *at == this => made.extend(made.clone()),
+            _ => {}
+        }
+        made
+    }
+}
+
+fn replace_session_keys(keys: &BspKeys, fault: Option<&PackageFault>) -> Vec<u8> {
+    let mut keys = keys.clone();
+    let mut mac = keys.mac.to_vec();
+    match fault {
+        Some(PackageFault::WrongChainingValue) => keys.initial_mac_chaining_value[0] ^= 1,
+        Some(PackageFault::ShortProfileKey) => mac.truncate(15),
+        _ => {}
+    }
     let fields = [
         tlv(0x80, &keys.initial_mac_chaining_value),
         tlv(0x81, &keys.encryption),
-        tlv(0x82, &keys.mac),
+        tlv(0x82, &mac),
     ];
     tlv(0xBF26, &fields.concat())
+}
+
+/// Fresh keys of a profile.
+pub(super) fn profile_keys() -> BspKeys {
+    BspKeys {
+        initial_mac_chaining_value: random(),
+        encryption: random(),
+        mac: random(),
+    }
 }
 
 /// remoteOpId.
@@ -148,6 +281,7 @@ const INSTALL_BOUND_PROFILE_PACKAGE: u8 = 1;
 
 #[cfg(test)]
 mod tests {
+    use es10_apdu::tlv::Tlv;
     use serde_json::Value;
 
     use super::*;
@@ -220,6 +354,11 @@ mod tests {
             binding.package(&[2; 16], &key),
         );
         assert_ne!(first, second);
-        assert!(first.ends_with(&binding.protected) && second.ends_with(&binding.protected));
+        let protected = |package: &[u8]| {
+            let package = Tlv::exactly(package).unwrap();
+            let (_, sequences) = Tlv::read(package.contents).unwrap();
+            sequences.to_vec()
+        };
+        assert_eq!(protected(&first), protected(&second));
     }
 }

@@ -3,6 +3,8 @@
 //! SGP.22 v2.5 section 5.6. Checks come in a fixed order so that of several faults the same one is
 //! always reported.
 
+use std::{fmt, str::FromStr};
+
 use base64::{Engine, prelude::BASE64_STANDARD};
 use es10_apdu::{
     asn1::Raw,
@@ -13,16 +15,16 @@ use es10_apdu::{
     tlv,
     types::{OneTimeKey, TransactionId},
 };
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use sim_card_emulator::{
-    bsp::BspKeys,
     certificate::Role,
     key::{Curve, PrivateKey, PublicKey},
     pki::Pki,
 };
 
 use super::{
-    bpp::{Binding, BindingRequest},
+    bpp::{self, Binding, BindingRequest},
     eligibility,
     notification::{self, Verdict},
     order::{Delivery, Order, OrderId},
@@ -32,6 +34,7 @@ use crate::rsp::{
     authentication::{self, Authenticated, Server},
     faults::Fault,
     fields::{Fields, Members, members},
+    names::NameError,
     random,
     session::Session,
     status::StatusCode,
@@ -79,6 +82,37 @@ impl Function {
         Self::ALL
             .into_iter()
             .find(|function| function.name() == name)
+    }
+}
+
+impl fmt::Display for Function {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Function {
+    type Err = NameError;
+
+    fn from_str(name: &str) -> Result<Self, NameError> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|function| function.name() == name).ok_or_else(|| {
+            let names = Self::ALL.map(Self::name);
+            NameError::unknown("function", name, names)
+        })
+    }
+}
+
+impl Serialize for Function {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for Function {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        name.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -173,7 +207,11 @@ impl<'a> Call<'a> {
                 .and_then(|otpk| OneTimeKey::from_octets(otpk).ok()),
         });
         let (order, metadata) = (order.id(), order.profile().metadata.to_der(self.host_name));
-        let message = [signed2.bytes(), response.euicc_signature1.bytes()].concat();
+        let signed2 = match self.fault {
+            Some(fault) => fault.reshape(signed2.bytes().to_vec()),
+            None => signed2.bytes().to_vec(),
+        };
+        let message = [&signed2, response.euicc_signature1.bytes()].concat();
         let signature = tlv::encode(
             0x5F37,
             &server.key_under(&issuer, Role::DpPb)?.sign(&message),
@@ -181,7 +219,7 @@ impl<'a> Call<'a> {
         let answer = members([
             ("transactionId", hex::encode_upper(transaction_id)),
             ("profileMetadata", BASE64_STANDARD.encode(metadata)),
-            ("smdpSigned2", BASE64_STANDARD.encode(signed2.bytes())),
+            ("smdpSigned2", BASE64_STANDARD.encode(&signed2)),
             ("smdpSignature2", BASE64_STANDARD.encode(&signature)),
             (
                 "smdpCertificate",
@@ -242,7 +280,11 @@ impl<'a> Call<'a> {
             Some(kept) => kept.clone(),
             None => bind(order, &client.eid, euicc_otpk, dppb.curve(), host_name)?,
         };
-        let package = binding.package(&session_to_sign(self.fault, transaction_id), dppb);
+        let signed_session = session_to_sign(self.fault, transaction_id);
+        let package = match self.fault {
+            Some(Fault::Package(fault)) => binding.faulty_package(&signed_session, dppb, fault),
+            _ => binding.package(&signed_session, dppb),
+        };
         order.delivered(&client.eid, binding);
         tracing::info!(order = %client.order, octets = package.len(), "package delivered");
         Ok(members([
@@ -290,11 +332,17 @@ impl<'a> Call<'a> {
 
     fn handle_notification(&mut self, fields: &Fields<'_>) -> Result<(), StatusCode> {
         let bytes = fields.octets("pendingNotification")?;
-        let received = notification::receive(bytes, &mut self.state.orders, self.pki);
+        let State {
+            orders,
+            notifications,
+            ..
+        } = &mut *self.state;
+        let received = notification::receive(bytes, orders, notifications, self.pki);
         tracing::info!(
             seq_number = received.seq_number(),
             installation = received.installation().is_some(),
             verdict = ?received.verdict,
+            sequence = ?received.sequence,
             "notification received"
         );
         if let Some(PendingNotification::ProfileInstallationResult(result)) = &received.content
@@ -371,11 +419,7 @@ fn bind(
         PublicKey::from_point_on(curve, euicc_otpk).ok_or(StatusCode::EUICC_VERIFICATION_FAILED)?;
     let eid = hex::decode(eid).ok().and_then(|eid| eid.try_into().ok());
     let profile = order.profile();
-    let profile_keys = profile.ppk.then(|| BspKeys {
-        initial_mac_chaining_value: random(),
-        encryption: random(),
-        mac: random(),
-    });
+    let profile_keys = profile.ppk.then(bpp::profile_keys);
     Ok(Binding::new(&BindingRequest {
         one_time_key: &one_time_key(curve),
         host_id: &random::<8>(),

@@ -5,37 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::Deserialize;
-
-use super::order::OrderRequest;
-use crate::profile::{
-    NotificationEvent, PolicyRule, Profile, ProfileClass, ProfileError, ProfileOwner,
+use super::{
+    order::OrderRequest,
+    order_settings::{OrderSettings, OrderSettingsError},
 };
-
-/// What can be said about a package in the file beside it; every key can be left out.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Settings {
-    service_provider: Option<String>,
-    profile_name: Option<String>,
-    class: Option<ProfileClass>,
-    /// Events to be notified of.
-    notifications: Option<Vec<NotificationEvent>>,
-    /// Who is notified, when it is not this server.
-    notification_address: Option<String>,
-    owner: Option<ProfileOwner>,
-    policy_rules: Vec<PolicyRule>,
-    /// Protect the package with keys of its own.
-    ppk: bool,
-    confirmation_code: Option<String>,
-    max_confirmation_attempts: Option<u32>,
-    /// Only this eUICC may download it, and it need not show the matching ID.
-    eid: Option<String>,
-    /// Any number of downloads, which is the default without `max_downloads`.
-    repeat: bool,
-    max_downloads: Option<u32>,
-    max_attempts: Option<u32>,
-}
+use crate::profile::{Profile, ProfileError};
 
 /// Why a folder of profiles cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -64,13 +38,13 @@ pub enum FolderError {
         /// What is wrong with it.
         source: Box<toml::de::Error>,
     },
-    /// A `.toml` file contradicts itself.
-    #[error("{path}: {problem}")]
-    Contradiction {
+    /// A `.toml` file describes no order.
+    #[error("{path}: {source}")]
+    Order {
         /// Which one.
         path: PathBuf,
         /// What does not fit.
-        problem: &'static str,
+        source: OrderSettingsError,
     },
 }
 
@@ -93,69 +67,37 @@ pub fn orders_of_folder(folder: &Path) -> Result<Vec<OrderRequest>, FolderError>
 
 fn order(path: &Path) -> Result<OrderRequest, FolderError> {
     let package = fs::read(path).map_err(at(path))?;
-    let mut profile = Profile::from_package(package).map_err(|source| FolderError::Package {
+    let profile = Profile::from_package(package).map_err(|source| FolderError::Package {
         path: path.to_owned(),
         source,
     })?;
     let settings_path = path.with_extension("toml");
-    let settings = settings(&settings_path)?;
-    let contradiction = |problem| {
-        Err(FolderError::Contradiction {
-            path: settings_path.clone(),
-            problem,
-        })
-    };
-    if settings.repeat && settings.max_downloads.is_some() {
-        return contradiction("repeat = true and max_downloads exclude each other");
-    }
-    if settings.eid.as_ref().is_some_and(|eid| !is_eid(eid)) {
-        return contradiction("an eid has 32 digits");
-    }
+    let mut settings = settings(&settings_path)?;
     let matching_id = path.file_stem().unwrap_or_default().to_string_lossy();
-    let defaults = OrderRequest::with_matching_id(profile.clone(), matching_id);
-    let metadata = &mut profile.metadata;
-    metadata.class = settings.class.unwrap_or(metadata.class);
-    metadata.owner = settings.owner;
-    metadata.policy_rules = settings.policy_rules;
-    metadata.notification_address = settings.notification_address;
-    for (member, value) in [
-        (&mut metadata.service_provider, settings.service_provider),
-        (&mut metadata.profile_name, settings.profile_name),
-    ] {
-        if let Some(value) = value {
-            *member = value;
-        }
-    }
-    if let Some(events) = settings.notifications {
-        metadata.notification_events = events;
-    }
-    profile.ppk = settings.ppk;
-    Ok(OrderRequest {
-        profile,
-        eid: settings.eid,
-        confirmation_code: settings.confirmation_code,
-        max_confirmation_attempts: settings
-            .max_confirmation_attempts
-            .unwrap_or(defaults.max_confirmation_attempts),
-        max_downloads: settings.max_downloads,
-        max_attempts: settings.max_attempts.unwrap_or(defaults.max_attempts),
-        ..defaults
-    })
+    settings
+        .matching_id
+        .get_or_insert_with(|| matching_id.into());
+    // What lies in a folder is there for everybody, until it says how often.
+    settings.repeat |= settings.max_downloads.is_none();
+    settings
+        .order_of(profile, path.parent())
+        .map_err(|source| FolderError::Order {
+            path: settings_path,
+            source,
+        })
 }
 
-fn settings(path: &Path) -> Result<Settings, FolderError> {
+fn settings(path: &Path) -> Result<OrderSettings, FolderError> {
     let text = match fs::read_to_string(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Settings::default()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(OrderSettings::default());
+        }
         other => other.map_err(at(path))?,
     };
     toml::from_str(&text).map_err(|source| FolderError::Settings {
         path: path.to_owned(),
         source: Box::new(source),
     })
-}
-
-fn is_eid(text: &str) -> bool {
-    text.len() == 32 && text.bytes().all(|digit| digit.is_ascii_digit())
 }
 
 fn at(path: &Path) -> impl Fn(io::Error) -> FolderError {
@@ -168,7 +110,7 @@ fn at(path: &Path) -> impl Fn(io::Error) -> FolderError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::Iccid;
+    use crate::profile::{Iccid, NotificationEvent, ProfileClass};
 
     fn folder(name: &str, settings: &str) -> PathBuf {
         let suffix = hex::encode(crate::rsp::random::<8>());

@@ -15,7 +15,7 @@ use std::{
 
 use hyper::Uri;
 use lpad::clock::Clock;
-use rustls::{ServerConfig, SupportedProtocolVersion};
+use rustls::SupportedProtocolVersion;
 use sim_card_emulator::{
     certificate::Certificate,
     key::PrivateKey,
@@ -23,11 +23,13 @@ use sim_card_emulator::{
 };
 use tokio::sync::watch;
 
-use crate::rsp::tls;
+use crate::rsp::tls::{self, Endpoint};
 
 mod admin;
 mod bpp;
 mod callback;
+mod config_file;
+mod control;
 mod date;
 mod eligibility;
 mod es2;
@@ -36,6 +38,7 @@ mod folder;
 mod notification;
 mod operator;
 mod order;
+mod order_settings;
 mod reservation;
 mod server;
 mod sims;
@@ -44,13 +47,15 @@ mod store;
 mod testing;
 
 pub use self::{
-    bpp::{Binding, BindingRequest},
+    bpp::{Binding, BindingRequest, MetadataField, PackageFault, Piece, Tag, TagPair},
     callback::{Callback, CallbackMethod},
+    config_file::{ConfigFile, ConfigFileError},
     es2::{Event, EventError, EventRegistrar, Registration, StockedProfile},
     es9::Function,
     folder::{FolderError, orders_of_folder},
-    notification::{ReceivedNotification, Verdict},
+    notification::{ReceivedNotification, Sequence, Verdict},
     order::{Failure, Order, OrderId, OrderRequest, OrderState},
+    order_settings::{OrderSettings, OrderSettingsError},
     reservation::{
         Reservation, ReservationFault, ReservationRequest, ReservationStatus,
         UnknownReservationFault,
@@ -60,8 +65,10 @@ pub use self::{
 };
 use self::{callback::Courier, reservation::Context, store::State};
 pub use crate::rsp::{
-    faults::{Calls, Fault},
-    status::StatusCode,
+    faults::{Calls, Fault, FaultPlan, NamedText},
+    names::{NameError, Named},
+    status::{Code, NotAStatusCode, StatusCode},
+    tls::{TlsChoice, TlsError},
 };
 
 /// What a server is made of.
@@ -99,6 +106,8 @@ pub struct Config {
     pub callback_pause: Duration,
     /// The TLS versions to offer.
     pub tls_versions: &'static [&'static SupportedProtocolVersion],
+    /// What is presented where TLS is expected.
+    pub tls: TlsChoice,
 }
 
 impl Config {
@@ -120,6 +129,7 @@ impl Config {
             callback_roots: Vec::new(),
             callback_pause: Duration::from_secs(1),
             tls_versions: rustls::ALL_VERSIONS,
+            tls: TlsChoice::Right,
         }
     }
 }
@@ -146,9 +156,9 @@ pub enum SmdpError {
         /// What is wrong with them.
         source: io::Error,
     },
-    /// The TLS certificate and key do not suit TLS.
-    #[error("TLS: {0}")]
-    Tls(#[from] rustls::Error),
+    /// TLS cannot be offered as it shall.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// A test SM-DP+; clones are handles of the same server.
@@ -158,7 +168,7 @@ pub struct Smdp(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     config: Config,
-    tls: RwLock<Arc<ServerConfig>>,
+    tls: RwLock<(TlsChoice, Endpoint)>,
     state: Mutex<State>,
     courier: Courier,
     changes: watch::Sender<u64>,
@@ -172,8 +182,9 @@ impl Smdp {
     /// When a certificate or key is missing or the saved orders cannot be read.
     pub fn new(config: Config) -> Result<Self, SmdpError> {
         use sim_card_emulator::certificate::Role;
-        let chain = [config.pki.certificate(Role::DpTls)?.clone()];
-        let tls = tls::server_config(&chain, config.pki.key(Role::DpTls)?, config.tls_versions)?;
+        let tls = config
+            .tls
+            .endpoint(&config.pki, &config.host_name, config.tls_versions)?;
         for role in [Role::DpAuth, Role::DpPb] {
             config.pki.certificate(role)?;
             config.pki.key(role)?;
@@ -191,10 +202,10 @@ impl Smdp {
         state.orders.set_clock(&config.clock);
         let own = [config.pki.certificate(Role::Ci)?];
         let roots = own.into_iter().chain(&config.callback_roots);
-        let courier = Courier::new(roots, config.callback_pause)?;
+        let courier = Courier::new(roots, config.callback_pause).map_err(TlsError::from)?;
         Ok(Self(Arc::new(Shared {
+            tls: RwLock::new((config.tls.clone(), tls)),
             config,
-            tls: RwLock::new(tls),
             state: Mutex::new(state),
             courier,
             changes: watch::Sender::new(0),
@@ -285,6 +296,16 @@ impl Smdp {
         self.update(|state| state.faults.plan(function, calls, fault));
     }
 
+    /// Plans a fault as it was written down.
+    pub fn plan(&self, plan: FaultPlan<Function>) {
+        self.set_fault(plan.function, plan.calls, plan.fault);
+    }
+
+    /// The faults that are still to come.
+    pub fn faults(&self) -> Vec<FaultPlan<Function>> {
+        self.state().faults.planned().to_vec()
+    }
+
     /// Forgets all faults planned.
     pub fn clear_faults(&self) {
         self.update(|state| state.faults.clear());
@@ -296,9 +317,38 @@ impl Smdp {
     ///
     /// When the key cannot be used for TLS.
     pub fn set_tls(&self, chain: &[Certificate], key: &PrivateKey) -> Result<(), SmdpError> {
-        let tls = tls::server_config(chain, key, self.0.config.tls_versions)?;
-        *self.0.tls.write().unwrap_or_else(PoisonError::into_inner) = tls;
+        let tls = tls::server_config(chain, key, self.0.config.tls_versions);
+        let endpoint = Endpoint::Tls(tls.map_err(TlsError::from)?);
+        self.present(TlsChoice::Right, endpoint);
         Ok(())
+    }
+
+    /// What is presented where TLS is expected; [`TlsChoice::Right`] after [`Smdp::set_tls`].
+    pub fn tls_choice(&self) -> TlsChoice {
+        let tls = self.0.tls.read().unwrap_or_else(PoisonError::into_inner);
+        tls.0.clone()
+    }
+
+    /// Presents something else where TLS is expected, from the next connection on.
+    ///
+    /// # Errors
+    ///
+    /// When a certificate must be issued for it and the CI's private key is not there.
+    pub fn choose_tls(&self, choice: &TlsChoice) -> Result<(), SmdpError> {
+        let Config {
+            pki,
+            host_name,
+            tls_versions,
+            ..
+        } = &self.0.config;
+        let endpoint = choice.endpoint(pki, host_name, tls_versions)?;
+        self.present(choice.clone(), endpoint);
+        Ok(())
+    }
+
+    fn present(&self, choice: TlsChoice, endpoint: Endpoint) {
+        let mut tls = self.0.tls.write().unwrap_or_else(PoisonError::into_inner);
+        *tls = (choice, endpoint);
     }
 
     /// Counts up whenever anything changed: orders, reservations, notifications, counters.

@@ -12,13 +12,14 @@ use tokio::{
 use super::{
     Smdp,
     admin::{self, ApiRequest},
-    es2,
+    control, es2,
     es9::{Call, Function},
 };
 use crate::rsp::{
     faults::Fault,
     http::{self, Body, CutOff},
     server::{accept, call, executed, failed, handshake, read, serve_http, with_protocol},
+    tls::{Endpoint, be_strange, swallow},
 };
 
 impl Smdp {
@@ -35,7 +36,8 @@ impl Smdp {
         accept(listener, shutdown, handle).await;
     }
 
-    /// Serves the reservation API over plain HTTP until `shutdown` completes.
+    /// Serves the reservation API and a private one, see `/admin/v1/faults/names`, over plain HTTP
+    /// until `shutdown` completes.
     ///
     /// # Cancel safety
     ///
@@ -63,15 +65,23 @@ impl Smdp {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         self.update(|state| state.counters.connections += 1);
-        let config = self
+        let endpoint = self
             .0
             .tls
             .read()
             .unwrap_or_else(PoisonError::into_inner)
+            .1
             .clone();
-        if let Some(stream) = handshake(config, stream).await {
-            self.update(|state| state.counters.handshakes += 1);
-            serve_http(stream, |request| self.answer(request, Listener::Tls)).await;
+        match endpoint {
+            Endpoint::Tls(config) => {
+                if let Some(stream) = handshake(config, stream).await {
+                    self.update(|state| state.counters.handshakes += 1);
+                    serve_http(stream, |request| self.answer(request, Listener::Tls)).await;
+                }
+            }
+            Endpoint::Stranger(answer) => be_strange(stream, &answer).await,
+            Endpoint::Closed => {}
+            Endpoint::Silent => swallow(stream).await,
         }
     }
 
@@ -86,6 +96,9 @@ impl Smdp {
         }
         if let Some(function) = es2::Function::of_path(path) {
             return self.es2(function, request).await;
+        }
+        if path.starts_with(control::PATH) && listener == Listener::Admin {
+            return Ok(self.private_api(request).await);
         }
         match Function::of_path(path) {
             Some(function) if listener == Listener::Tls => self.es9(function, request).await,
@@ -130,6 +143,14 @@ impl Smdp {
         call(request, None, execute).await
     }
 
+    async fn private_api(&self, request: Request<Incoming>) -> Response<Body> {
+        let (parts, body) = request.into_parts();
+        match read(body).await {
+            Ok(body) => self.control(&parts.method, parts.uri.path(), &body),
+            Err(status) => http::empty(status),
+        }
+    }
+
     async fn es9(
         &self,
         function: Function,
@@ -164,6 +185,10 @@ impl Smdp {
                 with_protocol(http::empty(HttpStatus::NO_CONTENT))
             }
             Ok(mut members) => {
+                let previous = self.update(|state| state.faults.answered(function, &members));
+                if let (Some(Fault::PreviousAnswer), Some(previous)) = (fault, previous) {
+                    members = previous;
+                }
                 if let Some(fault) = fault {
                     fault.alter(&mut members);
                 }
@@ -194,4 +219,4 @@ impl Listener {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

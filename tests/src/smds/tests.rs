@@ -480,7 +480,7 @@ async fn a_fault_of_the_sm_ds_meets_the_call_it_was_planned_for() {
         Fault::HttpStatus(503),
         Fault::Refuse(StatusCode::SMDS_FAILED),
         Fault::TruncatedBody,
-        Fault::Member("eventEntries", "none".to_owned()),
+        "member=eventEntries:none".parse().unwrap(),
     ] {
         rig.root.set_fault(function, next, fault.clone());
         assert!(ask(&mut lpa, ROOT, "").await.is_err(), "{fault:?}");

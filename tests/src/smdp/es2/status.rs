@@ -37,6 +37,6 @@ impl StatusCode {
     pub const SMDS_INACCESSIBLE: Self = Self::es2("8.9", "5.1");
 
     const fn es2(subject: &'static str, reason: &'static str) -> Self {
-        Self { subject, reason }
+        Self::new(subject, reason)
     }
 }
