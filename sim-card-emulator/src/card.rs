@@ -48,7 +48,7 @@ use es10_apdu::types::Iccid;
 use tokio::sync::watch;
 
 use crate::euicc::{
-    Env, Euicc, Forced, ForcedAnswer, Identity, NonVolatile, Settings, SystemRandom,
+    Env, Euicc, Forced, ForcedAnswer, Identity, NonVolatile, Settings, SystemRandom, UpdateError,
 };
 use crate::modem;
 use crate::state_folder::{StateError, StateFolder};
@@ -172,6 +172,18 @@ impl Card {
                 answer,
             });
         });
+    }
+
+    /// Changes metadata of the profile in use, see [`Euicc::update_metadata`].
+    ///
+    /// # Errors
+    ///
+    /// When no profile is in use, or the request cannot be granted.
+    pub fn update_metadata(&self, request: &[u8]) -> Result<(), UpdateError> {
+        let mut holder = self.holder();
+        holder.euicc.update_metadata(request)?;
+        holder.save();
+        Ok(())
     }
 
     /// Looks at the eUICC.

@@ -18,14 +18,17 @@ mod function;
 mod identity;
 mod info;
 mod loading;
+mod memory_reset;
 mod metadata;
 mod notifications;
+mod profile_list;
 mod profiles;
 mod revocation;
 mod session;
 mod settings;
 mod state;
 mod uicc;
+mod update;
 
 pub use identity::{Identity, PersonalisationError};
 pub use metadata::{Rule, any_operator};
@@ -35,6 +38,7 @@ pub use settings::{
 pub use state::{
     Crl, Installing, NonVolatile, Notification, OneTimeKey, PinFailures, Profile, Switch,
 };
+pub use update::UpdateError;
 
 use apdu::Channel;
 use session::Session;

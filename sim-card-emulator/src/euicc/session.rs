@@ -106,7 +106,9 @@ impl Euicc {
         let context = context.and_then(|parts| parts.into_iter().find(|part| part.tag == 0xA0));
         let context = context.ok_or(StatusWord::INCORRECT_DATA)?;
         let server_address = std::str::from_utf8(request.server_signed1.server_address.octets())
-            .map_err(|_| StatusWord::INCORRECT_DATA)?
+            .ok()
+            .filter(|address| address.len() <= LONGEST_ADDRESS)
+            .ok_or(StatusWord::INCORRECT_DATA)?
             .to_owned();
         // The challenge is used up, whatever comes of it.
         let session = std::mem::take(&mut self.session);
@@ -403,6 +405,8 @@ impl Euicc {
     }
 }
 
+/// More than any name of a host has.
+const LONGEST_ADDRESS: usize = 255;
 const MOST_ONE_TIME_KEYS: usize = 4;
 /// From sessionAborted to loadRpmPackageError.
 const REASONS_OF_V3: RangeInclusive<i64> = 16..=29;

@@ -5,7 +5,7 @@ use es10_apdu::types::{PprFlags, PprIds};
 
 use super::bench::{Bench, ICCID, Package, error_of, metadata_of};
 use crate::der::{constructed, tlv};
-use crate::euicc::Settings;
+use crate::euicc::{Settings, UpdateError};
 
 const OTHER: &str = "8901000000000000027F";
 const THIRD: &str = "8901000000000000035F";
@@ -208,4 +208,49 @@ fn ppr2_keeps_the_profile_but_not_from_a_memory_reset() {
     assert_eq!(send(&mut bench, &delete), 2);
     assert_eq!(send(&mut bench, "BF340482020780"), 0);
     assert!(bench.euicc.memory().profiles.is_empty());
+}
+
+#[test]
+fn the_operator_takes_a_rule_away_but_does_not_add_one() {
+    let mut bench = Bench::new();
+    bench.install(ICCID, &metadata(PPR1 | PPR2, None));
+    let rules = |rules: u8| constructed(0xBF2A, &[tlv(0x99, &[0x05, rules])]);
+    let nobody = bench.euicc.update_metadata(&rules(PPR2));
+    assert_eq!(nobody, Err(UpdateError::NoProfile));
+    assert_eq!(enable(&mut bench, ICCID), 0);
+    let disable = format!("BF3211A00C5A0A{}810100", swapped(ICCID));
+    assert_eq!(send(&mut bench, &disable), 3);
+    bench.euicc.update_metadata(&rules(PPR2)).unwrap();
+    assert_eq!(send(&mut bench, &disable), 0);
+    let delete = format!("BF330C5A0A{}", swapped(ICCID));
+    assert_eq!(send(&mut bench, &delete), 3);
+    assert_eq!(enable(&mut bench, ICCID), 0);
+    let memory = bench.euicc.memory().clone();
+    for (request, error) in [
+        (rules(PPR1), UpdateError::AddsRule),
+        (rules(PPR1 | PPR2), UpdateError::AddsRule),
+        (
+            constructed(0xBF2A, &[tlv(0x95, &[0])]),
+            UpdateError::Malformed,
+        ),
+        (
+            constructed(0xBF2A, &[tlv(0x91, &[b'x'; 33])]),
+            UpdateError::Malformed,
+        ),
+        (
+            constructed(0xBF2A, &[tlv(0x94, &[1])]),
+            UpdateError::Malformed,
+        ),
+        (constructed(0xBF25, &[]), UpdateError::Malformed),
+        (Vec::new(), UpdateError::Malformed),
+    ] {
+        assert_eq!(bench.euicc.update_metadata(&request), Err(error));
+        assert_eq!(*bench.euicc.memory(), memory);
+    }
+    let named = constructed(0xBF2A, &[tlv(0x92, b"New name"), tlv(0x99, &[0x00])]);
+    bench.euicc.update_metadata(&named).unwrap();
+    let list = bench.send(&[0xBF, 0x2D, 0x00]).unwrap();
+    assert!(list.windows(8).any(|name| name == b"New name"));
+    assert_eq!(send(&mut bench, &disable), 0);
+    assert_eq!(send(&mut bench, &delete), 0);
 }
