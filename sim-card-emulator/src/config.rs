@@ -2,6 +2,7 @@
 //!
 //! [`EXAMPLE`] names and explains them all.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -12,7 +13,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::config_file::{self, ConfigError};
 use crate::euicc::Settings;
-use crate::modem::{self, Quirks};
+use crate::modem::{self, ModemControl, Network, Quirks};
 
 /// A configuration file with every key, its default and what it means.
 pub const EXAMPLE: &str = include_str!("../sim-card-emulator.toml");
@@ -70,6 +71,14 @@ pub struct ModemConfig {
     /// Its bad habits.
     #[serde(deserialize_with = "quirks")]
     pub quirks: Quirks,
+    /// What chance begins with.
+    pub seed: u64,
+    /// How the network treats a profile that is not named in `networks`.
+    #[serde(deserialize_with = "text")]
+    pub network: Network,
+    /// How the network treats a profile, by its ICCID or IMSI.
+    #[serde(deserialize_with = "networks")]
+    pub networks: BTreeMap<String, Network>,
 }
 
 impl Default for ModemConfig {
@@ -86,6 +95,9 @@ impl Default for ModemConfig {
             revision,
             imei: Imei(imei),
             quirks: Quirks::default(),
+            seed: 0,
+            network: Network::default(),
+            networks: BTreeMap::new(),
         }
     }
 }
@@ -98,6 +110,16 @@ impl ModemConfig {
             model: self.model.clone(),
             revision: self.revision.clone(),
             imei: self.imei.0.clone(),
+        }
+    }
+
+    /// Gives a modem the habits and the network it shall have.
+    pub fn apply(&self, control: &ModemControl) {
+        control.set_quirks(|quirks| quirks.clone_from(&self.quirks));
+        control.seed(self.seed);
+        control.set_network(None, self.network);
+        for (profile, network) in &self.networks {
+            control.set_network(Some(profile), *network);
         }
     }
 }
@@ -199,6 +221,19 @@ fn quirks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Quirks, D::Error
         quirks.add(&name).map_err(D::Error::custom)?;
     }
     Ok(quirks)
+}
+
+fn networks<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, Network>, D::Error> {
+    let networks = BTreeMap::<String, String>::deserialize(deserializer)?;
+    let networks = networks
+        .into_iter()
+        .map(|(profile, network)| match network.parse() {
+            Ok(network) => Ok((profile, network)),
+            Err(error) => Err(D::Error::custom(error)),
+        });
+    networks.collect()
 }
 
 #[cfg(test)]

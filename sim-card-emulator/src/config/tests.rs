@@ -127,3 +127,26 @@ fn a_knob_of_the_card_is_put_over_the_file() {
         assert_eq!(parse_with(file, &[(knob, value)]).unwrap_err(), message);
     }
 }
+
+#[test]
+fn a_modem_gets_the_habits_and_the_network_it_shall_have() {
+    let text = "[modem]\nquirks = [\"split-writes=1\"]\nseed = 5\nnetwork = \"never\"\n\
+        networks = { \"8901000000000000019\" = \"registers-after=5s\" }";
+    let config = parse(text).unwrap().modem;
+    let control = ModemControl::default();
+    config.apply(&control);
+    let quirk = modem::Quirk::SplitWrites;
+    control.set_quirks(|quirks| assert_eq!(quirks.value(quirk), Some(1)));
+    let after = std::time::Duration::from_secs(5);
+    assert_eq!(config.network, Network::Never);
+    let expected = [(
+        "8901000000000000019".to_owned(),
+        Network::Registers { after },
+    )];
+    assert_eq!(config.networks, BTreeMap::from(expected));
+    let error = parse("[modem]\nnetwork = \"maybe\"").unwrap_err();
+    assert!(
+        error.contains("a.toml:2: no network is like \"maybe\""),
+        "{error}"
+    );
+}

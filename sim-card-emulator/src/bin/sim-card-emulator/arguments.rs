@@ -4,10 +4,9 @@ use std::error::Error;
 use std::path::PathBuf;
 
 use clap::Parser;
-use clap::builder::PossibleValuesParser;
 use es10_apdu::types::Eid;
 use sim_card_emulator::config::{Config, Imei};
-use sim_card_emulator::modem::Quirks;
+use sim_card_emulator::modem::{QuirkError, Quirks};
 
 /// An eUICC (SGP.22) behind an AT modem on a pseudo terminal, or in a PC/SC reader.
 ///
@@ -47,11 +46,13 @@ pub(crate) struct Arguments {
     /// The modem's IMEI
     #[arg(long, value_name = "15 DIGITS")]
     imei: Option<Imei>,
-    /// A bad habit of the modem; may be given several times
-    #[arg(long = "quirk", value_name = "NAME", hide_possible_values = true,
-          value_parser = PossibleValuesParser::new(Quirks::NAMES))]
+    /// A bad habit of the modem, or preset:NAME for those of a real one; several times
+    #[arg(long = "quirk", value_name = "NAME[=VALUE]", value_parser = quirk)]
     quirks: Vec<String>,
-    /// Prints the names of all quirks
+    /// What chance begins with: the same quirks with the same seed do the same
+    #[arg(long, value_name = "NUMBER")]
+    seed: Option<u64>,
+    /// Prints every quirk and preset, what it does and which modems do so
     #[arg(long)]
     pub(crate) list_quirks: bool,
     /// Prints a configuration file with every key, its default and what it means
@@ -84,6 +85,9 @@ impl Arguments {
         if let Some(imei) = &self.imei {
             config.modem.imei = imei.clone();
         }
+        if let Some(seed) = self.seed {
+            config.modem.seed = seed;
+        }
         for name in &self.quirks {
             config.modem.quirks.add(name)?;
         }
@@ -101,4 +105,10 @@ fn replace<T: Clone>(configured: &mut Option<T>, given: &Option<T>) {
 fn key_and_value(text: &str) -> Result<(String, String), std::convert::Infallible> {
     let (key, value) = text.split_once('=').unwrap_or((text, "true"));
     Ok((key.to_owned(), value.to_owned()))
+}
+
+/// A quirk as it was written, known to be one.
+fn quirk(text: &str) -> Result<String, QuirkError> {
+    Quirks::default().add(text)?;
+    Ok(text.to_owned())
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use sim_card_emulator::config;
-use sim_card_emulator::modem::Quirks;
+use sim_card_emulator::modem::{Kind, Preset, Quirk};
 
 mod arguments;
 mod run;
@@ -32,14 +32,34 @@ fn act(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         return Ok(io::stdout().write_all(config::EXAMPLE.as_bytes())?);
     }
     if arguments.list_quirks {
-        for name in Quirks::NAMES {
-            writeln!(io::stdout(), "{name}")?;
-        }
-        return Ok(());
+        return Ok(list_quirks(&mut io::stdout())?);
     }
     let config = arguments.config()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(run::run(&config))
+}
+
+fn list_quirks(out: &mut impl Write) -> io::Result<()> {
+    writeln!(
+        out,
+        "Quirks (--quirk NAME[=VALUE]), each as some real modem has it:\n"
+    )?;
+    for quirk in Quirk::ALL {
+        let value = match quirk.kind() {
+            Kind::Flag => String::new(),
+            Kind::Count(usual) => format!("={usual}"),
+            Kind::Time(usual) => format!("={usual}ms"),
+        };
+        writeln!(out, "  {}{value}", quirk.name())?;
+        writeln!(out, "      {}", quirk.about())?;
+        writeln!(out, "      As {}.", quirk.imitates())?;
+    }
+    writeln!(out, "\nPresets (--quirk preset:NAME):\n")?;
+    for preset in Preset::ALL {
+        writeln!(out, "  {}", preset.name())?;
+        writeln!(out, "      {}", preset.quirks().join(", "))?;
+    }
+    Ok(())
 }

@@ -78,9 +78,7 @@ async fn serve_reader(mut card: Card, address: &str) -> Result<(), Box<dyn Error
 async fn serve_port(card: Card, link: &Path, config: &Config) -> Result<(), Box<dyn Error>> {
     let eid = card.inspect(|euicc| euicc.eid());
     let mut modem = Modem::new(card, config.modem.identity());
-    modem
-        .control()
-        .set_quirks(|quirks| *quirks = config.modem.quirks.clone());
+    config.modem.apply(&modem.control());
     loop {
         let pty = Pty::open(link).map_err(|error| format!("{}: {error}", link.display()))?;
         tracing::info!(link = %link.display(), %eid, "the modem is ready");
