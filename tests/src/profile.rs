@@ -2,13 +2,21 @@
 //!
 //! The packages follow the TCA eUICC Profile Package: Interoperable Format Technical Specification
 //! (SAIP): a plain concatenation of profile elements, the header first and the end element last.
-//! What [`ProfileBuilder`] makes is small, valid by the grammar and our own; what
+//! What [`ProfileBuilder`] makes is valid by the grammar and our own; what
 //! [`Profile::from_package`] takes is somebody else's and is served byte for byte.
 
 use std::fmt;
 
 use es10_apdu::tlv::{Children, Tlv, encode as tlv};
 use serde::{Deserialize, Serialize};
+
+mod content;
+mod icon;
+
+pub use content::Content;
+pub use icon::icon;
+
+use content::Subscriber;
 
 /// An unprotected profile package with the metadata its SM-DP+ announces for it.
 #[derive(Clone, Eq, PartialEq, Deserialize, Serialize)]
@@ -27,10 +35,11 @@ pub struct Profile {
 impl Profile {
     /// Begins a profile of our own with the given ICCID.
     pub fn builder(iccid: Iccid) -> ProfileBuilder {
+        let name = format!("Test profile {}", iccid.last_digits());
         ProfileBuilder {
-            name: format!("Test profile {}", iccid.last_digits()),
-            service_provider: "Example Mobile".to_owned(),
-            iccid,
+            metadata: Metadata::new(iccid.clone(), "Example Mobile".to_owned(), name),
+            imsi: Imsi::of(&iccid),
+            content: Content::default(),
             size: 0,
             ppk: false,
         }
@@ -73,12 +82,12 @@ impl fmt::Debug for Profile {
     }
 }
 
-/// Makes a small valid profile: header, optional filler, end.
+/// Makes a valid profile: header, files and codes as wished for, optional filler, end.
 #[derive(Clone, Debug)]
 pub struct ProfileBuilder {
-    iccid: Iccid,
-    name: String,
-    service_provider: String,
+    metadata: Metadata,
+    imsi: Imsi,
+    content: Content,
     size: usize,
     ppk: bool,
 }
@@ -86,20 +95,67 @@ pub struct ProfileBuilder {
 impl ProfileBuilder {
     /// Names the profile: the metadata's profileName and the header's profileType.
     pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = name.into();
+        self.metadata.profile_name = name.into();
         self
     }
 
-    /// Names the service provider.
+    /// Names the service provider, which is the name of the network in EF.SPN too.
     pub fn service_provider(mut self, name: impl Into<String>) -> Self {
-        self.service_provider = name.into();
+        self.metadata.service_provider = name.into();
+        self
+    }
+
+    /// Chooses the subscriber; [`Imsi::of`] the ICCID when nobody does.
+    pub fn imsi(mut self, imsi: Imsi) -> Self {
+        self.imsi = imsi;
+        self
+    }
+
+    /// How much of a real profile there is in the package.
+    pub fn content(mut self, content: Content) -> Self {
+        self.content = content;
+        self
+    }
+
+    /// Makes it a test or provisioning profile.
+    pub fn class(mut self, class: ProfileClass) -> Self {
+        self.metadata.class = class;
+        self
+    }
+
+    /// Binds the user by rules, which need an owner the eUICC allows them to.
+    pub fn policy_rules(mut self, rules: impl Into<Vec<PolicyRule>>) -> Self {
+        self.metadata.policy_rules = rules.into();
+        self
+    }
+
+    /// Names the operator the profile belongs to.
+    pub fn owner(mut self, owner: ProfileOwner) -> Self {
+        self.metadata.owner = Some(owner);
+        self
+    }
+
+    /// Shows a picture, a PNG; [`icon`] makes one.
+    pub fn icon(mut self, png: impl Into<Vec<u8>>) -> Self {
+        self.metadata.icon = png.into();
+        self
+    }
+
+    /// Reports these events, in this order, to `address` or else to the SM-DP+.
+    pub fn notifications(
+        mut self,
+        events: impl Into<Vec<NotificationEvent>>,
+        address: Option<&str>,
+    ) -> Self {
+        self.metadata.notification_events = events.into();
+        self.metadata.notification_address = address.map(str::to_owned);
         self
     }
 
     /// Fills the package up to this many bytes with nonStandard elements nobody must understand.
     ///
-    /// The result can be up to [`FILLER_SLACK`] bytes shorter, never longer unless the header and
-    /// the end alone are.
+    /// The result can be up to [`FILLER_SLACK`] bytes shorter, never longer unless what must be in
+    /// it is.
     pub fn size(mut self, bytes: usize) -> Self {
         self.size = bytes;
         self
@@ -118,15 +174,24 @@ impl ProfileBuilder {
             &[
                 tlv(0x80, &[2]),
                 tlv(0x81, &[3]),
-                tlv(0x82, self.name.as_bytes()),
-                tlv(0x83, &self.iccid.in_reading_order()),
+                tlv(0x82, self.metadata.profile_name.as_bytes()),
+                tlv(0x83, &self.metadata.iccid.in_reading_order()),
                 tlv(0xA5, &[tlv(0x81, &[]), tlv(0x84, &[])].concat()),
-                tlv(0xA6, &[]),
+                tlv(0xA6, &self.content.templates()),
             ]
             .concat(),
         );
         let mut package = header;
         let mut identification = 1;
+        let elements = self.content.elements(&Subscriber {
+            iccid: &self.metadata.iccid,
+            imsi: &self.imsi,
+            network: &self.metadata.service_provider,
+        });
+        for element in elements {
+            package.extend(element);
+            identification += 1;
+        }
         while let Some(element) = self.filler(package.len(), identification) {
             package.extend(element);
             identification += 1;
@@ -134,7 +199,7 @@ impl ProfileBuilder {
         package.extend(end(identification));
         Profile {
             package,
-            metadata: Metadata::new(self.iccid, self.service_provider, self.name),
+            metadata: self.metadata,
             ppk: self.ppk,
         }
     }
@@ -231,6 +296,9 @@ pub enum ProfileError {
     /// The ICCID is not 18 to 20 digits.
     #[error("{0:?} is not an ICCID of 18 to 20 digits")]
     BadIccid(String),
+    /// The IMSI is not 15 digits.
+    #[error("{0:?} is not an IMSI of 15 digits")]
+    BadImsi(String),
 }
 
 /// What StoreMetadata says about a profile.
@@ -458,6 +526,49 @@ impl TryFrom<String> for Iccid {
         if !(18..=20).contains(&digits.len()) || !digits.bytes().all(|digit| digit.is_ascii_digit())
         {
             return Err(ProfileError::BadIccid(digits));
+        }
+        Ok(Self(digits))
+    }
+}
+
+/// The number of a subscriber, 15 decimal digits: country, network, person.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Imsi(String);
+
+impl Imsi {
+    /// The subscriber of the test network 001/01 that has the ICCID's last digits before the check
+    /// digit.
+    pub fn of(iccid: &Iccid) -> Self {
+        let digits = &iccid.0[..iccid.0.len() - 1];
+        Self(format!("00101{}", &digits[digits.len() - 10..]))
+    }
+
+    /// The form of EF.IMSI (3GPP TS 31.102 section 4.2.2): length, and the digits after a nibble
+    /// that says that their number is odd.
+    pub fn coded(&self) -> [u8; 9] {
+        let mut digits = self.0.bytes().map(|digit| digit - b'0');
+        let mut coded = [0; 9];
+        coded[0] = 8;
+        coded[1] = digits.next().unwrap_or_default() << 4 | 0x09;
+        for octet in &mut coded[2..] {
+            *octet = digits.next().unwrap_or(0x0F) | digits.next().unwrap_or(0x0F) << 4;
+        }
+        coded
+    }
+}
+
+impl fmt::Display for Imsi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for Imsi {
+    type Error = ProfileError;
+
+    fn try_from(digits: String) -> Result<Self, ProfileError> {
+        if digits.len() != 15 || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+            return Err(ProfileError::BadImsi(digits));
         }
         Ok(Self(digits))
     }

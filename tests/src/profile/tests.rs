@@ -1,3 +1,7 @@
+use sim_card_emulator::euicc::Settings;
+use sim_card_emulator::saip::PackageReader;
+use sim_card_emulator::saip::files::FileSystem;
+
 use super::*;
 
 fn iccid(digits: &str) -> Iccid {
@@ -8,6 +12,7 @@ fn iccid(digits: &str) -> Iccid {
 fn the_smallest_package_is_a_header_and_an_end() {
     let profile = Profile::builder(iccid("89010000000000000019"))
         .name("Test")
+        .content(Content::Bare)
         .build();
     assert_eq!(
         hex::encode(&profile.package),
@@ -87,26 +92,105 @@ fn what_is_no_package_is_refused_with_the_reason() {
 
 #[test]
 fn filler_reaches_the_size_asked_for() {
-    for size in [60, 100, 180, 181, 182, 300, 310, 5_000, 16_500, 40_000] {
-        let package = Profile::builder(Iccid::nth(7)).size(size).build().package;
-        assert!(
-            package.len() <= size.max(72),
-            "{} for {size}",
-            package.len()
-        );
-        assert!(
-            package.len() + FILLER_SLACK >= size,
-            "{} for {size}",
-            package.len()
-        );
-        let elements: Vec<u32> = Children::of(&package)
-            .map(|element| element.unwrap().tag)
-            .collect();
-        assert_eq!(
-            (elements.first(), elements.last()),
-            (Some(&0xA0), Some(&0xAA))
-        );
+    let sizes = [
+        60, 100, 180, 181, 182, 300, 310, 700, 1_000, 5_000, 16_500, 40_000,
+    ];
+    for content in [Content::Bare, Content::Identity, Content::Whole] {
+        let builder = Profile::builder(Iccid::nth(7)).content(content);
+        let least = builder.clone().build().package.len();
+        for size in sizes {
+            let package = builder.clone().size(size).build().package;
+            let length = package.len();
+            assert!(length <= size.max(least), "{length} for {size}");
+            assert!(length + FILLER_SLACK >= size, "{length} for {size}");
+            let elements: Vec<u32> = Children::of(&package)
+                .map(|element| element.unwrap().tag)
+                .collect();
+            assert_eq!(
+                (elements.first(), elements.last()),
+                (Some(&0xA0), Some(&0xAA))
+            );
+        }
     }
+}
+
+/// The files a card makes of a package that it takes only when it is whole.
+fn files(profile: &Profile, strict: bool) -> FileSystem {
+    let mut reader = PackageReader::new(Settings::default().uicc_capability).strict_content(strict);
+    reader.push(&profile.package).unwrap();
+    let header = reader.finish().unwrap();
+    assert_eq!(header.iccid.to_string(), profile.metadata.iccid.to_string());
+    FileSystem::of_package(&profile.package, &header.iccid)
+}
+
+fn content(files: &FileSystem, directory: usize, identifier: u16) -> String {
+    let index = files.child(directory, identifier).unwrap();
+    hex::encode(files.file(index).unwrap().content())
+}
+
+#[test]
+fn a_modem_finds_number_subscriber_and_network_in_the_files() {
+    for (form, strict) in [(Content::Identity, false), (Content::Whole, true)] {
+        let profile = Profile::builder(Iccid::nth(42))
+            .service_provider("Beispielnetz Österreich")
+            .content(form)
+            .build();
+        let files = files(&profile, strict);
+        assert_eq!(content(&files, 0, 0x2FE2), "981099090000000024f6");
+        let (usim, aid) = files.applications().next().unwrap();
+        assert_eq!(hex::encode(aid), "a0000000871002ffffffff8903020000");
+        assert_eq!(content(&files, usim, 0x6F07), "080910100000000024");
+        assert_eq!(
+            content(&files, usim, 0x6F46),
+            "01426569737069656c6e65747a20c39673",
+            "cut to what the file holds"
+        );
+        assert_eq!(content(&files, usim, 0x6FAD), "00000002");
+        assert_eq!(content(&files, usim, 0x6F78), "0004");
+        assert_eq!(files.pin(1).is_some(), strict);
+    }
+}
+
+#[test]
+fn the_subscriber_is_of_the_test_network_unless_chosen() {
+    assert_eq!(Imsi::of(&Iccid::nth(42)).to_string(), "001010000000042");
+    let imsi: Imsi = "262019876543210".to_owned().try_into().unwrap();
+    assert_eq!(hex::encode(imsi.coded()), "082926108967452301");
+    assert!(Imsi::try_from("1234".to_owned()).is_err());
+    let profile = Profile::builder(Iccid::nth(42)).imsi(imsi).build();
+    let files = files(&profile, false);
+    let (usim, _) = files.applications().next().unwrap();
+    assert_eq!(content(&files, usim, 0x6F07), "082926108967452301");
+}
+
+#[test]
+fn the_builder_sets_everything_metadata_has() {
+    let owner = ProfileOwner {
+        mcc_mnc: [0x00, 0xF1, 0x10],
+        gid1: vec![],
+        gid2: vec![],
+    };
+    let profile = Profile::builder(Iccid::nth(1))
+        .name("Name")
+        .service_provider("Provider")
+        .class(ProfileClass::Test)
+        .owner(owner.clone())
+        .policy_rules([PolicyRule::Ppr1])
+        .icon(icon(1))
+        .notifications([NotificationEvent::Delete], Some("n.example.com"))
+        .build();
+    let expected = Metadata {
+        iccid: Iccid::nth(1),
+        service_provider: "Provider".into(),
+        profile_name: "Name".into(),
+        class: ProfileClass::Test,
+        notification_events: vec![NotificationEvent::Delete],
+        notification_address: Some("n.example.com".into()),
+        owner: Some(owner),
+        policy_rules: vec![PolicyRule::Ppr1],
+        icon: icon(1),
+    };
+    assert_eq!(profile.metadata, expected);
 }
 
 #[test]
