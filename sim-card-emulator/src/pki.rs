@@ -22,8 +22,10 @@ use crate::key::{Curve, PrivateKey};
 
 pub(crate) mod date;
 mod spec;
+mod variant;
 
 pub use spec::{Attribute, BasicConstraints, CertificateSpec, KeyUsage};
+pub use variant::{UnknownVariant, Variant};
 
 /// Why a PKI could not be loaded, made or used.
 #[derive(Debug, thiserror::Error)]
@@ -119,6 +121,8 @@ pub struct Pki {
 pub struct Hierarchy {
     certificates: BTreeMap<Role, Certificate>,
     keys: BTreeMap<Role, PrivateKey>,
+    /// CAs between the CI and the certificate of a role, that next to it first.
+    intermediates: BTreeMap<Role, Vec<Certificate>>,
 }
 
 impl Pki {
@@ -272,6 +276,20 @@ impl Pki {
     /// [`PkiError::Missing`] with the name of the file that should have held it.
     pub fn certificate(&self, role: Role) -> Result<&Certificate, PkiError> {
         self.hierarchy(role).certificate(role)
+    }
+
+    /// The certificate of a role and the subordinate CAs above it, without the CI: what a TLS
+    /// server shows.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pki::certificate`].
+    pub fn chain(&self, role: Role) -> Result<Vec<Certificate>, PkiError> {
+        let hierarchy = self.hierarchy(role);
+        let leaf = hierarchy.certificate(role)?.clone();
+        let above = hierarchy.intermediates.get(&role);
+        let above = above.into_iter().flatten().cloned();
+        Ok(std::iter::once(leaf).chain(above).collect())
     }
 
     /// The private key of a role.
@@ -433,6 +451,7 @@ impl Hierarchy {
     /// The key of the replaced certificate goes with it.
     pub fn insert(&mut self, role: Role, certificate: Certificate, key: Option<PrivateKey>) {
         self.certificates.insert(role, certificate);
+        self.intermediates.remove(&role);
         match key {
             Some(key) => self.keys.insert(role, key),
             None => self.keys.remove(&role),
@@ -487,6 +506,10 @@ impl Hierarchy {
                     .map_err(|source| PkiError::Certificate { path, source })?;
                 hierarchy.certificates.insert(role, certificate);
             }
+            let above = read_intermediates(folder, role)?;
+            if !above.is_empty() {
+                hierarchy.intermediates.insert(role, above);
+            }
             let path = folder.join(key_file(role));
             let Some(pem) = read(&path)? else {
                 continue;
@@ -510,11 +533,34 @@ impl Hierarchy {
         for (role, certificate) in &self.certificates {
             write(&folder.join(certificate_file(*role)), certificate.der())?;
         }
+        for (role, above) in &self.intermediates {
+            for (number, certificate) in (1..).zip(above) {
+                write(&intermediate_file(folder, *role, number), certificate.der())?;
+            }
+        }
         for (role, key) in &self.keys {
             write(&folder.join(key_file(*role)), key.to_pem().as_bytes())?;
         }
         sync(folder)
     }
+}
+
+/// Where the subordinate CA of that number above a certificate is: `dptls-ca1.der` and so on.
+fn intermediate_file(folder: &Path, role: Role, number: usize) -> PathBuf {
+    let leaf = certificate_file(role);
+    let stem = leaf.strip_suffix(".der").unwrap_or(leaf);
+    folder.join(format!("{stem}-ca{number}.der"))
+}
+
+fn read_intermediates(folder: &Path, role: Role) -> Result<Vec<Certificate>, PkiError> {
+    let mut found = Vec::new();
+    for number in 1.. {
+        let path = intermediate_file(folder, role, number);
+        let Some(der) = read(&path)? else { break };
+        let certificate = Certificate::parse(&der);
+        found.push(certificate.map_err(|source| PkiError::Certificate { path, source })?);
+    }
+    Ok(found)
 }
 
 /// Where the hierarchy of that number is, the second and those behind it.

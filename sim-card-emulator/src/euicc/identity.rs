@@ -62,6 +62,18 @@ impl Identity {
     ///
     /// When there is no eUICC certificate and key at all, or the parts are not chains of one EID.
     pub fn from_pki(pki: &Pki) -> Result<Self, PersonalisationError> {
+        let identity = Self::from_pki_unverified(pki)?;
+        identity.chains.iter().try_for_each(Chain::verify)?;
+        Ok(identity)
+    }
+
+    /// As [`Identity::from_pki`], for an eUICC whose own certificates servers must refuse: what
+    /// stands above what is not verified.
+    ///
+    /// # Errors
+    ///
+    /// When a part is missing, a key does not fit, or the EIDs differ.
+    pub fn from_pki_unverified(pki: &Pki) -> Result<Self, PersonalisationError> {
         let mut issuers = Vec::new();
         let mut chains = Vec::new();
         for hierarchy in pki.hierarchies() {
@@ -132,22 +144,25 @@ impl Chain {
         let eum = pki.certificate(Role::Eum)?.clone();
         let euicc = pki.certificate(Role::Euicc)?.clone();
         let key = pki.key(Role::Euicc)?.clone();
-        eum.verify_eum(ci, None)
-            .map_err(PersonalisationError::Eum)?;
-        euicc
-            .verify_euicc(&eum, None)
-            .map_err(PersonalisationError::Euicc)?;
         if euicc.public_key().ok() != Some(key.public_key()) {
             return Err(PersonalisationError::Key);
         }
         Ok(Self {
-            // The EUM certificate was found to be issued under this identifier.
             ci_key_identifier: ci.subject_key_identifier().unwrap_or_default().to_vec(),
             ci: ci.clone(),
             eum,
             euicc,
             key,
         })
+    }
+
+    fn verify(&self) -> Result<(), PersonalisationError> {
+        let eum = &self.eum;
+        eum.verify_eum(&self.ci, None)
+            .map_err(PersonalisationError::Eum)?;
+        self.euicc
+            .verify_euicc(eum, None)
+            .map_err(PersonalisationError::Euicc)
     }
 
     fn eid(&self) -> Result<Eid, PersonalisationError> {

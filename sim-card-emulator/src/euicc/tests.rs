@@ -17,4 +17,5 @@ mod rules;
 mod session;
 mod terminal;
 mod v3;
+mod variants;
 mod vectors;

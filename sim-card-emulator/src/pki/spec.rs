@@ -226,6 +226,15 @@ impl CertificateSpec {
         self.sign(&key.public_key(), &name(&self.subject), key, false)
     }
 
+    /// Gives an attribute of the subject another value.
+    pub(super) fn set(&mut self, wanted: Attribute, value: &str) {
+        for (attribute, old) in &mut self.subject {
+            if *attribute == wanted {
+                value.clone_into(old);
+            }
+        }
+    }
+
     fn new(role: Role, now: SystemTime) -> Self {
         Self {
             subject: vec![
@@ -448,7 +457,7 @@ fn crl_distribution_points(lists: &[&str]) -> Vec<String> {
 }
 
 const EUM_ORGANIZATION: &str = "RSP Test EUM";
-const DAY: Duration = Duration::from_secs(86_400);
-const YEAR: Duration = Duration::from_secs(365 * 86_400 + 21_600);
+pub(super) const DAY: Duration = Duration::from_secs(86_400);
+pub(super) const YEAR: Duration = Duration::from_secs(365 * 86_400 + 21_600);
 /// 24 January 7496, 12:00 UTC.
 const YEAR_7496: u64 = 174_393_432_000;

@@ -243,3 +243,51 @@ fn a_tls_certificate_is_issued_for_further_hosts() {
     tls.verify_server(pki.certificate(Role::Ci).unwrap(), Some(options.now))
         .unwrap();
 }
+
+#[test]
+fn every_variant_has_a_name_of_its_own_and_survives_a_folder() {
+    let (right, options) = pki();
+    let mut names = Variant::NAMES.to_vec();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), Variant::all().count());
+    for name in Variant::NAMES {
+        let variant: Variant = name.parse().unwrap();
+        let mut pki = right.clone();
+        variant.apply(&mut pki, options.now).unwrap();
+        let role = variant.role();
+        let certificate = pki.certificate(role).unwrap();
+        assert_ne!(certificate.der(), right.certificate(role).unwrap().der());
+        let key = pki.key(role).unwrap().public_key();
+        assert_eq!(certificate.public_key().unwrap(), key, "{name}");
+        let folder = folder();
+        pki.save(&folder).unwrap();
+        let loaded = Pki::load(&folder).unwrap();
+        fs::remove_dir_all(&folder).unwrap();
+        let octets = |pki: &Pki| {
+            let chain = pki.chain(role).unwrap();
+            chain
+                .iter()
+                .map(|one| one.der().to_vec())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(octets(&loaded), octets(&pki), "{name}");
+    }
+    assert!("eum-too-late".parse::<Variant>().is_err());
+}
+
+#[test]
+fn variant_c_has_two_subordinate_cas_that_lead_to_the_issuer() {
+    let (mut pki, options) = pki();
+    let variant: Variant = "dptls-chain-c".parse().unwrap();
+    variant.apply(&mut pki, options.now).unwrap();
+    let mut chain = pki.chain(Role::DpTls).unwrap();
+    assert_eq!(chain.len(), 3);
+    chain.push(pki.certificate(Role::Ci).unwrap().clone());
+    for pair in chain.windows(2) {
+        assert_eq!(
+            pair[0].authority_key_identifier(),
+            pair[1].subject_key_identifier()
+        );
+    }
+}

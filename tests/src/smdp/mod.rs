@@ -200,7 +200,7 @@ impl Smdp {
             None => State::default(),
         };
         state.orders.set_clock(&config.clock);
-        let own = [config.pki.certificate(Role::Ci)?];
+        let own = [config.pki.hierarchy(Role::DpTls).certificate(Role::Ci)?];
         let roots = own.into_iter().chain(&config.callback_roots);
         let courier = Courier::new(roots, config.callback_pause).map_err(TlsError::from)?;
         Ok(Self(Arc::new(Shared {

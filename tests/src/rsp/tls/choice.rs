@@ -141,11 +141,11 @@ impl TlsChoice {
         let own = || pki.certificate(Role::DpTls).cloned();
         match self {
             Self::Right | Self::Tls12 | Self::Tls13 => {
-                return Ok((vec![own()?], pki.key(Role::DpTls)?.clone()));
+                return Ok((pki.chain(Role::DpTls)?, pki.key(Role::DpTls)?.clone()));
             }
             Self::OtherKey => return Ok((vec![own()?], PrivateKey::generate()?)),
             Self::WithRoot => {
-                let root = pki.certificate(Role::Ci)?.clone();
+                let root = pki.hierarchy(Role::DpTls).certificate(Role::Ci)?.clone();
                 return Ok((vec![own()?, root], pki.key(Role::DpTls)?.clone()));
             }
             _ => {}
@@ -165,10 +165,11 @@ impl TlsChoice {
                 };
                 (spec.self_sign(&key), key)
             }
-            _ => (
-                pki.certificate(Role::Ci)?.clone(),
-                pki.key(Role::Ci)?.clone(),
-            ),
+            _ => {
+                let above = pki.hierarchy(Role::DpTls);
+                let ci = above.certificate(Role::Ci)?;
+                (ci.clone(), above.key(Role::Ci)?.clone())
+            }
         };
         let mut chain = Vec::new();
         if matches!(self, Self::SubCa | Self::SubCaMissing) {

@@ -27,6 +27,8 @@ use crate::{
 
 const HOST: &str = "smdp.example.com";
 const OTHER_EID: &str = "89049032999999999999999999999955";
+mod issuers;
+
 const CHALLENGE: [u8; 16] = [0xCC; 16];
 
 /// EUICCInfo2 of the vectors: 512 kB free, usim and milenage among its services.
