@@ -24,5 +24,6 @@ mod profiles;
 mod refusals;
 mod reservations;
 mod server_certificate;
+mod server_restart;
 mod server_trouble;
 mod truth;
