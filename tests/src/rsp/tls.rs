@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use rustls::{
-    ServerConfig, SupportedProtocolVersion,
+    RootCertStore, ServerConfig, SupportedProtocolVersion,
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
     sign::{CertifiedKey, SingleCertAndKey},
 };
 use sim_card_emulator::{certificate::Certificate, key::PrivateKey, pki::PkiError};
@@ -29,11 +30,14 @@ pub enum TlsError {
 /// A configuration that presents this chain, the leaf first.
 ///
 /// The certificates are not looked at: a server with a wrong one is what some tests need, and
-/// rustls' own check refuses the critical policies of this PKI.
+/// rustls' own check refuses the critical policies of this PKI. Clients are asked for a
+/// certificate when there are issuers of such; they can do without, and a wrong one ends the
+/// handshake.
 pub(crate) fn server_config(
     chain: &[Certificate],
     key: &PrivateKey,
     versions: &[&'static SupportedProtocolVersion],
+    client_roots: &[Certificate],
 ) -> Result<Arc<ServerConfig>, rustls::Error> {
     let chain = chain
         .iter()
@@ -45,7 +49,22 @@ pub(crate) fn server_config(
     let resolver = SingleCertAndKey::from(CertifiedKey::new(chain, key));
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(versions)?
-        .with_no_client_auth()
+        .with_client_cert_verifier(client_verifier(client_roots)?)
         .with_cert_resolver(Arc::new(resolver));
     Ok(Arc::new(config))
+}
+
+fn client_verifier(roots: &[Certificate]) -> Result<Arc<dyn ClientCertVerifier>, rustls::Error> {
+    if roots.is_empty() {
+        return Ok(WebPkiClientVerifier::no_client_auth());
+    }
+    let mut store = RootCertStore::empty();
+    for root in roots {
+        store.add(CertificateDer::from(root.der().to_vec()))?;
+    }
+    let provider = Arc::new(ring::default_provider());
+    WebPkiClientVerifier::builder_with_provider(Arc::new(store), provider)
+        .allow_unauthenticated()
+        .build()
+        .map_err(|error| rustls::Error::General(error.to_string()))
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    es2::StockedProfile,
     order::OrderRequest,
     order_settings::{OrderSettings, OrderSettingsError},
 };
@@ -48,12 +49,72 @@ pub enum FolderError {
     },
 }
 
-/// Makes an order of every package in a folder, in the order of their names.
+/// Makes an order of every package in a folder, in the order of their names, except those that are
+/// ordered over ES2+.
 ///
 /// # Errors
 ///
 /// When the folder or a file in it cannot be read, or is not what its name says.
 pub fn orders_of_folder(folder: &Path) -> Result<Vec<OrderRequest>, FolderError> {
+    let entries = entries(folder)?.into_iter();
+    let orders = entries.filter(|entry| !entry.settings.is_for_stock());
+    orders.map(Entry::order).collect()
+}
+
+/// Gives the profiles of a folder that are ordered over ES2+: the settings beside them have a
+/// `profile_type`.
+///
+/// # Errors
+///
+/// As [`orders_of_folder`].
+pub fn stock_of_folder(folder: &Path) -> Result<Vec<StockedProfile>, FolderError> {
+    let entries = entries(folder)?.into_iter();
+    let stock = entries.filter(|entry| entry.settings.is_for_stock());
+    stock.map(Entry::stocked).collect()
+}
+
+/// A package with the settings beside it.
+struct Entry {
+    path: PathBuf,
+    profile: Profile,
+    settings: OrderSettings,
+}
+
+impl Entry {
+    fn read(path: PathBuf) -> Result<Self, FolderError> {
+        let package = fs::read(&path).map_err(at(&path))?;
+        let profile = Profile::from_package(package).map_err(|source| FolderError::Package {
+            path: path.clone(),
+            source,
+        })?;
+        let settings = settings(&path.with_extension("toml"))?;
+        Ok(Self {
+            path,
+            profile,
+            settings,
+        })
+    }
+
+    fn order(self) -> Result<OrderRequest, FolderError> {
+        let mut settings = self.settings;
+        let matching_id = self.path.file_stem().unwrap_or_default().to_string_lossy();
+        settings
+            .matching_id
+            .get_or_insert_with(|| matching_id.into());
+        // What lies in a folder is there for everybody, until it says how often.
+        settings.repeat |= settings.max_downloads.is_none();
+        let order = settings.order_of(self.profile, self.path.parent());
+        order.map_err(no_order(&self.path))
+    }
+
+    fn stocked(self) -> Result<StockedProfile, FolderError> {
+        let stocked = self.settings.stocked_of(self.profile, self.path.parent());
+        stocked.map_err(no_order(&self.path))
+    }
+}
+
+/// The packages of a folder, in the order of their names.
+fn entries(folder: &Path) -> Result<Vec<Entry>, FolderError> {
     let mut packages = Vec::new();
     for entry in fs::read_dir(folder).map_err(at(folder))? {
         let path = entry.map_err(at(folder))?.path();
@@ -62,29 +123,14 @@ pub fn orders_of_folder(folder: &Path) -> Result<Vec<OrderRequest>, FolderError>
         }
     }
     packages.sort();
-    packages.iter().map(|path| order(path)).collect()
+    packages.into_iter().map(Entry::read).collect()
 }
 
-fn order(path: &Path) -> Result<OrderRequest, FolderError> {
-    let package = fs::read(path).map_err(at(path))?;
-    let profile = Profile::from_package(package).map_err(|source| FolderError::Package {
-        path: path.to_owned(),
+fn no_order(package: &Path) -> impl Fn(OrderSettingsError) -> FolderError {
+    move |source| FolderError::Order {
+        path: package.with_extension("toml"),
         source,
-    })?;
-    let settings_path = path.with_extension("toml");
-    let mut settings = settings(&settings_path)?;
-    let matching_id = path.file_stem().unwrap_or_default().to_string_lossy();
-    settings
-        .matching_id
-        .get_or_insert_with(|| matching_id.into());
-    // What lies in a folder is there for everybody, until it says how often.
-    settings.repeat |= settings.max_downloads.is_none();
-    settings
-        .order_of(profile, path.parent())
-        .map_err(|source| FolderError::Order {
-            path: settings_path,
-            source,
-        })
+    }
 }
 
 fn settings(path: &Path) -> Result<OrderSettings, FolderError> {
@@ -163,6 +209,25 @@ mod tests {
         assert_eq!(metadata.service_provider, "Another");
         assert_eq!(metadata.class, ProfileClass::Test);
         assert_eq!(metadata.notification_events, [NotificationEvent::Enable]);
+    }
+
+    #[test]
+    fn a_package_with_a_profile_type_waits_for_the_operator() {
+        let folder = folder("A", "profile_type = \"gold\"\nonly_operator = \"2.999.1\"");
+        let orders = orders_of_folder(&folder).unwrap();
+        let stock = stock_of_folder(&folder).unwrap();
+        fs::write(
+            folder.join("A.toml"),
+            "profile_type = \"gold\"\neid = \"1\"",
+        )
+        .unwrap();
+        let error = stock_of_folder(&folder).unwrap_err().to_string();
+        fs::remove_dir_all(folder).unwrap();
+        assert!(orders.is_empty());
+        assert_eq!(stock[0].profile_type, "gold");
+        assert_eq!(stock[0].operator.as_deref(), Some("2.999.1"));
+        assert_eq!(stock[0].profile.metadata.profile_name, "In a file");
+        assert!(error.contains("A.toml"), "{error}");
     }
 
     #[test]

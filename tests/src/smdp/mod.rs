@@ -52,12 +52,12 @@ pub use self::{
     config_file::{ConfigFile, ConfigFileError},
     es2::{Event, EventError, EventRegistrar, Registration, StockedProfile},
     es9::Function,
-    folder::{FolderError, orders_of_folder},
+    folder::{FolderError, orders_of_folder, stock_of_folder},
     notification::{ReceivedNotification, Sequence, Verdict},
     order::{Failure, Order, OrderId, OrderRequest, OrderState},
     order_settings::{OrderSettings, OrderSettingsError},
     reservation::{
-        Reservation, ReservationFault, ReservationRequest, ReservationStatus,
+        Reservation, ReservationFault, ReservationFaultPlan, ReservationRequest, ReservationStatus,
         UnknownReservationFault,
     },
     sims::{Fleet, Sim, SimStatus},
@@ -96,6 +96,9 @@ pub struct Config {
     pub clock: Clock,
     /// Tells an SM-DS of the orders that name one; without it none can be reached.
     pub event_registrar: Option<Arc<dyn EventRegistrar>>,
+    /// Whose certificates an operator must show who calls ES2+ over TLS; nobody's leaves the
+    /// functions open to everybody. The plain port is always open.
+    pub es2_client_roots: Vec<Certificate>,
     /// The operator: where ES2+.HandleDownloadProgressInfo goes, `http` or `https`; a path of its
     /// own stands before the function's. `None` tells nobody.
     pub operator_url: Option<Uri>,
@@ -125,6 +128,7 @@ impl Config {
             check_eligibility: true,
             clock: Clock::system(),
             event_registrar: None,
+            es2_client_roots: Vec::new(),
             operator_url: None,
             callback_roots: Vec::new(),
             callback_pause: Duration::from_secs(1),
@@ -182,9 +186,7 @@ impl Smdp {
     /// When a certificate or key is missing or the saved orders cannot be read.
     pub fn new(config: Config) -> Result<Self, SmdpError> {
         use sim_card_emulator::certificate::Role;
-        let tls = config
-            .tls
-            .endpoint(&config.pki, &config.host_name, config.tls_versions)?;
+        let tls = endpoint(&config.tls, &config)?;
         for role in [Role::DpAuth, Role::DpPb] {
             config.pki.certificate(role)?;
             config.pki.key(role)?;
@@ -317,7 +319,12 @@ impl Smdp {
     ///
     /// When the key cannot be used for TLS.
     pub fn set_tls(&self, chain: &[Certificate], key: &PrivateKey) -> Result<(), SmdpError> {
-        let tls = tls::server_config(chain, key, self.0.config.tls_versions);
+        let tls = tls::server_config(
+            chain,
+            key,
+            self.0.config.tls_versions,
+            &self.0.config.es2_client_roots,
+        );
         let endpoint = Endpoint::Tls(tls.map_err(TlsError::from)?);
         self.present(TlsChoice::Right, endpoint);
         Ok(())
@@ -335,13 +342,7 @@ impl Smdp {
     ///
     /// When a certificate must be issued for it and the CI's private key is not there.
     pub fn choose_tls(&self, choice: &TlsChoice) -> Result<(), SmdpError> {
-        let Config {
-            pki,
-            host_name,
-            tls_versions,
-            ..
-        } = &self.0.config;
-        let endpoint = choice.endpoint(pki, host_name, tls_versions)?;
+        let endpoint = endpoint(choice, &self.0.config)?;
         self.present(choice.clone(), endpoint);
         Ok(())
     }
@@ -436,6 +437,16 @@ impl Smdp {
             base_url,
         }
     }
+}
+
+/// What stands behind the TLS port when `choice` is made.
+fn endpoint(choice: &TlsChoice, config: &Config) -> Result<Endpoint, TlsError> {
+    choice.endpoint(
+        &config.pki,
+        &config.host_name,
+        config.tls_versions,
+        &config.es2_client_roots,
+    )
 }
 
 /// The queue of what the operator is told.

@@ -11,7 +11,7 @@ use lpad::clock::Clock;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::order::OrderRequest;
+use super::{es2::StockedProfile, order::OrderRequest};
 use crate::profile::{
     Iccid, NotificationEvent, PolicyRule, Profile, ProfileClass, ProfileError, ProfileOwner,
 };
@@ -71,6 +71,10 @@ pub struct OrderSettings {
     /// Whether a package bound to one one-time key may be bound to another one, which it may
     /// without this key.
     pub rebinding: Option<bool>,
+    /// Not an order but a profile of this type, which can be ordered over ES2+.
+    pub profile_type: Option<String>,
+    /// The only functionRequesterIdentifier that may order it over ES2+.
+    pub only_operator: Option<String>,
 }
 
 /// Why no order can be made of a description.
@@ -99,6 +103,61 @@ impl OrderSettings {
     ///
     /// When a file cannot be read, the package is none, or two keys contradict each other.
     pub fn order(self, folder: Option<&Path>) -> Result<OrderRequest, OrderSettingsError> {
+        if self.is_for_stock() {
+            return contradiction("what has a profile_type is ordered over ES2+");
+        }
+        if self.matching_id.is_none() && self.eid.is_none() {
+            return contradiction("an order needs a matching_id or an eid");
+        }
+        let profile = self.profile(folder)?;
+        self.order_of(profile, folder)
+    }
+
+    /// Whether this is no order but a profile that can be ordered over ES2+.
+    pub fn is_for_stock(&self) -> bool {
+        self.profile_type.is_some()
+    }
+
+    /// The profile that can be ordered, with files read from `folder`.
+    ///
+    /// # Errors
+    ///
+    /// As [`OrderSettings::order`]; also when it says how the profile is found, which the operator
+    /// says.
+    pub fn stocked(self, folder: Option<&Path>) -> Result<StockedProfile, OrderSettingsError> {
+        let has_own_iccid = [
+            self.iccid.is_some(),
+            self.package.is_some(),
+            self.package_base64.is_some(),
+        ];
+        if !has_own_iccid.contains(&true) {
+            return contradiction("a profile with a profile_type needs an iccid or a package");
+        }
+        let profile = self.profile(folder)?;
+        self.stocked_of(profile, folder)
+    }
+
+    /// The profile that can be ordered, of one that is there already.
+    pub(super) fn stocked_of(
+        mut self,
+        profile: Profile,
+        folder: Option<&Path>,
+    ) -> Result<StockedProfile, OrderSettingsError> {
+        if self.matching_id.is_some() || self.eid.is_some() || self.confirmation_code.is_some() {
+            return contradiction(
+                "matching_id, eid and confirmation_code come with ES2+ to what has a profile_type",
+            );
+        }
+        let profile_type = self.profile_type.take().unwrap_or_default();
+        let operator = self.only_operator.take();
+        Ok(StockedProfile {
+            profile: self.order_of(profile, folder)?.profile,
+            profile_type,
+            operator,
+        })
+    }
+
+    fn profile(&self, folder: Option<&Path>) -> Result<Profile, OrderSettingsError> {
         let package = match (&self.package, &self.package_base64) {
             (Some(_), Some(_)) => {
                 return contradiction("package and package_base64 exclude each other");
@@ -110,17 +169,13 @@ impl OrderSettings {
             },
             (None, None) => None,
         };
-        let profile = match package {
+        match package {
             Some(_) if self.iccid.is_some() || self.size.is_some() => {
-                return contradiction("iccid and size are for a profile that is made");
+                contradiction("iccid and size are for a profile that is made")
             }
-            Some(package) => Profile::from_package(package)?,
-            None => self.made(),
-        };
-        if self.matching_id.is_none() && self.eid.is_none() {
-            return contradiction("an order needs a matching_id or an eid");
+            Some(package) => Ok(Profile::from_package(package)?),
+            None => Ok(self.made()),
         }
-        self.order_of(profile, folder)
     }
 
     /// The order of a profile that is there already.

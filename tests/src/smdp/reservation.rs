@@ -19,7 +19,7 @@ use crate::{profile::Profile, rsp::random};
 mod faults;
 
 pub(super) use self::faults::ReservationFaults;
-pub use self::faults::{ReservationFault, UnknownReservationFault};
+pub use self::faults::{ReservationFault, ReservationFaultPlan, UnknownReservationFault};
 
 /// What a customer asks to have reserved.
 #[derive(Clone, Debug, Default)]

@@ -76,7 +76,9 @@ impl Smdp {
             Endpoint::Tls(config) => {
                 if let Some(stream) = handshake(config, stream).await {
                     self.update(|state| state.counters.handshakes += 1);
-                    serve_http(stream, |request| self.answer(request, Listener::Tls)).await;
+                    let has_certificate = stream.get_ref().1.peer_certificates().is_some();
+                    let listener = Listener::Tls { has_certificate };
+                    serve_http(stream, |request| self.answer(request, listener)).await;
                 }
             }
             Endpoint::Stranger(answer) => be_strange(stream, &answer).await,
@@ -95,13 +97,16 @@ impl Smdp {
             return self.reservation_api(request, listener).await;
         }
         if let Some(function) = es2::Function::of_path(path) {
-            return self.es2(function, request).await;
+            if listener.has_certificate() || self.config().es2_client_roots.is_empty() {
+                return self.es2(function, request).await;
+            }
+            return Ok(http::empty(HttpStatus::FORBIDDEN));
         }
         if path.starts_with(control::PATH) && listener == Listener::Admin {
             return Ok(self.private_api(request).await);
         }
         match Function::of_path(path) {
-            Some(function) if listener == Listener::Tls => self.es9(function, request).await,
+            Some(function) if listener != Listener::Admin => self.es9(function, request).await,
             _ => Ok(http::empty(HttpStatus::NOT_FOUND)),
         }
     }
@@ -205,14 +210,28 @@ impl Smdp {
 /// Which listener a request came in by.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Listener {
-    Tls,
+    Tls {
+        /// Whether the client has shown a certificate that leads to an issuer of such.
+        has_certificate: bool,
+    },
     Admin,
 }
 
 impl Listener {
+    /// Whoever reaches the plain port needs none.
+    fn has_certificate(self) -> bool {
+        matches!(
+            self,
+            Self::Admin
+                | Self::Tls {
+                    has_certificate: true
+                }
+        )
+    }
+
     fn scheme(self) -> &'static str {
         match self {
-            Self::Tls => "https",
+            Self::Tls { .. } => "https",
             Self::Admin => "http",
         }
     }

@@ -1,11 +1,6 @@
 //! What the server remembers, and its copy on disk.
 
-use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
-    path::Path,
-};
+use std::{io, path::Path};
 
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +12,7 @@ use super::{
     reservation::{ReservationFaults, Reservations},
     sims::Sims,
 };
-use crate::rsp::{faults::Faults, session::Sessions};
+use crate::rsp::{disk, faults::Faults, session::Sessions};
 
 /// How often the server was asked what.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -79,9 +74,8 @@ impl State {
     ///
     /// What was being prepared then is done: its time has passed.
     pub(super) fn load(folder: &Path, now: u64) -> io::Result<Self> {
-        let text = match fs::read(folder.join(FILE)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
-            other => other?,
+        let Some(text) = disk::read(folder, FILE)? else {
+            return Ok(Self::default());
         };
         let Saved {
             mut orders,
@@ -138,7 +132,7 @@ impl State {
     pub(super) fn save(&mut self, folder: &Path) -> io::Result<()> {
         let text = self.to_json()?;
         if text != self.on_disk {
-            save(folder, &text)?;
+            disk::replace(folder, FILE, &text)?;
             self.on_disk = text;
         }
         Ok(())
@@ -173,23 +167,6 @@ fn saved(text: &[u8]) -> io::Result<Saved> {
         return Err(invalid(problem));
     }
     serde_json::from_slice(text).map_err(|error| invalid(error.to_string()))
-}
-
-/// Replaces the copy on disk; a crash leaves the old or the new one.
-pub(super) fn save(folder: &Path, text: &[u8]) -> io::Result<()> {
-    let draft = folder.join(format!("{FILE}.new"));
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&draft)?;
-    // A draft left behind by somebody else could be anybody's to read.
-    file.set_permissions(fs::Permissions::from_mode(0o600))?;
-    file.write_all(text)?;
-    file.sync_all()?;
-    fs::rename(&draft, folder.join(FILE))?;
-    File::open(folder)?.sync_all()
 }
 
 const FILE: &str = "orders.json";

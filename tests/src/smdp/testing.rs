@@ -12,6 +12,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::mpsc,
 };
@@ -47,22 +48,36 @@ impl Admin {
         body: impl Into<Bytes>,
     ) -> Answer {
         let stream = TcpStream::connect(self.0).await.unwrap();
-        let (mut sender, connection) = client::handshake(TokioIo::new(stream)).await.unwrap();
-        tokio::spawn(async move { drop(connection.await) });
-        let mut request = Request::builder().method(method).uri(path);
-        request = request.header(HOST, "127.0.0.1");
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request = request.body(Full::new(body.into())).unwrap();
-        let (parts, body) = sender.send_request(request).await.unwrap().into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        Answer {
-            status: parts.status,
-            headers: parts.headers,
-            json: serde_json::from_slice(&body).unwrap_or_default(),
-        }
+        send(stream, method, path, headers, body).await.unwrap()
     }
+}
+
+/// Sends one request on a connection.
+pub(super) async fn send<S>(
+    stream: S,
+    method: Method,
+    path: &str,
+    headers: &[(&'static str, &str)],
+    body: impl Into<Bytes>,
+) -> hyper::Result<Answer>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (mut sender, connection) = client::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(async move { drop(connection.await) });
+    let mut request = Request::builder().method(method).uri(path);
+    request = request.header(HOST, "127.0.0.1");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(Full::new(body.into())).unwrap();
+    let (parts, body) = sender.send_request(request).await?.into_parts();
+    let body = body.collect().await?.to_bytes();
+    Ok(Answer {
+        status: parts.status,
+        headers: parts.headers,
+        json: serde_json::from_slice(&body).unwrap_or_default(),
+    })
 }
 
 /// A request somebody received.
@@ -94,7 +109,7 @@ pub(super) async fn called(statuses: &[u16]) -> (SocketAddr, mpsc::Receiver<Rece
 
 pub(super) async fn serve_one<S>(stream: S, status: u16, sender: mpsc::Sender<Received>)
 where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin,
 {
     let answer = service_fn(|request: Request<Incoming>| async {
         let (parts, body) = request.into_parts();

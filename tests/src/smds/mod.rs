@@ -129,7 +129,12 @@ impl Smds {
     /// When a certificate or key is missing or the saved events cannot be read.
     pub fn new(config: Config) -> Result<Self, SmdsError> {
         let chain = [config.pki.certificate(Role::DsTls)?.clone()];
-        let tls = tls::server_config(&chain, config.pki.key(Role::DsTls)?, config.tls_versions)?;
+        let tls = tls::server_config(
+            &chain,
+            config.pki.key(Role::DsTls)?,
+            config.tls_versions,
+            &[],
+        )?;
         config.pki.certificate(Role::DsAuth)?;
         config.pki.key(Role::DsAuth)?;
         config.pki.certificate(Role::Ci)?;
@@ -197,7 +202,7 @@ impl Smds {
     ///
     /// When the key cannot be used for TLS.
     pub fn set_tls(&self, chain: &[Certificate], key: &PrivateKey) -> Result<(), SmdsError> {
-        let tls = tls::server_config(chain, key, self.config().tls_versions)?;
+        let tls = tls::server_config(chain, key, self.config().tls_versions, &[])?;
         *self.0.tls.write().unwrap_or_else(PoisonError::into_inner) = tls;
         Ok(())
     }

@@ -112,6 +112,7 @@ impl TlsChoice {
         pki: &Pki,
         host_name: &str,
         versions: &[&'static SupportedProtocolVersion],
+        client_roots: &[Certificate],
     ) -> Result<Endpoint, TlsError> {
         let versions = match self {
             Self::Tls12 => &[&version::TLS12],
@@ -127,7 +128,7 @@ impl TlsChoice {
             Self::Silence => Endpoint::Silent,
             _ => {
                 let (chain, key) = self.certificates(pki, host_name)?;
-                Endpoint::Tls(server_config(&chain, &key, versions)?)
+                Endpoint::Tls(server_config(&chain, &key, versions, client_roots)?)
             }
         })
     }

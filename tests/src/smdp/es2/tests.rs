@@ -1,14 +1,25 @@
 use std::sync::{Arc, Mutex};
 
 use hyper::{Method, StatusCode as HttpStatus};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
 use serde_json::{Value, json};
-use sim_card_emulator::pki::{Pki, PkiOptions};
+use sim_card_emulator::{
+    certificate::Role,
+    pki::{Pki, PkiOptions},
+};
+use tokio_rustls::TlsConnector;
 
 use super::*;
 use crate::{
     profile::{Iccid, Profile},
     rsp::status::StatusCode,
-    smdp::{Config, OrderRequest, OrderState, Smdp, testing::Admin},
+    smdp::{
+        Config, OrderRequest, OrderState, Smdp,
+        testing::{self, Admin},
+    },
 };
 
 const EID: &str = "89049032123451234512345678901235";
@@ -43,7 +54,7 @@ impl Operator {
         Self { smdp, admin }
     }
 
-    async fn send(&self, function: &str, body: &Value) -> crate::smdp::testing::Answer {
+    async fn send(&self, function: &str, body: &Value) -> testing::Answer {
         let path = format!("/gsma/rsp2/es2plus/{function}");
         let headers = [
             ("content-type", "application/json"),
@@ -416,4 +427,60 @@ async fn the_stock_and_its_orders_survive_a_restart() {
     operator.refuse(download(2), StatusCode::ICCID_IN_USE).await;
     operator.ask(confirm(1, json!({}))).await.unwrap();
     operator.ask(release(1)).await.unwrap();
+}
+
+/// Orders a profile over TLS, with the certificate of somebody; the HTTP status, if there is one.
+async fn order_over_tls(smdp: &Smdp, caller: Option<&Pki>) -> Option<HttpStatus> {
+    let mut roots = RootCertStore::empty();
+    let ci = smdp.config().pki.certificate(Role::Ci).unwrap();
+    roots.add(CertificateDer::from(ci.der().to_vec())).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let client = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots);
+    let client = match caller {
+        None => client.with_no_client_auth(),
+        Some(pki) => {
+            let chain = pki.certificate(Role::DpTls).unwrap().der().to_vec();
+            let key = pki.key(Role::DpTls).unwrap().to_pem();
+            let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+            let chain = vec![CertificateDer::from(chain)];
+            client.with_client_auth_cert(chain, key).unwrap()
+        }
+    };
+    let (near, far) = tokio::io::duplex(4096);
+    let server = smdp.clone();
+    tokio::spawn(async move { server.serve_stream(far).await });
+    let connector = TlsConnector::from(Arc::new(client));
+    let stream = connector
+        .connect(HOST.try_into().unwrap(), near)
+        .await
+        .ok()?;
+    let headers = [
+        ("content-type", "application/json"),
+        ("x-admin-protocol", "gsma/rsp/v2.2.0"),
+    ];
+    let path = "/gsma/rsp2/es2plus/downloadOrder";
+    let answer = testing::send(stream, Method::POST, path, &headers, "{}").await;
+    Some(answer.ok()?.status)
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_tls_an_operator_shows_a_certificate_when_the_server_wants_one() {
+    let pki = || Pki::generate(&PkiOptions::default()).unwrap();
+    let (own, operator, stranger) = (pki(), pki(), pki());
+    let open = Smdp::new(Config::new(HOST, own.clone())).unwrap();
+    assert_eq!(order_over_tls(&open, None).await, Some(HttpStatus::OK));
+    let root = operator.certificate(Role::Ci).unwrap().clone();
+    let strict = Smdp::new(Config {
+        es2_client_roots: vec![root],
+        ..Config::new(HOST, own)
+    })
+    .unwrap();
+    let ok = order_over_tls(&strict, Some(&operator)).await;
+    assert_eq!(ok, Some(HttpStatus::OK));
+    let without = order_over_tls(&strict, None).await;
+    assert_eq!(without, Some(HttpStatus::FORBIDDEN));
+    assert_eq!(order_over_tls(&strict, Some(&stranger)).await, None);
 }

@@ -78,7 +78,7 @@ impl Rig {
     /// Stops the server and starts it again: what it does not keep is gone.
     fn restart(&mut self) {
         let folder = tempfile::tempdir().unwrap();
-        crate::smdp::store::save(folder.path(), &self.state.to_json().unwrap()).unwrap();
+        self.state.save(folder.path()).unwrap();
         self.state = State::load(folder.path(), 0).unwrap();
     }
 

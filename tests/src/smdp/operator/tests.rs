@@ -290,7 +290,7 @@ async fn secure_server(pki: &Pki) -> (u16, mpsc::Receiver<Received>, mpsc::Recei
         .unwrap();
     let chain = [pki.certificate(Role::DpTls).unwrap().clone()];
     let key = pki.key(Role::DpTls).unwrap();
-    let config = tls::server_config(&chain, key, rustls::ALL_VERSIONS).unwrap();
+    let config = tls::server_config(&chain, key, rustls::ALL_VERSIONS, &[]).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let (sender, received) = mpsc::channel(10);

@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use serde::{Deserialize, Deserializer, de::Error as _};
+
 use crate::rsp::faults::Calls;
 
 /// Something an operator's API can do wrong.
@@ -53,6 +55,41 @@ impl FromStr for ReservationFault {
                 Self::Fails(code.parse().map_err(|_| unknown())?)
             }
         })
+    }
+}
+
+/// A fault of the reservation API and when it comes: `NAME` always, `N:NAME` the n-th time.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ReservationFaultPlan {
+    /// When.
+    pub calls: Calls,
+    /// What.
+    pub fault: ReservationFault,
+}
+
+impl FromStr for ReservationFaultPlan {
+    type Err = UnknownReservationFault;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let numbered = text
+            .split_once(':')
+            .and_then(|(number, name)| Some((number.parse().ok()?, name)));
+        let (calls, name) = match numbered {
+            Some((number, name)) => (Calls::Nth(number), name),
+            None => (Calls::Every, text),
+        };
+        Ok(Self {
+            calls,
+            fault: name.parse()?,
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for ReservationFaultPlan {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(D::Error::custom)
     }
 }
 
@@ -119,6 +156,15 @@ mod tests {
         assert_eq!(found("fails=7"), ReservationFault::Fails(7));
         let error = "faults=x".parse::<ReservationFault>().unwrap_err();
         assert!(error.to_string().contains("too-many-requests"), "{error}");
+    }
+
+    #[test]
+    fn a_fault_comes_always_or_the_time_that_is_named() {
+        let plan = |text: &str| text.parse::<ReservationFaultPlan>();
+        let (calls, fault) = (Calls::Nth(2), ReservationFault::Fails(7));
+        assert_eq!(plan("2:fails=7"), Ok(ReservationFaultPlan { calls, fault }));
+        assert_eq!(plan("stuck").unwrap().calls, Calls::Every);
+        assert!(plan("x:stuck").is_err() && plan("2:").is_err());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-use std::os::unix::fs::MetadataExt;
+use std::{fs, os::unix::fs::MetadataExt};
 
 use super::*;
 use crate::{
@@ -57,7 +57,7 @@ fn a_copy_is_nobody_elses_to_read_even_when_a_draft_lay_there() {
     state
         .orders
         .create(OrderRequest::with_matching_id(profile, "M-1"));
-    save(folder.path(), &state.to_json().unwrap()).unwrap();
+    state.save(folder.path()).unwrap();
     let file = fs::metadata(folder.path().join(FILE)).unwrap();
     assert_eq!(file.mode() & 0o777, 0o600);
     assert_eq!(State::load(folder.path(), 0).unwrap().orders.all().len(), 1);
