@@ -247,3 +247,75 @@ fn a_key_is_used_up_by_the_first_good_opening_whatever_follows() {
     assert_ne!(again(&mut bench, &package.euicc_otpk), package.euicc_otpk);
     assert_eq!(bench.euicc.memory().one_time_keys.len(), 1);
 }
+
+#[test]
+fn a_package_is_loaded_in_a_later_session_with_the_kept_key_and_a_new_opening() {
+    for renewed in [true, false] {
+        let mut bench = Bench::new();
+        let old = bench.session();
+        cut_power(&mut bench);
+        let authenticate = Authenticate {
+            transaction_id: vec![9; 16],
+            ..Authenticate::new(&bench.pki)
+        };
+        let challenge = bench.challenge();
+        let response = bench.authenticate_with(&challenge, &authenticate);
+        let prepare = Prepare {
+            transaction_id: vec![9; 16],
+            otpk: Some(old.euicc_otpk.clone()),
+            ..Prepare::new(&bench.pki, signature_of(response))
+        };
+        let PrepareDownloadResponse::DownloadResponseOk(ok) = bench.prepare(&prepare) else {
+            panic!("the download was refused");
+        };
+        assert_eq!(ok.euicc_signed2.euicc_otpk.octets(), old.euicc_otpk);
+        let transaction_id = if renewed { vec![9; 16] } else { vec![7; 16] };
+        let package = Package {
+            transaction_id,
+            ..old
+        };
+        let result = bench.load(&package.segments()).unwrap();
+        if renewed {
+            assert_eq!(bench.euicc.memory().profiles.len(), 1);
+        } else {
+            let error = error_of(&result);
+            assert_eq!(error.error_reason, ErrorReason::INVALID_TRANSACTION_ID);
+            assert_eq!(bench.euicc.memory().one_time_keys.len(), 1);
+        }
+    }
+}
+
+#[test]
+fn profiles_are_taken_until_the_memory_is_full_and_nothing_else_grows() {
+    let mut bench = Bench::new();
+    let size = upp(ICCID, 10).len();
+    bench.euicc.settings_mut().memory = size * 5;
+    bench.euicc.settings_mut().notifications = 3;
+    for number in 1..=9 {
+        let iccid = format!("890100000000000{number}000F");
+        let package = Package {
+            metadata: metadata_of(&iccid, &[]),
+            upp: upp(&iccid, 10),
+            ..bench.session()
+        };
+        let result = bench.load(&package.segments()).unwrap();
+        if number > 5 {
+            let reason = error_of(&result).error_reason;
+            assert_eq!(reason, ErrorReason::INSUFFICIENT_MEMORY);
+        }
+        let memory = bench.euicc.memory();
+        assert_eq!(memory.profiles.len(), number.min(5));
+        assert_eq!(memory.notifications.len(), number.min(3));
+        assert!(memory.one_time_keys.is_empty() && memory.installing.is_none());
+    }
+    // ISD-Ps have numbers of their own.
+    let mut aids: Vec<_> = bench
+        .euicc
+        .memory()
+        .profiles
+        .iter()
+        .map(|profile| &profile.aid)
+        .collect();
+    aids.dedup();
+    assert_eq!(aids.len(), 5);
+}

@@ -16,7 +16,7 @@ fn filled() -> Bench {
     let mut bench = Bench::new();
     let events = configuration(&[[0x04, 0xF0]]);
     bench.euicc.settings_mut().rsp_capability = RspCapability::CRL_SUPPORT;
-    bench.install(ICCID, &[events.clone()]);
+    bench.install(ICCID, std::slice::from_ref(&events));
     bench.install("8901000000000000027F", &[events]);
     for request in [
         "BF3F058003612E62",

@@ -1,10 +1,11 @@
+use es10_apdu::apdu::StatusWord;
 use es10_apdu::es10c::{
     DeleteProfileRequest, DeleteResult, DisableProfileRequest, DisableResult, EnableProfileRequest,
     EnableResult, EuiccMemoryResetRequest, ProfileIdentifier, ProfileInfo, ProfileInfoListError,
     ProfileInfoListRequest, ProfileInfoListResponse, ProfileSearch, ResetResult,
     SetNicknameRequest, SetNicknameResult,
 };
-use es10_apdu::types::{Iccid, ProfileClass, ProfileState, ResetOptions, RspCapability, Text};
+use es10_apdu::types::{Aid, Iccid, ProfileClass, ProfileState, ResetOptions, RspCapability, Text};
 
 use super::bench::{Bench, Package, metadata_of};
 use crate::der::{Tlv, constructed, tlv};
@@ -298,7 +299,7 @@ fn data_of_the_server_and_the_icon_are_told_when_asked_for() {
         specific.clone(),
     ];
     let package = Package {
-        configuration: constructed(0xBF24, &[data.clone()]),
+        configuration: constructed(0xBF24, std::slice::from_ref(&data)),
         metadata: metadata_of(FIRST, &metadata),
         ..bench.session()
     };
@@ -381,6 +382,55 @@ fn a_refresh_that_was_fetched_and_not_answered_is_in_the_way_too() {
     bench.select();
     assert_eq!(bench.euicc.enabled_iccid(), None);
     assert_eq!(enable(&mut bench, SECOND, true), EnableResult::OK);
+}
+
+#[test]
+fn the_isdp_names_a_profile_as_well_as_its_number() {
+    let mut bench = Bench::new();
+    bench.install(FIRST, &[]);
+    bench.install(SECOND, &[]);
+    let aid = |number: usize| Aid::from_octets(&bench.euicc.memory().profiles[number].aid).unwrap();
+    let (first, second) = (aid(0), aid(1));
+    let unknown = Aid::from_octets(&[0xA0, 0, 0, 5, 0x59]).unwrap();
+    let switch = |aid: &Aid| EnableProfileRequest {
+        profile_identifier: ProfileIdentifier::IsdpAid(aid.clone()),
+        refresh_flag: false,
+    };
+    assert_eq!(bench.call(&switch(&first)).enable_result, EnableResult::OK);
+    assert_eq!(bench.euicc.enabled_iccid(), Some(iccid(FIRST)));
+    let result = bench.call(&switch(&unknown)).enable_result;
+    assert_eq!(result, EnableResult::ICCID_OR_AID_NOT_FOUND);
+    let switch = |aid: &Aid| DisableProfileRequest {
+        profile_identifier: ProfileIdentifier::IsdpAid(aid.clone()),
+        refresh_flag: false,
+    };
+    let result = bench.call(&switch(&unknown)).disable_result;
+    assert_eq!(result, DisableResult::ICCID_OR_AID_NOT_FOUND);
+    assert_eq!(
+        bench.call(&switch(&first)).disable_result,
+        DisableResult::OK
+    );
+    let mut delete = |aid| {
+        bench
+            .call(&DeleteProfileRequest::IsdpAid(aid))
+            .delete_result
+    };
+    assert_eq!(delete(unknown), DeleteResult::ICCID_OR_AID_NOT_FOUND);
+    assert_eq!(delete(second.clone()), DeleteResult::OK);
+    assert_eq!(delete(second), DeleteResult::ICCID_OR_AID_NOT_FOUND);
+    assert_eq!(bench.euicc.memory().profiles[0].iccid, iccid(FIRST));
+}
+
+#[test]
+fn the_eid_is_all_there_is_to_get() {
+    let mut bench = Bench::new();
+    let mut get = |request: &str| bench.send(&hex::decode(request).unwrap());
+    let eid = get("BF3E035C015A").unwrap();
+    assert_eq!(hex::encode(&eid[5..]), "89049032123451234512345678901235");
+    for other in ["BF3E035C0142", "BF3E045C025A42", "BF3E025C00"] {
+        assert_eq!(get(other), Err(StatusWord::REFERENCED_DATA_NOT_FOUND));
+    }
+    assert_eq!(get("BF3E00"), Err(StatusWord::INCORRECT_DATA));
 }
 
 const FIRST_SWAPPED: [u8; 10] = [0x98, 0x10, 0, 0, 0, 0, 0, 0, 0x10, 0xF9];

@@ -1,3 +1,4 @@
+use es10_apdu::apdu::StatusWord;
 use es10_apdu::es10b::{
     AuthenticateErrorCode, AuthenticateServerResponse, CancelSessionError, CancelSessionReason,
     CancelSessionRequest, CancelSessionResponse, DownloadErrorCode, PrepareDownloadResponse,
@@ -6,6 +7,7 @@ use es10_apdu::types::TransactionId;
 
 use super::bench::{Authenticate, Bench, Prepare, issue, issue_on, now, signature_of};
 use crate::certificate::Role;
+use crate::der::{Tlv, constructed, tlv};
 use crate::key::Curve;
 use crate::pki::{CertificateSpec, Pki, PkiOptions};
 
@@ -384,4 +386,49 @@ fn keys_are_kept_for_a_few_servers_only() {
     let keys = &bench.euicc.memory().one_time_keys;
     let owners: Vec<String> = keys.iter().map(|key| key.owner.to_string()).collect();
     assert_eq!(owners, ["2.999.6", "2.999.7", "2.999.8", "2.999.9"]);
+}
+
+#[test]
+fn a_session_with_an_sm_ds_is_cancelled_but_prepares_no_download() {
+    let mut bench = Bench::new();
+    let certificate = bench.pki.certificate(Role::DsAuth).unwrap().clone();
+    let owner = certificate.owner().unwrap().clone();
+    let authenticate = Authenticate {
+        certificate,
+        key: bench.pki.key(Role::DsAuth).unwrap().clone(),
+        ..Authenticate::new(&bench.pki)
+    };
+    let signature = signature_of(bench.authenticate(&authenticate));
+    let code = DownloadErrorCode::INVALID_CERTIFICATE;
+    let prepare = Prepare::new(&bench.pki, signature);
+    assert_eq!(download_refusal(bench.prepare(&prepare)), code);
+    let response = bench.call(&CancelSessionRequest {
+        transaction_id: TransactionId::from_octets(&[7; 16]).unwrap(),
+        reason: CancelSessionReason::UNDEFINED_REASON,
+    });
+    let CancelSessionResponse::CancelSessionResponseOk(ok) = &*response else {
+        panic!("the session was not cancelled");
+    };
+    assert_eq!(ok.euicc_cancel_session_signed.smdp_oid, owner);
+}
+
+#[test]
+fn an_address_no_host_can_have_is_incorrect_data() {
+    let mut bench = Bench::new();
+    let challenge = bench.challenge();
+    let server = Authenticate::new(&bench.pki);
+    let request = server.to_der(&challenge);
+    let mut parts: Vec<Vec<u8>> = Tlv::exact(&request)
+        .and_then(|request| request.children())
+        .unwrap()
+        .iter()
+        .map(|part| part.bytes.to_vec())
+        .collect();
+    let signed = Tlv::exact(&parts[0]).unwrap().children().unwrap();
+    let mut signed: Vec<Vec<u8>> = signed.iter().map(|part| part.bytes.to_vec()).collect();
+    signed[2] = tlv(0x83, &[b'x'; 256]);
+    parts[0] = constructed(0x30, &signed);
+    parts[1] = tlv(0x5F37, &server.key.sign(&parts[0]));
+    let answer = bench.send(&constructed(0xBF38, &parts));
+    assert_eq!(answer, Err(StatusWord::INCORRECT_DATA));
 }
