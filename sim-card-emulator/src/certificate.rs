@@ -292,6 +292,57 @@ impl Certificate {
         self.subject().find_map(|pair| text_of(pair, ORGANIZATION))
     }
 
+    /// The subject name in words.
+    pub fn subject_text(&self) -> String {
+        name_text(&self.parsed.tbs_certificate.subject)
+    }
+
+    /// The issuer name in words.
+    pub fn issuer_text(&self) -> String {
+        name_text(&self.parsed.tbs_certificate.issuer)
+    }
+
+    /// The serial number in hexadecimal, as the octets stand there.
+    pub fn serial_number_text(&self) -> String {
+        let parts = Tlv::exact(&self.tbs).and_then(|tbs| tbs.children());
+        let serial = parts.as_ref().and_then(|parts| parts.get(1));
+        serial.map_or_else(String::new, |serial| hex::encode_upper(serial.value))
+    }
+
+    /// The policy identifiers, dotted.
+    pub fn policies(&self) -> &[String] {
+        &self.extensions.policies
+    }
+
+    /// The names an EUM may issue for, in words.
+    pub fn permitted_text(&self) -> Vec<String> {
+        let permitted = self.extensions.permitted.iter().flatten();
+        permitted.map(|name| rdns_text(name)).collect()
+    }
+
+    /// Verifies a CI certificate with its own key.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong.
+    pub fn verify_self_signed(&self) -> Result<(), CertificateError> {
+        self.verify_algorithm()?;
+        if !self.extensions.is_ca {
+            return Err(CertificateError::BasicConstraints);
+        }
+        self.require_key_usage(KEY_CERT_SIGN)?;
+        let signature = self.parsed.signature_value.as_raw_slice();
+        if !self.public_key()?.verifies_der(&self.tbs, signature) {
+            return Err(CertificateError::BadSignature);
+        }
+        self.role(&[Role::Ci]).map(drop)
+    }
+
+    /// Begin of the validity period.
+    pub fn not_before(&self) -> i64 {
+        unix_time(self.parsed.tbs_certificate.validity.not_before)
+    }
+
     /// End of the validity period.
     pub fn not_after(&self) -> i64 {
         unix_time(self.parsed.tbs_certificate.validity.not_after)
@@ -352,7 +403,8 @@ impl Certificate {
         }
     }
 
-    fn verify_dates(&self, at: SystemTime) -> Result<(), CertificateError> {
+    /// Whether the certificate is valid at a time.
+    pub(crate) fn verify_dates(&self, at: SystemTime) -> Result<(), CertificateError> {
         let at = at
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());
@@ -435,6 +487,31 @@ fn pairs(
     rdn: &pkix::RelativeDistinguishedName,
 ) -> impl Iterator<Item = &pkix::AttributeTypeAndValue> {
     rdn.to_vec().into_iter()
+}
+
+fn name_text(name: &pkix::Name) -> String {
+    let pkix::Name::RdnSequence(rdns) = name;
+    rdns_text(rdns)
+}
+
+fn rdns_text(rdns: &[pkix::RelativeDistinguishedName]) -> String {
+    let parts = rdns.iter().flat_map(pairs).map(|pair| {
+        let value = Tlv::exact(pair.value.as_bytes()).map_or(&[][..], |value| value.value);
+        let value: String = String::from_utf8_lossy(value)
+            .chars()
+            .filter(|letter| !letter.is_control())
+            .collect();
+        let kind = match pair.r#type.as_ref() {
+            [2, 5, 4, 3] => "CN".to_owned(),
+            [2, 5, 4, 5] => "serialNumber".to_owned(),
+            [2, 5, 4, 6] => "C".to_owned(),
+            [2, 5, 4, 10] => "O".to_owned(),
+            [2, 5, 4, 11] => "OU".to_owned(),
+            _ => pair.r#type.to_string(),
+        };
+        format!("{kind}={value}")
+    });
+    parts.collect::<Vec<_>>().join(", ")
 }
 
 fn text_of(pair: &pkix::AttributeTypeAndValue, kind: [u32; 4]) -> Option<String> {

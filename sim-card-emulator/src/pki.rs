@@ -21,9 +21,11 @@ use crate::certificate::{Certificate, CertificateError, Role};
 use crate::key::{Curve, PrivateKey};
 
 pub(crate) mod date;
+mod explain;
 mod spec;
 mod variant;
 
+pub use explain::explain;
 pub use spec::{Attribute, BasicConstraints, CertificateSpec, KeyUsage};
 pub use variant::{UnknownVariant, Variant};
 
@@ -411,6 +413,11 @@ impl From<Hierarchy> for Pki {
 }
 
 impl Hierarchy {
+    /// The roles there is a certificate of.
+    pub fn roles(&self) -> impl Iterator<Item = Role> {
+        self.certificates.keys().copied()
+    }
+
     /// An issuer with nothing below it.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use lpad_tests::{
 };
 use sim_card_emulator::{
     certificate::Role,
-    key::PrivateKey,
+    key::{Curve, PrivateKey},
     pki::{CertificateSpec, Pki, PkiOptions},
 };
 
@@ -238,6 +238,25 @@ async fn a_server_under_an_issuer_the_card_does_not_know_says_so_itself() {
     );
     must_not_have_asked_the_card(&bed);
     bed.settle().await;
+}
+
+/// The daemon never touches these keys; TLS stays on NIST P-256.
+#[tokio::test(start_paused = true)]
+async fn a_profile_is_downloaded_below_a_brainpool_issuer() {
+    for curves in [vec![Curve::Brainpool], vec![Curve::Brainpool, Curve::Nist]] {
+        let options = PkiOptions {
+            curves,
+            ..PkiOptions::default()
+        };
+        let pki = Pki::generate(&options).unwrap();
+        assert_eq!(pki.key(Role::Euicc).unwrap().curve(), Curve::Brainpool);
+        assert_eq!(pki.key(Role::DpPb).unwrap().curve(), Curve::Brainpool);
+        let mut bed = Bed::with(Bench::with_pki(pki), "never").await;
+        let order = bed.order("M-1");
+        assert_eq!(bed.download_id("M-1").await.state, State::Succeeded);
+        assert_eq!(bed.order_state(order), OrderState::Installed);
+        bed.must_be_sound().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

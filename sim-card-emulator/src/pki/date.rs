@@ -19,6 +19,12 @@ pub(crate) fn encode(at: SystemTime) -> Vec<u8> {
     }
 }
 
+/// The day of a time after 1970, as people write it.
+pub(super) fn text(seconds: i64) -> String {
+    let (year, month, day) = civil(u64::try_from(seconds).unwrap_or(0) / 86_400);
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
 /// Year, month and day of a number of days after 1 January 1970, in the Gregorian calendar.
 fn civil(mut days: u64) -> (u64, u64, u64) {
     let leap = |year: u64| {
@@ -63,5 +69,6 @@ mod tests {
             [b"\x18\x0F", &b"20500101000000Z"[..]].concat()
         );
         assert_eq!(at(174_393_432_000)[2..6], *b"7496");
+        assert_eq!(text(951_825_599), "2000-02-29");
     }
 }

@@ -3,10 +3,12 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use es10_apdu::types::Eid;
 use sim_card_emulator::config::{Config, Imei};
 use sim_card_emulator::modem::{QuirkError, Quirks};
+
+use crate::pki;
 
 /// An eUICC (SGP.22) behind an AT modem on a pseudo terminal, or in a PC/SC reader.
 ///
@@ -17,7 +19,7 @@ use sim_card_emulator::modem::{QuirkError, Quirks};
 /// packages. Without --pki it makes a test PKI of its own; a test SM-DP+ that is started on the
 /// same --pki folder belongs to it.
 #[derive(Debug, Parser)]
-#[command(version, after_help = EXAMPLES)]
+#[command(version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub(crate) struct Arguments {
     /// A configuration file; what the command line says wins over it
     #[arg(long, value_name = "FILE")]
@@ -58,6 +60,16 @@ pub(crate) struct Arguments {
     /// Prints a configuration file with every key, its default and what it means
     #[arg(long)]
     pub(crate) example_config: bool,
+    #[command(subcommand)]
+    pub(crate) action: Option<Action>,
+}
+
+/// What else the program does.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Action {
+    /// Makes and explains folders of certificates and keys
+    #[command(subcommand)]
+    Pki(pki::Command),
 }
 
 const EXAMPLES: &str = "\
@@ -67,6 +79,8 @@ Examples:
   sim-card-emulator --pty /tmp/modem --card memory=20000 --card forbidden-rules='[\"ppr1\"]'
   sim-card-emulator --vpcd 127.0.0.1:35963       (the reader \"Virtual PCD\" of pcscd)
   sim-card-emulator --example-config > card.toml
+  sim-card-emulator pki new /tmp/pki --curve brainpool --host smdp.example.com
+  sim-card-emulator pki show /tmp/pki
   minicom -D /tmp/modem        (then type AT+CGSN)";
 
 impl Arguments {

@@ -9,9 +9,10 @@ use sim_card_emulator::config;
 use sim_card_emulator::modem::{Kind, Preset, Quirk};
 
 mod arguments;
+mod pki;
 mod run;
 
-use arguments::Arguments;
+use arguments::{Action, Arguments};
 
 fn main() -> ExitCode {
     tracing_subscriber::fmt()
@@ -28,6 +29,9 @@ fn main() -> ExitCode {
 }
 
 fn act(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    if let Some(Action::Pki(command)) = &arguments.action {
+        return pki::act(command, &mut io::stdout());
+    }
     if arguments.example_config {
         return Ok(io::stdout().write_all(config::EXAMPLE.as_bytes())?);
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sim_card_emulator::card::Card;
 use sim_card_emulator::config::Config;
-use sim_card_emulator::euicc::Identity;
+use sim_card_emulator::euicc::{Identity, PersonalisationError};
 use sim_card_emulator::modem::{self, Ended, Modem};
 use sim_card_emulator::pki::{Pki, PkiOptions};
 use sim_card_emulator::pty::Pty;
@@ -115,7 +115,13 @@ fn identity(config: &Config) -> Result<Identity, Box<dyn Error>> {
         Some(folder) => Pki::load_or_create(folder, &options)?,
         None => Pki::generate(&options)?,
     };
-    let identity = Identity::from_pki(&pki)?;
+    let identity = match Identity::from_pki(&pki) {
+        Err(error @ (PersonalisationError::Eum(_) | PersonalisationError::Euicc(_))) => {
+            tracing::warn!(%error, "servers will refuse this card");
+            Identity::from_pki_unverified(&pki)?
+        }
+        other => other?,
+    };
     match (wanted, folder) {
         (Some(wanted), Some(folder)) if wanted != identity.eid() => Err(format!(
             "--eid {wanted}: the eUICC certificate in {} is for {}",
