@@ -90,6 +90,7 @@ impl Callback {
                     method: Method::GET,
                     headers: Vec::new(),
                     body: Bytes::new(),
+                    acknowledged_by: StatusCode::is_success,
                 }
             }
             CallbackMethod::Post => Call {
@@ -98,6 +99,7 @@ impl Callback {
                 method: Method::POST,
                 headers: vec![(CONTENT_TYPE.as_str(), FORM)],
                 body: form.into(),
+                acknowledged_by: StatusCode::is_success,
             },
         }
     }
@@ -124,6 +126,8 @@ pub(super) struct Call {
     pub(super) method: Method,
     pub(super) headers: Vec<(&'static str, &'static str)>,
     pub(super) body: Bytes,
+    /// Whether an answer with this status means that the call arrived.
+    pub(super) acknowledged_by: fn(&StatusCode) -> bool,
 }
 
 impl Call {
@@ -254,7 +258,7 @@ impl Courier {
     async fn attempt(&self, call: &Call) -> Result<StatusCode, CallError> {
         let sent = tokio::time::timeout(DEADLINE, self.exchange(call)).await;
         let status = sent.unwrap_or(Err(CallError::Timeout))?;
-        match status.is_success() {
+        match (call.acknowledged_by)(&status) {
             true => Ok(status),
             false => Err(CallError::Status(status)),
         }

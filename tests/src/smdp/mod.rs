@@ -86,6 +86,9 @@ pub struct Config {
     pub bearer_token: Option<String>,
     /// How long a reservation stays `new`, and then `reserving`, and a Sim `scheduled`.
     pub reservation_step: Duration,
+    /// Whether the reservation API gives smdp_plus_address as an `https` URL, as its type allows,
+    /// and not as a host name.
+    pub address_as_url: bool,
     /// How large the packages of reserved profiles are, in octets.
     pub reserved_profile_size: usize,
     /// Where orders and reservations are kept; `None` keeps them in memory.
@@ -123,6 +126,7 @@ impl Config {
             auth_token: "test-token".to_owned(),
             bearer_token: None,
             reservation_step: Duration::from_millis(300),
+            address_as_url: false,
             reserved_profile_size: 3000,
             state_folder: None,
             check_eligibility: true,
@@ -434,6 +438,7 @@ impl Smdp {
         Context {
             account_sid: &self.0.config.account_sid,
             host_name: &self.0.config.host_name,
+            address_as_url: self.0.config.address_as_url,
             base_url,
         }
     }

@@ -117,6 +117,10 @@ impl Reservation {
         let when = |holds: bool, value: &str| holds.then(|| value.to_owned());
         let by_code = reserved && !order.matching_id().is_empty();
         let host = context.host_name;
+        let address = match context.address_as_url {
+            true => format!("https://{host}"),
+            false => host.to_owned(),
+        };
         let code = format!("LPA:1${host}${}", order.matching_id());
         let failure = order
             .failure()
@@ -128,7 +132,7 @@ impl Reservation {
             "sim_sid": when(reserved, &self.sim_sid),
             "status": self.status,
             "eid": order.ordered_eid(),
-            "smdp_plus_address": when(reserved, host),
+            "smdp_plus_address": when(reserved, &address),
             "matching_id": when(by_code, order.matching_id()),
             "activation_code": when(by_code, &code),
             "error_code": failure.map(|failure| failure.code()),
@@ -179,6 +183,7 @@ impl Reservation {
 pub(super) struct Context<'a> {
     pub(super) account_sid: &'a str,
     pub(super) host_name: &'a str,
+    pub(super) address_as_url: bool,
     pub(super) base_url: &'a str,
 }
 
@@ -280,6 +285,7 @@ mod tests {
     const CONTEXT: Context<'_> = Context {
         account_sid: "AC00000000000000000000000000000000",
         host_name: "smdp.example.com",
+        address_as_url: false,
         base_url: "http://127.0.0.1:8080",
     };
 

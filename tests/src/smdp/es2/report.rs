@@ -3,7 +3,7 @@
 //! SGP.22 v2.5 section 5.3.5, ES2+.HandleDownloadProgressInfo.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use hyper::{Method, Uri};
+use hyper::{Method, StatusCode, Uri};
 use serde_json::{Value, json};
 
 use crate::{
@@ -59,6 +59,7 @@ pub(in crate::smdp) fn report(
             ("x-admin-protocol", "gsma/rsp/v2.5.0"),
         ],
         body: body.to_string().into(),
+        acknowledged_by: |status| *status == StatusCode::NO_CONTENT,
     })
 }
 

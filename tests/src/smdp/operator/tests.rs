@@ -377,6 +377,16 @@ async fn a_reservation_can_be_stuck_for_good() {
 }
 
 #[tokio::test]
+async fn the_address_of_the_server_can_be_a_url_and_the_activation_code_never_is() {
+    let customer = Customer::new(|config| config.address_as_url = true).await;
+    let sid = customer.reserve("GenerateMatchingId=true").await;
+    let available = customer.becomes(&sid, ReservationStatus::Available).await;
+    assert_eq!(available["smdp_plus_address"], "https://smdp.example.com");
+    let code = available["activation_code"].as_str().unwrap();
+    assert!(code.starts_with("LPA:1$smdp.example.com$"), "{code}");
+}
+
+#[tokio::test]
 async fn each_fault_of_an_answer_does_what_its_name_says() {
     let customer = Customer::new(|_| {}).await;
     for (name, status, code) in [

@@ -122,7 +122,7 @@ async fn the_operator_is_told_when_an_order_was_asked_for_too_late() {
 
 #[tokio::test]
 async fn an_operator_that_fails_is_told_again_and_keeps_nobody_waiting() {
-    let (mut bed, mut told) = bed(&[500, 500, 204]).await;
+    let (mut bed, mut told) = bed(&[500, 200, 204]).await;
     bed.install().await;
     for point in [1, 1, 1, 3, 4] {
         assert_eq!(step(&mut told).await.0, point);
