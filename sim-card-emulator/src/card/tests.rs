@@ -306,3 +306,30 @@ fn an_answer_is_forced_on_a_shared_card() {
     assert_eq!(transmit(&mut card, &enable(false)), "BF31038001059000");
     assert_eq!(transmit(&mut card, &enable(false)), "BF31038001009000");
 }
+
+#[test]
+fn the_state_of_an_earlier_version_is_read() {
+    let folder = Folder::new();
+    let (identity, memory) = personalised();
+    let card = folder.card(&identity);
+    card.restore(memory.clone());
+    drop(card);
+    let path = folder.path().join("state.json");
+    let text = fs::read_to_string(&path).unwrap();
+    let mut state: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let root = state.as_object_mut().unwrap();
+    for later in ["crls", "pending_reset"] {
+        root.remove(later).unwrap();
+    }
+    let profile = root["profiles"][0].as_object_mut().unwrap();
+    profile.remove("configuration").unwrap();
+    profile.remove("ci_key_identifier").unwrap();
+    fs::write(&path, state.to_string()).unwrap();
+    let card = folder.card(&identity);
+    assert_eq!(card.memory().notifications, memory.notifications);
+    assert_eq!(
+        card.memory().profiles[0].package,
+        memory.profiles[0].package
+    );
+    assert!(card.memory().profiles[0].configuration.is_empty());
+}

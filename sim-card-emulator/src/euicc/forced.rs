@@ -3,7 +3,7 @@
 use es10_apdu::apdu::StatusWord;
 use es10_apdu::es10b::ErrorReason;
 
-use super::{Euicc, ForcedAnswer};
+use super::{Euicc, ForcedAnswer, Refresh};
 use crate::der::{Tlv, constructed, signed, tlv};
 
 impl Euicc {
@@ -36,6 +36,9 @@ impl Euicc {
             ForcedAnswer::Status(status) => return Err(status),
             ForcedAnswer::Code(code) => code,
         };
+        if code == 0 && wants_refresh(function, request) {
+            self.refresh = Some(Refresh::Waiting);
+        }
         match function {
             0xBF29 | 0xBF30..=0xBF34 | 0xBF3F => Ok(tlv(function, &signed(0x80, code))),
             0xBF28 | 0xBF2B | 0xBF2D | 0xBF35 | 0xBF41 => Ok(tlv(function, &signed(0x81, code))),
@@ -55,6 +58,13 @@ impl Euicc {
             ForcedAnswer::Code(code) => Ok(self.refuse_segment(ErrorReason(code))),
         }
     }
+}
+
+/// Whether a switch of profiles with the refresh flag is asked for.
+fn wants_refresh(function: u32, request: &[u8]) -> bool {
+    let parts = Tlv::exact(request).and_then(|request| request.children());
+    let flag = parts.and_then(|parts| parts.last().copied());
+    matches!(function, 0xBF31 | 0xBF32) && flag.is_some_and(|flag| flag.bytes == [0x81, 1, 0xFF])
 }
 
 /// The transactionId a server signed.

@@ -249,7 +249,9 @@ impl Euicc {
             sima_response: response.into(),
         };
         let result = self.end(FinalResult::SuccessResult(Open(result)));
-        self.notify(&metadata, &issuer, NotificationEvent::INSTALL);
+        if self.settings.installation_notified {
+            self.notify(&metadata, &issuer, NotificationEvent::INSTALL);
+        }
         Ok(match self.settings.installation_answer {
             InstallationAnswer::Result => result,
             _ => Vec::new(),

@@ -301,7 +301,10 @@ impl Euicc {
             .clone();
         let role = certificate
             .role(&[Role::DpAuth, Role::DsAuth])
-            .map_err(|_| AuthenticateErrorCode::INVALID_OID)?;
+            .map_err(|_| match self.settings.vague_role_error {
+                true => AuthenticateErrorCode::INVALID_CERTIFICATE,
+                false => AuthenticateErrorCode::INVALID_OID,
+            })?;
         let key = certificate
             .public_key_on_curve_of(ci)
             .map_err(|_| AuthenticateErrorCode::UNSUPPORTED_CURVE)?;

@@ -79,6 +79,9 @@ pub struct Settings {
     pub v3_answers: bool,
     /// A proactive session that does not end: what cannot be done meanwhile is answered catBusy.
     pub cat_busy: bool,
+    /// Answer AuthenticateServer with a certificate of another role invalidCertificate instead of
+    /// invalidOid.
+    pub vague_role_error: bool,
     /// Answer CancelSession without a session undefinedError instead of invalidTransactionId.
     pub vague_cancel_error: bool,
     /// Refuse PrepareDownload (undefinedError) when a confirmation code is required and none given,
@@ -87,6 +90,8 @@ pub struct Settings {
     /// Accept several `87` of one sequence in a segment, as LPAs send them that do not cut inside
     /// `A0` and `A2`.
     pub uncut_sequences: bool,
+    /// Make a notification for each of a profile's entries for its installation, besides the result.
+    pub installation_notified: bool,
     /// Report an installation that was cut off (reason 11); without it nothing is heard of it.
     pub interruption_reported: bool,
     /// What the last segment of a package is answered with.
@@ -174,7 +179,8 @@ pub struct Forced {
 pub enum ForcedAnswer {
     /// The function's result or error code; of a segment the reason of an installation's failure.
     ///
-    /// Code 0 where a function has results makes a card that reports success and did nothing.
+    /// Code 0 where a function has results makes a card that reports success and did nothing; a
+    /// REFRESH that was wanted is announced.
     /// Functions without codes answer a status word instead, `6F00`.
     Code(i64),
     /// A status word.
@@ -212,9 +218,11 @@ impl Default for Settings {
             empty_list: EmptyList::default(),
             v3_answers: false,
             cat_busy: false,
+            vague_role_error: false,
             vague_cancel_error: false,
             hash_cc_demanded: false,
             uncut_sequences: false,
+            installation_notified: true,
             interruption_reported: true,
             installation_answer: InstallationAnswer::default(),
             damaged_result: None,

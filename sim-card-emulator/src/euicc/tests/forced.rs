@@ -89,6 +89,25 @@ fn the_answer_comes_at_the_call_it_is_wanted_for() {
 }
 
 #[test]
+fn a_card_that_lies_announces_the_refresh_that_was_wanted() {
+    let mut bench = Bench::new();
+    bench.install(ICCID, &[]);
+    let memory = bench.euicc.memory().clone();
+    for (function, refresh) in [(0xBF31, true), (0xBF32, true), (0xBF31, false)] {
+        force(&mut bench, function, 1, ForcedAnswer::Code(0));
+        let low = if function == 0xBF31 { "31" } else { "32" };
+        let flag = if refresh { "FF" } else { "00" };
+        let request = format!("BF{low}11A00C5A0A981000000000000010F98101{flag}");
+        let answer = format!("BF{low}03800100");
+        assert_eq!(send(&mut bench, &request), Ok(answer));
+        assert_eq!(bench.euicc.take_refresh(), refresh);
+        bench.euicc.reset();
+        bench.select();
+        assert_eq!(*bench.euicc.memory(), memory);
+    }
+}
+
+#[test]
 fn authentication_and_preparation_are_refused_with_any_code_and_go_on_after_that() {
     let mut bench = Bench::new();
     let request = Authenticate::new(&bench.pki);

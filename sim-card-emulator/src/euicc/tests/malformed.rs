@@ -106,16 +106,21 @@ fn assert_length_matters(bench: &Bench, request: &[u8]) {
 
 #[test]
 fn plain_requests_are_taken_whole_or_not_at_all() {
-    let bench = filled();
-    for request in REQUESTS {
+    let mut v3 = filled();
+    v3.euicc.settings_mut().v3_answers = true;
+    let v2 = filled();
+    for (bench, request) in REQUESTS
+        .iter()
+        .flat_map(|request| [(&v2, request), (&v3, request)])
+    {
         let request = hex::decode(request).unwrap();
-        assert_whole_or_nothing(&bench, &request).unwrap();
-        assert_length_matters(&bench, &request);
+        assert_whole_or_nothing(bench, &request).unwrap();
+        assert_length_matters(bench, &request);
         for at in 0..request.len() {
             for octet in 0..=255 {
                 let mut changed = request.clone();
                 changed[at] = octet;
-                let _ = assert_whole_or_nothing(&bench, &changed);
+                let _ = assert_whole_or_nothing(bench, &changed);
             }
         }
     }

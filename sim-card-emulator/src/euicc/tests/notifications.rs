@@ -309,3 +309,17 @@ fn numbers_rise_over_power_loss_memory_resets_and_removals() {
         bench.select();
     }
 }
+
+#[test]
+fn the_result_may_be_all_that_is_told_of_an_installation() {
+    for (notified, count) in [(true, 2), (false, 1)] {
+        let mut bench = Bench::new();
+        bench.euicc.settings_mut().installation_notified = notified;
+        bench.install(ICCID, &[configuration(&[INSTALL])]);
+        assert_eq!(
+            events(&mut bench, Some(NotificationEvent::INSTALL)).len(),
+            count
+        );
+        assert_eq!(bench.euicc.memory().notifications.len(), count);
+    }
+}

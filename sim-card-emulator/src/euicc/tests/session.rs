@@ -432,3 +432,20 @@ fn an_address_no_host_can_have_is_incorrect_data() {
     let answer = bench.send(&constructed(0xBF38, &parts));
     assert_eq!(answer, Err(StatusWord::INCORRECT_DATA));
 }
+
+#[test]
+fn some_cards_have_no_word_of_their_own_for_a_wrong_role() {
+    let mut bench = Bench::new();
+    for (vague, code) in [
+        (false, AuthenticateErrorCode::INVALID_OID),
+        (true, AuthenticateErrorCode::INVALID_CERTIFICATE),
+    ] {
+        bench.euicc.settings_mut().vague_role_error = vague;
+        let request = Authenticate {
+            certificate: bench.pki.certificate(Role::DpPb).unwrap().clone(),
+            key: bench.pki.key(Role::DpPb).unwrap().clone(),
+            ..Authenticate::new(&bench.pki)
+        };
+        assert_eq!(refusal(bench.authenticate(&request)), code);
+    }
+}
