@@ -333,7 +333,7 @@ fn context(matching_id: &str) -> CtxParams1 {
 
 /// A card without a modem.
 #[derive(Debug)]
-struct Direct(Card);
+pub struct Direct(pub Card);
 
 impl Transport for Direct {
     async fn transmit(

@@ -3,7 +3,8 @@
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use es9_client::Answer;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::{
     HeaderMap, Method, Request, Response, StatusCode as HttpStatus,
     body::{Body as HttpBody, Incoming},
@@ -128,6 +129,40 @@ pub(crate) async fn call<B: RequestBody, F: Future<Output = Response<Body>>>(
     match fault {
         Some(fault) => spoil(fault, response),
         None => Ok(response),
+    }
+}
+
+/// A request that no connection carries.
+#[derive(Clone, Copy, Debug)]
+pub struct DirectRequest<'a> {
+    /// The method, such as `POST`.
+    pub method: &'a str,
+    /// Path and query.
+    pub target: &'a str,
+    /// Names and values of the headers.
+    pub headers: &'a [(&'a str, &'a str)],
+    /// The body.
+    pub body: &'a [u8],
+}
+
+impl DirectRequest<'_> {
+    /// Lets a server answer; nothing when the request is not HTTP or the answer is cut off.
+    pub(crate) async fn answered_by(
+        self,
+        answer: impl AsyncFnOnce(Request<Full<Bytes>>) -> Result<Response<Body>, CutOff>,
+    ) -> Option<Answer> {
+        let mut request = Request::builder().method(self.method).uri(self.target);
+        for (name, value) in self.headers {
+            request = request.header(*name, *value);
+        }
+        let body = Full::new(Bytes::copy_from_slice(self.body));
+        let (head, body) = answer(request.body(body).ok()?).await.ok()?.into_parts();
+        let content_type = head.headers.get(CONTENT_TYPE);
+        Some(Answer {
+            status: head.status.as_u16(),
+            content_type: content_type.and_then(|value| Some(value.to_str().ok()?.to_owned())),
+            body: body.collect().await.ok()?.to_bytes(),
+        })
     }
 }
 

@@ -67,6 +67,7 @@ use self::{callback::Courier, reservation::Context, store::State};
 pub use crate::rsp::{
     faults::{Calls, Fault, FaultPlan, NamedText},
     names::{NameError, Named},
+    server::DirectRequest,
     status::{Code, NotAStatusCode, StatusCode},
     tls::{TlsChoice, TlsError},
 };

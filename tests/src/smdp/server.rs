@@ -2,7 +2,8 @@
 
 use std::{future::ready, sync::PoisonError};
 
-use hyper::{Request, Response, StatusCode as HttpStatus, body::Incoming, header::HOST};
+use es9_client::Answer;
+use hyper::{Request, Response, StatusCode as HttpStatus, header::HOST};
 use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -18,7 +19,10 @@ use super::{
 use crate::rsp::{
     faults::Fault,
     http::{self, Body, CutOff},
-    server::{accept, call, executed, failed, handshake, read, serve_http, with_protocol},
+    server::{
+        DirectRequest, RequestBody, accept, call, executed, failed, handshake, read, serve_http,
+        with_protocol,
+    },
     tls::{Endpoint, be_strange, swallow},
 };
 
@@ -87,9 +91,21 @@ impl Smdp {
         }
     }
 
-    async fn answer(
+    /// Answers one request as over TLS, but without a connection.
+    ///
+    /// Nothing comes back when the request is not HTTP or a fault cuts the answer off.
+    ///
+    /// # Cancel safety
+    ///
+    /// The request is either executed completely or not at all.
+    pub async fn answer_directly(&self, request: DirectRequest<'_>) -> Option<Answer> {
+        let answer = async |request| self.answer(request, Listener::Tls).await;
+        request.answered_by(answer).await
+    }
+
+    async fn answer<B: RequestBody>(
         &self,
-        request: Request<Incoming>,
+        request: Request<B>,
         listener: Listener,
     ) -> Result<Response<Body>, CutOff> {
         let path = request.uri().path();
@@ -111,9 +127,9 @@ impl Smdp {
         }
     }
 
-    async fn reservation_api(
+    async fn reservation_api<B: RequestBody>(
         &self,
-        request: Request<Incoming>,
+        request: Request<B>,
         listener: Listener,
     ) -> Result<Response<Body>, CutOff> {
         let (parts, body) = request.into_parts();
@@ -136,10 +152,10 @@ impl Smdp {
         .await
     }
 
-    async fn es2(
+    async fn es2<B: RequestBody>(
         &self,
         function: es2::Function,
-        request: Request<Incoming>,
+        request: Request<B>,
     ) -> Result<Response<Body>, CutOff> {
         let execute = async |request: Value| match self.execute_es2(function, &request).await {
             Ok(members) => executed(members),
@@ -148,7 +164,7 @@ impl Smdp {
         call(request, None, execute).await
     }
 
-    async fn private_api(&self, request: Request<Incoming>) -> Response<Body> {
+    async fn private_api<B: RequestBody>(&self, request: Request<B>) -> Response<Body> {
         let (parts, body) = request.into_parts();
         match read(body).await {
             Ok(body) => self.control(&parts.method, parts.uri.path(), &body),
@@ -156,10 +172,10 @@ impl Smdp {
         }
     }
 
-    async fn es9(
+    async fn es9<B: RequestBody>(
         &self,
         function: Function,
-        request: Request<Incoming>,
+        request: Request<B>,
     ) -> Result<Response<Body>, CutOff> {
         let fault = self.update(|state| {
             state.counters.count(function);

@@ -2,6 +2,7 @@
 
 use std::sync::PoisonError;
 
+use es9_client::Answer;
 use hyper::{Request, Response, StatusCode as HttpStatus};
 use serde_json::Value;
 use tokio::{
@@ -13,7 +14,7 @@ use super::{Function, Smds};
 use crate::rsp::{
     faults::Fault,
     http::{self, Body, CutOff},
-    server::{RequestBody, accept, call, executed, failed, handshake, serve_http},
+    server::{DirectRequest, RequestBody, accept, call, executed, failed, handshake, serve_http},
 };
 
 impl Smds {
@@ -49,6 +50,19 @@ impl Smds {
         if let Some(stream) = handshake(config, stream).await {
             serve_http(stream, |request| self.answer(request)).await;
         }
+    }
+
+    /// Answers one request without a connection.
+    ///
+    /// Nothing comes back when the request is not HTTP or a fault cuts the answer off.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Smds::serve_stream`].
+    pub async fn answer_directly(&self, request: DirectRequest<'_>) -> Option<Answer> {
+        request
+            .answered_by(async |request| self.answer(request).await)
+            .await
     }
 
     async fn answer<B: RequestBody>(&self, request: Request<B>) -> Result<Response<Body>, CutOff> {
