@@ -18,7 +18,7 @@ use crate::{
     bench::{Bench, HOST_NAME, Network, Reach},
     lpa::{BareError, BareLpa, EventEntry},
     profile::{Iccid, Profile},
-    smdp::{self, Event, EventError, OrderRequest},
+    smdp::{self, Event, EventError, OrderRequest, StockedProfile},
 };
 
 const ROOT: &str = "smds.example.com";
@@ -103,10 +103,39 @@ impl Rig {
         }
     }
 
-    /// Calls a function with any request.
+    /// Orders a profile over ES2+ that the card shall learn of by this SM-DS.
+    async fn order_at(&self, smds: &str) -> Result<(), StatusText> {
+        let profile = Profile::builder(Iccid::nth(1)).size(1500).build();
+        let request = json!({
+            "header": { "functionRequesterIdentifier": "2.999.1", "functionCallIdentifier": "1" },
+            "eid": self.bench.eid(),
+            "iccid": profile.metadata.iccid.to_string(),
+            "matchingId": "M-1",
+            "smdsAddress": smds,
+            "releaseFlag": true,
+        });
+        self.bench.smdp.stock(StockedProfile {
+            profile,
+            profile_type: "gold".to_owned(),
+            operator: None,
+        });
+        let order = DownloadOrder(request.clone());
+        self.call_at(HOST_NAME, order).await.unwrap();
+        self.call_at(HOST_NAME, ConfirmOrder(request)).await
+    }
+
+    /// Calls a function of the root SM-DS with any request.
     async fn call<F: Es9Function<Response = ()>>(&self, function: F) -> Result<(), StatusText> {
+        self.call_at(ROOT, function).await
+    }
+
+    async fn call_at<F: Es9Function<Response = ()>>(
+        &self,
+        host: &str,
+        function: F,
+    ) -> Result<(), StatusText> {
         let client = Es9Client::new(self.bench.network(), self.bench.roots(), Options::default());
-        let called = client.call(&address(ROOT), &function).await;
+        let called = client.call(&address(host), &function).await;
         called.map_err(|error| status(&error))
     }
 
@@ -425,6 +454,36 @@ async fn an_event_at_an_alternative_sm_ds_is_found_through_the_root_and_leads_to
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_order_over_es2_is_known_to_its_sm_ds_until_the_profile_is_installed() {
+    for smds in [ROOT, ALTERNATIVE] {
+        let rig = Rig::new();
+        rig.order_at(smds).await.unwrap();
+        assert_eq!(rig.root.events().len(), 1);
+        let mut lpa = rig.lpa().await;
+        let followed = follow(&mut lpa, 2).await;
+        assert_eq!(
+            followed,
+            [("M-1".to_owned(), Followed::Installed)],
+            "{smds}"
+        );
+        for server in [&rig.root, &rig.alternative] {
+            server.wait_until(|smds| smds.events().is_empty()).await;
+        }
+        assert_eq!(follow(&mut lpa, 2).await, []);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_learns_that_the_sm_ds_refused_or_could_not_be_reached() {
+    let rig = Rig::new();
+    rig.root.register_event(rig.event("M-1")).unwrap();
+    assert_eq!(rig.order_at(ROOT).await, refused("8.9", "4.2"));
+    let rig = Rig::new();
+    rig.bench.network().set_reach(ROOT, Reach::Refused);
+    assert_eq!(rig.order_at(ROOT).await, refused("8.9", "5.1"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_the_root_does_not_take_the_alternative_sm_ds_does_not_keep() {
     let rig = Rig::new();
     let register = async || rig.registrar().register(rig.told(ALTERNATIVE, "M-1")).await;
@@ -548,6 +607,8 @@ macro_rules! any_request {
 
 any_request!(RegisterEvent, Value, "es12", "registerEvent");
 any_request!(DeleteEvent, Value, "es12", "deleteEvent");
+any_request!(DownloadOrder, Value, "es2plus", "downloadOrder");
+any_request!(ConfirmOrder, Value, "es2plus", "confirmOrder");
 any_request!(CancelSession, Value, "es9plus", "cancelSession");
 any_request!(
     Initiate,
