@@ -5,11 +5,16 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
     time::SystemTime,
 };
 
 use clap::Parser;
-use lpad_tests::smdp::{Config, FolderError, Smdp, SmdpError, orders_of_folder};
+use es9_client::TcpConnect;
+use lpad_tests::{
+    smdp::{Config, FolderError, Smdp, SmdpError, orders_of_folder},
+    smds::Es12Client,
+};
 use sim_card_emulator::{
     certificate::Role,
     pki::{Pki, PkiError, PkiOptions},
@@ -48,6 +53,9 @@ struct Arguments {
     /// Password of the reservation API.
     #[arg(long, value_name = "TOKEN")]
     auth_token: Option<String>,
+    /// Where an SM-DS is reached whose name does not lead there; may be given several times.
+    #[arg(long, value_name = "FQDN=HOST:PORT", value_parser = target)]
+    connect_to: Vec<(String, String)>,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -163,7 +171,10 @@ fn config(arguments: &Arguments) -> Result<Config, Error> {
             .unwrap_or_else(|| DEFAULT_HOST_NAME.to_owned()),
     };
     provide_tls(&mut pki, &host_name)?;
+    let connect = TcpConnect::with_targets(arguments.connect_to.iter().cloned());
+    let registrar = Es12Client::new(connect, &pki, host_name.clone(), true)?;
     let mut config = Config::new(host_name, pki);
+    config.event_registrar = Some(Arc::new(registrar));
     config.state_folder = arguments.state.clone();
     for (setting, given) in [
         (&mut config.account_sid, &arguments.account_sid),
@@ -220,6 +231,11 @@ fn provide_tls(pki: &mut Pki, host_name: &str) -> Result<(), Error> {
         host_name: host_name.to_owned(),
         found,
     })
+}
+
+fn target(text: &str) -> Result<(String, String), &'static str> {
+    let (host, target) = text.split_once('=').ok_or("it is not FQDN=HOST:PORT")?;
+    Ok((host.to_owned(), target.to_owned()))
 }
 
 async fn bind(address: &str) -> Result<(TcpListener, SocketAddr), Error> {

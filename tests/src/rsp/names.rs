@@ -73,6 +73,44 @@ fn closest(similar: &Option<&'static str>) -> String {
     similar.map_or_else(String::new, |name| format!("; did you mean {name:?}?"))
 }
 
+/// Makes a server's functions, which have `ALL` and `name`, readable and writable by their names.
+macro_rules! functions_by_name {
+    ($function:ty) => {
+        impl std::fmt::Display for $function {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.name())
+            }
+        }
+
+        impl std::str::FromStr for $function {
+            type Err = $crate::smdp::NameError;
+
+            fn from_str(name: &str) -> Result<Self, Self::Err> {
+                let mut all = Self::ALL.into_iter();
+                all.find(|function| function.name() == name).ok_or_else(|| {
+                    let names = Self::ALL.map(Self::name);
+                    $crate::smdp::NameError::unknown("function", name, names)
+                })
+            }
+        }
+
+        impl serde::Serialize for $function {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.name())
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $function {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let name = String::deserialize(deserializer)?;
+                name.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+pub(crate) use functions_by_name;
+
 /// How many characters must be changed, put in or left out (Levenshtein).
 fn distance(one: &str, other: &str) -> usize {
     let mut row: Vec<usize> = (0..=other.len()).collect();

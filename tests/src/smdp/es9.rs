@@ -3,8 +3,6 @@
 //! SGP.22 v2.5 section 5.6. Checks come in a fixed order so that of several faults the same one is
 //! always reported.
 
-use std::{fmt, str::FromStr};
-
 use base64::{Engine, prelude::BASE64_STANDARD};
 use es10_apdu::{
     asn1::Raw,
@@ -15,7 +13,6 @@ use es10_apdu::{
     tlv,
     types::{OneTimeKey, TransactionId},
 };
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use sim_card_emulator::{
     certificate::Role,
@@ -34,7 +31,7 @@ use crate::rsp::{
     authentication::{self, Authenticated, Server},
     faults::Fault,
     fields::{Fields, Members, members},
-    names::NameError,
+    names::functions_by_name,
     random,
     session::Session,
     status::StatusCode,
@@ -85,36 +82,7 @@ impl Function {
     }
 }
 
-impl fmt::Display for Function {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Function {
-    type Err = NameError;
-
-    fn from_str(name: &str) -> Result<Self, NameError> {
-        let mut all = Self::ALL.into_iter();
-        all.find(|function| function.name() == name).ok_or_else(|| {
-            let names = Self::ALL.map(Self::name);
-            NameError::unknown("function", name, names)
-        })
-    }
-}
-
-impl Serialize for Function {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.name())
-    }
-}
-
-impl<'de> Deserialize<'de> for Function {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let name = String::deserialize(deserializer)?;
-        name.parse().map_err(serde::de::Error::custom)
-    }
-}
+functions_by_name!(Function);
 
 /// An authenticated eUICC.
 #[derive(Clone, Debug)]

@@ -1,5 +1,7 @@
 //! The functions of an SM-DS.
 
+use crate::rsp::names::functions_by_name;
+
 /// A function of ES11 or ES12.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Function {
@@ -46,3 +48,5 @@ impl Function {
         Self::ALL.into_iter().find(|one| one.path() == path)
     }
 }
+
+functions_by_name!(Function);

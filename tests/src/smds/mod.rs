@@ -25,7 +25,7 @@ use self::events::Events;
 pub use self::{events::EventRecord, function::Function, registrar::Es12Client};
 use crate::{
     rsp::{faults::Faults, session::Sessions, tls},
-    smdp::{Calls, EventRegistrar, Fault, StatusCode},
+    smdp::{Calls, EventRegistrar, Fault, FaultPlan, StatusCode},
 };
 
 mod es11;
@@ -189,6 +189,11 @@ impl Smds {
     /// Plans a fault.
     pub fn set_fault(&self, function: Function, calls: Calls, fault: Fault) {
         self.update(|state| state.faults.plan(function, calls, fault));
+    }
+
+    /// Plans a fault as it was written down.
+    pub fn plan(&self, plan: FaultPlan<Function>) {
+        self.set_fault(plan.function, plan.calls, plan.fault);
     }
 
     /// Forgets all faults planned.

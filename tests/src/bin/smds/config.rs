@@ -1,8 +1,12 @@
 //! The command line, and how it goes together with the configuration file.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use clap::Parser;
+use lpad_tests::{smdp::FaultPlan, smds::Function};
 use serde::Deserialize;
 use sim_card_emulator::config_file::{self, ConfigError};
 
@@ -40,6 +44,12 @@ pub(crate) struct Arguments {
     /// An event there is from the beginning; may be given several times
     #[arg(long = "event", value_name = "EID,EVENT-ID,ADDRESS", value_parser = event)]
     events: Vec<Event>,
+    /// Something done wrong, in the n-th call or in every one; may be given several times
+    #[arg(long = "fault", value_name = "FUNCTION[:N]=NAME[=VALUE]")]
+    faults: Vec<FaultPlan<Function>>,
+    /// Prints the names of all faults
+    #[arg(long)]
+    pub(crate) list_faults: bool,
     /// Prints a configuration file with every key, its default and what it means
     #[arg(long)]
     pub(crate) example_config: bool,
@@ -50,6 +60,7 @@ Examples:
   smds --pki /tmp/pki --event 89049032123451234512345678901235,M-1,smdp.example.com
   smds --pki /tmp/pki --listen 127.0.0.1:8445 --host-name root.example.com
   smds --pki /tmp/pki --root root.example.com --connect-to root.example.com=127.0.0.1:8445
+  smds --pki /tmp/pki --fault authenticateClient:2=http-status=503
   smds --example-config > smds.toml
 An SM-DP+ registers an event like this, and deletes it under deleteEvent:
   curl --cacert /tmp/ci.pem --resolve smds.example.com:8444:127.0.0.1 \\
@@ -62,7 +73,7 @@ An SM-DP+ registers an event like this, and deletes it under deleteEvent:
 
 /// The configuration file.
 #[derive(Debug, Deserialize, PartialEq)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(default, deny_unknown_fields)]
 pub(crate) struct Config {
     pub(crate) listen: String,
     pub(crate) host_name: Option<String>,
@@ -70,12 +81,15 @@ pub(crate) struct Config {
     pub(crate) state: Option<PathBuf>,
     pub(crate) root: Option<String>,
     pub(crate) connect_to: BTreeMap<String, String>,
+    #[serde(rename = "event")]
     pub(crate) events: Vec<Event>,
+    #[serde(rename = "fault")]
+    pub(crate) faults: Vec<FaultPlan<Function>>,
 }
 
 /// An event there is from the beginning.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Event {
     pub(crate) eid: String,
     pub(crate) event_id: String,
@@ -92,7 +106,20 @@ impl Default for Config {
             root: None,
             connect_to: BTreeMap::new(),
             events: Vec::new(),
+            faults: Vec::new(),
         }
+    }
+}
+
+impl Config {
+    /// Reads a file; its relative paths begin in its folder.
+    fn beside(path: &Path) -> Result<Self, ConfigError> {
+        let mut config: Self = config_file::load(path)?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        for path in [&mut config.pki, &mut config.state].into_iter().flatten() {
+            *path = folder.join(&path);
+        }
+        Ok(config)
     }
 }
 
@@ -100,7 +127,7 @@ impl Arguments {
     /// The configuration file with what the command line says put over it.
     pub(crate) fn config(&self) -> Result<Config, ConfigError> {
         let mut config = match &self.config {
-            Some(path) => config_file::load(path)?,
+            Some(path) => Config::beside(path)?,
             None => Config::default(),
         };
         if let Some(listen) = &self.listen {
@@ -112,6 +139,7 @@ impl Arguments {
         replace(&mut config.root, &self.root);
         config.connect_to.extend(self.connect_to.iter().cloned());
         config.events.extend(self.events.iter().cloned());
+        config.faults.extend(self.faults.iter().cloned());
         Ok(config)
     }
 }
@@ -141,12 +169,10 @@ fn event(text: &str) -> Result<Event, &'static str> {
 }
 
 /// The configuration file that `--example-config` prints.
-pub(crate) const EXAMPLE: &str = include_str!("smds.toml");
+pub(crate) const EXAMPLE: &str = include_str!("../../../smds.toml");
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     const EID: &str = "89049032123451234512345678901235";
@@ -164,14 +190,15 @@ mod tests {
         let config = parse(&all.join("\n"));
         assert_eq!(config.root.as_deref(), Some("root.example.com"));
         assert_eq!(config.connect_to["root.example.com"], "127.0.0.1:8445");
-        assert_eq!(config.events.len(), 1);
+        assert_eq!((config.events.len(), config.faults.len()), (1, 1));
     }
 
     #[test]
     fn the_command_line_wins_over_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("smds.toml");
-        let text = "listen = 'a:1'\nroot = 'b'\n[connect-to]\nc = 'd:1'\ne = 'f:1'\n";
+        let text =
+            "listen = 'a:1'\nroot = 'b'\nstate = 'state'\n[connect_to]\nc = 'd:1'\ne = 'f:1'\n";
         std::fs::write(&file, text).unwrap();
         let event = format!("{EID},M-1,smdp.example.com");
         let mut words = vec![
@@ -182,6 +209,7 @@ mod tests {
             "g:2",
         ];
         words.extend(["--connect-to", "c=h:2", "--event", &event]);
+        words.extend(["--fault", "registerEvent:2=http-status=500"]);
         let config = Arguments::try_parse_from(words).unwrap().config().unwrap();
         assert_eq!(
             (&*config.listen, config.root.as_deref()),
@@ -194,6 +222,8 @@ mod tests {
             expected.map(|(host, to)| (host.to_owned(), to.to_owned()))
         );
         assert_eq!(config.events[0].event_id, "M-1");
+        assert_eq!(config.faults.len(), 1);
+        assert_eq!(config.state, Some(folder.path().join("state")));
     }
 
     #[test]

@@ -9,7 +9,10 @@ use std::{
 
 use clap::Parser;
 use es9_client::TcpConnect;
-use lpad_tests::smds::{self, Es12Client, Root, Smds};
+use lpad_tests::{
+    smdp::Fault,
+    smds::{self, Es12Client, Root, Smds},
+};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -39,6 +42,12 @@ async fn main() -> ExitCode {
 async fn act(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     if arguments.example_config {
         return Ok(io::stdout().write_all(EXAMPLE.as_bytes())?);
+    }
+    if arguments.list_faults {
+        for named in Fault::NAMES {
+            writeln!(io::stdout(), "{named}\n    {}", named.about)?;
+        }
+        return Ok(());
     }
     let config = arguments.config()?;
     let smds = server(&config)?;
@@ -92,6 +101,9 @@ fn server(config: &Config) -> Result<Smds, Box<dyn Error>> {
         if let Err(status) = smds.register_event(event.clone().into()) {
             tracing::info!(event = event.event_id, %status, "event not registered");
         }
+    }
+    for fault in &config.faults {
+        smds.plan(fault.clone());
     }
     for event in smds.events() {
         tracing::info!(%event, "event");
