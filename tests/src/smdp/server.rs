@@ -91,7 +91,7 @@ impl Smdp {
         }
     }
 
-    /// Answers one request as over TLS, but without a connection.
+    /// Answers one request as over TLS with a trusted client, but without a connection.
     ///
     /// Nothing comes back when the request is not HTTP or a fault cuts the answer off.
     ///
@@ -99,7 +99,10 @@ impl Smdp {
     ///
     /// The request is either executed completely or not at all.
     pub async fn answer_directly(&self, request: DirectRequest<'_>) -> Option<Answer> {
-        let answer = async |request| self.answer(request, Listener::Tls).await;
+        let listener = Listener::Tls {
+            has_certificate: true,
+        };
+        let answer = async |request| self.answer(request, listener).await;
         request.answered_by(answer).await
     }
 
