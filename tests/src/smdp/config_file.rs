@@ -1,7 +1,8 @@
 //! The configuration file of the program `smdp`.
 
 use std::{
-    fs, io,
+    collections::BTreeMap,
+    fmt, fs, io,
     path::{Path, PathBuf},
 };
 
@@ -13,7 +14,7 @@ use super::{FaultPlan, Function, OrderSettings, TlsChoice};
 ///
 /// Relative paths begin in the folder of the file. What the command line says as well, the command
 /// line decides.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ConfigFile {
     /// Where to serve ES9+ over TLS, and the reservation API: `HOST:PORT`.
@@ -33,12 +34,23 @@ pub struct ConfigFile {
     pub account_sid: Option<String>,
     /// Password of the reservation API.
     pub auth_token: Option<String>,
+    /// A token the reservation API takes as well, as `Authorization: Bearer`.
+    pub bearer_token: Option<String>,
     /// How long a reservation stays `new`, and then `reserving`, in milliseconds.
     pub reservation_step_ms: Option<u64>,
     /// How large the packages of reserved profiles are, in octets.
     pub reserved_profile_size: Option<usize>,
     /// Whether an eUICC without the memory or the services for a profile is refused.
     pub check_eligibility: Option<bool>,
+    /// The operator: where ES2+.HandleDownloadProgressInfo goes, `http` or `https`.
+    pub operator_url: Option<String>,
+    /// Files with the certificates that callbacks and reports over `https` accept besides the
+    /// PKI's CI, in DER.
+    pub callback_roots: Vec<PathBuf>,
+    /// How long a callback or report that failed waits before it is tried again, in milliseconds.
+    pub callback_pause_ms: Option<u64>,
+    /// Where an SM-DS is reached whose name does not lead there: its FQDN and `HOST:PORT`.
+    pub connect_to: BTreeMap<String, String>,
     /// What clients meet where they expect TLS, by its name.
     pub tls: TlsChoice,
     /// Faults, in the order they were planned.
@@ -47,6 +59,15 @@ pub struct ConfigFile {
     /// Orders to take; one that was taken in an earlier run is not taken again.
     #[serde(rename = "order")]
     pub orders: Vec<OrderSettings>,
+}
+
+impl fmt::Debug for ConfigFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConfigFile")
+            .field("listen", &self.listen)
+            .field("admin", &self.admin)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why there is no configuration.
@@ -92,7 +113,8 @@ impl ConfigFile {
         let own = [&mut file.pki, &mut file.profiles, &mut file.state];
         let orders = file.orders.iter_mut();
         let of_orders = orders.flat_map(|order| [&mut order.package, &mut order.icon]);
-        for path in own.into_iter().chain(of_orders).flatten() {
+        let optional = own.into_iter().chain(of_orders).flatten();
+        for path in optional.chain(&mut file.callback_roots) {
             *path = folder.join(&path);
         }
         Ok(file)
