@@ -108,7 +108,8 @@ impl<'a> Server<'a> {
         session.own_issuer = own.to_vec();
         session.euicc_issuer = chosen.to_vec();
         let signed = self.to_be_signed(&session, &challenge);
-        let signature = tlv::encode(0x5F37, &self.key_under(own, self.role)?.sign(&signed));
+        let (certificate, key) = self.shown(own, self.role)?;
+        let signature = tlv::encode(0x5F37, &key.sign(&signed));
         let answer = members([
             ("transactionId", hex::encode_upper(&session.transaction_id)),
             ("serverSigned1", BASE64_STANDARD.encode(&signed)),
@@ -119,7 +120,7 @@ impl<'a> Server<'a> {
             ),
             (
                 "serverCertificate",
-                BASE64_STANDARD.encode(self.certificate_under(own, self.role)?.der()),
+                BASE64_STANDARD.encode(certificate.der()),
             ),
         ]);
         Ok((session, answer))
@@ -229,6 +230,29 @@ impl<'a> Server<'a> {
     ) -> Result<&'a PrivateKey, StatusCode> {
         let key = self.hierarchy(issuer)?.key(role);
         key.map_err(|error| self.unusable(&error))
+    }
+
+    /// Certificate and key under an issuer, or those of the variant that is to be shown instead.
+    pub(crate) fn shown(
+        &self,
+        issuer: &[u8],
+        role: Role,
+    ) -> Result<(Certificate, PrivateKey), StatusCode> {
+        let own = (
+            self.certificate_under(issuer, role)?.clone(),
+            self.key_under(issuer, role)?.clone(),
+        );
+        match self.fault {
+            Some(Fault::Certificate(variant)) if variant.role() == role => {
+                let mut pki = self.pki.clone();
+                let applied = variant.apply(&mut pki, SystemTime::now());
+                let unusable = |error: PkiError| self.unusable(&error);
+                applied.map_err(unusable)?;
+                let certificate = pki.certificate(role).map_err(unusable)?.clone();
+                Ok((certificate, pki.key(role).map_err(unusable)?.clone()))
+            }
+            _ => Ok(own),
+        }
     }
 
     /// Where the server authenticates itself under this issuer.

@@ -6,6 +6,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use es10_apdu::tlv::{Children, Tlv, encode as tlv};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value as Json;
+use sim_card_emulator::pki::Variant;
 
 use super::{
     fields::Members,
@@ -110,6 +111,9 @@ named! {
         "unknown-signing-issuer" => UnknownSigningIssuer,
         /// Names the chosen signing key by its 20 octets alone, without their tag and length.
         "bare-signing-issuer" => BareSigningIssuer,
+        /// Shows a certificate of this variant and signs with its key: those of CERT.DPauth are for
+        /// initiateAuthentication, those of CERT.DPpb for authenticateClient.
+        "certificate" => Certificate(variant: Variant),
         /// Offers a profile with this StoreMetadata TLV instead of the package's.
         "offer" => Offer(metadata: Vec<u8>),
         /// Flips a bit of smdpSignature2, so that the eUICC refuses to prepare the download.
@@ -290,6 +294,18 @@ impl Value for NamedText {
 
 impl Value for PackageFault {
     const EXPECTED: &'static str = "a fault of a package";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for Variant {
+    const EXPECTED: &'static str = "a variant of a certificate";
 
     fn parse(text: &str) -> Option<Self> {
         text.parse().ok()

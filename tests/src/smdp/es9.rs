@@ -180,19 +180,14 @@ impl<'a> Call<'a> {
             None => signed2.bytes().to_vec(),
         };
         let message = [&signed2, response.euicc_signature1.bytes()].concat();
-        let signature = tlv::encode(
-            0x5F37,
-            &server.key_under(&issuer, Role::DpPb)?.sign(&message),
-        );
+        let (certificate, own_key) = server.shown(&issuer, Role::DpPb)?;
+        let signature = tlv::encode(0x5F37, &own_key.sign(&message));
         let answer = members([
             ("transactionId", hex::encode_upper(transaction_id)),
             ("profileMetadata", BASE64_STANDARD.encode(metadata)),
             ("smdpSigned2", BASE64_STANDARD.encode(&signed2)),
             ("smdpSignature2", BASE64_STANDARD.encode(&signature)),
-            (
-                "smdpCertificate",
-                BASE64_STANDARD.encode(server.certificate_under(&issuer, Role::DpPb)?.der()),
-            ),
+            ("smdpCertificate", BASE64_STANDARD.encode(certificate.der())),
         ]);
         tracing::info!(%order, "an eUICC is entitled to a profile");
         let client = Client {

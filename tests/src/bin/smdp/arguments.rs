@@ -4,6 +4,7 @@ use std::{fmt::Write, path::PathBuf};
 
 use clap::Parser;
 use lpad_tests::smdp::{ConfigFile, Fault, FaultPlan, Function, Named, PackageFault, TlsChoice};
+use sim_card_emulator::{certificate::Role, pki::Variant};
 
 use super::Error;
 
@@ -113,6 +114,20 @@ fn help() -> String {
         for name in names {
             list(&mut help, name);
         }
+    }
+    let _ = writeln!(
+        help,
+        "\nCertificates, for --fault initiateAuthentication=certificate=NAME (dpauth-...),\n\
+         --fault authenticateClient=certificate=NAME (dppb-...) and --tls certificate=NAME (dptls-...):"
+    );
+    let of_server = [Role::DpAuth, Role::DpPb, Role::DpTls];
+    for variant in Variant::all().filter(|variant| of_server.contains(&variant.role())) {
+        let named = Named {
+            name: variant.name(),
+            value: None,
+            about: variant.explanation(),
+        };
+        list(&mut help, &named);
     }
     help.trim_end().to_owned()
 }

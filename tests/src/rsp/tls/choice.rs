@@ -9,7 +9,7 @@ use rustls::{ServerConfig, SupportedProtocolVersion, version};
 use sim_card_emulator::{
     certificate::{Certificate, Role},
     key::PrivateKey,
-    pki::{Attribute, BasicConstraints, CertificateSpec, KeyUsage, Pki, PkiError},
+    pki::{Attribute, BasicConstraints, CertificateSpec, KeyUsage, Pki, PkiError, Variant},
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -70,6 +70,8 @@ named! {
         "no-extended-key-usage" => NoExtendedKeyUsage,
         /// A certificate whose key may agree on keys and not sign.
         "key-agreement-only" => KeyAgreementOnly,
+        /// The chain of this variant of CERT.DPtls.
+        "certificate" => Certificate(variant: Variant),
         /// The right certificate with a signature of another key in the handshake.
         "other-key" => OtherKey,
         /// The alert handshake_failure.
@@ -148,6 +150,11 @@ impl TlsChoice {
             Self::WithRoot => {
                 let root = pki.hierarchy(Role::DpTls).certificate(Role::Ci)?.clone();
                 return Ok((vec![own()?, root], pki.key(Role::DpTls)?.clone()));
+            }
+            Self::Certificate(variant) => {
+                let mut pki = pki.clone();
+                variant.apply(&mut pki, SystemTime::now())?;
+                return Ok((pki.chain(Role::DpTls)?, pki.key(Role::DpTls)?.clone()));
             }
             _ => {}
         }

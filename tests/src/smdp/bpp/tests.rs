@@ -328,6 +328,31 @@ async fn an_euicc_takes_what_is_signed_rightly_and_nothing_else() {
         ("initiateAuthentication=flipped-member=serverSignature1", Outcome::NotAuthenticated(2)),
         ("initiateAuthentication=euicc-challenge", Outcome::NotAuthenticated(6)),
         ("initiateAuthentication=unknown-signing-issuer", Outcome::NotAuthenticated(7)),
+        (
+            "initiateAuthentication=certificate=dpauth-role-dp-pb",
+            Outcome::NotAuthenticated(5),
+        ),
+        (
+            "initiateAuthentication=certificate=dpauth-unknown-ci",
+            Outcome::NotAuthenticated(7),
+        ),
+        (
+            "initiateAuthentication=certificate=dpauth-tampered-signature",
+            Outcome::NotAuthenticated(1),
+        ),
+        // The server has another OID then, and CERT.DPpb is no longer its own.
+        (
+            "initiateAuthentication=certificate=dpauth-other-rid",
+            Outcome::NotPrepared(1),
+        ),
+        (
+            "authenticateClient=certificate=dppb-role-dp-auth",
+            Outcome::NotPrepared(1),
+        ),
+        (
+            "authenticateClient=certificate=dppb-other-rid",
+            Outcome::NotPrepared(1),
+        ),
         ("authenticateClient=flipped-member=smdpSignature2", Outcome::NotPrepared(2)),
         ("getBoundProfilePackage=other-session", Outcome::Result(Some((0, 3)))),
         ("getBoundProfilePackage=altered-channel-signature", Outcome::Result(Some((0, 2)))),

@@ -17,12 +17,17 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use sim_card_emulator::certificate::Certificate;
 use sim_card_emulator::pki::{CertificateSpec, PkiOptions};
+use tokio::runtime::{Builder, Runtime};
 
 use super::*;
 use crate::{
     profile::{Iccid, Profile},
     rsp::random,
-    smdp::order::{OrderId, OrderRequest, OrderState},
+    smdp::{
+        Config, Sequence, Smdp,
+        order::{OrderId, OrderRequest, OrderState},
+        server::tests::Client,
+    },
 };
 
 const HOST: &str = "smdp.example.com";
@@ -37,53 +42,68 @@ const EUICC_INFO2: &str = "bf227c810302030082030202028303010000840f8101008204000
     00aa1604140000000000000000000000000000000000000000990206c004030100000c0d56452d43542d55502d3030\
     3031";
 
-/// A server and an eUICC that answers as it is told.
+/// A server over HTTPS and an eUICC that answers as it is told.
 struct Rig {
     pki: Pki,
-    state: State,
+    smdp: Smdp,
+    client: Client,
+    runtime: Runtime,
     eid: String,
 }
 
 impl Rig {
     fn new() -> Self {
-        let options = PkiOptions::default();
-        let pki = Pki::generate(&options).unwrap();
+        Self::with_pki(Pki::generate(&PkiOptions::default()).unwrap())
+    }
+
+    fn with_pki(pki: Pki) -> Self {
+        let smdp = Smdp::new(Config::new(HOST, pki.clone())).unwrap();
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         Self {
+            client: runtime.block_on(Client::tls(&smdp)),
+            runtime,
             pki,
-            state: State::default(),
-            eid: options.eid,
+            smdp,
+            eid: PkiOptions::default().eid,
         }
     }
 
     fn call(&mut self, function: Function, request: Value) -> Result<Members, StatusCode> {
-        let Self { pki, state, .. } = self;
-        let fault = None;
-        Call {
-            pki,
-            host_name: HOST,
-            check_eligibility: true,
-            fault,
-            state,
+        let request = request.to_string();
+        let call = self.client.call(function, &request);
+        let (status, body) = self.runtime.block_on(call);
+        if status == hyper::StatusCode::NO_CONTENT {
+            return Ok(Members::new());
         }
-        .execute(function, request)
+        assert_eq!(status, hyper::StatusCode::OK);
+        let mut answer: Members = serde_json::from_slice(&body).unwrap();
+        let header = answer.remove("header").unwrap();
+        let status = &header["functionExecutionStatus"];
+        if status["status"] == "Executed-Success" {
+            return Ok(answer);
+        }
+        assert_eq!((&status["status"], answer.len()), (&json!("Failed"), 0));
+        let code = |name: &str| status["statusCodeData"][name].as_str().unwrap();
+        let code = format!("{}/{}", code("subjectCode"), code("reasonCode"));
+        Err(code.parse().unwrap())
     }
 
     fn order(&mut self, change: impl FnOnce(&mut OrderRequest)) -> OrderId {
         let profile = Profile::builder(Iccid::nth(1)).size(1500).build();
         let mut request = OrderRequest::with_matching_id(profile, "M-1");
         change(&mut request);
-        self.state.orders.create(request)
+        self.smdp.state().orders.create(request)
     }
 
     /// Stops the server and starts it again: what it does not keep is gone.
     fn restart(&mut self) {
         let folder = tempfile::tempdir().unwrap();
-        self.state.save(folder.path()).unwrap();
-        self.state = State::load(folder.path(), 0).unwrap();
+        self.smdp.state().save(folder.path()).unwrap();
+        *self.smdp.state() = State::load(folder.path(), 0).unwrap();
     }
 
     fn state_of(&self, order: OrderId) -> OrderState {
-        self.state.orders.get(order).unwrap().state()
+        self.smdp.state().orders.get(order).unwrap().state()
     }
 
     fn euicc_info1(&self) -> EuiccInfo1 {
@@ -216,23 +236,54 @@ impl Rig {
 
     /// Delivers an installation result of a session, signed by the eUICC.
     fn report(&mut self, transaction_id: &TransactionId, result: &[u8]) {
-        let metadata = [
-            tlv::encode(0x80, &[1]),
-            tlv::encode(0x81, &[7, 0x80]),
-            tlv::encode(0x0C, HOST.as_bytes()),
-        ];
+        self.report_to(&[0x88, 0x37, 0x0A], transaction_id, result);
+    }
+
+    /// Delivers an installation result that names this SM-DP+.
+    fn report_to(&mut self, owner: &[u8], transaction_id: &TransactionId, result: &[u8]) {
         let data = [
             tlv::encode(0x80, transaction_id.octets()),
-            tlv::encode(0xBF2F, &metadata.concat()),
-            tlv::encode(0x06, &[0x88, 0x37, 0x0A]),
+            notification_metadata(1),
+            tlv::encode(0x06, owner),
             tlv::encode(0xA2, result),
         ];
         let data = tlv::encode(0xBF27, &data.concat());
         let signature = self.pki.key(Role::Euicc).unwrap().sign(&data);
         let result = tlv::encode(0xBF37, &[data, tlv::encode(0x5F37, &signature)].concat());
-        let request = json!({ "pendingNotification": BASE64_STANDARD.encode(result) });
+        self.deliver(&result);
+    }
+
+    /// Delivers a notification with this number, signed with this key under this PKI.
+    fn notify(&mut self, number: u8, pki: &Pki, key: &PrivateKey) {
+        let data = notification_metadata(number);
+        let notification = [
+            data.clone(),
+            tlv::encode(0x5F37, &key.sign(&data)),
+            pki.certificate(Role::Euicc).unwrap().der().to_vec(),
+            pki.certificate(Role::Eum).unwrap().der().to_vec(),
+        ];
+        self.deliver(&tlv::encode(0x30, &notification.concat()));
+    }
+
+    fn deliver(&mut self, notification: &[u8]) {
+        let request = json!({ "pendingNotification": BASE64_STANDARD.encode(notification) });
         self.call(Function::HandleNotification, request).unwrap();
     }
+
+    /// What the server made of the last notification.
+    fn last(&self) -> (Verdict, Sequence) {
+        let last = self.smdp.notifications().pop().unwrap();
+        (last.verdict, last.sequence)
+    }
+}
+
+fn notification_metadata(number: u8) -> Vec<u8> {
+    let metadata = [
+        tlv::encode(0x80, &[number]),
+        tlv::encode(0x81, &[7, 0x80]),
+        tlv::encode(0x0C, HOST.as_bytes()),
+    ];
+    tlv::encode(0xBF2F, &metadata.concat())
 }
 
 /// The parts of an AuthenticateServerResponse.
@@ -638,7 +689,7 @@ fn a_request_sent_again_after_its_answer_was_lost_gets_the_same_answer() {
     let first = rig.get_package(&server.transaction_id, &response).unwrap();
     let second = rig.get_package(&server.transaction_id, &response).unwrap();
     assert_eq!(first, second);
-    assert_eq!(rig.state.orders.get(order).unwrap().attempts(), 1);
+    assert_eq!(rig.smdp.state().orders.get(order).unwrap().attempts(), 1);
 }
 
 #[test]
@@ -694,7 +745,7 @@ fn a_retry_after_a_restart_of_the_server_gets_the_kept_package_in_a_new_frame() 
     }
     let channels = [first, second].map(|package| package.child(0xBF23).unwrap().contents.to_vec());
     assert_ne!(channels[0], channels[1]);
-    assert_eq!(rig.state.orders.get(order).unwrap().attempts(), 2);
+    assert_eq!(rig.smdp.state().orders.get(order).unwrap().attempts(), 2);
 }
 
 #[test]
@@ -710,8 +761,8 @@ fn a_result_that_comes_again_after_a_restart_is_verified_and_changes_nothing() {
     rig.report(&transaction_id, &success);
     rig.restart();
     rig.report(&transaction_id, &success);
-    assert_eq!(rig.state.notifications[0].verdict, Verdict::Verified);
-    assert_eq!(rig.state.orders.get(order).unwrap().downloads(), 1);
+    assert_eq!(rig.smdp.state().notifications[0].verdict, Verdict::Verified);
+    assert_eq!(rig.smdp.state().orders.get(order).unwrap().downloads(), 1);
 }
 
 #[test]
@@ -720,7 +771,7 @@ fn what_another_session_used_up_is_refused_to_an_euicc_already_admitted() {
     let order = rig.order(|_| {});
     let (transaction_id, answer) = rig.authenticated();
     let response = rig.prepare(signed2(&transaction_id, 1, None), &answer);
-    rig.state.orders.get_mut(order).unwrap().withdraw();
+    rig.smdp.state().orders.get_mut(order).unwrap().withdraw();
     assert_eq!(
         rig.get_package(&transaction_id, &response),
         Err(StatusCode::MATCHING_ID_REFUSED)
@@ -735,7 +786,10 @@ fn an_order_that_expires_in_a_session_is_refused_when_the_package_is_asked_for()
     let now = time.clone();
     let now =
         move || UNIX_EPOCH + Duration::from_secs(now.load(std::sync::atomic::Ordering::Relaxed));
-    rig.state.orders.set_clock(&lpad::clock::Clock::new(now));
+    rig.smdp
+        .state()
+        .orders
+        .set_clock(&lpad::clock::Clock::new(now));
     rig.order(|request| request.expires = Some(UNIX_EPOCH + Duration::from_secs(1001)));
     let (transaction_id, answer) = rig.authenticated();
     let response = rig.prepare(signed2(&transaction_id, 1, None), &answer);
@@ -789,12 +843,8 @@ fn an_installation_result_closes_the_order_once_and_only_when_its_signature_is_r
         rig.report(&transaction_id, &result);
         rig.report(&transaction_id, &success);
         assert_eq!(rig.state_of(order), state);
-        let verdicts: Vec<_> = rig
-            .state
-            .notifications
-            .iter()
-            .map(|one| &one.verdict)
-            .collect();
+        let notifications = rig.smdp.notifications();
+        let verdicts: Vec<_> = notifications.iter().map(|one| &one.verdict).collect();
         assert_eq!(
             verdicts,
             [
@@ -804,6 +854,59 @@ fn an_installation_result_closes_the_order_once_and_only_when_its_signature_is_r
             ]
         );
     }
+}
+
+#[test]
+fn an_installation_result_for_another_server_changes_nothing() {
+    let mut rig = Rig::new();
+    let order = rig.order(|_| {});
+    let (transaction_id, _) = rig.authenticated();
+    let failure = tlv::encode(0xA1, &[0x80, 1, 5, 0x81, 1, 12]);
+    rig.report_to(&[0x88, 0x37, 0x0B], &transaction_id, &failure);
+    assert_eq!(rig.last(), (Verdict::WrongOwner, Sequence::Unknown));
+    assert_eq!(rig.state_of(order), OrderState::Released);
+}
+
+#[test]
+fn notifications_are_to_come_in_rising_order_and_once() {
+    let mut rig = Rig::new();
+    let pki = rig.pki.clone();
+    let key = pki.key(Role::Euicc).unwrap();
+    for (number, sequence) in [
+        (2, Sequence::Rising),
+        (4, Sequence::Rising),
+        (4, Sequence::Repeated),
+        (3, Sequence::OutOfOrder),
+        (5, Sequence::Rising),
+    ] {
+        rig.notify(number, &pki, key);
+        assert_eq!(rig.last(), (Verdict::Verified, sequence), "{number}");
+    }
+}
+
+#[test]
+fn each_euicc_counts_its_notifications_itself_and_only_true_ones_count() {
+    let mut rig = Rig::new();
+    let pki = rig.pki.clone();
+    let key = pki.key(Role::Euicc).unwrap();
+    rig.notify(9, &pki, &PrivateKey::generate().unwrap());
+    assert_eq!(rig.last(), (Verdict::BadSignature, Sequence::Unknown));
+    rig.notify(8, &pki, key);
+    assert_eq!(rig.last(), (Verdict::Verified, Sequence::Rising));
+
+    let mut other = pki.clone();
+    let euicc = CertificateSpec::euicc(OTHER_EID, SystemTime::now());
+    other.issue(Role::Euicc, Role::Eum, &euicc).unwrap();
+    let other_key = other.key(Role::Euicc).unwrap().clone();
+    rig.notify(1, &other, &other_key);
+    assert_eq!(rig.last(), (Verdict::Verified, Sequence::Rising));
+
+    let stranger = Pki::generate(&PkiOptions::default()).unwrap();
+    let own = stranger.key(Role::Euicc).unwrap().clone();
+    rig.notify(9, &stranger, &own);
+    let (verdict, sequence) = rig.last();
+    assert!(matches!(verdict, Verdict::BadCertificate(_)), "{verdict:?}");
+    assert_eq!(sequence, Sequence::Unknown);
 }
 
 #[test]
@@ -819,7 +922,10 @@ fn a_forged_installation_result_is_kept_and_changes_nothing() {
         &tlv::encode(0xA1, &[0x80, 1, 5, 0x81, 1, 12]),
     );
     assert_eq!(rig.state_of(order), OrderState::Released);
-    assert_eq!(rig.state.notifications[0].verdict, Verdict::BadSignature);
+    assert_eq!(
+        rig.smdp.state().notifications[0].verdict,
+        Verdict::BadSignature
+    );
 }
 
 #[test]
@@ -845,5 +951,8 @@ fn unreadable_input_is_told_apart_from_missing_input() {
     );
     let garbage = json!({ "pendingNotification": "AAAA" });
     rig.call(Function::HandleNotification, garbage).unwrap();
-    assert_eq!(rig.state.notifications[0].verdict, Verdict::Unreadable);
+    assert_eq!(
+        rig.smdp.state().notifications[0].verdict,
+        Verdict::Unreadable
+    );
 }

@@ -12,10 +12,7 @@ fn rig_of(curves: &[Curve]) -> Rig {
         curves: curves.to_vec(),
         ..PkiOptions::default()
     };
-    Rig {
-        pki: Pki::generate(&options).unwrap(),
-        ..Rig::new()
-    }
+    Rig::with_pki(Pki::generate(&options).unwrap())
 }
 
 fn identifier(hierarchy: &Hierarchy) -> SubjectKeyIdentifier {
@@ -81,9 +78,13 @@ fn the_server_answers_what_each_variant_of_a_certificate_says() {
     let right = Rig::new();
     for variant in Variant::all() {
         let said = variant.explanation().rsplit(' ').next().unwrap_or_default();
-        let mut rig = Rig::new();
-        rig.pki = right.pki.clone();
-        variant.apply(&mut rig.pki, SystemTime::now()).unwrap();
+        // Without its TLS certificate nobody gets that far.
+        if variant.role() == Role::DpTls {
+            continue;
+        }
+        let mut pki = right.pki.clone();
+        variant.apply(&mut pki, SystemTime::now()).unwrap();
+        let mut rig = Rig::with_pki(pki);
         rig.order(|order| order.eid = Some(right.eid.clone()));
         let answer = match variant.role() {
             Role::Eum | Role::Euicc => {
