@@ -173,7 +173,7 @@ impl Certificate {
     /// The first thing that is wrong.
     pub fn verify_eum(&self, ci: &Self, at: Option<SystemTime>) -> Result<(), CertificateError> {
         self.verify_issued_by(ci, at)?;
-        if !self.extensions.is_ca {
+        if !self.extensions.is_ca || ci.extensions.is_last_ca {
             return Err(CertificateError::BasicConstraints);
         }
         self.require_key_usage(KEY_CERT_SIGN)?;
@@ -530,3 +530,6 @@ const PRIME256V1: &[u8] = &[0x06, 0x08, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x03, 0x01
 const BRAINPOOL_P256R1: &[u8] = &[
     0x06, 0x09, 0x2B, 0x24, 0x03, 0x03, 0x02, 0x08, 0x01, 0x01, 0x07,
 ];
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,8 @@ pub(super) struct Extensions {
     pub(super) authority_key_identifier: Option<Vec<u8>>,
     pub(super) key_usage: Option<BitString>,
     pub(super) is_ca: bool,
+    /// No further CA may stand below this one.
+    pub(super) is_last_ca: bool,
     pub(super) policies: Vec<String>,
     pub(super) registered_ids: Vec<Oid>,
     pub(super) dns_names: Vec<String>,
@@ -43,7 +45,12 @@ impl Extensions {
             }
             "2.5.29.15" => self.key_usage = Some(decode(value)?),
             "2.5.29.17" => self.read_names(decode(value)?),
-            "2.5.29.19" => self.is_ca = decode::<pkix::BasicConstraints>(value)?.ca,
+            "2.5.29.19" => {
+                let constraints: pkix::BasicConstraints = decode(value)?;
+                self.is_ca = constraints.ca;
+                let length = constraints.path_len_constraint;
+                self.is_last_ca = length.is_some_and(|length| length == 0.into());
+            }
             "2.5.29.30" => self.read_constraints(decode(value)?),
             "2.5.29.31" => {}
             "2.5.29.32" => {

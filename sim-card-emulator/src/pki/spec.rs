@@ -45,8 +45,10 @@ pub struct CertificateSpec {
     pub dns_names: Vec<String>,
     /// registeredIDs of subjectAltName, dotted.
     pub rids: Vec<String>,
-    /// Organisation and issuer identification number an EUM may issue for.
-    pub permitted: Option<(String, String)>,
+    /// Organisations and issuer identification numbers an EUM may issue for.
+    pub permitted: Vec<(String, String)>,
+    /// A subject key identifier other than the key's own, as of a key made elsewhere.
+    pub subject_key_identifier: Option<Vec<u8>>,
     /// Addresses of revocation lists.
     pub crl_distribution_points: Vec<String>,
     /// Leave the authority key identifier out.
@@ -125,7 +127,7 @@ impl CertificateSpec {
                 path_length: Some(0),
             }),
             rids: vec!["2.999.5".into()],
-            permitted: Some((EUM_ORGANIZATION.into(), issuer_number.into())),
+            permitted: vec![(EUM_ORGANIZATION.into(), issuer_number.into())],
             crl_distribution_points: crl_distribution_points(&["B"]),
             ..Self::new(Role::Eum, now)
         }
@@ -250,7 +252,8 @@ impl CertificateSpec {
             extended_key_usage: Vec::new(),
             dns_names: Vec::new(),
             rids: Vec::new(),
-            permitted: None,
+            permitted: Vec::new(),
+            subject_key_identifier: None,
             crl_distribution_points: crl_distribution_points(&["A", "B"]),
             without_authority_key_identifier: false,
             unknown_critical_extension: false,
@@ -308,7 +311,7 @@ impl CertificateSpec {
         out.push(extension(
             "2.5.29.14",
             false,
-            &tlv(0x04, &key_identifier(subject_key)),
+            &tlv(0x04, &self.key_identifier(subject_key)),
         ));
         if let Some(usage) = self.key_usage {
             out.push(extension("2.5.29.15", true, &usage.to_der()));
@@ -332,8 +335,8 @@ impl CertificateSpec {
         if !(self.dns_names.is_empty() && self.rids.is_empty()) {
             out.push(extension("2.5.29.17", false, &self.subject_alt_name()));
         }
-        if let Some((organization, number)) = &self.permitted {
-            let constraints = name_constraints(organization, number);
+        if !self.permitted.is_empty() {
+            let constraints = name_constraints(&self.permitted);
             out.push(extension("2.5.29.30", true, &constraints));
         }
         if !self.crl_distribution_points.is_empty() {
@@ -348,6 +351,11 @@ impl CertificateSpec {
             out.push(extension("2.999.99", true, &[0x05, 0x00]));
         }
         out
+    }
+
+    fn key_identifier(&self, key: &PublicKey) -> Vec<u8> {
+        let other = self.subject_key_identifier.clone();
+        other.unwrap_or_else(|| key_identifier(key))
     }
 
     fn subject_alt_name(&self) -> Vec<u8> {
@@ -417,12 +425,16 @@ fn public_key_info(key: &PublicKey) -> Vec<u8> {
     constructed(0x30, &[algorithm, bit_string(&key.to_point())])
 }
 
-fn name_constraints(organization: &str, number: &str) -> Vec<u8> {
-    let permitted = name(&[
-        (Attribute::Organization, organization.to_owned()),
-        (Attribute::SerialNumber, number.to_owned()),
-    ]);
-    tlv(0x30, &tlv(0xA0, &tlv(0x30, &tlv(0xA4, &permitted))))
+fn name_constraints(permitted: &[(String, String)]) -> Vec<u8> {
+    let subtrees = permitted.iter().map(|(organization, number)| {
+        let permitted = name(&[
+            (Attribute::Organization, organization.clone()),
+            (Attribute::SerialNumber, number.clone()),
+        ]);
+        tlv(0x30, &tlv(0xA4, &permitted))
+    });
+    let subtrees: Vec<_> = subtrees.collect();
+    tlv(0x30, &constructed(0xA0, &subtrees))
 }
 
 fn extension(kind: &str, critical: bool, value: &[u8]) -> Vec<u8> {

@@ -319,7 +319,7 @@ const ENTRIES: &[Entry] = &[
         Role::Eum,
         "the EUM may issue for other EIDs only: the server answers 8.1.3/6.1",
         Change::Spec(|spec, _| {
-            if let Some((_, number)) = &mut spec.permitted {
+            for (_, number) in &mut spec.permitted {
                 FOREIGN_EID[..8].clone_into(number);
             }
         }),
