@@ -339,7 +339,7 @@ async fn the_issuers_between_root_and_server_of_sgp_22_v3_are_accepted() {
 #[tokio::test]
 async fn an_issuer_in_between_needs_the_right_to_issue_this_certificate() {
     let eum = CertificateSpec {
-        permitted: None,
+        permitted: Vec::new(),
         ..CertificateSpec::eum("89049032", now())
     };
     let refusal = refusal_below(&[eum]).await;
@@ -392,7 +392,7 @@ async fn an_issuer_in_between_needs_the_right_to_issue_this_certificate() {
 async fn an_issuer_that_may_only_certify_others_is_refused() {
     let permitted = Some(("Somebody Else".to_owned(), "1".to_owned()));
     let constrained = CertificateSpec {
-        permitted,
+        permitted: permitted.into_iter().collect(),
         ..sub_ca(DP_SUB_CA, None)
     };
     let refusal = refusal_below(&[constrained]).await;
