@@ -274,3 +274,47 @@ fn a_switch_changes_the_files_and_what_is_selected() {
     bench.apdu("81E2910014BF3211A00C5A0A981000000000000020F781010000");
     assert_eq!(bench.apdu("00A4000C022FE2"), "6A82");
 }
+
+#[test]
+fn no_command_to_the_files_makes_the_card_fall_over() {
+    let mut bench = in_use();
+    let mut seed = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut octet = || {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed.to_be_bytes()[0]
+    };
+    let instructions = [
+        0xA4, 0xB0, 0xB2, 0xF2, 0xC0, 0x20, 0x2C, 0x70, 0x10, 0x12, 0x14, 0xAA,
+    ];
+    let names = [
+        &[0x3F, 0x00][..],
+        &[0x7F, 0xFF],
+        &[0x2F, 0x00],
+        &[0x6F, 0x07],
+        &[0xA0, 0x00, 0x00, 0x00, 0x87],
+    ];
+    for _ in 0..30_000 {
+        let ins = instructions[usize::from(octet()) % instructions.len()];
+        let class = [0x00, 0x80, 0x01, 0x81, 0x40][usize::from(octet()) % 5];
+        let [p1, p2] = [octet(), octet()].map(|parameter| match parameter % 3 {
+            0 => parameter,
+            _ => parameter & 0x0F,
+        });
+        let mut command = vec![class, ins, p1, p2];
+        match octet() % 3 {
+            0 => command.push(octet()),
+            1 => {
+                let name = names[usize::from(octet()) % names.len()];
+                command.push(u8::try_from(name.len()).unwrap());
+                command.extend(name);
+            }
+            _ => {}
+        }
+        bench.handle(&command);
+        let settings = bench.euicc.settings_mut();
+        settings.le_exact = octet() & 1 == 1;
+        settings.response_piece = octet().into();
+    }
+}

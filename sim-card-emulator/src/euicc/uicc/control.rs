@@ -51,7 +51,7 @@ pub(super) fn file_control(files: &FileSystem, index: usize) -> Vec<u8> {
 /// What SELECT of the ISD-R answers: its AID, the longest data field, the version of SGP.22.
 pub(super) fn application_control(aid: &[u8], svn: VersionType) -> Vec<u8> {
     let proprietary = tlv(0xA5, &tlv(0x9F65, &[0xFF]));
-    let rsp = tlv(0xE0, &tlv(0x82, &svn.octets()));
+    let rsp = tlv(0xE0, &tlv(0x82, svn.octets()));
     constructed(0x6F, &[tlv(0x84, aid), proprietary, rsp])
 }
 
