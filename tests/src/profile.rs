@@ -10,13 +10,15 @@ use std::fmt;
 use es10_apdu::tlv::{Children, Tlv, encode as tlv};
 use serde::{Deserialize, Serialize};
 
+mod builder;
 mod content;
 mod icon;
+mod number;
 
+pub use builder::{FILLER_SLACK, ProfileBuilder};
 pub use content::Content;
 pub use icon::icon;
-
-use content::Subscriber;
+pub use number::{Iccid, Imsi};
 
 /// An unprotected profile package with the metadata its SM-DP+ announces for it.
 #[derive(Clone, Eq, PartialEq, Deserialize, Serialize)]
@@ -35,14 +37,7 @@ pub struct Profile {
 impl Profile {
     /// Begins a profile of our own with the given ICCID.
     pub fn builder(iccid: Iccid) -> ProfileBuilder {
-        let name = format!("Test profile {}", iccid.last_digits());
-        ProfileBuilder {
-            metadata: Metadata::new(iccid.clone(), "Example Mobile".to_owned(), name),
-            imsi: Imsi::of(&iccid),
-            content: Content::default(),
-            size: 0,
-            ppk: false,
-        }
+        ProfileBuilder::new(iccid)
     }
 
     /// Takes a foreign package: its ICCID and profile type come from its header.
@@ -79,178 +74,6 @@ impl fmt::Debug for Profile {
             .field("metadata", &self.metadata)
             .field("ppk", &self.ppk)
             .finish()
-    }
-}
-
-/// Makes a valid profile: header, files and codes as wished for, optional filler, end.
-#[derive(Clone, Debug)]
-pub struct ProfileBuilder {
-    metadata: Metadata,
-    imsi: Imsi,
-    content: Content,
-    size: usize,
-    ppk: bool,
-}
-
-impl ProfileBuilder {
-    /// Names the profile: the metadata's profileName and the header's profileType.
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.metadata.profile_name = name.into();
-        self
-    }
-
-    /// Names the service provider, which is the name of the network in EF.SPN too.
-    pub fn service_provider(mut self, name: impl Into<String>) -> Self {
-        self.metadata.service_provider = name.into();
-        self
-    }
-
-    /// Chooses the subscriber; [`Imsi::of`] the ICCID when nobody does.
-    pub fn imsi(mut self, imsi: Imsi) -> Self {
-        self.imsi = imsi;
-        self
-    }
-
-    /// How much of a real profile there is in the package.
-    pub fn content(mut self, content: Content) -> Self {
-        self.content = content;
-        self
-    }
-
-    /// Makes it a test or provisioning profile.
-    pub fn class(mut self, class: ProfileClass) -> Self {
-        self.metadata.class = class;
-        self
-    }
-
-    /// Binds the user by rules, which need an owner the eUICC allows them to.
-    pub fn policy_rules(mut self, rules: impl Into<Vec<PolicyRule>>) -> Self {
-        self.metadata.policy_rules = rules.into();
-        self
-    }
-
-    /// Names the operator the profile belongs to.
-    pub fn owner(mut self, owner: ProfileOwner) -> Self {
-        self.metadata.owner = Some(owner);
-        self
-    }
-
-    /// Shows a picture, a PNG; [`icon`] makes one.
-    pub fn icon(mut self, png: impl Into<Vec<u8>>) -> Self {
-        self.metadata.icon = png.into();
-        self
-    }
-
-    /// Reports these events, in this order, to `address` or else to the SM-DP+.
-    pub fn notifications(
-        mut self,
-        events: impl Into<Vec<NotificationEvent>>,
-        address: Option<&str>,
-    ) -> Self {
-        self.metadata.notification_events = events.into();
-        self.metadata.notification_address = address.map(str::to_owned);
-        self
-    }
-
-    /// Fills the package up to this many bytes with nonStandard elements nobody must understand.
-    ///
-    /// The result can be up to [`FILLER_SLACK`] bytes shorter, never longer unless what must be in
-    /// it is.
-    pub fn size(mut self, bytes: usize) -> Self {
-        self.size = bytes;
-        self
-    }
-
-    /// Protects the package with keys of its own.
-    pub fn ppk(mut self) -> Self {
-        self.ppk = true;
-        self
-    }
-
-    /// Builds the package and its metadata.
-    pub fn build(self) -> Profile {
-        let header = tlv(
-            0xA0,
-            &[
-                tlv(0x80, &[2]),
-                tlv(0x81, &[3]),
-                tlv(0x82, self.metadata.profile_name.as_bytes()),
-                tlv(0x83, &self.metadata.iccid.in_reading_order()),
-                tlv(0xA5, &[tlv(0x81, &[]), tlv(0x84, &[])].concat()),
-                tlv(0xA6, &self.content.templates()),
-            ]
-            .concat(),
-        );
-        let mut package = header;
-        let mut identification = 1;
-        let elements = self.content.elements(&Subscriber {
-            iccid: &self.metadata.iccid,
-            imsi: &self.imsi,
-            network: &self.metadata.service_provider,
-        });
-        for element in elements {
-            package.extend(element);
-            identification += 1;
-        }
-        while let Some(element) = self.filler(package.len(), identification) {
-            package.extend(element);
-            identification += 1;
-        }
-        package.extend(end(identification));
-        Profile {
-            package,
-            metadata: self.metadata,
-            ppk: self.ppk,
-        }
-    }
-
-    /// One more nonStandard element, when there is room for it before the end element.
-    fn filler(&self, length: usize, identification: u16) -> Option<Vec<u8>> {
-        let room = self.size.checked_sub(length + end(identification).len())?;
-        // One element stays below 16 kB so that a card needs no more buffer than for a real one.
-        // 24 bytes hold everything of an element but its content.
-        let most = room.min(16_384).checked_sub(SMALLEST_FILLER)?;
-        (0..=most)
-            .rev()
-            .map(|content| non_standard(identification, content))
-            .find(|element| element.len() <= room)
-    }
-}
-
-/// How many bytes a filled package can miss of the size asked for.
-pub const FILLER_SLACK: usize = SMALLEST_FILLER + 4;
-
-/// The longest profileName, in characters.
-const MAX_PROFILE_NAME: usize = 64;
-
-/// Bytes a nonStandard element needs besides its content, at least.
-const SMALLEST_FILLER: usize = 13;
-
-/// The element nobody but its issuer (here 2.999, the example arc) has to understand.
-fn non_standard(identification: u16, content: usize) -> Vec<u8> {
-    let content: Vec<u8> = (0..=250).cycle().take(content).collect();
-    tlv(
-        0xA9,
-        &[
-            tlv(0xA0, &tlv(0x81, &der_integer(identification))),
-            tlv(0x81, &[0x88, 0x37]),
-            tlv(0x82, &content),
-        ]
-        .concat(),
-    )
-}
-
-fn end(identification: u16) -> Vec<u8> {
-    let header = [tlv(0x80, &[]), tlv(0x81, &der_integer(identification))].concat();
-    tlv(0xAA, &tlv(0xA0, &header))
-}
-
-fn der_integer(value: u16) -> Vec<u8> {
-    let [high, low] = value.to_be_bytes();
-    match (high, low) {
-        (0, low) if low < 0x80 => vec![low],
-        (high, low) if high < 0x80 => vec![high, low],
-        (high, low) => vec![0, high, low],
     }
 }
 
@@ -458,127 +281,14 @@ impl ProfileOwner {
     }
 }
 
-/// The number of a profile: 18 to 20 decimal digits, the last one a check digit.
-#[derive(Clone, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
-#[serde(into = "String", try_from = "String")]
-pub struct Iccid(String);
-
-impl Iccid {
-    /// The `number`-th ICCID of a range of our own, with its Luhn check digit.
-    pub fn nth(number: u32) -> Self {
-        let digits = format!("8901999{number:011}");
-        let sum: u32 = digits
-            .bytes()
-            .rev()
-            .enumerate()
-            .map(|(place, digit)| {
-                let digit = u32::from(digit - b'0') * if place % 2 == 0 { 2 } else { 1 };
-                digit / 10 + digit % 10
-            })
-            .sum();
-        Self(format!("{digits}{}", (10 - sum % 10) % 10))
-    }
-
-    /// Reads the form of the profile header: digits in reading order, filled up with F.
-    fn from_reading_order(bytes: &[u8]) -> Result<Self, ProfileError> {
-        hex::encode_upper(bytes)
-            .trim_end_matches('F')
-            .to_owned()
-            .try_into()
-    }
-
-    /// The form of the profile header: digits in reading order, filled up with F.
-    fn in_reading_order(&self) -> [u8; 10] {
-        let mut bytes = [0xFF; 10];
-        for (place, digit) in self.0.bytes().enumerate() {
-            let shift = if place % 2 == 0 { 4 } else { 0 };
-            bytes[place / 2] &= !(0x0F << shift) | ((digit - b'0') << shift);
-        }
-        bytes
-    }
-
-    /// The form of tag 5A and of EF.ICCID: the digits of each byte swapped.
-    pub fn swapped(&self) -> [u8; 10] {
-        self.in_reading_order().map(|byte| byte.rotate_left(4))
-    }
-
-    fn last_digits(&self) -> &str {
-        &self.0[self.0.len() - 4..]
-    }
-}
-
-impl fmt::Display for Iccid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl From<Iccid> for String {
-    fn from(iccid: Iccid) -> Self {
-        iccid.0
-    }
-}
-
-impl TryFrom<String> for Iccid {
-    type Error = ProfileError;
-
-    fn try_from(digits: String) -> Result<Self, ProfileError> {
-        if !(18..=20).contains(&digits.len()) || !digits.bytes().all(|digit| digit.is_ascii_digit())
-        {
-            return Err(ProfileError::BadIccid(digits));
-        }
-        Ok(Self(digits))
-    }
-}
-
-/// The number of a subscriber, 15 decimal digits: country, network, person.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub struct Imsi(String);
-
-impl Imsi {
-    /// The subscriber of the test network 001/01 that has the ICCID's last digits before the check
-    /// digit.
-    pub fn of(iccid: &Iccid) -> Self {
-        let digits = &iccid.0[..iccid.0.len() - 1];
-        Self(format!("00101{}", &digits[digits.len() - 10..]))
-    }
-
-    /// The form of EF.IMSI (3GPP TS 31.102 section 4.2.2): length, and the digits after a nibble
-    /// that says that their number is odd.
-    pub fn coded(&self) -> [u8; 9] {
-        let mut digits = self.0.bytes().map(|digit| digit - b'0');
-        let mut coded = [0; 9];
-        coded[0] = 8;
-        coded[1] = digits.next().unwrap_or_default() << 4 | 0x09;
-        for octet in &mut coded[2..] {
-            *octet = digits.next().unwrap_or(0x0F) | digits.next().unwrap_or(0x0F) << 4;
-        }
-        coded
-    }
-}
-
-impl fmt::Display for Imsi {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl TryFrom<String> for Imsi {
-    type Error = ProfileError;
-
-    fn try_from(digits: String) -> Result<Self, ProfileError> {
-        if digits.len() != 15 || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
-            return Err(ProfileError::BadImsi(digits));
-        }
-        Ok(Self(digits))
-    }
-}
-
 /// A BIT STRING of named bits in one byte: trailing zero bits are not sent (X.690 section 11.2.2).
 fn named_bits(bits: u8) -> [u8; 2] {
     let [.., unused] = bits.trailing_zeros().to_be_bytes();
     [unused, bits]
 }
+
+/// The longest profileName, in characters.
+const MAX_PROFILE_NAME: usize = 64;
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,8 @@
 
 use es10_apdu::tlv::encode as tlv;
 
-use super::{Iccid, Imsi, der_integer};
+use super::builder::der_integer;
+use super::{Iccid, Imsi};
 
 /// How much of a real profile is in a package.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -83,19 +84,13 @@ fn master_file(iccid: &Iccid) -> (u32, Vec<u8>) {
 }
 
 fn usim(subscriber: &Subscriber<'_>) -> (u32, Vec<u8>) {
-    // 31 is too long for the file; a name is cut at its end, at a whole character.
+    // A name too long for the file is cut at a whole character.
     let mut name = subscriber.network;
     while name.len() > LONGEST_NETWORK_NAME {
         let cut = name.char_indices().next_back().map_or(0, |(at, _)| at);
         name = &name[..cut];
     }
-    let last_digit = subscriber
-        .imsi
-        .0
-        .bytes()
-        .next_back()
-        .map_or(0, |digit| digit - b'0');
-    let access_class = 1_u16 << last_digit;
+    let access_class = 1_u16 << subscriber.imsi.last_digit();
     let application = [
         tlv(0x83, &[0x7F, 0xD0]),
         tlv(0x84, &USIM_AID),
