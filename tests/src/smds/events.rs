@@ -50,13 +50,16 @@ impl EventRecord {
 }
 
 /// The events that are registered, the oldest first.
-#[derive(Debug, Default, Deserialize, Serialize)]
-#[serde(transparent)]
-pub(super) struct Events(Vec<EventRecord>);
+#[derive(Debug, Default)]
+pub(super) struct Events {
+    records: Vec<EventRecord>,
+    /// The copy on disk, as far as it is known.
+    on_disk: Vec<u8>,
+}
 
 impl Events {
     pub(super) fn all(&self) -> &[EventRecord] {
-        &self.0
+        &self.records
     }
 
     /// Registers an event; its ID must be new for this eUICC.
@@ -64,20 +67,23 @@ impl Events {
         if self.find(&event.eid, &event.event_id).is_some() {
             return Err(StatusCode::EVENT_EXISTS);
         }
-        if self.0.len() == MAX_EVENTS {
+        if self.records.len() == MAX_EVENTS {
             return Err(StatusCode::SMDS_FAILED);
         }
-        self.0.push(event);
+        self.records.push(event);
         Ok(())
     }
 
     pub(super) fn find(&self, eid: &str, event_id: &str) -> Option<&EventRecord> {
-        self.0.iter().find(|event| event.is(eid, event_id))
+        self.records.iter().find(|event| event.is(eid, event_id))
     }
 
     pub(super) fn delete(&mut self, eid: &str, event_id: &str) -> Option<EventRecord> {
-        let place = self.0.iter().position(|event| event.is(eid, event_id))?;
-        Some(self.0.remove(place))
+        let place = self
+            .records
+            .iter()
+            .position(|event| event.is(eid, event_id))?;
+        Some(self.records.remove(place))
     }
 
     /// The events an eUICC means: all of its own, or the one of this ID, which there must be.
@@ -86,7 +92,7 @@ impl Events {
         eid: &str,
         matching_id: &str,
     ) -> Result<Vec<&EventRecord>, StatusCode> {
-        let own = self.0.iter().filter(|event| event.eid == eid);
+        let own = self.records.iter().filter(|event| event.eid == eid);
         let meant: Vec<_> = own.filter(|event| event.is_meant_by(matching_id)).collect();
         match meant.is_empty() && !matching_id.is_empty() {
             true => Err(StatusCode::EVENT_UNKNOWN),
@@ -96,18 +102,25 @@ impl Events {
 
     /// Reads what an earlier run saved, if anything.
     pub(super) fn load(folder: &Path) -> io::Result<Self> {
-        Ok(match disk::read(folder, FILE)? {
-            Some(text) => serde_json::from_slice(&text)?,
-            None => Self::default(),
-        })
+        let Some(on_disk) = disk::read(folder, FILE)? else {
+            return Ok(Self::default());
+        };
+        let records = serde_json::from_slice(&on_disk)?;
+        Ok(Self { records, on_disk })
     }
 
-    pub(super) fn save(&self, folder: &Path) -> io::Result<()> {
-        disk::replace(folder, FILE, &serde_json::to_vec(self)?)
+    /// Brings the copy on disk up to date, if it is not.
+    pub(super) fn save(&mut self, folder: &Path) -> io::Result<()> {
+        let text = serde_json::to_vec(&self.records)?;
+        if text != self.on_disk {
+            disk::replace(folder, FILE, &text)?;
+            self.on_disk = text;
+        }
+        Ok(())
     }
 }
 
-/// The two members an eUICC is told.
+/// What an eUICC is told.
 impl fmt::Display for EventRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} at {}", self.event_id, self.rsp_server_address)

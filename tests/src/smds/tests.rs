@@ -18,7 +18,7 @@ use crate::{
     bench::{Bench, HOST_NAME, Network, Reach},
     lpa::{BareError, BareLpa, EventEntry},
     profile::{Iccid, Profile},
-    smdp::{self, Event, EventError, OrderRequest, StockedProfile},
+    smdp::{self, DirectRequest, Event, EventError, OrderRequest, StockedProfile},
 };
 
 const ROOT: &str = "smds.example.com";
@@ -216,8 +216,9 @@ async fn an_euicc_is_told_of_its_own_events_and_of_no_others() {
     rig.root.register_event(other).unwrap();
     assert_eq!(ask(&mut lpa, ROOT, "").await.unwrap(), []);
     rig.root.register_event(rig.event("M-1")).unwrap();
-    let first = entry("M-1", HOST_NAME);
-    assert_eq!(ask(&mut lpa, ROOT, "").await.unwrap(), [first.clone()]);
+    let only = [entry("M-1", HOST_NAME)];
+    assert_eq!(ask(&mut lpa, ROOT, "").await.unwrap(), only);
+    let [first] = only;
     for event_id in ["M-2", "M-3"] {
         rig.root.register_event(rig.event(event_id)).unwrap();
     }
@@ -325,6 +326,37 @@ async fn an_euicc_cancels_a_session_with_an_sm_ds_under_the_name_of_the_sm_ds() 
         };
         let signed = &ok.euicc_cancel_session_signed;
         assert_eq!(signed.smdp_oid.to_string(), owner(role));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_without_a_connection_is_answered_like_any_other() {
+    let rig = Rig::new();
+    let right = DirectRequest {
+        method: "POST",
+        target: "/gsma/rsp2/es9plus/initiateAuthentication",
+        headers: &[
+            ("content-type", "application/json"),
+            ("x-admin-protocol", "gsma/rsp/v2.2.2"),
+        ],
+        body: b"{}",
+    };
+    let get = DirectRequest {
+        method: "GET",
+        ..right
+    };
+    let no_http = DirectRequest {
+        method: "no method",
+        ..right
+    };
+    for (request, status) in [(right, Some(200)), (get, Some(405)), (no_http, None)] {
+        let answers = [
+            rig.root.answer_directly(request).await,
+            rig.bench.smdp.answer_directly(request).await,
+        ];
+        for answer in answers {
+            assert_eq!(answer.map(|answer| answer.status), status, "{request:?}");
+        }
     }
 }
 

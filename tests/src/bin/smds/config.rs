@@ -115,7 +115,7 @@ impl Config {
     /// Reads a file; its relative paths begin in its folder.
     fn beside(path: &Path) -> Result<Self, ConfigError> {
         let mut config: Self = config_file::load(path)?;
-        let folder = path.parent().unwrap_or(Path::new(""));
+        let folder = path.parent().unwrap_or_else(|| Path::new(""));
         for path in [&mut config.pki, &mut config.state].into_iter().flatten() {
             *path = folder.join(&path);
         }
