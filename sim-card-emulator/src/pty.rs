@@ -1,5 +1,6 @@
 //! A pseudo terminal in place of a modem's serial port.
 
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -8,6 +9,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use rustix::fs::{OFlags, fcntl_setfl};
@@ -15,6 +17,37 @@ use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, ptsname, unlo
 use rustix::termios::{OptionalActions, ioctl_tiocnxcl, tcgetattr, tcsetattr};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::sleep;
+
+use crate::modem::{self, Card, Ended, Modem};
+
+/// Serves a modem on one terminal after the other, each published at `link`: a modem that hangs up
+/// takes its terminal away, and comes back like one plugged in again once it was absent for long
+/// enough.
+///
+/// With a `baud_rate` the line is a UART of that rate, see [`modem::serve`], and bytes are lost
+/// between it and a client that has set another one.
+///
+/// # Errors
+/// When a terminal cannot be opened or fails.
+///
+/// # Cancel safety
+/// The terminal is gone then; the modem can be served again.
+pub async fn serve<C: Card>(
+    modem: &mut Modem<C>,
+    link: &Path,
+    baud_rate: Option<u32>,
+) -> io::Result<Infallible> {
+    loop {
+        let pty = Pty::open(link)?;
+        modem.control().follow_client_rate(pty.rate());
+        tracing::info!(link = %link.display(), "the modem is ready");
+        match modem::serve(modem, pty, baud_rate).await? {
+            Ended::ClientGone => {}
+            Ended::HungUp { absent } => sleep(absent).await,
+        }
+    }
+}
 
 /// The modem's side of a pseudo terminal whose other side a client finds at a path.
 ///
@@ -23,7 +56,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub struct Pty {
     master: AsyncFd<File>,
     /// Keeps the terminal alive, and its settings raw, while no client has it open.
-    slave: OwnedFd,
+    slave: Arc<OwnedFd>,
     device: PathBuf,
     link: PathBuf,
 }
@@ -56,7 +89,7 @@ impl Pty {
         publish(&device, link)?;
         Ok(Self {
             master,
-            slave,
+            slave: Arc::new(slave),
             device,
             link: link.to_owned(),
         })
@@ -67,12 +100,22 @@ impl Pty {
         &self.device
     }
 
+    /// Tells at which rate the client works its side of the terminal, in bits per second, for
+    /// [`crate::modem::ModemControl::follow_client_rate`]; `None` once the terminal is gone.
+    pub fn rate(&self) -> impl Fn() -> Option<u32> + Send + use<> {
+        let slave = Arc::downgrade(&self.slave);
+        move || {
+            let attributes = tcgetattr(slave.upgrade()?).ok()?;
+            Some(attributes.output_speed()).filter(|rate| *rate != 0)
+        }
+    }
+
     /// The kernel keeps a pseudo terminal exclusive (`TIOCEXCL`) after its last client is gone,
     /// where a real one forgets it: a client that was killed would lock out the next one. So
     /// exclusiveness is lifted as soon as a client has said something; its `flock` remains.
     fn lift_exclusiveness(&self) {
         // It cannot fail on a terminal, and nothing would be lost.
-        let _ = ioctl_tiocnxcl(&self.slave);
+        let _ = ioctl_tiocnxcl(&*self.slave);
     }
 }
 
@@ -197,6 +240,65 @@ mod tests {
         let mut port = es10_apdu::at::AtPort::new(client);
         assert_eq!(port.idle().await, es10_apdu::transport::Fault::Closed);
         assert!(fs::symlink_metadata(directory.link()).is_err());
+    }
+
+    #[tokio::test]
+    async fn the_clients_rate_can_be_seen() {
+        let directory = Directory::new();
+        let pty = Pty::open(&directory.link()).unwrap();
+        let rate = pty.rate();
+        for baud in [9600, 115_200] {
+            let _client = Serial::open(&directory.link(), baud).unwrap();
+            assert_eq!(rate(), Some(baud));
+            pty.lift_exclusiveness();
+        }
+        drop(pty);
+        assert_eq!(rate(), None);
+    }
+
+    /// A card that agrees with everything.
+    struct Yes;
+
+    impl Card for Yes {
+        fn transmit(&mut self, _: &[u8]) -> Vec<u8> {
+            vec![0x90, 0x00]
+        }
+
+        fn reset(&mut self) {}
+    }
+
+    /// Waits until another terminal than `earlier` is published.
+    async fn published(link: &Path, earlier: Option<PathBuf>) -> PathBuf {
+        loop {
+            match fs::read_link(link) {
+                Ok(device) if Some(&device) != earlier.as_ref() => return device,
+                _ => tokio::task::yield_now().await,
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_restart_takes_the_terminal_away_and_brings_another_under_the_same_link() {
+        let directory = Directory::new();
+        let link = directory.link();
+        let mut modem = Modem::new(Yes, modem::Identity::default());
+        modem.control().set_quirks(|quirks| {
+            quirks.add("restart-leaves-after=0ms").unwrap();
+            quirks.add("restart-absent=0ms").unwrap();
+        });
+        let served = link.clone();
+        tokio::spawn(async move { serve(&mut modem, &served, None).await });
+        let device = published(&link, None).await;
+        // Held open, so that the kernel gives its number to no other.
+        let mut client = Serial::open(&link, 115_200).unwrap();
+        client.write_all(b"AT+CFUN=1,1\r").await.unwrap();
+        let mut port = es10_apdu::at::AtPort::new(client);
+        assert_eq!(port.idle().await, es10_apdu::transport::Fault::Closed);
+        assert_ne!(published(&link, Some(device.clone())).await, device);
+        let mut client = Serial::open(&link, 115_200).unwrap();
+        let mut ready = [0; 7];
+        client.read_exact(&mut ready).await.unwrap();
+        assert_eq!(&ready, b"\r\nRDY\r\n");
     }
 
     #[tokio::test]

@@ -16,7 +16,7 @@ use sim_card_emulator::{
     card::Card,
     certificate::Role,
     euicc::{Identity, Settings},
-    modem::{self, Modem, ModemControl},
+    modem::{self, Ended, Modem, ModemControl},
     pki::{Pki, PkiOptions},
 };
 use tokio::{
@@ -198,6 +198,7 @@ impl Line {
     }
 
     /// Serves a client on `stream` until it or the modem hangs up; `baud` limits the rate.
+    /// A modem that restarts cannot be opened while it is away.
     ///
     /// # Cancel safety
     /// The modem can be served again.
@@ -206,8 +207,16 @@ impl Line {
         S: AsyncRead + AsyncWrite + Send + Unpin,
     {
         let mut modem = self.modem.lock().await;
+        let ended = modem::serve(&mut modem, stream, baud).await;
+        drop(modem);
         // A line that fails is one that hung up.
-        let _ = modem::serve(&mut modem, stream, baud).await;
+        if let Ok(Ended::HungUp { absent }) = ended
+            && !absent.is_zero()
+        {
+            self.is_unplugged.store(true, Ordering::Relaxed);
+            tokio::time::sleep(absent).await;
+            self.is_unplugged.store(false, Ordering::Relaxed);
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use es10_apdu::at::Cme;
 
 use super::command::Form;
 use super::files::FileAccess;
+use super::filters::Route;
 use super::{Action, Card, Effect, Failure, Modem, Moment, Quirk, Reply};
 
 /// What a command line asks of the card.
@@ -22,6 +23,8 @@ pub(super) enum Job {
     Cchc { session: String },
     /// `AT+CRSM`: a file.
     Crsm(FileAccess),
+    /// `AT+CSIM=1` and `AT+CSIM=0` of Telit modems.
+    Lock { locked: bool },
 }
 
 /// What is left of a command line, and what it has come to so far.
@@ -41,12 +44,20 @@ pub(super) enum Stage {
 
 impl<C: Card> Modem<C> {
     /// What this command asks of the card; `None` when it is none of these.
-    pub(super) fn job(&self, name: &str, form: Form<'_>) -> Result<Option<Job>, Failure> {
+    pub(super) fn job(&mut self, name: &str, form: Form<'_>) -> Result<Option<Job>, Failure> {
         let job = match (name, form) {
-            ("+CSIM", Form::Set(text)) => read_apdu(text).map(Job::Csim),
+            ("+CSIM", Form::Set("0" | "1")) if self.has(Quirk::TelitLock) => {
+                let locked = form == Form::Set("1");
+                Some(Job::Lock { locked })
+            }
+            ("+CSIM" | "+CGLA", Form::Set(text)) if self.is_misspelt(text) => {
+                return Err(Failure::Error);
+            }
+            ("+CSIM", Form::Set(text)) => self.read_apdu(text).map(Job::Csim),
             ("+CGLA", Form::Set(text)) => text.split_once(',').and_then(|(session, text)| {
                 let session = session.trim().to_owned();
-                read_apdu(text).map(|apdu| Job::Cgla { session, apdu })
+                let apdu = self.read_apdu(text)?;
+                Some(Job::Cgla { session, apdu })
             }),
             ("+CCHO", Form::Set(text)) => {
                 let aid = read_digits(text).filter(|aid| (1..=16).contains(&aid.len()));
@@ -56,12 +67,37 @@ impl<C: Card> Modem<C> {
                 let session = text.to_owned();
                 Some(Job::Cchc { session })
             }
+            ("+CRSM", _) if self.has(Quirk::CrsmRefused) => {
+                return Err(Failure::Cme(Cme::NOT_ALLOWED));
+            }
             ("+CRSM", Form::Set(text)) => FileAccess::read(text).map(Job::Crsm),
             ("+CSIM" | "+CGLA" | "+CCHO" | "+CCHC" | "+CRSM", _) => return Err(Failure::Error),
             _ => return Ok(None),
         };
         self.card_is_reachable()?;
-        job.map(Some).ok_or(Failure::Cme(Cme::INCORRECT_PARAMETERS))
+        let job = job.ok_or(Failure::Cme(Cme::INCORRECT_PARAMETERS))?;
+        self.card_is_free(&job)?;
+        Ok(Some(job))
+    }
+
+    /// Whether this modem minds how the digits are written.
+    fn is_misspelt(&self, text: &str) -> bool {
+        let digits = text.rsplit(',').next().unwrap_or_default();
+        let lower = digits.bytes().any(|letter| letter.is_ascii_lowercase());
+        self.has(Quirk::UpperCaseOnly) && lower
+            || self.has(Quirk::QuotesRequired) && !digits.contains('"')
+    }
+
+    /// Reads `<length>,"<digits>"`; quotation marks are required, as many modems require them.
+    fn read_apdu(&self, parameters: &str) -> Option<Vec<u8>> {
+        let (length, digits) = parameters.split_once(',')?;
+        let apdu = match self.has(Quirk::QuotesOptional) {
+            true => hex::decode(digits.trim().trim_matches('"')).ok()?,
+            false => read_digits(digits)?,
+        };
+        let length: usize = length.trim().parse().ok()?;
+        // A single byte would be a lock of the card on some modems; no APDU is shorter than four.
+        (length == 2 * apdu.len() && apdu.len() >= 4).then_some(apdu)
     }
 
     /// Begins something at the card; what was injected may happen to it.
@@ -79,7 +115,8 @@ impl<C: Card> Modem<C> {
         match stage {
             Stage::Execute(job, rest) => {
                 let reply = self.perform(&job);
-                self.pause(self.time_of(&job));
+                let time = self.time_of(&job);
+                self.pause(time);
                 self.conclude(reply, rest);
             }
             Stage::Answer(reply, rest) => self.conclude(reply, rest),
@@ -153,41 +190,63 @@ impl<C: Card> Modem<C> {
                 Command::new(0x00, ins::SELECT, 0x04, 0x00),
             ],
             Job::Cchc { .. } => vec![Command::new(0x00, ins::MANAGE_CHANNEL, 0x80, 0x00)],
-            Job::Crsm(_) => Vec::new(),
+            Job::Crsm(_) | Job::Lock { .. } => Vec::new(),
         }
     }
 
     fn perform(&mut self, job: &Job) -> Reply {
         match job {
             Job::Csim(apdu) => {
-                let joined = self.has(Quirk::GetResponse);
-                let response = self.pass(apdu, joined)?;
-                Ok(vec![self.response_line("+CSIM", &response)])
+                let response = self.pass(Route::Csim, apdu)?;
+                Ok(vec![self.response_line("+CSIM", None, &response)])
             }
             Job::Cgla { session, apdu } => self.on_application(session, apdu),
             Job::Ccho { aid } => self.open_session(aid),
             Job::Cchc { session } => self.close_session(session),
             Job::Crsm(access) => self.access_file(access),
+            Job::Lock { locked } => Ok(self.lock_card(*locked)),
         }
     }
 
     /// The reply when the card is not asked, and this is taken for its response.
     fn reply_instead(&self, job: &Job, response: &[u8]) -> Reply {
         match job {
-            Job::Csim(_) => Ok(vec![self.response_line("+CSIM", response)]),
-            Job::Cgla { .. } => Ok(vec![self.response_line("+CGLA", response)]),
-            Job::Cchc { .. } => Ok(Vec::new()),
+            Job::Csim(_) => Ok(vec![self.response_line("+CSIM", None, response)]),
+            Job::Cgla { session, .. } => {
+                Ok(vec![self.response_line("+CGLA", Some(session), response)])
+            }
+            Job::Cchc { .. } | Job::Lock { .. } => Ok(Vec::new()),
             Job::Ccho { .. } | Job::Crsm(_) => Err(Failure::Error),
         }
     }
 
-    fn time_of(&self, _: &Job) -> Duration {
-        self.control.time(Quirk::ApduTime)
+    /// How long the card and the modem are at it.
+    fn time_of(&mut self, job: &Job) -> Duration {
+        let mut time = self.control.time(Quirk::ApduTime);
+        if let Some(most) = self.control.value(Quirk::ApduJitter) {
+            time += Duration::from_millis(self.control.chance(most.saturating_add(1)));
+        }
+        let is_last_block = match job {
+            Job::Csim(apdu) | Job::Cgla { apdu, .. } => {
+                matches!(apdu[..], [_, ins::STORE_DATA, 0x91, ..])
+            }
+            _ => false,
+        };
+        if is_last_block {
+            time += self.control.time(Quirk::LastBlockTime);
+            if !std::mem::replace(&mut self.late_is_over, true) {
+                time += self.control.time(Quirk::LateAnswer);
+            }
+        }
+        if matches!(job, Job::Ccho { .. }) {
+            time += self.control.time(Quirk::OpenTime);
+        }
+        time
     }
 
-    /// Lets the card execute a command of the client. `joined`: the modem fetches what is left of
+    /// Has the card execute a command of the client. `joined`: the modem fetches what is left of
     /// the response, and passes on all of it.
-    pub(super) fn pass(&mut self, apdu: &[u8], joined: bool) -> Result<Vec<u8>, Failure> {
+    pub(super) fn ask(&mut self, apdu: &[u8], joined: bool) -> Result<Vec<u8>, Failure> {
         self.control.count(|counters| counters.apdus += 1);
         let mut response = self.card.transmit(apdu);
         if joined {
@@ -210,18 +269,6 @@ impl<C: Card> Modem<C> {
         self.note_proactive(&response);
         Ok(response)
     }
-
-    /// The line that gives a response APDU.
-    pub(super) fn response_line(&self, name: &str, response: &[u8]) -> String {
-        let mut digits = hex::encode_upper(response);
-        if self.has(Quirk::LowerCase) {
-            digits.make_ascii_lowercase();
-        }
-        let quote = if self.has(Quirk::Unquoted) { "" } else { "\"" };
-        let blank = if self.has(Quirk::NoBlank) { "" } else { " " };
-        let length = digits.len();
-        format!("{name}:{blank}{length},{quote}{digits}{quote}")
-    }
 }
 
 /// The second half of the digits is missing.
@@ -233,15 +280,6 @@ fn half(line: &str) -> String {
         }
         None => line[..line.len() / 2].to_owned(),
     }
-}
-
-/// Reads `<length>,"<digits>"`; quotation marks are required, as many modems require them.
-fn read_apdu(parameters: &str) -> Option<Vec<u8>> {
-    let (length, digits) = parameters.split_once(',')?;
-    let apdu = read_digits(digits)?;
-    let length: usize = length.trim().parse().ok()?;
-    // A single byte would be a lock of the card on some modems; no APDU is shorter than four.
-    (length == 2 * apdu.len() && apdu.len() >= 4).then_some(apdu)
 }
 
 /// Reads `"<digits>"`.

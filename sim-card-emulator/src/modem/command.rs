@@ -3,7 +3,7 @@
 use es10_apdu::at::Cme;
 
 use super::apdu::{Job, Rest};
-use super::{After, Card, Failure, Identity, Modem, Reply, STANDARD_RATE, Settings};
+use super::{After, Card, Failure, Identity, Modem, Quirk, Reply, STANDARD_RATE, Settings};
 
 /// How a command that begins with a plus sign is given.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -105,22 +105,21 @@ impl<C: Card> Modem<C> {
     fn extended(&mut self, command: &str) -> Result<Outcome, Failure> {
         let (name, form) = split_form(command);
         let name = name.to_ascii_uppercase();
-        let (_, test) = COMMANDS
-            .iter()
-            .find(|(known, _)| *known == name)
-            .ok_or(Failure::Error)?;
-        if form == Form::Test {
-            return Ok(Outcome::Lines(match *test {
-                "" => Vec::new(),
-                test => vec![format!("{name}: {test}")],
-            }));
+        if name == "+QESIM" && self.has(Quirk::InternalLpa) {
+            return self.give_up_lpa(form).map(Outcome::Lines);
         }
-        if let Some(job) = self.job(&name, form)? {
+        let known = COMMANDS.iter().find(|(known, _)| *known == name);
+        let known = known.filter(|(name, _)| !self.is_missing(name));
+        let (name, test) = *known.ok_or(Failure::Unknown)?;
+        if form == Form::Test {
+            return self.test_form(name, test).map(Outcome::Lines);
+        }
+        if let Some(job) = self.job(name, form)? {
             return Ok(Outcome::Job(job));
         }
-        let reply = match name.as_str() {
-            "+CCID" | "+QCCID" | "+ICCID" | "+CIMI" | "+CPIN" => self.card_question(&name, form),
-            "+CREG" | "+CGREG" | "+CEREG" => self.registration(&name, form),
+        let reply = match name {
+            "+CCID" | "+QCCID" | "+ICCID" | "+CIMI" | "+CPIN" => self.card_question(name, form),
+            "+CREG" | "+CGREG" | "+CEREG" => self.registration(name, form),
             "+COPS" => self.operator(form),
             "+CGATT" => self.attachment(form),
             "+CGDCONT" => self.define_context(form),
@@ -128,9 +127,41 @@ impl<C: Card> Modem<C> {
             "+CFUN" => self.functionality(form),
             "+CMEE" => self.error_numbers(form),
             "+IPR" => self.line_rate(form),
-            _ => self.identify(&name, form),
+            _ => self.identify(name, form),
         };
         reply.map(Outcome::Lines)
+    }
+
+    /// Whether this modem does without the command.
+    fn is_missing(&self, name: &str) -> bool {
+        match name {
+            "+CSIM" => self.has(Quirk::NoCsim),
+            "+CCHO" | "+CGLA" => self.has(Quirk::NoCcho),
+            "+CCHC" => self.has(Quirk::NoCcho) || self.has(Quirk::CchcMissing),
+            _ => false,
+        }
+    }
+
+    /// `=?`: what a command takes.
+    fn test_form(&self, name: &str, test: &str) -> Reply {
+        let usage = match name {
+            "+CCHC" => "<sessionid>",
+            "+CCHO" => "<dfname>",
+            "+CGLA" => "<sessionid>,<length>,<command>",
+            "+CSIM" => "<length>,<command>",
+            _ if test.is_empty() => return Ok(Vec::new()),
+            _ => return Ok(vec![format!("{name}: {test}")]),
+        };
+        if self.has(Quirk::TestFormSilent) {
+            return Err(Failure::Silence);
+        }
+        if self.has(Quirk::TestFormError) {
+            return Err(Failure::Error);
+        }
+        Ok(match self.has(Quirk::TestFormUsage) {
+            true => vec![format!("{name}: {usage}")],
+            false => Vec::new(),
+        })
     }
 
     /// What the modem is, TS 27.007 section 5, and what it knows.
@@ -175,6 +206,13 @@ impl<C: Card> Modem<C> {
                 return Ok(Vec::new());
             }
             _ => return Err(Failure::Cme(Cme::INCORRECT_PARAMETERS)),
+        }
+        self.settings.echo |= self.has(Quirk::EchoReturns);
+        if self.settings.cfun == 0 && self.has(Quirk::RadioOffRestarts) {
+            self.afterwards.push(After::RestartHere);
+        } else if self.settings.cfun == 0 && self.has(Quirk::RadioOffHangsUp) {
+            let absent = self.control.time(Quirk::RadioOffHangsUp);
+            self.afterwards.push(After::Leave { absent });
         }
         match (before, self.settings.cfun) {
             (0, 0) => {}

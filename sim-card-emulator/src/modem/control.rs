@@ -146,7 +146,13 @@ impl ModemControl {
 
     /// What comes unasked in this place of every exchange.
     pub(super) fn urcs_at(&self, place: UrcPlace) -> Vec<String> {
-        self.state().quirks.urcs_at(place)
+        let State { quirks, random, .. } = &mut *self.state();
+        quirks.urcs_at(place, random)
+    }
+
+    /// A number below `limit`, by chance.
+    pub(super) fn chance(&self, limit: u64) -> u64 {
+        self.state().random.below(limit)
     }
 
     /// How the network treats the first of these identities it knows.

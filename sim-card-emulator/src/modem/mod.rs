@@ -11,12 +11,16 @@ use std::time::Duration;
 use es10_apdu::at::Cme;
 use tokio::time::Instant;
 
+mod answer;
 mod apdu;
 mod command;
 mod control;
 mod files;
+mod filters;
 mod network;
+mod power;
 mod presets;
+mod questions;
 mod quirks;
 mod random;
 mod serve;
@@ -67,6 +71,15 @@ pub struct Modem<C> {
     is_started: bool,
     /// Whether it tells when it has started, as after a restart.
     tells_start: bool,
+    /// Whether somebody has opened the port.
+    is_connected: bool,
+    /// So many command lines are not heard.
+    deaf_for: u64,
+    nul_is_due: bool,
+    /// Whether the modem's own LPA has the ISD-R; kept without power.
+    own_lpa: session::OwnLpa,
+    filters: filters::Filters,
+    late_is_over: bool,
     sim: terminal::Sim,
     sessions: session::Sessions,
     registration: network::Registration,
@@ -93,6 +106,12 @@ impl<C: Card> Modem<C> {
             control: ModemControl::default(),
             is_started: false,
             tells_start: false,
+            is_connected: false,
+            deaf_for: 0,
+            nul_is_due: false,
+            own_lpa: session::OwnLpa::default(),
+            filters: filters::Filters::default(),
+            late_is_over: false,
             sim: terminal::Sim::default(),
             sessions: session::Sessions::default(),
             registration: network::Registration::default(),
@@ -118,13 +137,19 @@ impl<C: Card> Modem<C> {
         loop {
             if self.control.take_hang_up() {
                 self.unplug();
-                return Some(Action::HangUp);
+                let absent = Duration::ZERO;
+                return Some(Action::HangUp { absent });
             }
             if let Some(action) = self.actions.pop_front() {
+                if matches!(action, Action::HangUp { .. }) {
+                    self.unplug();
+                }
                 return Some(action);
             }
             if !self.is_started {
                 self.start();
+            } else if !self.is_connected {
+                self.connect();
             } else if let Some(stage) = self.paused.take() {
                 self.go_on(stage);
             } else if let Some(event) = self.due() {
@@ -161,55 +186,6 @@ impl<C: Card> Modem<C> {
         self.card
     }
 
-    /// The first thing a modem does with power: it reads the card and looks for the network.
-    fn start(&mut self) {
-        self.is_started = true;
-        self.start_card();
-        if std::mem::take(&mut self.tells_start) {
-            self.say("RDY");
-            if self.sim.iccid().is_some() {
-                self.say("+CPIN: READY");
-            }
-        }
-        self.search();
-    }
-
-    /// Forgets everything but the card's memory, as a modem does that loses its power.
-    fn unplug(&mut self) {
-        self.input.clear();
-        self.overlong = false;
-        self.actions.clear();
-        self.paused = None;
-        self.afterwards.clear();
-        self.reboot();
-    }
-
-    /// Begins anew, with the next action: settings are those of a fresh modem, and so are the
-    /// card's channels.
-    fn reboot(&mut self) {
-        self.settings = Settings::default();
-        self.timers.clear();
-        self.registration = network::Registration::default();
-        self.is_started = false;
-        self.card.reset();
-    }
-
-    /// What is due by now, the earliest first.
-    fn due(&mut self) -> Option<Event> {
-        let (index, (at, _)) = self
-            .timers
-            .iter()
-            .enumerate()
-            .min_by_key(|(_, (at, _))| *at)?;
-        (*at <= Instant::now()).then(|| self.timers.remove(index).1)
-    }
-
-    fn happen(&mut self, event: Event) {
-        match event {
-            Event::Found => self.register(),
-        }
-    }
-
     /// The next command line, without its terminator.
     fn next_line(&mut self) -> Option<Result<Vec<u8>, LineTooLong>> {
         let Some(end) = self.input.iter().position(|&byte| byte == b'\r') else {
@@ -233,113 +209,35 @@ impl<C: Card> Modem<C> {
         if self.has(Quirk::Mute) {
             return;
         }
-        let line = line.map(|line| String::from_utf8_lossy(&line).into_owned());
+        let mut line = line.map(|line| String::from_utf8_lossy(&line).into_owned());
         if line.as_ref().is_ok_and(String::is_empty) {
+            return;
+        }
+        if self.deaf_for > 0 {
+            self.deaf_for -= 1;
             return;
         }
         self.control.count(|counters| counters.commands += 1);
         self.notice_card();
+        let longer_than = |limit: Option<u64>| {
+            let length = line.as_ref().map_or(LINE_LIMIT, String::len) as u64;
+            limit.is_some_and(|limit| length > limit)
+        };
+        if longer_than(self.control.value(Quirk::LineLimitSilent)) {
+            return;
+        }
+        let too_long = longer_than(self.control.value(Quirk::LineLimit));
         self.urcs(UrcPlace::BeforeEcho);
         if self.settings.echo || self.has(Quirk::EchoStuck) {
             self.write(format!("{}\r", line.as_deref().unwrap_or_default()));
         }
         self.urcs(UrcPlace::BeforeAnswer);
+        if too_long {
+            line = Err(LineTooLong);
+        }
         match line {
             Ok(line) => self.execute(&line),
             Err(LineTooLong) => self.answer(&[], Err(Failure::Error)),
-        }
-    }
-
-    /// Writes the lines of an answer and its final result, and does what is left to do then.
-    fn answer(&mut self, lines: &[String], result: Result<(), Failure>) {
-        if result != Err(Failure::Silence) {
-            self.write_answer(lines, result);
-        }
-        for after in std::mem::take(&mut self.afterwards) {
-            self.finish(after);
-        }
-        self.serve_card();
-    }
-
-    fn write_answer(&mut self, lines: &[String], result: Result<(), Failure>) {
-        let verbose = self.settings.verbose;
-        for line in lines {
-            match verbose {
-                true => self.write(format!("\r\n{line}\r\n")),
-                false => self.write(format!("{line}\r\n")),
-            }
-        }
-        self.urcs(UrcPlace::BeforeResult);
-        if !self.settings.quiet {
-            let result = self.final_result(result);
-            match verbose {
-                true => self.write(format!("\r\n{result}\r\n")),
-                false => self.write(format!("{result}\r")),
-            }
-        }
-        self.urcs(UrcPlace::AfterResult);
-    }
-
-    fn final_result(&self, result: Result<(), Failure>) -> String {
-        let verbose = self.settings.verbose;
-        match (result, self.settings.cmee) {
-            (Ok(()), _) if verbose => "OK".to_owned(),
-            (Ok(()), _) => "0".to_owned(),
-            (Err(Failure::Cme(cme)), 1) => format!("+CME ERROR: {}", cme.0),
-            (Err(Failure::Cme(cme)), 2) => {
-                format!("+CME ERROR: {}", cme.meaning().unwrap_or("unknown"))
-            }
-            (Err(_), _) if verbose => "ERROR".to_owned(),
-            (Err(_), _) => "4".to_owned(),
-        }
-    }
-
-    fn finish(&mut self, after: After) {
-        match after {
-            After::Rate(rate) => self.actions.push_back(Action::Rate(rate)),
-            After::Restart => {
-                self.reboot();
-                self.tells_start = true;
-            }
-        }
-    }
-
-    fn urcs(&mut self, place: UrcPlace) {
-        for text in self.control.urcs_at(place) {
-            self.say(&text);
-        }
-    }
-
-    /// Says something unasked.
-    fn say(&mut self, text: &str) {
-        self.write(format!("\r\n{text}\r\n"));
-    }
-
-    /// Queues bytes for the client; what is queued together leaves together.
-    fn write(&mut self, text: String) {
-        self.control
-            .count(|counters| counters.bytes_out += text.len() as u64);
-        let bytes = text.into_bytes();
-        match (
-            self.control.value(Quirk::SplitWrites),
-            self.actions.back_mut(),
-        ) {
-            (Some(size), _) => {
-                let size = usize::try_from(size).unwrap_or(usize::MAX).max(1);
-                for piece in bytes.chunks(size) {
-                    self.actions.push_back(Action::Write(piece.to_vec()));
-                    self.actions.push_back(Action::Pause(SPLIT_PAUSE));
-                }
-            }
-            (None, Some(Action::Write(queued))) => queued.extend(bytes),
-            (None, _) => self.actions.push_back(Action::Write(bytes)),
-        }
-    }
-
-    /// Lets some time go by, if any.
-    fn pause(&mut self, time: Duration) {
-        if !time.is_zero() {
-            self.actions.push_back(Action::Pause(time));
         }
     }
 
@@ -360,7 +258,10 @@ pub enum Action {
     /// From now on the line has this rate, in bits per second.
     Rate(u32),
     /// Close the port.
-    HangUp,
+    HangUp {
+        /// How long it stays away.
+        absent: Duration,
+    },
 }
 
 /// What a modem says of itself.
@@ -439,6 +340,10 @@ enum Failure {
     Cme(Cme),
     /// There is no answer.
     Silence,
+    /// A result of this modem alone.
+    Text(&'static str),
+    /// There is no such command.
+    Unknown,
 }
 
 /// What a modem does by itself at some time.
@@ -446,13 +351,26 @@ enum Failure {
 enum Event {
     /// The search for the network ends.
     Found,
+    /// The card can be read again after a REFRESH.
+    CardBack,
+    /// The port goes away.
+    Leave { absent: Duration },
+    /// Another program gives the card back.
+    Unlocked,
 }
 
 /// What a modem does once it has answered.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum After {
     Rate(u32),
+    /// `AT+CFUN=1,1`.
     Restart,
+    /// A restart that leaves the port.
+    RestartHere,
+    /// The port goes away at once.
+    Leave {
+        absent: Duration,
+    },
 }
 
 /// A command line that was not kept.
@@ -461,7 +379,5 @@ struct LineTooLong;
 
 /// Bytes of a command line at most; a STORE DATA block of 255 bytes needs 535.
 const LINE_LIMIT: usize = 2048;
-/// Long enough for a reader to see the pieces apart.
-const SPLIT_PAUSE: Duration = Duration::from_millis(10);
 /// The rate of a line nobody has set.
 const STANDARD_RATE: u32 = 115_200;

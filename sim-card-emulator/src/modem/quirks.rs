@@ -5,95 +5,11 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::presets::Preset;
+use super::random::Random;
 
-/// One line per quirk: its variant, its name, what its value counts, and what it does.
-macro_rules! quirks {
-    ($($variant:ident $name:literal $kind:expr, $imitates:literal, $about:literal;)*) => {
-        /// A way in which a modem differs from a well-behaved one, all the time.
-        #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-        pub enum Quirk {
-            $(#[doc = concat!($about, "\n\nImitates ", $imitates, ".")] $variant,)*
-        }
+mod table;
 
-        impl Quirk {
-            /// All there are.
-            pub const ALL: [Self; [$($name),*].len()] = [$(Self::$variant),*];
-
-            /// What it is called, for example on a command line.
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name,)* }
-            }
-
-            /// What its value counts, and what it is when it is left out.
-            pub const fn kind(self) -> Kind {
-                match self { $(Self::$variant => $kind,)* }
-            }
-
-            /// What the modem does.
-            pub const fn about(self) -> &'static str {
-                match self { $(Self::$variant => $about,)* }
-            }
-
-            /// The real modems that do so.
-            pub const fn imitates(self) -> &'static str {
-                match self { $(Self::$variant => $imitates,)* }
-            }
-        }
-
-        impl Quirks {
-            /// The names that [`Quirks::add`] knows.
-            pub const NAMES: [&'static str; Quirk::ALL.len()] = [$($name),*];
-        }
-    };
-}
-
-quirks! {
-    // Lines and results.
-    EchoStuck "echo-stuck" Kind::Flag, "modems whose echo ATE0 does not switch off",
-        "The echo stays on after `ATE0`.";
-    LowerCase "lower-case" Kind::Flag, "the Android emulator and some Quectel firmware",
-        "Answers carry hexadecimal digits in lower case.";
-    Unquoted "unquoted" Kind::Flag, "the Android emulator",
-        "Answers carry hexadecimal digits without quotation marks.";
-    NoBlank "no-blank" Kind::Flag, "modems that save the blank",
-        "Answers have no blank after the colon.";
-    Mute "mute" Kind::Flag, "a diagnostic port, or a modem that hangs",
-        "Nothing is answered at all.";
-    SplitWrites "split-writes" Kind::Count(7), "USB modems whose answers come in several reads",
-        "Output leaves in pieces of so many bytes, 10 ms apart.";
-    UrcFlood "urc-flood" Kind::Count(20), "modems that tell everything they notice",
-        "So many unsolicited codes come in every place of every exchange.";
-
-    // APDUs.
-    ApduTime "apdu-time" Kind::Time(80), "a card that takes its time (45 to 170 ms are usual)",
-        "Every APDU takes so long.";
-    GetResponse "get-response" Kind::Flag, "Quectel EC25 and EG25 over AT+CGLA",
-        "The modem runs GET RESPONSE by itself and joins the data.";
-    CglaGetResponse "cgla-get-response" Kind::Flag, "modems with different code behind AT+CSIM",
-        "The modem runs GET RESPONSE by itself for AT+CGLA only.";
-
-    // Sessions.
-    CchoBare "ccho-bare" Kind::Flag, "Fibocom FM350 (3GPP TS 27.007 prints it so)",
-        "`AT+CCHO` answers the session number alone in its line.";
-    CchoHandle "ccho-handle" Kind::Flag, "Sierra MC7455 and EM7590",
-        "`AT+CCHO` answers a handle of 16 digits, which must come back as it is.";
-    SessionNumbers "session-numbers" Kind::Count(4), "modems that count sessions, not channels",
-        "Sessions are numbered from here, whatever the channel.";
-    ClassUntouched "class-untouched" Kind::Flag, "modems that pass AT+CGLA on as it is",
-        "The class byte of `AT+CGLA` reaches the card as the client wrote it.";
-
-    // The card after a switch.
-    IgnoresRefresh "ignores-refresh" Kind::Flag, "Quectel RG650E",
-        "The modem ignores a REFRESH that the card asks for.";
-
-    // Without an enabled profile.
-    EmptySimFailure "empty-sim-failure" Kind::Flag, "Nordic nRF91",
-        "Without an enabled profile, questions about the card get `+CME ERROR: 13`.";
-    EmptyNotReady "empty-not-ready" Kind::Flag, "several Quectel modems",
-        "Without an enabled profile, `AT+CPIN?` answers `NOT READY`.";
-    EmptyEuicc "empty-euicc" Kind::Flag, "MediaTek T700 (Fibocom FM350)",
-        "Without an enabled profile, `AT+CPIN?` answers `EMPTY_EUICC`.";
-}
+pub use table::Quirk;
 
 /// What the value of a quirk counts.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -169,21 +85,31 @@ impl Quirks {
     }
 
     /// What comes unasked in this place of every exchange.
-    pub(super) fn urcs_at(&self, place: UrcPlace) -> Vec<String> {
-        let texts = [
-            "+CREG: 1,\"1A2B\",\"01234567\",7",
-            "+CUSD: 0,\"OK\",15",
-            "+COPS: 0,0,\"ERROR\"",
-        ];
+    pub(super) fn urcs_at(&self, place: UrcPlace, random: &mut Random) -> Vec<String> {
+        let place_of = |quirk| match quirk {
+            Quirk::UrcBeforeEcho => Some((UrcPlace::BeforeEcho, FLOOD[0])),
+            Quirk::UrcBeforeAnswer => Some((UrcPlace::BeforeAnswer, "+CEREG: 5")),
+            Quirk::UrcBeforeResult => Some((UrcPlace::BeforeResult, "+CGEV: ME PDN DEACT 1")),
+            _ => None,
+        };
+        let own = self.urcs.iter().map(|(at, text)| (*at, text.as_str()));
+        let named = self.values.keys().copied().filter_map(place_of);
+        let mut texts: Vec<&str> = own
+            .chain(named)
+            .filter_map(|(at, text)| (at == place).then_some(text))
+            .collect();
+        if self.has(Quirk::UrcWithResults) && place != UrcPlace::BeforeEcho {
+            texts.extend(["+CUSD: 0,\"OK\",15", "+COPS: 0,0,\"ERRNET\""]);
+        }
         let count = self.value(Quirk::UrcFlood).unwrap_or(0).min(URCS_AT_ONCE);
         let count = usize::try_from(count).unwrap_or(0);
-        let flood = texts
-            .iter()
-            .cycle()
-            .take(count)
-            .map(|text| (*text).to_owned());
-        let own = self.urcs.iter().filter(|(at, _)| *at == place);
-        own.map(|(_, text)| text.clone()).chain(flood).collect()
+        texts.extend(FLOOD.iter().cycle().take(count));
+        if let Some(percent) = self.value(Quirk::UrcAtRandom)
+            && random.below(100) < percent
+        {
+            texts.push(FLOOD[usize::try_from(random.below(3)).unwrap_or(0)]);
+        }
+        texts.into_iter().map(str::to_owned).collect()
     }
 }
 
@@ -291,46 +217,16 @@ impl UrcPlace {
     ];
 }
 
+/// Codes of many kinds; some have the words of results in them.
+const FLOOD: [&str; 3] = [
+    "+CREG: 1,\"1A2B\",\"01234567\",7",
+    "+CUSD: 0,\"OK\",15",
+    "+COPS: 0,0,\"ERROR\"",
+];
 /// Unsolicited codes in one place at most.
 const URCS_AT_ONCE: u64 = 1000;
 /// No time is longer.
 const LONGEST: Duration = Duration::from_secs(86_400);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_value_is_read_as_what_the_quirk_counts() {
-        let mut quirks = Quirks::default();
-        for (text, quirk, value) in [
-            ("mute", Quirk::Mute, 1),
-            ("split-writes", Quirk::SplitWrites, 7),
-            ("split-writes=64", Quirk::SplitWrites, 64),
-            ("apdu-time", Quirk::ApduTime, 80),
-            ("apdu-time=5", Quirk::ApduTime, 5000),
-            ("apdu-time=1.5s", Quirk::ApduTime, 1500),
-            ("apdu-time=20ms", Quirk::ApduTime, 20),
-        ] {
-            quirks.add(text).unwrap();
-            assert_eq!(quirks.value(quirk), Some(value), "{text}");
-        }
-    }
-
-    #[test]
-    fn what_fits_no_quirk_is_refused_with_what_would() {
-        for (text, words) in [
-            ("no-such", "there are echo-stuck, "),
-            ("preset:no-such", "there are ideal"),
-            ("mute=2", "takes no value"),
-            ("split-writes=x", "takes a number"),
-            ("apdu-time=soon", "takes a time like 500ms or 2s"),
-            ("apdu-time=-1", "takes a time"),
-            ("apdu-time=1e9", "takes a time"),
-            ("apdu-time=999999s", "takes a time"),
-        ] {
-            let error = Quirks::default().add(text).unwrap_err().to_string();
-            assert!(error.contains(words), "{text}: {error}");
-        }
-    }
-}
+mod tests;

@@ -14,7 +14,10 @@ pub enum Ended {
     /// The client closed the stream.
     ClientGone,
     /// The modem itself hung up; dropping the stream shows it to the client.
-    HungUp,
+    HungUp {
+        /// How long the port is to stay away before the modem is served again.
+        absent: Duration,
+    },
 }
 
 /// Runs `modem` on `stream` until one of them hangs up.
@@ -40,16 +43,17 @@ where
 {
     let control = modem.control();
     modem.line_rate = baud_rate;
+    modem.is_connected = false;
     let mut wire = Wire::new(baud_rate.map(|_| modem.rate()), control.clone());
     let mut chunk = [0; 4096];
     loop {
         while let Some(action) = modem.next_action() {
-            if matches!(action, Action::HangUp) {
-                return Ok(Ended::HungUp);
+            if let Action::HangUp { absent } = action {
+                return Ok(Ended::HungUp { absent });
             }
             let perform = async {
                 match action {
-                    Action::HangUp => {}
+                    Action::HangUp { .. } => {}
                     Action::Pause(time) => sleep(time).await,
                     Action::Wait(gate) => gate.pass().await,
                     Action::Rate(rate) => wire.set_rate(rate),

@@ -4,6 +4,8 @@
 use es10_apdu::apdu::{Channel, ins};
 use es10_apdu::at::Cme;
 
+use super::command::Form;
+use super::filters::Route;
 use super::{Card, Failure, Modem, Quirk, Reply};
 
 /// The sessions that are open.
@@ -11,6 +13,17 @@ use super::{Card, Failure, Modem, Quirk, Reply};
 pub(super) struct Sessions {
     open: Vec<Session>,
     opened: u64,
+    /// What a killed client has left is there once.
+    have_leaked: bool,
+}
+
+/// The modem's own LPA.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) enum OwnLpa {
+    #[default]
+    Active,
+    OffAfterRestart,
+    Off,
 }
 
 /// A session and the logical channel it goes over.
@@ -35,7 +48,8 @@ impl Sessions {
 impl<C: Card> Modem<C> {
     /// `AT+CCHO="<AID>"`.
     pub(super) fn open_session(&mut self, aid: &[u8]) -> Reply {
-        let opened = self.pass(&[0x00, ins::MANAGE_CHANNEL, 0x00, 0x00, 0x01], false)?;
+        self.admit_session(aid)?;
+        let opened = self.ask(&[0x00, ins::MANAGE_CHANNEL, 0x00, 0x00, 0x01], false)?;
         let channel = match opened[..] {
             [number, 0x90 | 0x91, _] => Channel::new(number),
             _ => None,
@@ -44,7 +58,7 @@ impl<C: Card> Modem<C> {
         let length = u8::try_from(aid.len()).unwrap_or(u8::MAX);
         let mut select = vec![channel.class(0x00), ins::SELECT, 0x04, 0x00, length];
         select.extend(aid);
-        let selected = self.pass(&select, true);
+        let selected = self.ask(&select, true);
         if !selected.as_deref().is_ok_and(is_done) {
             // Its own failure matters no more.
             let _ = self.close_channel(channel);
@@ -63,9 +77,8 @@ impl<C: Card> Modem<C> {
     pub(super) fn on_application(&mut self, session: &str, apdu: &[u8]) -> Reply {
         let unknown = Failure::Cme(Cme::INCORRECT_PARAMETERS);
         let apdu = self.on_session(session, apdu).ok_or(unknown)?;
-        let joined = self.has(Quirk::GetResponse) || self.has(Quirk::CglaGetResponse);
-        let response = self.pass(&apdu, joined)?;
-        Ok(vec![self.response_line("+CGLA", &response)])
+        let response = self.pass(Route::Cgla, &apdu)?;
+        Ok(vec![self.response_line("+CGLA", Some(session), &response)])
     }
 
     /// An APDU as it goes to the card: the modem knows the session's channel, the client does not.
@@ -83,15 +96,84 @@ impl<C: Card> Modem<C> {
     /// `AT+CCHC=<session>`.
     pub(super) fn close_session(&mut self, session: &str) -> Reply {
         let unknown = Failure::Cme(Cme::INCORRECT_PARAMETERS);
-        let channel = self.sessions.channel(session).ok_or(unknown)?;
-        self.sessions.open.retain(|open| open.name != session);
-        self.close_channel(channel)?;
-        Ok(Vec::new())
+        match self.sessions.channel(session) {
+            Some(channel) => {
+                self.sessions.open.retain(|open| open.name != session);
+                self.close_channel(channel)?;
+            }
+            None if self.has(Quirk::CchcAlwaysOk) => {}
+            None => return Err(unknown),
+        }
+        Ok(match self.has(Quirk::CchcLine) {
+            true => vec!["+CCHC".to_owned()],
+            false => Vec::new(),
+        })
+    }
+
+    /// Whether this modem opens a session with this application now.
+    fn admit_session(&mut self, aid: &[u8]) -> Result<(), Failure> {
+        let sessions = self.sessions.open.len() as u64;
+        let most = self.control.value(Quirk::MaxSessions);
+        if most.is_some_and(|most| sessions >= most) {
+            return Err(Failure::Cme(NO_CHANNEL));
+        }
+        let window = self.control.time(Quirk::IsdrWindow);
+        let is_shut = self.has(Quirk::IsdrWindow) && self.sim.age() > window;
+        if self.has(Quirk::EmptyNoSession) && self.sim.iccid().is_none() || is_shut {
+            return Err(Failure::Error);
+        }
+        if !aid.starts_with(&ISDR) {
+            return Ok(());
+        }
+        match self.has(Quirk::InternalLpa) && self.own_lpa != OwnLpa::Off {
+            true => Err(Failure::Cme(Cme::NOT_SUPPORTED)),
+            false if self.has(Quirk::IsdrRefused) => {
+                Err(Failure::Text("+CME ERROR: Parameters error"))
+            }
+            false => Ok(()),
+        }
+    }
+
+    /// `AT+QESIM="lpa_enable"`: the modem's own LPA is asked for, and given up.
+    pub(super) fn give_up_lpa(&mut self, form: Form<'_>) -> Reply {
+        match form {
+            Form::Set("\"lpa_enable\"") => {
+                let active = u8::from(self.own_lpa != OwnLpa::Off);
+                Ok(vec![format!("+QESIM: \"lpa_enable\",{active}")])
+            }
+            Form::Set("\"lpa_enable\",0") => {
+                if self.own_lpa != OwnLpa::Off {
+                    self.own_lpa = OwnLpa::OffAfterRestart;
+                }
+                Ok(Vec::new())
+            }
+            _ => Err(Failure::Error),
+        }
+    }
+
+    /// What a card that starts finds: channels the modem takes, and sessions that leaked.
+    pub(super) fn occupy_channels(&mut self) {
+        let first = self.control.value(Quirk::FirstChannel).unwrap_or(1);
+        for _ in 1..first.min(CHANNELS) {
+            self.own(&[0x00, ins::MANAGE_CHANNEL, 0x00, 0x00, 0x01]);
+        }
+        let leaked = self.control.value(Quirk::LeakedSessions).unwrap_or(0);
+        if std::mem::replace(&mut self.sessions.have_leaked, true) {
+            return;
+        }
+        for _ in 0..leaked.min(CHANNELS) {
+            let opened = self.own(&[0x00, ins::MANAGE_CHANNEL, 0x00, 0x00, 0x01]);
+            let channel = opened.data.first().copied().and_then(Channel::new);
+            if let Some(channel) = channel {
+                let name = self.session_name(channel);
+                self.sessions.open.push(Session { name, channel });
+            }
+        }
     }
 
     fn close_channel(&mut self, channel: Channel) -> Result<(), Failure> {
         let close = [0x00, ins::MANAGE_CHANNEL, 0x80, channel.number(), 0x00];
-        self.pass(&close[..4], false).map(|_| ())
+        self.ask(&close[..4], false).map(|_| ())
     }
 
     /// What a new session is called; the name of a dead one is not used again, where a name says
@@ -116,6 +198,10 @@ fn is_done(response: &[u8]) -> bool {
 
 /// The class byte without a channel: whether the command is proprietary.
 const BASE_CLASS: u8 = 0x80;
+/// The AID of an ISD-R begins so.
+const ISDR: [u8; 7] = [0xA0, 0x00, 0x00, 0x05, 0x59, 0x10, 0x10];
+/// Channels of a card.
+const CHANNELS: u64 = 20;
 /// No channel is free.
 const NO_CHANNEL: Cme = Cme(3);
 /// The card has no such application.

@@ -1,28 +1,43 @@
 //! The modem as the card's terminal: it reads the enabled profile, ETSI TS 102 221 section 14, and
 //! does what the card asks for, ETSI TS 102 223.
 
-use es10_apdu::at::Cme;
+use std::time::Duration;
 
-use super::command::Form;
-use super::{Card, Failure, Modem, Quirk, Reply};
+use tokio::time::Instant;
+
+use super::{Card, Event, Modem, Quirk};
 
 /// What the modem knows of the card.
 #[derive(Debug, Default)]
 pub(super) struct Sim {
     /// [`Card::power_ups`] when it was read.
     power_ups: u64,
-    iccid: Option<String>,
-    imsi: Option<String>,
+    pub(super) iccid: Option<String>,
+    pub(super) imsi: Option<String>,
     /// The AID of the USIM.
     application: Option<Vec<u8>>,
     /// The length of what the card wants fetched.
-    proactive: Option<u8>,
+    pub(super) proactive: Option<u8>,
+    /// When it was read; before, nobody knows.
+    started: Option<Instant>,
+    /// A REFRESH is under way.
+    pub(super) is_refreshing: bool,
+    /// Another program has the card.
+    pub(super) is_locked: bool,
+    /// Commands since it was read.
+    pub(super) asked: u64,
 }
 
 impl Sim {
     /// The ICCID of the profile in use.
     pub(super) fn iccid(&self) -> Option<&str> {
         self.iccid.as_deref()
+    }
+
+    /// How long ago the card was read.
+    pub(super) fn age(&self) -> Duration {
+        self.started
+            .map_or(Duration::ZERO, |started| started.elapsed())
     }
 
     /// The IMSI of the profile in use.
@@ -48,8 +63,10 @@ impl<C: Card> Modem<C> {
     /// Reads a card that has just got its power: channels and sessions are gone.
     pub(super) fn start_card(&mut self) {
         self.stop_card();
-        self.sim.power_ups = self.card.power_ups();
-        self.own(&TERMINAL_CAPABILITY);
+        self.sim.started = Some(Instant::now());
+        if !self.has(Quirk::NoTerminalCapability) {
+            self.own(&TERMINAL_CAPABILITY);
+        }
         self.select(MASTER_FILE);
         self.sim.iccid = self.read_iccid();
         if self.sim.iccid.is_some() {
@@ -58,14 +75,19 @@ impl<C: Card> Modem<C> {
                 self.sim.imsi = self.read_imsi();
             }
         }
-        self.own(&TERMINAL_PROFILE);
+        self.occupy_channels();
+        let mut profile = TERMINAL_PROFILE;
+        if self.has(Quirk::NoProfileStateChange) {
+            profile[STATE_CHANGE.0] &= !STATE_CHANGE.1;
+        }
+        self.own(&profile);
     }
 
     /// Forgets a card that has no power.
     pub(super) fn stop_card(&mut self) {
         self.sessions.clear();
         self.sim = Sim {
-            power_ups: self.sim.power_ups,
+            power_ups: self.card.power_ups(),
             ..Sim::default()
         };
     }
@@ -94,7 +116,8 @@ impl<C: Card> Modem<C> {
     /// Does what the card asks for, if it does.
     pub(super) fn serve_card(&mut self) {
         for _ in 0..PROACTIVE_COMMANDS {
-            if self.has(Quirk::IgnoresRefresh) || !self.settings.card_is_on() {
+            let deaf = self.has(Quirk::IgnoresRefresh) || self.has(Quirk::StuckRefresh);
+            if deaf || !self.settings.card_is_on() || self.sim.is_refreshing {
                 return;
             }
             let Some(length) = self.sim.proactive.take() else {
@@ -115,8 +138,33 @@ impl<C: Card> Modem<C> {
             UICC_RESET => self.card.reset(),
             _ => self.respond(details, PERFORMED),
         }
+        self.settings.echo |= self.has(Quirk::EchoReturns);
+        if self.has(Quirk::RefreshHangsUp) {
+            return self.leave(self.control.time(Quirk::RefreshHangsUp));
+        }
+        let time = self.control.time(Quirk::RefreshTime);
+        if time.is_zero() {
+            self.start_card();
+            self.say("+QUSIM: 1");
+        } else {
+            self.stop_card();
+            self.sim.is_refreshing = true;
+            self.say("+CPIN: NOT READY");
+            self.timers.push((Instant::now() + time, Event::CardBack));
+        }
+        self.search();
+    }
+
+    /// The time a REFRESH takes has passed.
+    pub(super) fn card_is_back(&mut self) {
+        if !self.sim.is_refreshing {
+            return;
+        }
         self.start_card();
         self.say("+QUSIM: 1");
+        if self.sim.iccid().is_some() {
+            self.say("+CPIN: READY");
+        }
         self.search();
     }
 
@@ -211,49 +259,9 @@ impl<C: Card> Modem<C> {
         Answer { data, sw: 0 }
     }
 
-    /// Whether the card can be asked for anything.
-    pub(super) fn card_is_reachable(&self) -> Result<(), Failure> {
-        match self.settings.card_is_on() {
-            true => Ok(()),
-            false => Err(Failure::Cme(Cme::SIM_NOT_INSERTED)),
-        }
-    }
-
-    /// `AT+CPIN?`, `AT+CIMI` and the commands that ask for the ICCID.
-    pub(super) fn card_question(&mut self, name: &str, form: Form<'_>) -> Reply {
-        self.card_is_reachable()?;
-        match (name, form) {
-            ("+CPIN", Form::Read) => Ok(vec![format!("+CPIN: {}", self.card_state()?)]),
-            ("+CIMI", Form::Run) => {
-                self.profile()?;
-                let imsi = self.sim.imsi.clone();
-                imsi.map(|imsi| vec![imsi])
-                    .ok_or(Failure::Cme(Cme::SIM_FAILURE))
-            }
-            ("+CCID" | "+QCCID" | "+ICCID", Form::Run | Form::Read) => {
-                Ok(vec![format!("{name}: {}", self.profile()?)])
-            }
-            _ => Err(Failure::Error),
-        }
-    }
-
-    /// TS 27.007 section 8.3; no PIN is ever asked for here.
-    fn card_state(&self) -> Result<&'static str, Failure> {
-        match self.profile() {
-            Ok(_) => Ok("READY"),
-            Err(_) if self.has(Quirk::EmptyNotReady) => Ok("NOT READY"),
-            Err(_) if self.has(Quirk::EmptyEuicc) => Ok("EMPTY_EUICC"),
-            Err(failure) => Err(failure),
-        }
-    }
-
-    /// The ICCID of the profile in use.
-    fn profile(&self) -> Result<&str, Failure> {
-        let none = match self.has(Quirk::EmptySimFailure) {
-            true => Cme::SIM_FAILURE,
-            false => Cme::SIM_NOT_INSERTED,
-        };
-        self.sim.iccid.as_deref().ok_or(Failure::Cme(none))
+    /// Selects the MF on the basic channel.
+    pub(super) fn select_master_file(&mut self) {
+        self.select(MASTER_FILE);
     }
 }
 
@@ -319,6 +327,8 @@ const TERMINAL_PROFILE: [u8; 39] = {
     (command[5], command[7], command[38]) = (0x01, 0x80, 0x20);
     command
 };
+/// Where the profile says that it knows "eUICC Profile State Change".
+const STATE_CHANGE: (usize, u8) = (38, 0x20);
 /// The type of REFRESH.
 const REFRESH: u8 = 0x01;
 /// The qualifier of a REFRESH that wants a cold reset.

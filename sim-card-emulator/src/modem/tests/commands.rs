@@ -61,6 +61,8 @@ fn commands_are_answered_as_the_standards_say() {
 fn an_enabled_profile_brings_the_modem_into_the_network() {
     let mut modem = modem();
     modem.card().iccid = Some(ICCID.to_owned());
+    let control = modem.control();
+    control.set_quirks(|quirks| quirks.turn_on(Quirk::RestartStays));
     talk(&mut modem, "ATE0\r");
     for (input, output) in [
         ("AT+CPIN?\r", "\r\n+CPIN: READY\r\n\r\nOK\r\n"),

@@ -14,11 +14,25 @@ use super::*;
 mod commands;
 mod files;
 mod networks;
+mod quirks_apdu;
+mod quirks_card;
+mod quirks_read;
+mod quirks_restart;
+mod quirks_session;
+mod quirks_written;
 mod serving;
 mod sessions;
 mod terminal;
 
 const SECOND: Duration = Duration::from_secs(1);
+/// An APDU that the card answers with five octets, and how.
+const STORE: &str = "AT+CSIM=14,\"80E2910002BF2E\"";
+const STORED: &str = "\r\n+CSIM: 10,\"02BF2E9000\"\r\n\r\nOK\r\n";
+/// `AT+CCHO` with the ISD-R, and how that is answered.
+const OPEN: &str = "AT+CCHO=\"A0000005591010FFFFFFFF8900000100\"";
+const OPENED: &str = "\r\n+CCHO: 1\r\n\r\nOK\r\n";
+const DONE: &str = "\r\nOK\r\n";
+const BARE_ERROR: &str = "\r\nERROR\r\n";
 const ICCID: &str = "8901000000000000019";
 /// An application of [`Mirror`].
 const APPLICATION: &str = "A0000005591010FFFFFFFF8900000100";
@@ -179,6 +193,38 @@ fn talk(modem: &mut Modem<Mirror>, input: &str) -> String {
         }
     }
     String::from_utf8(output).unwrap()
+}
+
+/// What a modem says to a line, and how long it takes over it.
+fn timed(modem: &mut Modem<Mirror>, line: &str) -> (String, Duration) {
+    modem.push(format!("{line}\r").as_bytes());
+    let (mut output, mut time) = (String::new(), Duration::ZERO);
+    while let Some(action) = modem.next_action() {
+        match action {
+            Action::Write(bytes) => output.push_str(&String::from_utf8(bytes).unwrap()),
+            Action::Pause(pause) => time += pause,
+            _ => {}
+        }
+    }
+    (output, time)
+}
+
+/// The pieces in which the answer to a line leaves.
+fn pieces(modem: &mut Modem<Mirror>, line: &str) -> Vec<String> {
+    modem.push(format!("{line}\r").as_bytes());
+    let mut pieces = Vec::new();
+    while let Some(action) = modem.next_action() {
+        if let Action::Write(bytes) = action {
+            pieces.push(String::from_utf8(bytes).unwrap());
+        }
+    }
+    pieces
+}
+
+/// One exchange with a modem that has one quirk.
+#[track_caller]
+fn shows(quirk: &str, input: &str, output: &str) {
+    dialogue(&mut quirky(&[quirk]), &[(input, output)]);
 }
 
 /// A dialogue: each input is answered with exactly the output after it.

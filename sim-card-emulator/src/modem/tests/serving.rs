@@ -103,7 +103,12 @@ async fn a_modem_can_be_stopped_before_the_card_sees_the_command() {
     let (answer, ()) = tokio::join!(transmit(&mut port, 0x70), stopped);
     assert_eq!(answer.unwrap_err().fault, Cause::Closed);
     let (mut modem, ended) = served.await.unwrap();
-    assert_eq!(ended, Ended::HungUp);
+    assert_eq!(
+        ended,
+        Ended::HungUp {
+            absent: Duration::ZERO
+        }
+    );
     assert_eq!(modem.card().resets, 1);
 }
 
@@ -189,7 +194,7 @@ async fn exchange(client: &mut DuplexStream, line: &str, answer: &str) -> Durati
 async fn the_rate_changes_after_the_answer() {
     let (_, mut client) = uart(9600);
     let per_byte = SECOND * 10 / 9600;
-    let time = exchange(&mut client, "AT+IPR=115200\r", OK).await;
+    let time = exchange(&mut client, "AT+IPR=115200\r", DONE).await;
     let least = per_byte * 20;
     assert!(time >= least && time < least + SECOND / 200, "{time:?}");
     let answer = "\r\n+IPR: 115200\r\n\r\nOK\r\n";
@@ -207,9 +212,9 @@ async fn between_two_rates_bytes_are_garbled() {
         silence.unwrap_err();
         control.set_client_rate(Some(rate));
         // What came through before is still in the line.
-        exchange(&mut client, "\r", ERROR).await;
-        exchange(&mut client, "AT\r", OK).await;
-        exchange(&mut client, "AT+IPR=9600\r", OK).await;
+        exchange(&mut client, "\r", BARE_ERROR).await;
+        exchange(&mut client, "AT\r", DONE).await;
+        exchange(&mut client, "AT+IPR=9600\r", DONE).await;
     }
 }
 
@@ -219,11 +224,8 @@ async fn on_a_port_without_a_rate_the_rate_is_a_number() {
     let mut modem = quirky(&[]);
     modem.control().set_client_rate(Some(9600));
     tokio::spawn(async move { serve(&mut modem, stream, None).await });
-    let time = exchange(&mut client, "AT+IPR=38400\r", OK).await;
+    let time = exchange(&mut client, "AT+IPR=38400\r", DONE).await;
     assert_eq!(time, Duration::ZERO);
     let answer = "\r\n+IPR: 38400\r\n\r\nOK\r\n";
     exchange(&mut client, "AT+IPR?\r", answer).await;
 }
-
-const OK: &str = "\r\nOK\r\n";
-const ERROR: &str = "\r\nERROR\r\n";

@@ -1,0 +1,170 @@
+//! What stands between a client's APDUs and the card in some modems.
+
+use es10_apdu::apdu::{Channel, Command, StatusWord, ins};
+use es10_apdu::at::Cme;
+
+use super::{Card, Failure, Modem, Quirk};
+
+/// How an APDU comes to the modem.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Route {
+    Csim,
+    Cgla,
+}
+
+/// What the filters remember between two APDUs.
+#[derive(Debug, Default)]
+pub(super) struct Filters {
+    /// A channel has been opened, and nothing was selected on it yet.
+    has_opened: bool,
+    /// The answer that waits for the command with the right Le.
+    held: Option<(Vec<u8>, Vec<u8>)>,
+    /// APDUs since the modem was made; it reboots by itself once.
+    passed: u64,
+}
+
+impl<C: Card> Modem<C> {
+    /// Lets the card execute an APDU of the client, as far as this modem does.
+    pub(super) fn pass(&mut self, route: Route, apdu: &[u8]) -> Result<Vec<u8>, Failure> {
+        self.filters.passed += 1;
+        if self.control.value(Quirk::RebootsAfter) == Some(self.filters.passed) {
+            self.say("^boot.rom: 0x00000000");
+            self.reboot();
+            self.tells_start = true;
+            return Err(Failure::Silence);
+        }
+        if route == Route::Csim {
+            self.admit(apdu)?;
+        }
+        let joined = self.has(Quirk::GetResponse)
+            || route == Route::Cgla && self.has(Quirk::CglaGetResponse);
+        let response = match Command::parse(apdu) {
+            Ok(command) => self.filtered(&command, apdu, joined)?,
+            Err(_) => self.ask(apdu, joined)?,
+        };
+        if route == Route::Csim && self.has(Quirk::CinterionFilter) {
+            self.select_master_file();
+        }
+        Ok(response)
+    }
+
+    /// Whether `AT+CSIM` takes this APDU at all.
+    fn admit(&self, apdu: &[u8]) -> Result<(), Failure> {
+        let refused = Err(Failure::Cme(Cme::NOT_ALLOWED));
+        let [class, instruction, ..] = *apdu else {
+            return Ok(());
+        };
+        let on_channel = Channel::of_class(class) != Channel::BASIC;
+        let limit = self.control.value(Quirk::CsimLimit);
+        if limit.is_some_and(|limit| apdu.len() as u64 > limit) {
+            return Err(Failure::Silence);
+        }
+        if self.has(Quirk::WavecomFilter) && !fits_wavecom(apdu)
+            || self.has(Quirk::CinterionFilter) && !CINTERION.contains(&instruction)
+            || self.has(Quirk::CsimBasicOnly) && (on_channel || instruction == ins::MANAGE_CHANNEL)
+        {
+            return refused;
+        }
+        match self.has(Quirk::CsimChannelsDead) && on_channel {
+            true => Err(Failure::Error),
+            false => Ok(()),
+        }
+    }
+
+    fn filtered(
+        &mut self,
+        command: &Command,
+        apdu: &[u8],
+        joined: bool,
+    ) -> Result<Vec<u8>, Failure> {
+        if self.has(Quirk::LeForbidden) && !command.data.is_empty() && command.le.is_some() {
+            return Ok(StatusWord::WRONG_LENGTH.0.to_be_bytes().to_vec());
+        }
+        if self.has(Quirk::Loop6100) && command.ins == ins::GET_RESPONSE {
+            return Ok(vec![0x61, 0x00]);
+        }
+        let opens = command.ins == ins::MANAGE_CHANNEL && command.p1 == 0x00;
+        let has_opened = std::mem::replace(&mut self.filters.has_opened, opens);
+        if self.has(Quirk::PhoneFailureOnce) && has_opened && command.ins == ins::SELECT {
+            return Err(Failure::Cme(Cme::PHONE_FAILURE));
+        }
+        let late = |from: Option<u64>| {
+            let last = command.ins == ins::STORE_DATA && command.p1 == 0x91;
+            last && from.is_some_and(|from| u64::from(command.p2) >= from)
+        };
+        if late(self.control.value(Quirk::LastBlockLost)) {
+            return Err(Failure::Error);
+        }
+        let failed = late(self.control.value(Quirk::LastBlockError));
+        let response = match self.held_for(apdu) {
+            Some(response) => response,
+            None => self.ask(apdu, joined)?,
+        };
+        match failed {
+            true => Err(Failure::Error),
+            false => Ok(self.shaped(command, apdu, response)),
+        }
+    }
+
+    /// What this modem makes of a response.
+    fn shaped(&mut self, command: &Command, apdu: &[u8], response: Vec<u8>) -> Vec<u8> {
+        let length = response.len().saturating_sub(2);
+        let low = length.to_be_bytes()[7];
+        let unasked = !command.data.is_empty() && command.le.is_none() && length > 0;
+        if unasked && self.has(Quirk::LeRequired) {
+            return StatusWord::OK.0.to_be_bytes().to_vec();
+        }
+        if unasked && self.has(Quirk::Loop6100) {
+            return vec![0x61, low];
+        }
+        let all = command.data.is_empty() && command.le == Some(0);
+        if all && self.has(Quirk::WrongLe) && (1..256).contains(&length) {
+            let mut right = apdu.to_vec();
+            if let Some(le) = right.last_mut() {
+                *le = low;
+            }
+            self.filters.held = Some((right, response));
+            return vec![0x6C, low];
+        }
+        response
+    }
+
+    fn held_for(&mut self, apdu: &[u8]) -> Option<Vec<u8>> {
+        let (right, response) = self.filters.held.take()?;
+        (right == apdu).then_some(response)
+    }
+}
+
+/// The window of lengths, the instructions and the length byte that Wavecom modules allow.
+fn fits_wavecom(apdu: &[u8]) -> bool {
+    let [_, instruction, _, _, length, ref data @ ..] = *apdu else {
+        return false;
+    };
+    let refused = [
+        0x20,
+        0x24,
+        0x26,
+        0x28,
+        0x2C,
+        0xD6,
+        0xDC,
+        ins::GET_RESPONSE,
+        ins::MANAGE_CHANNEL,
+    ];
+    apdu.len() <= 261
+        && !refused.contains(&instruction)
+        && (data.is_empty() || data.len() == usize::from(length))
+}
+
+/// SELECT, STATUS, READ, UPDATE, SEEK, INCREASE and GET RESPONSE.
+const CINTERION: [u8; 9] = [
+    ins::SELECT,
+    0xF2,
+    0xB0,
+    0xB2,
+    0xD6,
+    0xDC,
+    0xA2,
+    0x32,
+    ins::GET_RESPONSE,
+];

@@ -1,0 +1,115 @@
+//! Power: a modem starts, restarts, and takes its port away; and what it does by itself at some time.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::network::Registration;
+use super::session::OwnLpa;
+use super::{Action, After, Card, Event, Modem, Quirk, Settings};
+
+impl<C: Card> Modem<C> {
+    /// Somebody has opened the port.
+    pub(super) fn connect(&mut self) {
+        self.is_connected = true;
+        self.deaf_for = self.control.value(Quirk::DropFirst).unwrap_or(0);
+        self.nul_is_due = self.has(Quirk::NulFirst);
+        if self.has(Quirk::StaleInput) {
+            self.say("+ESIMS: 1,29");
+            self.say("+CREG: 2");
+        }
+    }
+
+    /// The first thing a modem does with power: it reads the card and looks for the network.
+    pub(super) fn start(&mut self) {
+        self.is_started = true;
+        self.settings.verbose &= !self.has(Quirk::VerboseOff);
+        self.settings.quiet |= self.has(Quirk::QuietOn);
+        self.start_card();
+        if std::mem::take(&mut self.tells_start) {
+            self.say("RDY");
+            if self.sim.iccid().is_some() {
+                self.say("+CPIN: READY");
+            }
+        }
+        self.search();
+    }
+
+    /// Forgets everything but the card's memory, as a modem does that loses its power.
+    pub(super) fn unplug(&mut self) {
+        self.is_connected = false;
+        self.input.clear();
+        self.overlong = false;
+        self.actions.clear();
+        self.paused = None;
+        self.afterwards.clear();
+        self.reboot();
+    }
+
+    /// Begins anew, with the next action: settings are those of a fresh modem, and so are the
+    /// card's channels.
+    pub(super) fn reboot(&mut self) {
+        self.settings = Settings::default();
+        self.timers.clear();
+        self.registration = Registration::default();
+        self.is_started = false;
+        if self.own_lpa == OwnLpa::OffAfterRestart {
+            self.own_lpa = OwnLpa::Off;
+        }
+        self.card.reset();
+    }
+
+    /// What is due by now, the earliest first.
+    pub(super) fn due(&mut self) -> Option<Event> {
+        let (index, (at, _)) = self
+            .timers
+            .iter()
+            .enumerate()
+            .min_by_key(|(_, (at, _))| *at)?;
+        (*at <= Instant::now()).then(|| self.timers.remove(index).1)
+    }
+
+    pub(super) fn happen(&mut self, event: Event) {
+        match event {
+            Event::Found => self.register(),
+            Event::CardBack => self.card_is_back(),
+            Event::Leave { absent } => self.leave(absent),
+            Event::Unlocked => self.unlock_card(),
+        }
+    }
+
+    pub(super) fn finish(&mut self, after: After) {
+        match after {
+            After::Rate(rate) => self.actions.push_back(Action::Rate(rate)),
+            After::Restart if self.has(Quirk::RestartStays) => self.restart(),
+            After::Restart => {
+                let time = |quirk, standard| match self.has(quirk) {
+                    true => self.control.time(quirk),
+                    false => standard,
+                };
+                let stays = time(Quirk::RestartLeavesAfter, STAYS);
+                let absent = time(Quirk::RestartAbsent, ABSENT);
+                self.timers
+                    .push((Instant::now() + stays, Event::Leave { absent }));
+            }
+            After::RestartHere => self.restart(),
+            After::Leave { absent } => self.leave(absent),
+        }
+    }
+
+    /// Begins anew on the same port.
+    pub(super) fn restart(&mut self) {
+        self.reboot();
+        self.tells_start = true;
+    }
+
+    /// Takes the port away; the modem begins anew when it is back.
+    pub(super) fn leave(&mut self, absent: Duration) {
+        self.tells_start = true;
+        self.actions.push_back(Action::HangUp { absent });
+    }
+}
+
+/// How long the port stays after `AT+CFUN=1,1`, and how long it is away then.
+const STAYS: Duration = Duration::from_millis(500);
+const ABSENT: Duration = Duration::from_secs(3);

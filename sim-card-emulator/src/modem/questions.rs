@@ -1,0 +1,117 @@
+//! Whether the card is there for anybody, and what the modem says of it.
+
+use std::time::Duration;
+
+use es10_apdu::at::Cme;
+use tokio::time::Instant;
+
+use super::apdu::Job;
+use super::command::Form;
+use super::{Card, Event, Failure, Modem, Quirk, Reply};
+
+impl<C: Card> Modem<C> {
+    /// Whether the card can be asked for anything.
+    pub(super) fn card_is_reachable(&mut self) -> Result<(), Failure> {
+        if !self.settings.card_is_on() {
+            return Err(Failure::Cme(Cme::SIM_NOT_INSERTED));
+        }
+        self.sim.asked = self.sim.asked.saturating_add(1);
+        let at_start = self.control.value(Quirk::BusyAtStart);
+        let by_chance = self.control.value(Quirk::BusyAtRandom);
+        if self.sim.is_refreshing
+            || at_start.is_some_and(|count| self.sim.asked <= count)
+            || by_chance.is_some_and(|percent| self.control.chance(100) < percent)
+        {
+            return Err(Failure::Cme(Cme::SIM_BUSY));
+        }
+        match self.has(Quirk::EmptyNoCard) && self.sim.iccid.is_none() {
+            true => Err(Failure::Cme(Cme::SIM_FAILURE)),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether the card can be asked for this.
+    pub(super) fn card_is_free(&self, job: &Job) -> Result<(), Failure> {
+        let csim = matches!(job, Job::Csim(_) | Job::Lock { .. });
+        if self.sim.is_locked && !csim {
+            return Err(Failure::Cme(Cme::SIM_NOT_INSERTED));
+        }
+        match self.sim.proactive.is_some() && self.has(Quirk::StuckRefresh) {
+            true => Err(Failure::Cme(Cme::NOT_SUPPORTED)),
+            false => Ok(()),
+        }
+    }
+
+    /// `AT+CPIN?`, `AT+CIMI` and the commands that ask for the ICCID.
+    pub(super) fn card_question(&mut self, name: &str, form: Form<'_>) -> Reply {
+        self.card_is_reachable()?;
+        match (name, form) {
+            ("+CPIN", Form::Read) => {
+                let line = format!("+CPIN: {}", self.card_state()?);
+                match self.has(Quirk::CpinWithoutResult) {
+                    true => {
+                        self.say(&line);
+                        Err(Failure::Silence)
+                    }
+                    false => Ok(vec![line]),
+                }
+            }
+            ("+CIMI", Form::Run) => {
+                self.profile()?;
+                let imsi = self.sim.imsi.clone();
+                imsi.map(|imsi| vec![imsi])
+                    .ok_or(Failure::Cme(Cme::SIM_FAILURE))
+            }
+            ("+CCID" | "+QCCID" | "+ICCID", Form::Run | Form::Read) => {
+                let iccid = self.profile()?;
+                Ok(vec![match self.has(Quirk::IccidPadded) {
+                    true => format!("{name}: {iccid:F<20}"),
+                    false => format!("{name}: {iccid}"),
+                }])
+            }
+            _ => Err(Failure::Error),
+        }
+    }
+
+    /// TS 27.007 section 8.3; no PIN is ever asked for here.
+    fn card_state(&self) -> Result<&'static str, Failure> {
+        match self.profile() {
+            Ok(_) => Ok("READY"),
+            Err(_) if self.has(Quirk::EmptyNotReady) => Ok("NOT READY"),
+            Err(_) if self.has(Quirk::EmptyEuicc) => Ok("EMPTY_EUICC"),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// The ICCID of the profile in use.
+    fn profile(&self) -> Result<&str, Failure> {
+        let none = match self.has(Quirk::EmptySimFailure) {
+            true => Cme::SIM_FAILURE,
+            false => Cme::SIM_NOT_INSERTED,
+        };
+        match self.sim.is_locked {
+            true => Err(Failure::Cme(Cme::SIM_NOT_INSERTED)),
+            false => self.sim.iccid.as_deref().ok_or(Failure::Cme(none)),
+        }
+    }
+
+    /// `AT+CSIM=1` takes the card from the modem, `AT+CSIM=0` gives it back 2 s later.
+    pub(super) fn lock_card(&mut self, locked: bool) -> Vec<String> {
+        if locked {
+            self.sim.is_locked = true;
+            self.say("#QSS: 0");
+        } else if self.sim.is_locked {
+            self.timers
+                .push((Instant::now() + UNLOCKING, Event::Unlocked));
+        }
+        Vec::new()
+    }
+
+    pub(super) fn unlock_card(&mut self) {
+        self.sim.is_locked = false;
+        self.say("#QSS: 1");
+    }
+}
+
+/// How long a modem takes to find a card that is given back.
+const UNLOCKING: Duration = Duration::from_secs(2);
