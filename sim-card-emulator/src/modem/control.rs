@@ -1,7 +1,6 @@
 //! The handle by which a test or an operator gives a modem its quirks and faults while it runs.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use tokio::sync::{Notify, watch};
 use super::network::{Network, Networks};
 use super::quirks::{Quirk, Quirks, UrcPlace};
 use super::random::Random;
+use super::serve::ClientRate;
 
 /// Steers a running modem; clones steer the same one.
 ///
@@ -165,10 +165,7 @@ impl ModemControl {
     }
 
     pub(super) fn client_rate(&self) -> Option<u32> {
-        match &self.state().client_rate {
-            ClientRate::Fixed(rate) => *rate,
-            ClientRate::Followed(rate) => rate(),
-        }
+        self.state().client_rate.now()
     }
 
     /// The fault that this APDU meets; it is used up.
@@ -244,21 +241,6 @@ impl Default for State {
             network_changed: false,
             random: Random::new(0),
             client_rate: ClientRate::Fixed(None),
-        }
-    }
-}
-
-/// Where the client's rate is known from.
-enum ClientRate {
-    Fixed(Option<u32>),
-    Followed(Box<dyn Fn() -> Option<u32> + Send>),
-}
-
-impl fmt::Debug for ClientRate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Fixed(rate) => write!(f, "Fixed({rate:?})"),
-            Self::Followed(_) => f.write_str("Followed"),
         }
     }
 }

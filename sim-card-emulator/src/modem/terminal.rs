@@ -277,9 +277,8 @@ impl Proactive {
         let (0xD0, rest) = command.split_first().map(|(tag, rest)| (*tag, rest))? else {
             return None;
         };
-        let rest = match rest {
-            [0x81, _, rest @ ..] | [_, rest @ ..] => rest,
-            [] => return None,
+        let ([0x81, _, rest @ ..] | [_, rest @ ..]) = rest else {
+            return None;
         };
         let [0x81 | 0x01, 0x03, number, kind, qualifier, ..] = *rest else {
             return None;

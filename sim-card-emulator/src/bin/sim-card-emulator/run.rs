@@ -7,9 +7,9 @@ use std::time::Duration;
 use sim_card_emulator::card::Card;
 use sim_card_emulator::config::Config;
 use sim_card_emulator::euicc::{Identity, PersonalisationError};
-use sim_card_emulator::modem::{self, Ended, Modem};
+use sim_card_emulator::modem::Modem;
 use sim_card_emulator::pki::{Pki, PkiOptions};
-use sim_card_emulator::pty::Pty;
+use sim_card_emulator::pty;
 use sim_card_emulator::state_folder::StateFolder;
 use sim_card_emulator::vpcd;
 use tokio::net::TcpStream;
@@ -74,17 +74,15 @@ async fn serve_reader(mut card: Card, address: &str) -> Result<(), Box<dyn Error
     }
 }
 
-/// Serves one terminal after the other; a modem that hung up comes back like one plugged in again.
+/// Puts the card into a modem, whose port is found at `link`.
 async fn serve_port(card: Card, link: &Path, config: &Config) -> Result<(), Box<dyn Error>> {
     let eid = card.inspect(|euicc| euicc.eid());
     let mut modem = Modem::new(card, config.modem.identity());
     config.modem.apply(&modem.control());
-    loop {
-        let pty = Pty::open(link).map_err(|error| format!("{}: {error}", link.display()))?;
-        tracing::info!(link = %link.display(), %eid, "the modem is ready");
-        match modem::serve(&mut modem, pty, config.pty.baud).await? {
-            Ended::ClientGone | Ended::HungUp => {}
-        }
+    tracing::info!(%eid, "the card is in the modem");
+    match pty::serve(&mut modem, link, config.pty.baud).await {
+        Ok(never) => match never {},
+        Err(error) => Err(format!("{}: {error}", link.display()).into()),
     }
 }
 
