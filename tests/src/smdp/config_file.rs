@@ -8,7 +8,7 @@ use std::{
 
 use serde::Deserialize;
 
-use super::{FaultPlan, Function, OrderSettings, TlsChoice};
+use super::{FaultPlan, Function, OrderSettings, ReservationFaultPlan, TlsChoice};
 
 /// What the file can say, in TOML; every key can be left out, an unknown one is an error.
 ///
@@ -42,6 +42,13 @@ pub struct ConfigFile {
     pub reserved_profile_size: Option<usize>,
     /// Whether an eUICC without the memory or the services for a profile is refused.
     pub check_eligibility: Option<bool>,
+    /// Whether the reservation API gives the server's address as a URL.
+    pub address_as_url: Option<bool>,
+    /// Faults of the reservation API: `NAME` always, `N:NAME` the n-th time.
+    pub reservation_faults: Vec<ReservationFaultPlan>,
+    /// Files with the certificates, in DER, of the issuers of those who may call ES2+ over TLS;
+    /// without any everybody may.
+    pub es2_client_roots: Vec<PathBuf>,
     /// The operator: where ES2+.HandleDownloadProgressInfo goes, `http` or `https`.
     pub operator_url: Option<String>,
     /// Files with the certificates that callbacks and reports over `https` accept besides the
@@ -114,7 +121,9 @@ impl ConfigFile {
         let orders = file.orders.iter_mut();
         let of_orders = orders.flat_map(|order| [&mut order.package, &mut order.icon]);
         let optional = own.into_iter().chain(of_orders).flatten();
-        for path in optional.chain(&mut file.callback_roots) {
+        let roots = file.callback_roots.iter_mut();
+        let roots = roots.chain(&mut file.es2_client_roots);
+        for path in optional.chain(roots) {
             *path = folder.join(&path);
         }
         Ok(file)

@@ -3,7 +3,9 @@
 use std::{fmt::Write, path::PathBuf};
 
 use clap::Parser;
-use lpad_tests::smdp::{ConfigFile, Fault, FaultPlan, Function, Named, PackageFault, TlsChoice};
+use lpad_tests::smdp::{
+    ConfigFile, Fault, FaultPlan, Function, Named, PackageFault, ReservationFaultPlan, TlsChoice,
+};
 use sim_card_emulator::{certificate::Role, pki::Variant};
 
 use super::Error;
@@ -57,6 +59,10 @@ pub(super) struct Arguments {
     /// Something that goes wrong, in every call of a function or in the N-th; can be repeated.
     #[arg(long, value_name = "FUNCTION[:N]=NAME[=VALUE]")]
     fault: Vec<FaultPlan<Function>>,
+    /// Something the reservation API does wrong, always or the N-th time: unauthorized,
+    /// too-many-requests, unavailable, silence; fails, fails=CODE or stuck for a reservation.
+    #[arg(long, value_name = "[N:]NAME[=CODE]")]
+    reservation_fault: Vec<ReservationFaultPlan>,
 }
 
 impl Arguments {
@@ -86,6 +92,7 @@ impl Arguments {
             file.tls = tls;
         }
         file.faults.extend(self.fault);
+        file.reservation_faults.extend(self.reservation_fault);
         file.connect_to.extend(self.connect_to);
         Ok(file)
     }
@@ -159,6 +166,8 @@ Examples:
       Answers the second AuthenticateClient with HTTP status 503.
   smdp --config smdp.toml --fault getBoundProfilePackage=package=flipped-mac=86:2
       Delivers packages whose second piece of the profile has a wrong MAC.
+  smdp --config smdp.toml --reservation-fault 2:fails=22001
+      Cannot reserve a profile for the second customer who asks.
   smdp --config smdp.toml --admin 127.0.0.1:8080
   curl -d '\"cancelSession=silence\"' http://127.0.0.1:8080/admin/v1/faults
   curl http://127.0.0.1:8080/admin/v1/notifications
@@ -204,7 +213,7 @@ mod tests {
             .lines()
             .filter_map(|line| line.trim().strip_prefix("smdp "));
         let commands: Vec<_> = commands.filter(|line| !line.contains('>')).collect();
-        assert_eq!(commands.len(), 5);
+        assert_eq!(commands.len(), 6);
         for command in commands {
             let command = command.replace("smdp.toml", file.to_str().unwrap());
             settled(&command.split(' ').collect::<Vec<_>>());

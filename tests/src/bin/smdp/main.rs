@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode};
 use clap::Parser;
 use lpad_tests::smdp::{
     Config, ConfigFile, ConfigFileError, FolderError, OrderSettingsError, Smdp, SmdpError,
-    orders_of_folder,
+    orders_of_folder, stock_of_folder,
 };
 use sim_card_emulator::pki::PkiError;
 use tokio::{
@@ -56,7 +56,7 @@ enum Error {
         source: OrderSettingsError,
     },
     #[error("{path}: {problem}")]
-    CallbackRoot { path: PathBuf, problem: String },
+    Certificate { path: PathBuf, problem: String },
     #[error("operator_url: {0}")]
     OperatorUrl(String),
     #[error("{address}: {source}")]
@@ -135,15 +135,26 @@ fn provide(smdp: &Smdp, file: &ConfigFile) -> Result<(), Error> {
         for order in orders_of_folder(folder)? {
             smdp.create_order_once(order);
         }
+        for profile in stock_of_folder(folder)? {
+            smdp.stock(profile);
+        }
     }
     for (place, settings) in file.orders.iter().enumerate() {
-        let order = settings.clone().order(Some("".as_ref()));
-        let number = place + 1;
-        smdp.create_order_once(order.map_err(|source| Error::Order { number, source })?);
+        let (settings, number, folder) = (settings.clone(), place + 1, Some("".as_ref()));
+        let failed = |source| Error::Order { number, source };
+        if settings.is_for_stock() {
+            smdp.stock(settings.stocked(folder).map_err(failed)?);
+        } else {
+            smdp.create_order_once(settings.order(folder).map_err(failed)?);
+        }
     }
     for plan in &file.faults {
         tracing::info!(function = %plan.function, call = %plan.calls, fault = %plan.fault, "fault");
         smdp.plan(plan.clone());
+    }
+    for plan in &file.reservation_faults {
+        tracing::info!(call = %plan.calls, fault = ?plan.fault, "fault of the reservation API");
+        smdp.set_reservation_fault(plan.calls, plan.fault);
     }
     Ok(())
 }

@@ -2,12 +2,13 @@
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use es9_client::TcpConnect;
+use hyper::Uri;
 use lpad_tests::{
     smdp::{Config, ConfigFile},
     smds::Es12Client,
@@ -55,18 +56,13 @@ pub(super) fn config(file: &ConfigFile) -> Result<Config, Error> {
             .unwrap_or(defaults.reserved_profile_size),
         state_folder: file.state.clone(),
         check_eligibility: file.check_eligibility.unwrap_or(defaults.check_eligibility),
+        address_as_url: file.address_as_url.unwrap_or(defaults.address_as_url),
+        es2_client_roots: certificates(&file.es2_client_roots)?,
         operator_url: match &file.operator_url {
-            Some(url) => Some(
-                url.parse()
-                    .map_err(|error| Error::OperatorUrl(format!("{error}")))?,
-            ),
+            Some(url) => Some(operator_url(url)?),
             None => None,
         },
-        callback_roots: file
-            .callback_roots
-            .iter()
-            .map(|path| callback_root(path))
-            .collect::<Result<_, _>>()?,
+        callback_roots: certificates(&file.callback_roots)?,
         callback_pause: milliseconds(file.callback_pause_ms, defaults.callback_pause),
         event_registrar: Some(Arc::new(registrar)),
         tls: file.tls.clone(),
@@ -74,8 +70,24 @@ pub(super) fn config(file: &ConfigFile) -> Result<Config, Error> {
     })
 }
 
-fn callback_root(path: &Path) -> Result<Certificate, Error> {
-    let failed = |problem: String| Error::CallbackRoot {
+fn operator_url(text: &str) -> Result<Uri, Error> {
+    let url: Uri = text
+        .parse()
+        .map_err(|error| Error::OperatorUrl(format!("{error}")))?;
+    match (url.scheme_str(), url.host()) {
+        (Some("http" | "https"), Some(_)) => Ok(url),
+        _ => Err(Error::OperatorUrl(
+            "it is no absolute http or https URL".into(),
+        )),
+    }
+}
+
+fn certificates(paths: &[PathBuf]) -> Result<Vec<Certificate>, Error> {
+    paths.iter().map(|path| certificate(path)).collect()
+}
+
+fn certificate(path: &Path) -> Result<Certificate, Error> {
+    let failed = |problem: String| Error::Certificate {
         path: path.to_owned(),
         problem,
     };
@@ -145,6 +157,20 @@ mod tests {
         let ci = pki.certificate(Role::Ci).unwrap().clone();
         pki.insert(Role::Ci, ci, None);
         pki
+    }
+
+    #[test]
+    fn the_operator_is_reached_by_an_absolute_url() {
+        assert!(operator_url("https://operator.example.com/es2").is_ok());
+        for wrong in [
+            "operator.example.com",
+            "/es2",
+            "ftp://operator.example.com",
+            "",
+        ] {
+            let error = operator_url(wrong).unwrap_err().to_string();
+            assert!(error.starts_with("operator_url: "), "{error}");
+        }
     }
 
     #[test]
