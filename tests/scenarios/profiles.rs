@@ -10,9 +10,10 @@ use lpad::{
 use lpad_tests::{
     bed::{Bed, EUICC, accepting},
     bench::HOST_NAME,
-    profile::{Iccid, PolicyRule, Profile, ProfileClass, ProfileOwner},
+    profile::{Content, Iccid, Imsi, PolicyRule, Profile, ProfileClass, ProfileOwner},
     smdp::OrderRequest,
 };
+use sim_card_emulator::modem::Card as _;
 
 #[tokio::test(start_paused = true)]
 async fn enabling_a_profile_disables_the_other_and_both_are_reported_in_order() {
@@ -35,6 +36,31 @@ async fn enabling_a_profile_disables_the_other_and_both_are_reported_in_order() 
     };
     assert_eq!((&*disable.0, &disable.1), ("disable", &first));
     assert_eq!((&*enable.0, &enable.1), ("enable", &second));
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_card_that_insists_on_whole_profiles_has_the_subscriber_of_the_one_in_use() {
+    let mut bed = Bed::start().await;
+    let mut card = bed.bench.card.clone();
+    card.configure(|settings| settings.strict_content = true);
+    bed.order("SMALL");
+    assert_eq!(bed.fail("SMALL").await.code, Code::InstallationFailed);
+    for number in [901, 902] {
+        let iccid = Iccid::nth(number);
+        let profile = Profile::builder(iccid.clone()).content(Content::Whole);
+        let matching_id = format!("WHOLE-{number}");
+        let order = OrderRequest::with_matching_id(profile.build(), &matching_id);
+        bed.bench.smdp.create_order(order);
+        succeeded(&bed.download_id(&matching_id).await);
+        succeeded(&bed.switch(&iccid.to_string(), Enabled).await);
+        let mut transmit = |command: &str| card.transmit(&hex::decode(command).unwrap());
+        assert_eq!(transmit("00A4040C07A0000000871002"), [0x90, 0x00]);
+        assert_eq!(transmit("00A4000C026F07"), [0x90, 0x00]);
+        let imsi = [&Imsi::of(&iccid).coded()[..], &[0x90, 0x00]].concat();
+        assert_eq!(transmit("00B0000009"), imsi);
+    }
+    card.configure(|settings| settings.strict_content = false);
     bed.must_be_sound().await;
 }
 
