@@ -10,6 +10,7 @@ use es10_apdu::es10b::{
     CancelSessionResponseOk, EuiccCancelSessionSigned, EuiccSigned1, EuiccSigned2,
     GetEuiccChallengeRequest, GetEuiccChallengeResponse, PrepareDownloadRequest,
     PrepareDownloadResponse, PrepareDownloadResponseError, PrepareDownloadResponseOk,
+    ServerSigned1,
 };
 use es10_apdu::types::{self, Challenge, Oid, Signature, TransactionId};
 
@@ -89,9 +90,7 @@ impl Euicc {
         request: AuthenticateServerRequest,
         data: &[u8],
     ) -> Result<Vec<u8>, StatusWord> {
-        let context = Tlv::exact(data).and_then(|request| request.children());
-        let context = context.and_then(|parts| parts.into_iter().find(|part| part.tag == 0xA0));
-        let context = context.ok_or(StatusWord::INCORRECT_DATA)?;
+        let context = context(data).ok_or(StatusWord::INCORRECT_DATA)?;
         let server_address = std::str::from_utf8(request.server_signed1.server_address.octets())
             .ok()
             .filter(|address| address.len() <= LONGEST_ADDRESS)
@@ -113,16 +112,7 @@ impl Euicc {
                 ));
             }
         };
-        // The context is signed as it came, with what this version does not know.
-        let parts = [
-            tlv(0x80, transaction_id.octets()),
-            tlv(0x83, request.server_signed1.server_address.octets()),
-            tlv(0x84, request.server_signed1.server_challenge.octets()),
-            self.info2(),
-            context.bytes.to_vec(),
-        ];
-        let euicc_signed1: Raw<EuiccSigned1> =
-            Raw::from_ber(&constructed(0x30, &parts)).map_err(|_| StatusWord::TECHNICAL_PROBLEM)?;
+        let euicc_signed1 = self.euicc_signed1(&request.server_signed1, context)?;
         let chain = self
             .identity
             .chain(request.euicc_ci_pk_id_to_be_used.octets());
@@ -245,6 +235,22 @@ impl Euicc {
         )))
     }
 
+    /// The context is signed as it came, with what this version does not know.
+    fn euicc_signed1(
+        &self,
+        server: &ServerSigned1,
+        context: &[u8],
+    ) -> Result<Raw<EuiccSigned1>, StatusWord> {
+        let parts = [
+            tlv(0x80, server.transaction_id.octets()),
+            tlv(0x83, server.server_address.octets()),
+            tlv(0x84, server.server_challenge.octets()),
+            self.info2(),
+            context.to_vec(),
+        ];
+        Raw::from_ber(&constructed(0x30, &parts)).map_err(|_| StatusWord::TECHNICAL_PROBLEM)
+    }
+
     /// Forgets a one-time key that a package was opened with.
     pub(super) fn consume_one_time_key(&mut self, owner: &Oid) {
         self.flash().one_time_keys.retain(|key| key.owner != *owner);
@@ -288,6 +294,13 @@ impl Euicc {
         });
         key
     }
+}
+
+/// ctxParams1 of AuthenticateServer as it was received.
+fn context(request: &[u8]) -> Option<&[u8]> {
+    let parts = Tlv::exact(request)?.children()?;
+    let context = parts.into_iter().find(|part| part.tag == 0xA0)?;
+    Some(context.bytes)
 }
 
 /// More than any name of a host has.
