@@ -45,7 +45,8 @@ where
     modem.line_rate = baud_rate;
     modem.is_connected = false;
     let mut wire = Wire::new(baud_rate.map(|_| modem.rate()), control.clone());
-    let mut chunk = [0; 4096];
+    // Small: a thousand modems may wait here.
+    let mut chunk = [0; 512];
     loop {
         while let Some(action) = modem.next_action() {
             if let Action::HangUp { absent } = action {
