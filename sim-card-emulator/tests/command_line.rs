@@ -11,7 +11,7 @@ use es10_apdu::at::{AtPort, Csim, Deadlines, Serial};
 use es10_apdu::es10a::{EuiccConfiguredAddressesRequest, SetDefaultDpAddressRequest};
 use es10_apdu::isdr::{Isdr, IsdrOptions};
 use rustix::process::{Pid, Signal, kill_process};
-use sim_card_emulator::config::EXAMPLE;
+use sim_card_emulator::config::{Config, EXAMPLE};
 use sim_card_emulator::modem::Quirks;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -226,4 +226,73 @@ async fn a_card_comes_back_into_a_reader_that_was_gone() {
         assert_eq!(atr[0], 0x3B);
     }
     assert!(start.await.unwrap().end());
+}
+
+/// What the chapter about the test bench lets this program be called with, word by word.
+fn calls_in_the_handbook() -> Vec<Vec<String>> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/test-bench.md");
+    let text = fs::read_to_string(path).unwrap().replace("\\\n", " ");
+    let calls = text
+        .lines()
+        .filter(|line| line.starts_with("sim-card-emulator "));
+    let words = |call: &str| {
+        let call = call
+            .split(" #")
+            .next()
+            .unwrap()
+            .split(" > ")
+            .next()
+            .unwrap();
+        // What stands between apostrophes is one word.
+        let parts = call.split('\'').enumerate();
+        let parts = parts.flat_map(|(number, part)| match number % 2 {
+            0 => part.split_whitespace().map(str::to_owned).collect(),
+            _ => vec![part.to_owned()],
+        });
+        parts.skip(1).collect::<Vec<_>>()
+    };
+    let calls: Vec<_> = calls.map(words).collect();
+    assert!(calls.len() > 5, "the chapter has no calls");
+    calls
+}
+
+#[test]
+fn what_the_handbook_says_can_be_said() {
+    for call in calls_in_the_handbook() {
+        if call[0] == "pki" {
+            let help = text(&["pki", &call[1], "--help"]);
+            let options = call.iter().filter(|word| word.starts_with("--"));
+            options.for_each(|option| assert!(help.contains(option), "{option}"));
+            continue;
+        }
+        // Everything is checked before the missing place of the card is noticed.
+        let mut call: Vec<&str> = call.iter().map(String::as_str).collect();
+        if let Some(place) = call
+            .iter()
+            .position(|word| matches!(*word, "--pty" | "--vpcd"))
+        {
+            call.drain(place..place + 2);
+            let error = error(&call);
+            assert!(
+                error.contains("say where the card shall be"),
+                "{call:?} gives {error}"
+            );
+        } else {
+            text(&call);
+        }
+    }
+}
+
+#[test]
+fn the_configuration_in_the_handbook_can_be_used() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/test-bench.md");
+    let text = fs::read_to_string(path).unwrap();
+    let blocks = text.split("```toml\n").skip(1);
+    let blocks: Vec<_> = blocks
+        .map(|rest| rest.split("```").next().unwrap())
+        .collect();
+    assert!(!blocks.is_empty());
+    for block in blocks {
+        Config::parse(block, Path::new("test-bench.md"), &[]).unwrap();
+    }
 }

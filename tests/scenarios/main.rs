@@ -13,6 +13,7 @@ mod crashes;
 mod dependencies;
 mod downloads;
 mod first_boot;
+mod handbook;
 mod lives;
 mod log;
 mod lpactl;
