@@ -59,8 +59,7 @@ pub(super) struct Arguments {
     /// Something that goes wrong, in every call of a function or in the N-th; can be repeated.
     #[arg(long, value_name = "FUNCTION[:N]=NAME[=VALUE]")]
     fault: Vec<FaultPlan<Function>>,
-    /// Something the reservation API does wrong, always or the N-th time: unauthorized,
-    /// too-many-requests, unavailable, silence; fails, fails=CODE or stuck for a reservation.
+    /// What the reservation API does wrong, always or the N-th time; can be repeated.
     #[arg(long, value_name = "[N:]NAME[=CODE]")]
     reservation_fault: Vec<ReservationFaultPlan>,
 }
@@ -122,6 +121,7 @@ fn help() -> String {
             list(&mut help, name);
         }
     }
+    let _ = writeln!(help, "{RESERVATION_FAULTS}");
     let _ = writeln!(
         help,
         "\nCertificates, for --fault initiateAuthentication=certificate=NAME (dpauth-...),\n\
@@ -173,6 +173,17 @@ Examples:
   curl http://127.0.0.1:8080/admin/v1/notifications
       Plans a fault while the server runs, and shows what eUICCs have reported.
 ";
+
+const RESERVATION_FAULTS: &str = "
+Faults of the reservation API, for --reservation-fault:
+  unauthorized, too-many-requests, unavailable
+      Answers 401, 429 or 503.
+  silence
+      Takes the request and says nothing.
+  fails, fails=<CODE>
+      The reservation fails, with this error_code.
+  stuck
+      The reservation stays reserving.";
 
 const WIDTH: usize = 96;
 
