@@ -107,7 +107,7 @@ impl<'a> Server<'a> {
         let mut session = Session::new(transaction_id, random());
         session.own_issuer = own.to_vec();
         session.euicc_issuer = chosen.to_vec();
-        let signed = self.to_be_signed(&session, &challenge);
+        let signed = self.server_signed1(&session, &challenge);
         let (certificate, key) = self.shown(own, self.role)?;
         let signature = tlv::encode(0x5F37, &key.sign(&signed));
         let answer = members([
@@ -127,7 +127,7 @@ impl<'a> Server<'a> {
     }
 
     /// serverSigned1, by hand: it can be told to be what no type of ours holds.
-    fn to_be_signed<C>(&self, session: &Session<C>, challenge: &Challenge) -> Vec<u8> {
+    fn server_signed1<C>(&self, session: &Session<C>, challenge: &Challenge) -> Vec<u8> {
         let server_address = match self.fault {
             Some(Fault::ServerAddress(other)) => other.as_str(),
             _ => self.host_name,

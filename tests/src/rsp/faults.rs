@@ -507,6 +507,48 @@ mod tests {
         assert_eq!(faults.next(Function::AuthenticateClient), None);
     }
 
+    #[test]
+    fn every_fault_can_be_written_down() {
+        let values = [
+            ("http-status", "503"),
+            ("executed-http-status", "500"),
+            ("refuse", "8.8.5/4.10"),
+            ("huge-body", "5000000"),
+            ("slow-body", "100"),
+            ("chunked", "10"),
+            ("redirect", "https://other.example.com/?a=b"),
+            ("content-type", "application/json;charset=UTF-8"),
+            ("protocol", "gsma/rsp/v3.0.0"),
+            ("body", "{}"),
+            ("member", "transactionId:0A0"),
+            ("missing-member", "serverSigned1"),
+            ("wrong-type", "serverSigned1"),
+            ("invalid-base64", "serverSigned1"),
+            ("flipped-member", "serverSigned1"),
+            ("status", "Executed-WithWarning"),
+            ("transaction-id", "0A0B"),
+            ("server-address", "SMDP.example.com"),
+            ("certificate", "dpauth-role-dp-pb"),
+            ("offer", "BF2500"),
+            ("altered-piece", "2"),
+            ("package", "flipped-mac=86:2"),
+        ];
+        for name in Fault::NAMES {
+            let value = values
+                .iter()
+                .find(|(with_value, _)| *with_value == name.name);
+            assert_eq!(value.is_some(), name.value.is_some(), "{name}");
+            let text = match value {
+                Some((name, value)) => format!("{name}={value}"),
+                None => name.name.to_owned(),
+            };
+            assert_eq!(text.parse::<Fault>().unwrap().to_string(), text);
+            let plan = format!("cancelSession:3={text}");
+            let plan: FaultPlan<Function> = plan.parse().unwrap();
+            assert_eq!((plan.calls, plan.fault.to_string()), (Calls::Nth(3), text));
+        }
+    }
+
     fn altered(name: &str, octets: &str, fault: &Fault) -> String {
         let mut members = Members::new();
         members.insert(

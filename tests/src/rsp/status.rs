@@ -138,11 +138,13 @@ impl Code {
                 }
                 // A leading zero would not come back.
                 digit @ b'0'..=b'9' if digits == 0 || code.numbers[code.count] > 0 => {
-                    let number = code.numbers[code.count] as u16 * 10 + (digit - b'0') as u16;
-                    if number > 0xFF {
+                    let Some(tens) = code.numbers[code.count].checked_mul(10) else {
                         return None;
-                    }
-                    code.numbers[code.count] = number as u8;
+                    };
+                    let Some(number) = tens.checked_add(digit - b'0') else {
+                        return None;
+                    };
+                    code.numbers[code.count] = number;
                     digits += 1;
                 }
                 _ => return None,

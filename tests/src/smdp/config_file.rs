@@ -116,7 +116,7 @@ impl ConfigFile {
             path: path.to_owned(),
             source: Box::new(source),
         })?;
-        let folder = path.parent().unwrap_or(Path::new(""));
+        let folder = path.parent().unwrap_or_else(|| Path::new(""));
         let own = [&mut file.pki, &mut file.profiles, &mut file.state];
         let orders = file.orders.iter_mut();
         let of_orders = orders.flat_map(|order| [&mut order.package, &mut order.icon]);

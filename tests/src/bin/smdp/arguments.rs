@@ -78,14 +78,14 @@ impl Arguments {
             (&mut file.account_sid, self.account_sid),
             (&mut file.auth_token, self.auth_token),
         ] {
-            *setting = given.or(setting.take());
+            *setting = given.or_else(|| setting.take());
         }
         for (setting, given) in [
             (&mut file.pki, self.pki),
             (&mut file.profiles, self.profiles),
             (&mut file.state, self.state),
         ] {
-            *setting = given.or(setting.take());
+            *setting = given.or_else(|| setting.take());
         }
         if let Some(tls) = self.tls {
             file.tls = tls;

@@ -89,6 +89,10 @@ named! {
     }
 }
 
+#[allow(
+    clippy::derivable_impls,
+    reason = "the macro has no place for an attribute of a variant"
+)]
 impl Default for TlsChoice {
     fn default() -> Self {
         Self::Right

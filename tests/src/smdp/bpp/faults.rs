@@ -343,3 +343,37 @@ const FIELD_ORDER: [u32; 9] = [0x5A, 0x91, 0x92, 0x93, 0x94, 0x95, 0xB6, 0xB7, 0
 /// The signature every PNG begins with.
 const PNG: [u8; 8] = [0x89, b'P', b'N', b'G', 0x0D, 0x0A, 0x1A, 0x0A];
 const MAX_TRAILING: usize = 1 << 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_of_a_package_can_be_written_down() {
+        let values = [
+            ("piece", "86:2"),
+            ("octets", "12"),
+            ("field", "explicit-class"),
+            ("parts", "BF23:A0"),
+            ("part", "A1"),
+            ("tag", "BF36"),
+        ];
+        for name in PackageFault::NAMES {
+            let value = values.iter().find(|(kind, _)| name.value == Some(kind));
+            assert_eq!(value.is_some(), name.value.is_some(), "{name}");
+            let text = match value {
+                Some((_, value)) => format!("{}={value}", name.name),
+                None => name.name.to_owned(),
+            };
+            assert_eq!(text.parse::<PackageFault>().unwrap().to_string(), text);
+        }
+        for wrong in [
+            "flipped-mac=85:1",
+            "flipped-mac=86:0",
+            "missing=XY",
+            "metadata=colour",
+        ] {
+            assert!(wrong.parse::<PackageFault>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -459,7 +459,10 @@ async fn what_the_private_api_does_not_take_it_explains() {
 
 /// What the function answers to a request that is right, over a connection of its own.
 async fn initiated(fault: Fault) -> (Parts, Bytes) {
-    let smdp = smdp();
+    initiated_again(&smdp(), fault).await
+}
+
+async fn initiated_again(smdp: &Smdp, fault: Fault) -> (Parts, Bytes) {
     let ci = smdp.config().pki.certificate(Role::Ci).unwrap();
     let issuers = tlv(0x04, ci.subject_key_identifier().unwrap());
     let info = [
@@ -473,9 +476,19 @@ async fn initiated(fault: Fault) -> (Parts, Bytes) {
         "euiccInfo1": BASE64_STANDARD.encode(tlv(0xBF20, &info.concat())),
     });
     smdp.set_fault(Function::InitiateAuthentication, Calls::NEXT, fault);
-    let mut client = Client::tls(&smdp).await;
+    let mut client = Client::tls(smdp).await;
     let call = es9("initiateAuthentication");
     client.send(call, &request.to_string()).await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_can_be_that_of_the_call_before() {
+    let smdp = smdp();
+    let (_, first) = initiated_again(&smdp, Fault::PreviousAnswer).await;
+    let (_, second) = initiated_again(&smdp, Fault::PreviousAnswer).await;
+    assert_eq!(first, second);
+    let (_, third) = initiated_again(&smdp, Fault::SlowBody(1000)).await;
+    assert_ne!(second, third);
 }
 
 /// The members of what is answered with this fault.
