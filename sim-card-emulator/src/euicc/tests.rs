@@ -1,7 +1,7 @@
 pub(crate) mod bench;
 mod channels;
 mod content;
-mod files;
+pub(crate) mod files;
 mod forced;
 mod installing;
 mod issuers;

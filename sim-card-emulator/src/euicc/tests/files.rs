@@ -12,7 +12,7 @@ fn octets(digits: &str) -> Vec<u8> {
 }
 
 /// A package with a USIM and an ISIM; `extra` elements come before the end.
-pub(super) fn package(iccid: &str, imsi: &str, extra: &[Vec<u8>]) -> Vec<u8> {
+pub(crate) fn package(iccid: &str, imsi: &str, extra: &[Vec<u8>]) -> Vec<u8> {
     let swapped: Vec<u8> = octets(iccid).iter().map(|o| o.rotate_left(4)).collect();
     let header = [
         tlv(0x80, &[2]),
@@ -52,7 +52,7 @@ pub(super) fn package(iccid: &str, imsi: &str, extra: &[Vec<u8>]) -> Vec<u8> {
     .concat()
 }
 
-pub(super) fn install(bench: &mut Bench, iccid: &str, upp: Vec<u8>) {
+pub(crate) fn install(bench: &mut Bench, iccid: &str, upp: Vec<u8>) {
     let package = Package {
         metadata: metadata_of(iccid, &[]),
         upp,
@@ -69,7 +69,7 @@ pub(super) fn enable(bench: &mut Bench, iccid: &str, refresh: bool) -> String {
 }
 
 /// A card with one profile in use.
-pub(super) fn in_use() -> Bench {
+pub(crate) fn in_use() -> Bench {
     let mut bench = Bench::new();
     install(&mut bench, ICCID, package(ICCID, "080910101032540636", &[]));
     assert_eq!(enable(&mut bench, ICCID, false), "BF31038001009000");

@@ -20,6 +20,7 @@ mod quirks_read;
 mod quirks_restart;
 mod quirks_session;
 mod quirks_written;
+mod real_card;
 mod serving;
 mod sessions;
 mod terminal;
@@ -184,7 +185,7 @@ fn quirky(quirks: &[&str]) -> Modem<Mirror> {
 }
 
 /// What a modem says to `input`, without a stream.
-fn talk(modem: &mut Modem<Mirror>, input: &str) -> String {
+fn talk<C: Card>(modem: &mut Modem<C>, input: &str) -> String {
     modem.push(input.as_bytes());
     let mut output = Vec::new();
     while let Some(action) = modem.next_action() {
@@ -229,7 +230,7 @@ fn shows(quirk: &str, input: &str, output: &str) {
 
 /// A dialogue: each input is answered with exactly the output after it.
 #[track_caller]
-fn dialogue(modem: &mut Modem<Mirror>, exchanges: &[(&str, &str)]) {
+fn dialogue<C: Card>(modem: &mut Modem<C>, exchanges: &[(&str, &str)]) {
     for (input, output) in exchanges {
         assert_eq!(talk(modem, &format!("{input}\r")), *output, "{input:?}");
     }

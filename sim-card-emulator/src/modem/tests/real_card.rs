@@ -1,0 +1,113 @@
+//! The modem with the emulated card in it.
+
+use super::*;
+use crate::card;
+use crate::euicc::tests::files::{in_use, install, package};
+use crate::euicc::{Identity as Personalisation, Settings as CardSettings};
+use crate::pki::{Pki, PkiOptions};
+
+const OTHER: &str = "8901000000000000027";
+
+/// A modem with these quirks and a card with two profiles, of which the first is in use.
+fn modem_with_card(quirks: &[&str]) -> Modem<card::Card> {
+    let mut bench = in_use();
+    let upp = package("8901000000000000027F", "080910101099999999", &[]);
+    install(&mut bench, "8901000000000000027F", upp);
+    let pki = Pki::generate(&PkiOptions::default()).unwrap();
+    let identity = Personalisation::from_pki(&pki).unwrap();
+    let card = card::Card::new(identity, CardSettings::default());
+    card.restore(bench.euicc.memory().clone());
+    let mut modem = Modem::new(card, Identity::default());
+    modem.control().set_quirks(|active| {
+        quirks.iter().for_each(|quirk| active.add(quirk).unwrap());
+    });
+    modem.settings.echo = false;
+    modem.settings.cmee = 1;
+    modem
+}
+
+fn iccid_line(iccid: &str) -> String {
+    format!("\r\n+CCID: {iccid}\r\n\r\nOK\r\n")
+}
+
+/// EnableProfile of the other profile with the REFRESH flag, on session 1, and its answer.
+const ENABLE: &str = "AT+CGLA=1,50,\"80E2910014BF3111A00C5A0A981000000000000020F78101FF\"";
+const ENABLED: &str = "\r\n+CGLA: 16,\"BF3103800100910B\"\r\n\r\nOK\r\n";
+
+#[test]
+fn a_switch_over_a_session_ends_with_the_modem_in_the_other_profile() {
+    // With "eUICC Profile State Change" the card keeps its power, with "UICC Reset" it does not.
+    for (quirk, resets) in [("preset:ideal", 0), ("no-profile-state-change", 1)] {
+        let mut modem = modem_with_card(&[quirk]);
+        let switched = format!("{ENABLED}\r\n+QUSIM: 1\r\n");
+        dialogue(
+            &mut modem,
+            &[
+                ("AT+CCID", &iccid_line(ICCID)),
+                ("AT+CIMI", "\r\n001010123456063\r\n\r\nOK\r\n"),
+                (OPEN, OPENED),
+                (ENABLE, &switched),
+                // The session is gone with the channel.
+                (ENABLE, "\r\n+CME ERROR: 50\r\n"),
+                ("AT+CCID", &iccid_line(OTHER)),
+                ("AT+CIMI", "\r\n001010199999999\r\n\r\nOK\r\n"),
+                ("AT+CREG?", "\r\n+CREG: 0,1\r\n\r\nOK\r\n"),
+                (
+                    "AT+CRSM=176,28423,0,0,9",
+                    "\r\n+CRSM: 144,0,\"080910101099999999\"\r\n\r\nOK\r\n",
+                ),
+                (OPEN, OPENED),
+            ],
+        );
+        let card = modem.card();
+        assert_eq!(card.counters().borrow().resets, resets);
+        assert_eq!(card.open_channels(), [1]);
+    }
+}
+
+#[test]
+fn a_card_whose_refresh_is_stuck_is_busy_until_the_radio_was_off() {
+    let mut modem = modem_with_card(&["ignores-refresh"]);
+    dialogue(
+        &mut modem,
+        &[
+            (OPEN, OPENED),
+            (ENABLE, ENABLED),
+            // catBusy, and the REFRESH is still announced.
+            (ENABLE, "\r\n+CGLA: 16,\"BF3103800105910B\"\r\n\r\nOK\r\n"),
+            ("AT+CCID", &iccid_line(ICCID)),
+            ("AT+CFUN=0", DONE),
+            ("AT+CFUN=1", DONE),
+            ("AT+CCID", &iccid_line(OTHER)),
+        ],
+    );
+}
+
+#[test]
+fn what_the_modem_does_by_itself_is_not_counted_and_meets_no_power_cut() {
+    let mut modem = modem_with_card(&[]);
+    modem.card().cut_power(2, card::PowerCut::AfterExecution);
+    dialogue(
+        &mut modem,
+        &[
+            ("AT+CCID;+CFUN=0;+CFUN=1", &iccid_line(ICCID)),
+            (
+                "AT+CSIM=10,\"0070000001\"",
+                "\r\n+CSIM: 6,\"019000\"\r\n\r\nOK\r\n",
+            ),
+        ],
+    );
+    let counters = modem.card().counters().borrow().clone();
+    assert_eq!((counters.apdus, counters.power_cuts), (1, 0));
+    assert_eq!(modem.control().counters().borrow().apdus, 1);
+    dialogue(
+        &mut modem,
+        &[
+            ("AT+CSIM=10,\"0070000001\"", "\r\n+CME ERROR: 13\r\n"),
+            ("AT+CCID", "\r\n+CME ERROR: 10\r\n"),
+        ],
+    );
+    // Power that comes back is a card that was put back.
+    modem.card().reset();
+    dialogue(&mut modem, &[("AT+CCID", &iccid_line(ICCID))]);
+}
