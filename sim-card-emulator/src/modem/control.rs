@@ -120,7 +120,12 @@ impl ModemControl {
 
     /// Makes the modem's port go away, as when it is unplugged, whatever it is doing.
     pub fn hang_up(&self) {
-        self.shared.hang_up.send_replace(true);
+        self.hang_up_for(Duration::ZERO);
+    }
+
+    /// Makes the modem's port go away for so long, see [`super::Ended::HungUp`].
+    pub fn hang_up_for(&self, absent: Duration) {
+        self.shared.hang_up.send_replace(Some(absent));
     }
 
     /// What has gone over the port so far; can be waited on.
@@ -188,15 +193,15 @@ impl ModemControl {
         self.state().urcs.pop_front()
     }
 
-    pub(super) fn take_hang_up(&self) -> bool {
-        self.shared.hang_up.send_replace(false)
+    pub(super) fn take_hang_up(&self) -> Option<Duration> {
+        self.shared.hang_up.send_replace(None)
     }
 
     /// Completes when the modem is to hang up.
     pub(super) async fn hung_up(&self) {
         let mut hang_up = self.shared.hang_up.subscribe();
         // The sender lives as long as `self`.
-        let _ = hang_up.wait_for(|hang_up| *hang_up).await;
+        let _ = hang_up.wait_for(Option::is_some).await;
     }
 
     /// Completes when there is something to say unasked.
@@ -216,7 +221,7 @@ impl ModemControl {
 struct Shared {
     state: Mutex<State>,
     urc_queued: Notify,
-    hang_up: watch::Sender<bool>,
+    hang_up: watch::Sender<Option<Duration>>,
     counters: watch::Sender<Counters>,
 }
 

@@ -135,9 +135,8 @@ impl<C: Card> Modem<C> {
     /// [`Modem::wakes_at`].
     pub fn next_action(&mut self) -> Option<Action> {
         loop {
-            if self.control.take_hang_up() {
+            if let Some(absent) = self.control.take_hang_up() {
                 self.unplug();
-                let absent = Duration::ZERO;
                 return Some(Action::HangUp { absent });
             }
             if let Some(action) = self.actions.pop_front() {

@@ -5,7 +5,6 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use es10_apdu::at::Cme;
-use tokio::time::Instant;
 
 use super::command::Form;
 use super::quirks::read_time;
@@ -129,7 +128,7 @@ enum Stat {
 impl<C: Card> Modem<C> {
     /// Looks for the network anew, after radio, card or network have changed.
     pub(super) fn search(&mut self) {
-        self.timers.retain(|(_, event)| *event != Event::Found);
+        self.forget(&Event::Found);
         let radio = self.settings.cfun == 1 && !self.settings.deregistered;
         let now = match self.sim.iccid() {
             Some(_) if radio => self.found(true),
@@ -155,7 +154,7 @@ impl<C: Card> Modem<C> {
             Network::Registers { after } | Network::WithoutData { after }
                 if begins && !after.is_zero() =>
             {
-                self.timers.push((Instant::now() + after, Event::Found));
+                self.schedule(after, Event::Found);
                 both(Stat::Searching)
             }
             Network::Registers { .. } => both(Stat::Home),

@@ -1,5 +1,6 @@
 //! Power: a modem starts, restarts, and takes its port away; and what it does by itself at some time.
 
+use std::mem::discriminant;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -59,6 +60,18 @@ impl<C: Card> Modem<C> {
         self.card.reset();
     }
 
+    /// Lets something happen after so long, once however often it is asked for.
+    pub(super) fn schedule(&mut self, after: Duration, event: Event) {
+        self.forget(&event);
+        self.timers.push((Instant::now() + after, event));
+    }
+
+    /// Takes back what was to happen at some time.
+    pub(super) fn forget(&mut self, event: &Event) {
+        let kind = discriminant(event);
+        self.timers.retain(|(_, event)| discriminant(event) != kind);
+    }
+
     /// What is due by now, the earliest first.
     pub(super) fn due(&mut self) -> Option<Event> {
         let (index, (at, _)) = self
@@ -89,8 +102,7 @@ impl<C: Card> Modem<C> {
                 };
                 let stays = time(Quirk::RestartLeavesAfter, STAYS);
                 let absent = time(Quirk::RestartAbsent, ABSENT);
-                self.timers
-                    .push((Instant::now() + stays, Event::Leave { absent }));
+                self.schedule(stays, Event::Leave { absent });
             }
             After::RestartHere => self.restart(),
             After::Leave { absent } => self.leave(absent),

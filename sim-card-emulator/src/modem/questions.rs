@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use es10_apdu::at::Cme;
-use tokio::time::Instant;
 
 use super::apdu::Job;
 use super::command::Form;
@@ -101,8 +100,7 @@ impl<C: Card> Modem<C> {
             self.sim.is_locked = true;
             self.say("#QSS: 0");
         } else if self.sim.is_locked {
-            self.timers
-                .push((Instant::now() + UNLOCKING, Event::Unlocked));
+            self.schedule(UNLOCKING, Event::Unlocked);
         }
         Vec::new()
     }

@@ -150,7 +150,7 @@ impl<C: Card> Modem<C> {
             self.stop_card();
             self.sim.is_refreshing = true;
             self.say("+CPIN: NOT READY");
-            self.timers.push((Instant::now() + time, Event::CardBack));
+            self.schedule(time, Event::CardBack);
         }
         self.search();
     }

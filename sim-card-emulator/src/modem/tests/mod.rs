@@ -14,6 +14,7 @@ use super::*;
 mod commands;
 mod files;
 mod networks;
+mod nonsense;
 mod quirks_apdu;
 mod quirks_card;
 mod quirks_read;

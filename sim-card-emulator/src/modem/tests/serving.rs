@@ -229,3 +229,14 @@ async fn on_a_port_without_a_rate_the_rate_is_a_number() {
     let answer = "\r\n+IPR: 38400\r\n\r\nOK\r\n";
     exchange(&mut client, "AT+IPR?\r", answer).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_port_can_be_taken_away_for_a_while_by_hand() {
+    let modem = modem();
+    let control = modem.control();
+    let (mut port, served) = port(modem).await;
+    let absent = SECOND * 7;
+    control.hang_up_for(absent);
+    assert_eq!(port.idle().await, Cause::Closed);
+    assert_eq!(served.await.unwrap().1, Ended::HungUp { absent });
+}
