@@ -71,7 +71,7 @@ impl ProfileBuilder {
         self
     }
 
-    /// Shows a picture, a PNG; [`icon`] makes one.
+    /// Shows a picture, a PNG; [`icon`](fn@super::icon) makes one.
     pub fn icon(mut self, png: impl Into<Vec<u8>>) -> Self {
         self.metadata.icon = png.into();
         self
