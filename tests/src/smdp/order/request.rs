@@ -27,7 +27,7 @@ pub struct OrderRequest {
     pub expires: Option<SystemTime>,
     /// Whether the profile can be downloaded at once; otherwise [`Smdp::release`] makes it so.
     ///
-    /// [`Smdp::release`]: super::Smdp::release
+    /// [`Smdp::release`]: crate::smdp::Smdp::release
     pub released: bool,
     /// Whether a package bound to one one-time key may be bound to another one.
     pub rebinding: bool,
