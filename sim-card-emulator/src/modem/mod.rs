@@ -1,8 +1,8 @@
 //! The AT modem in front of a card: a pure interpreter, bytes in and bytes out.
 //!
-//! [`Modem`] is fed with [`Modem::push`] and asked with [`Modem::next_action`] what to do; [`serve`]
-//! does it on any byte stream. It is the card's terminal as well: it reads the enabled profile and
-//! acts on what the card asks for. What a real modem does badly is data, see [`Quirk`] and
+//! [`Modem`] is fed with [`Modem::push`] and asked with [`Modem::next_action`] what to do;
+//! [`serve`] does it on any byte stream. It is the card's terminal as well: it reads the enabled
+//! profile and acts on what the card asks for. What a real modem does badly is data, see [`Quirk`] and
 //! [`Fault`], and can be changed while the modem runs through its [`ModemControl`].
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

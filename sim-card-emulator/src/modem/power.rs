@@ -1,4 +1,4 @@
-//! Power: a modem starts, restarts, and takes its port away; and what it does by itself at some time.
+//! Power: a modem starts, restarts and takes its port away, and does things by itself in time.
 
 use std::mem::discriminant;
 use std::time::Duration;
@@ -58,6 +58,7 @@ impl<C: Card> Modem<C> {
             self.own_lpa = OwnLpa::Off;
         }
         self.card.reset();
+        self.stop_card();
     }
 
     /// Lets something happen after so long, once however often it is asked for.
