@@ -7,6 +7,7 @@ mod api;
 mod card_manners;
 mod certificates_in_use;
 mod command_line;
+mod conformance;
 mod consent;
 mod contract;
 mod crashes;

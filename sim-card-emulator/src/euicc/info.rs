@@ -116,6 +116,9 @@ impl Euicc {
 
     /// Extended card resources (ETSI TS 102 226): applications, free flash, free RAM.
     fn resources(&self) -> Vec<u8> {
+        if let Some(resource) = &self.settings.card_resource {
+            return resource.clone();
+        }
         let installed = u8::try_from(self.memory.profiles.len()).unwrap_or(u8::MAX);
         let free = u32::try_from(self.free_memory()).unwrap_or(u32::MAX);
         let parts = [

@@ -41,6 +41,10 @@ pub struct Settings {
     pub memory: usize,
     /// Octets of free RAM, as reported.
     pub free_ram: u32,
+    /// Extended card resources (ETSI TS 102 226) to report instead of the right ones: some cards
+    /// send what cannot be read.
+    #[serde(deserialize_with = "read::octets")]
+    pub card_resource: Option<Vec<u8>>,
     /// The Rules Authorisation Table.
     pub rat: Vec<Rule>,
     /// Address of the root SM-DS.
@@ -200,6 +204,7 @@ impl Default for Settings {
             sas_accreditation_number: "LP-AD-UP-0001".into(),
             memory: 0x8_0000,
             free_ram: 0x2000,
+            card_resource: None,
             rat: vec![any_operator(PprIds::PPR1 | PprIds::PPR2, true)],
             root_ds_address: "lpa.ds.gsma.com".into(),
             channels: 3,

@@ -12,6 +12,8 @@
 //! | `GET tls`, `PUT tls` | what clients meet where they expect TLS: `{"tls": "expired"}` |
 //! | `GET tls/names` | the names of TLS choices, and what they are |
 //! | `GET notifications` | what eUICCs reported, and whether it is true |
+//! | `GET requests` | what clients asked at ES9+: method, path, headers, body |
+//! | `GET cancellations` | the reasons sessions were cancelled for, as eUICCs signed them |
 //! | `GET orders`, `POST orders` | the orders; takes one, described as in the configuration file |
 //! | `GET orders/N`, `DELETE orders/N` | one order; withdraws it |
 //! | `POST orders/N/release` | releases one that was taken unreleased |
@@ -80,6 +82,8 @@ impl Smdp {
             ("GET", ["notifications"]) => {
                 shown(self.notifications().iter().map(notification).collect())
             }
+            ("GET", ["cancellations"]) => shown(json!(self.cancellations())),
+            ("GET", ["requests"]) => shown(json!(self.requests())),
             ("GET", ["orders"]) => shown(self.orders().iter().map(order).collect()),
             ("POST", ["orders"]) => {
                 let settings: OrderSettings = parse(body)?;
@@ -97,7 +101,13 @@ impl Smdp {
                 self.release(released);
                 shown(order(&self.known(released)?))
             }
-            (_, ["faults" | "tls" | "notifications" | "orders", ..]) => Err(Problem {
+            (
+                _,
+                [
+                    "cancellations" | "faults" | "notifications" | "orders" | "requests" | "tls",
+                    ..,
+                ],
+            ) => Err(Problem {
                 status: StatusCode::METHOD_NOT_ALLOWED,
                 what: "this cannot be done here".to_owned(),
             }),

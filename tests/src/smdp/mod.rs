@@ -39,6 +39,7 @@ mod notification;
 mod operator;
 mod order;
 mod order_settings;
+mod request_log;
 mod reservation;
 mod server;
 mod sims;
@@ -56,6 +57,7 @@ pub use self::{
     notification::{ReceivedNotification, Sequence, Verdict},
     order::{Failure, Order, OrderId, OrderRequest, OrderState},
     order_settings::{OrderSettings, OrderSettingsError},
+    request_log::ReceivedRequest,
     reservation::{
         Reservation, ReservationFault, ReservationFaultPlan, ReservationRequest, ReservationStatus,
         UnknownReservationFault,
@@ -291,6 +293,11 @@ impl Smdp {
     /// Why sessions were cancelled, the oldest first: the reasons eUICCs signed.
     pub fn cancellations(&self) -> Vec<i64> {
         self.state().cancellations.clone()
+    }
+
+    /// The latest requests of ES9+, the oldest first.
+    pub fn requests(&self) -> Vec<ReceivedRequest> {
+        self.state().requests.all()
     }
 
     /// How often the server was asked what.

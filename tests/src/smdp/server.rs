@@ -180,14 +180,17 @@ impl Smdp {
         function: Function,
         request: Request<B>,
     ) -> Result<Response<Body>, CutOff> {
-        let fault = self.update(|state| {
+        let (number, fault) = self.update(|state| {
             state.counters.count(function);
-            state.faults.next(function)
+            (state.requests.begin(&request), state.faults.next(function))
         });
         if let Some(fault) = &fault {
             tracing::info!(function = function.name(), ?fault, "fault");
         }
-        let execute = |request| ready(self.execute(function, request, fault.as_ref()));
+        let execute = |request| {
+            self.update(|state| state.requests.read(number, &request));
+            ready(self.execute(function, request, fault.as_ref()))
+        };
         call(request, fault.as_ref(), execute).await
     }
 

@@ -9,6 +9,7 @@ use super::{
     es9::{Client, Function},
     notification::ReceivedNotification,
     order::Orders,
+    request_log::RequestLog,
     reservation::{ReservationFaults, Reservations},
     sims::Sims,
 };
@@ -51,6 +52,7 @@ pub(super) struct State {
     pub(super) cancellations: Vec<i64>,
     pub(super) faults: Faults<Function>,
     pub(super) counters: Counters,
+    pub(super) requests: RequestLog,
 }
 
 impl State {

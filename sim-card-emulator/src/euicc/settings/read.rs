@@ -55,6 +55,14 @@ pub(super) fn status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Statu
         .ok_or_else(|| Error::custom(format!("{text} is no status word")))
 }
 
+/// Octets in hexadecimal.
+pub(super) fn octets<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<u8>>, D::Error> {
+    let octets = hex::decode(String::deserialize(deserializer)?);
+    octets.map(Some).map_err(Error::custom)
+}
+
 /// A list of octets in hexadecimal.
 pub(super) fn octet_strings<'de, D: Deserializer<'de>>(
     deserializer: D,

@@ -176,6 +176,17 @@ fn success_may_be_told_without_a_status() {
 }
 
 #[test]
+fn resources_that_cannot_be_read_are_reported_as_they_are_set() {
+    let mut bench = Bench::new();
+    bench.euicc.settings_mut().card_resource = Some(vec![0x82, 0x01]);
+    let answer = bench.send(&[0xBF, 0x22, 0]).unwrap();
+    let reported = answer
+        .windows(4)
+        .any(|octets| octets == [0x84, 0x02, 0x82, 0x01]);
+    assert!(reported, "{}", hex::encode(&answer));
+}
+
+#[test]
 fn memory_is_reported_taken_and_given_back() {
     let mut bench = Bench::new();
     let free = |bench: &mut Bench| {

@@ -403,6 +403,37 @@ async fn a_server_can_be_steered_without_rust() {
 }
 
 #[tokio::test]
+async fn what_a_client_asked_can_be_read_afterwards() {
+    let smdp = smdp();
+    let mut client = Client::tls(&smdp).await;
+    client
+        .call(Function::CancelSession, r#"{"transactionId":"00"}"#)
+        .await;
+    client
+        .send(es9("handleNotification"), "no JSON")
+        .await
+        .unwrap();
+    let admin = Admin::start(&smdp).await;
+    let (status, requests) = steer(&admin, "GET", "requests", "").await;
+    assert_eq!(status, 200);
+    let first = &requests[0];
+    assert_eq!(first["number"], 1);
+    assert_eq!(first["method"], "POST");
+    assert_eq!(first["path"], "/gsma/rsp2/es9plus/cancelSession");
+    assert_eq!(first["version"], "HTTP/1.1");
+    assert_eq!(first["body"], json!({"transactionId": "00"}));
+    let headers = first["headers"].as_array().unwrap();
+    assert!(
+        headers.contains(&json!(["content-type", "application/json"])),
+        "{headers:?}"
+    );
+    assert_eq!(requests[1]["body"], Value::Null);
+    let (_, cancellations) = steer(&admin, "GET", "cancellations", "").await;
+    assert_eq!(cancellations, json!([]), "no eUICC has signed one");
+    admin.stop().await;
+}
+
+#[tokio::test]
 async fn what_the_private_api_does_not_take_it_explains() {
     let smdp = smdp();
     let admin = Admin::start(&smdp).await;
