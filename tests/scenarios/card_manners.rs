@@ -2,54 +2,42 @@
 
 use lpad::snapshot::ProfileState::{Disabled, Enabled};
 use lpad_tests::bed::{Bed, EUICC};
-use sim_card_emulator::euicc::{EmptyList, FullStore, InstallationAnswer, Settings};
+use sim_card_emulator::euicc::Settings;
 
 #[tokio::test(start_paused = true)]
 async fn the_life_of_a_profile_is_the_same_on_cards_with_other_manners() {
-    let manners: [(&str, fn(&mut Settings)); 9] = [
-        ("answers of v3", |card| card.v3_answers = true),
-        ("undefinedError for an empty list", |card| {
-            card.empty_list = EmptyList::UndefinedError;
-        }),
-        ("noResultAvailable for an empty list", |card| {
-            card.empty_list = EmptyList::NoResultAvailable;
-        }),
-        ("no answer to the last segment", |card| {
-            card.installation_answer = InstallationAnswer::Nothing;
-        }),
-        ("success without a status", |card| {
-            card.bare_sima_response = true
-        }),
-        ("short lists that are not overwritten", |card| {
-            (card.full_store, card.notifications) = (FullStore::Refuse, 4);
-        }),
-        ("sequences in one segment", |card| {
-            card.uncut_sequences = true
-        }),
-        ("61xx after every answer", |card| {
-            card.always_get_response = true
-        }),
-        ("a confirmation code is the card's affair", |card| {
-            card.hash_cc_demanded = true;
-        }),
-    ];
-    for (name, change) in manners {
+    for manner in [
+        "v3-answers = true",
+        "empty-list = 'undefined-error'",
+        "empty-list = 'no-result-available'",
+        "installation-answer = 'nothing'",
+        "bare-sima-response = true",
+        "full-store = 'refuse'\nnotifications = 4",
+        "uncut-sequences = true",
+        "always-get-response = true",
+        "hash-cc-demanded = true",
+    ] {
         let mut bed = Bed::start().await;
-        bed.bench.card.configure(change);
+        let settings: Settings = toml::from_str(manner).unwrap();
+        bed.bench.card.configure(|card| *card = settings);
         let (first, second) = (bed.install().await, bed.install().await);
         for (iccid, state) in [(&first, Enabled), (&second, Enabled), (&second, Disabled)] {
             let operation = bed.switch(iccid, state).await;
             assert_eq!(
                 operation.problem.map(|problem| problem.title),
                 None,
-                "{name}"
+                "{manner}"
             );
         }
         let deleted = bed.ended(bed.client.delete(EUICC, &second).await).await;
-        assert_eq!(deleted.problem.map(|problem| problem.title), None, "{name}");
+        assert_eq!(
+            deleted.problem.map(|problem| problem.title),
+            None,
+            "{manner}"
+        );
         let memory = bed.bench.card.memory();
-        assert_eq!(memory.profiles.len(), 1, "{name}");
-        assert!(memory.notifications.is_empty(), "{name}");
+        assert_eq!(memory.profiles.len(), 1, "{manner}");
+        assert!(memory.notifications.is_empty(), "{manner}");
         bed.must_be_sound().await;
     }
 }
