@@ -20,7 +20,7 @@ pub const EXAMPLE: &str = include_str!("../sim-card-emulator.toml");
 
 /// The whole configuration.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// `[identity]`: who the eUICC is.
     pub identity: IdentityConfig,
@@ -38,7 +38,7 @@ pub struct Config {
 
 /// `[identity]`.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(default, deny_unknown_fields)]
 pub struct IdentityConfig {
     /// Folder of the PKI; a fresh one is made there when it is empty.
     pub pki: Option<PathBuf>,
@@ -49,7 +49,7 @@ pub struct IdentityConfig {
 
 /// `[state]`.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(default, deny_unknown_fields)]
 pub struct StateConfig {
     /// Folder that keeps profiles and notifications; without it a restart is a new card.
     pub directory: Option<PathBuf>,
@@ -57,7 +57,7 @@ pub struct StateConfig {
 
 /// `[modem]`.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(default, deny_unknown_fields)]
 pub struct ModemConfig {
     /// What `AT+CGMI` answers.
     pub manufacturer: String,
@@ -126,7 +126,7 @@ impl ModemConfig {
 
 /// `[pty]`.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(default, deny_unknown_fields)]
 pub struct PtyConfig {
     /// Where the symbolic link to the terminal is put.
     pub link: Option<PathBuf>,
@@ -136,7 +136,7 @@ pub struct PtyConfig {
 
 /// `[vpcd]`.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(default, deny_unknown_fields)]
 pub struct VpcdConfig {
     /// Where the reader of vsmartcard is; `pcscd` shows it as "Virtual PCD".
     pub address: Option<String>,

@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     #[derive(Debug, Deserialize)]
-    #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+    #[serde(default, deny_unknown_fields)]
     struct File {
         free_memory: u32,
         link: String,
@@ -178,12 +178,12 @@ mod tests {
     fn a_mistake_is_answered_with_its_line_and_the_likely_meaning() {
         for (text, expected) in [
             (
-                "link = \"x\"\nfree_memory = 1",
-                "a.toml:2: unknown key \"free_memory\"; did you mean \"free-memory\"?",
+                "link = \"x\"\nfree-memory = 1",
+                "a.toml:2: unknown key \"free-memory\"; did you mean \"free_memory\"?",
             ),
             (
                 "free = 1",
-                "a.toml:1: unknown key \"free\"; did you mean \"free-memory\"?",
+                "a.toml:1: unknown key \"free\"; did you mean \"free_memory\"?",
             ),
             ("colour = 1", "a.toml:1: unknown key \"colour\""),
             (

@@ -7,15 +7,15 @@ use sim_card_emulator::euicc::Settings;
 #[tokio::test(start_paused = true)]
 async fn the_life_of_a_profile_is_the_same_on_cards_with_other_manners() {
     for manner in [
-        "v3-answers = true",
-        "empty-list = 'undefined-error'",
-        "empty-list = 'no-result-available'",
-        "installation-answer = 'nothing'",
-        "bare-sima-response = true",
-        "full-store = 'refuse'\nnotifications = 4",
-        "uncut-sequences = true",
-        "always-get-response = true",
-        "hash-cc-demanded = true",
+        "v3_answers = true",
+        "empty_list = 'undefined-error'",
+        "empty_list = 'no-result-available'",
+        "installation_answer = 'nothing'",
+        "bare_sima_response = true",
+        "full_store = 'refuse'\nnotifications = 4",
+        "uncut_sequences = true",
+        "always_get_response = true",
+        "hash_cc_demanded = true",
     ] {
         let mut bed = Bed::start().await;
         let settings: Settings = toml::from_str(manner).unwrap();

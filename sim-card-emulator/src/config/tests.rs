@@ -100,8 +100,8 @@ fn a_knob_of_the_card_is_put_over_the_file() {
     let file = "[card]\nmemory = 1000\nchannels = 1";
     let knobs = [
         ("channels", "2"),
-        ("root-ds-address", "ds.example.com"),
-        ("v3-answers", "true"),
+        ("root_ds_address", "ds.example.com"),
+        ("v3_answers", "true"),
     ];
     let config = parse_with(file, &knobs).unwrap();
     let expected = Settings {

@@ -10,9 +10,9 @@ mod read;
 
 /// Features, limits and manners of the card.
 ///
-/// As text the names are in kebab-case; what is left out has the value of [`Settings::default`].
+/// As text, what is left out has the value of [`Settings::default`].
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Version of the profile package format.
     #[serde(deserialize_with = "read::version")]
@@ -165,7 +165,7 @@ pub enum DamagedResult {
 
 /// An answer that is given instead of doing anything; the state of the card stays as it is.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields)]
 pub struct Forced {
     /// The tag of the function; for a package the tag its segment begins with.
     #[serde(deserialize_with = "read::tag")]
@@ -261,14 +261,14 @@ mod tests {
         assert_eq!(toml::from_str::<Settings>("").unwrap(), Settings::default());
         let text = r#"
             svn = "2.2.2"
-            rsp-capability = ["additionalProfile", "crlSupport"]
-            forbidden-rules = ["ppr2"]
-            full-store = "refuse"
-            damaged-result = "wrong-signature"
+            rsp_capability = ["additionalProfile", "crlSupport"]
+            forbidden_rules = ["ppr2"]
+            full_store = "refuse"
+            damaged_result = "wrong-signature"
             [[rat]]
             rules = ["ppr1", "ppr2"]
-            operators = [{ mcc-mnc = "26202" }, { mcc-mnc = "EEEEEE", gid1 = "", gid2 = "0A" }]
-            consent-required = true
+            operators = [{ mcc_mnc = "26202" }, { mcc_mnc = "EEEEEE", gid1 = "", gid2 = "0A" }]
+            consent_required = true
             [[forced]]
             function = "BF31"
             call = 2
@@ -299,9 +299,9 @@ mod tests {
         for wrong in [
             "sv = 1",
             "svn = \"2.2\"",
-            "forbidden-rules = [\"ppr9\"]",
-            "full-store = \"explode\"",
-            "rat = [{ rules = [], operators = [{ mcc-mnc = \"2620\" }] }]",
+            "forbidden_rules = [\"ppr9\"]",
+            "full_store = \"explode\"",
+            "rat = [{ rules = [], operators = [{ mcc_mnc = \"2620\" }] }]",
             "forced = [{ function = \"BF\", answer = { code = 1 }, when = 1 }]",
             "forced = [{ function = \"XY\", answer = { code = 1 } }]",
         ] {

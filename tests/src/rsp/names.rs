@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use sim_card_emulator::config_file::nearest;
+
 use super::status::StatusCode;
 
 /// A name that can be written down, for help texts.
@@ -59,12 +61,10 @@ impl NameError {
         name: &str,
         names: impl IntoIterator<Item = &'static str>,
     ) -> Self {
-        let candidates = names.into_iter().map(|one| (distance(name, one), one));
-        let similar = candidates.min().filter(|(distance, _)| *distance <= 3);
         Self::Unknown {
             kind,
             name: name.to_owned(),
-            similar: similar.map(|(_, name)| name),
+            similar: nearest(name, names),
         }
     }
 }
@@ -110,20 +110,6 @@ macro_rules! functions_by_name {
 }
 
 pub(crate) use functions_by_name;
-
-/// How many characters must be changed, put in or left out (Levenshtein).
-fn distance(one: &str, other: &str) -> usize {
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (above, from) in one.bytes().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], above + 1);
-        for (left, to) in other.bytes().enumerate() {
-            let changed = diagonal + usize::from(from != to);
-            diagonal = row[left + 1];
-            row[left + 1] = changed.min(diagonal + 1).min(row[left] + 1);
-        }
-    }
-    row[other.len()]
-}
 
 /// A value behind a name.
 pub(crate) trait Value: Sized {

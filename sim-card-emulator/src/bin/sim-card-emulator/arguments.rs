@@ -76,7 +76,7 @@ const EXAMPLES: &str = "\
 Examples:
   sim-card-emulator --pty /tmp/modem --state /tmp/card
   sim-card-emulator --pty /tmp/modem --pki /tmp/pki --baud 115200 --quirk ignores-refresh
-  sim-card-emulator --pty /tmp/modem --card memory=20000 --card forbidden-rules='[\"ppr1\"]'
+  sim-card-emulator --pty /tmp/modem --card memory=20000 --card forbidden_rules='[\"ppr1\"]'
   sim-card-emulator --vpcd 127.0.0.1:35963       (the reader \"Virtual PCD\" of pcscd)
   sim-card-emulator --example-config > card.toml
   sim-card-emulator pki new /tmp/pki --curve brainpool --host smdp.example.com

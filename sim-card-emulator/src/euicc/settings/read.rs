@@ -85,7 +85,7 @@ fn bits<'de, D: Deserializer<'de>>(
 }
 
 #[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields)]
 struct RuleText {
     #[serde(deserialize_with = "ppr_ids")]
     rules: PprIds,
@@ -95,7 +95,7 @@ struct RuleText {
 }
 
 #[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields)]
 struct OperatorText {
     /// Five or six digits, E for any.
     mcc_mnc: String,

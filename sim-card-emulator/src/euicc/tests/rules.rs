@@ -70,10 +70,10 @@ fn the_first_entry_that_names_a_rule_decides() {
     let rule = |rules: &str, operator: &str| {
         format!("[[rat]]\nrules = [{rules}]\noperators = [{operator}]\n")
     };
-    let own = "{ mcc-mnc = \"26202\" }";
-    let any_of_country = "{ mcc-mnc = \"262EEE\", gid1 = \"\", gid2 = \"\" }";
-    let foreign = "{ mcc-mnc = \"26203\", gid1 = \"\" }";
-    let group = "{ mcc-mnc = \"26202\", gid1 = \"0A\" }";
+    let own = "{ mcc_mnc = \"26202\" }";
+    let any_of_country = "{ mcc_mnc = \"262EEE\", gid1 = \"\", gid2 = \"\" }";
+    let foreign = "{ mcc_mnc = \"26203\", gid1 = \"\" }";
+    let group = "{ mcc_mnc = \"26202\", gid1 = \"0A\" }";
     let both = "\"ppr1\", \"ppr2\"";
     for (card, rules, owners_group, taken) in [
         ("rat = []".to_owned(), PPR1, None, false),
@@ -102,13 +102,13 @@ fn the_first_entry_that_names_a_rule_decides() {
         ),
         (rule(both, &format!("{foreign}, {own}")), PPR1, None, true),
         (
-            "forbidden-rules = [\"ppr1\"]\n".to_owned() + &rule(both, own),
+            "forbidden_rules = [\"ppr1\"]\n".to_owned() + &rule(both, own),
             PPR1,
             None,
             false,
         ),
         (
-            "forbidden-rules = [\"ppr1\"]\n".to_owned() + &rule(both, own),
+            "forbidden_rules = [\"ppr1\"]\n".to_owned() + &rule(both, own),
             PPR2,
             None,
             true,
@@ -135,8 +135,8 @@ fn the_table_is_told_as_it_is_and_survives_a_memory_reset() {
     let text = "
         [[rat]]
         rules = [\"ppr1\"]
-        operators = [{ mcc-mnc = \"EEEEEE\", gid1 = \"\", gid2 = \"\" }]
-        consent-required = true
+        operators = [{ mcc_mnc = \"EEEEEE\", gid1 = \"\", gid2 = \"\" }]
+        consent_required = true
         [[rat]]
         rules = [\"pprUpdateControl\", \"ppr2\"]
         operators = []
