@@ -202,7 +202,11 @@ impl Card {
         let identity = Arc::clone(holder.euicc.identity());
         holder.euicc = Euicc::new(identity, holder.euicc.settings().clone(), memory);
         holder.saved_revision = u64::MAX;
+        holder.powered = true;
         holder.power_ups += 1;
+        if let Some(folder) = &mut holder.folder {
+            folder.forget();
+        }
         holder.save();
         self.publish(&holder);
     }

@@ -117,6 +117,11 @@ impl StateFolder {
         Ok(())
     }
 
+    /// Takes no package for written: the memory is not the one of before.
+    pub(crate) fn forget(&mut self) {
+        self.profiles.clear();
+    }
+
     /// Removes what an interrupted save has left: drafts, and packages no profile belongs to.
     fn remove_strays(&self) -> Result<(), StateError> {
         let folder = self.path.join(PROFILES);

@@ -84,6 +84,18 @@ fn a_card_goes_on_where_it_stopped() {
 }
 
 #[test]
+fn a_snapshot_with_another_package_for_the_same_profile_is_written() {
+    let (identity, mut memory) = personalised();
+    let folder = Folder::new();
+    let card = folder.card(&identity);
+    card.restore(memory.clone());
+    memory.profiles[0].package.push(0);
+    card.restore(memory.clone());
+    drop(card);
+    assert_eq!(folder.card(&identity).memory(), memory);
+}
+
+#[test]
 fn a_profile_has_a_file_with_its_package_as_long_as_it_is_installed() {
     let (identity, memory) = personalised();
     let folder = Folder::new();

@@ -187,7 +187,7 @@ fn notification(received: &ReceivedNotification) -> Value {
     });
     json!({
         "seqNumber": received.seq_number(),
-        "event": received.event().map(|event| format!("{event:?}")),
+        "event": received.event().map(|event| event.names().collect::<String>()),
         "iccid": received.iccid(),
         "installation": installation,
         "verdict": format!("{:?}", received.verdict),
