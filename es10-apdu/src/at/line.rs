@@ -292,12 +292,18 @@ impl Cme {
     pub const NOT_SUPPORTED: Self = Self(4);
     /// SIM not inserted.
     pub const SIM_NOT_INSERTED: Self = Self(10);
+    /// SIM PIN required.
+    pub const SIM_PIN_REQUIRED: Self = Self(11);
+    /// SIM PUK required.
+    pub const SIM_PUK_REQUIRED: Self = Self(12);
     /// SIM failure.
     pub const SIM_FAILURE: Self = Self(13);
     /// SIM busy.
     pub const SIM_BUSY: Self = Self(14);
     /// SIM wrong.
     pub const SIM_WRONG: Self = Self(15);
+    /// Incorrect password.
+    pub const INCORRECT_PASSWORD: Self = Self(16);
     /// Incorrect parameters.
     pub const INCORRECT_PARAMETERS: Self = Self(50);
     /// Unknown.

@@ -8,7 +8,7 @@ mod issuers;
 mod loading;
 mod malformed;
 mod notifications;
-mod pins;
+pub(crate) mod pins;
 mod profiles;
 mod refresh;
 mod reset;

@@ -131,7 +131,7 @@ impl<C: Card> Modem<C> {
         self.forget(&Event::Found);
         let radio = self.settings.cfun == 1 && !self.settings.deregistered;
         let now = match self.sim.iccid() {
-            Some(_) if radio => self.found(true),
+            Some(_) if radio && !self.sim.wants_pin => self.found(true),
             _ => Registration::default(),
         };
         self.set_registration(now);

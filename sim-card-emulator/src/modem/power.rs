@@ -29,8 +29,8 @@ impl<C: Card> Modem<C> {
         self.start_card();
         if std::mem::take(&mut self.tells_start) {
             self.say("RDY");
-            if self.sim.iccid().is_some() {
-                self.say("+CPIN: READY");
+            if let Ok(state) = self.card_state() {
+                self.say(&format!("+CPIN: {state}"));
             }
         }
         self.search();

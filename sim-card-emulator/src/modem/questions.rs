@@ -41,7 +41,7 @@ impl<C: Card> Modem<C> {
         }
     }
 
-    /// `AT+CPIN?`, `AT+CIMI` and the commands that ask for the ICCID.
+    /// `AT+CPIN`, `AT+CIMI` and the commands that ask for the ICCID.
     pub(super) fn card_question(&mut self, name: &str, form: Form<'_>) -> Reply {
         self.card_is_reachable()?;
         match (name, form) {
@@ -55,8 +55,10 @@ impl<C: Card> Modem<C> {
                     false => Ok(vec![line]),
                 }
             }
+            ("+CPIN", Form::Set(pin)) => self.enter_pin(pin),
             ("+CIMI", Form::Run) => {
                 self.profile()?;
+                self.must_not_want_pin()?;
                 let imsi = self.sim.imsi.clone();
                 imsi.map(|imsi| vec![imsi])
                     .ok_or(Failure::Cme(Cme::SIM_FAILURE))
@@ -72,10 +74,54 @@ impl<C: Card> Modem<C> {
         }
     }
 
-    /// TS 27.007 section 8.3; no PIN is ever asked for here.
-    fn card_state(&self) -> Result<&'static str, Failure> {
-        match self.profile() {
-            Ok(_) => Ok("READY"),
+    /// `AT+CPIN="1234"`; nothing else is taken, the profile's PIN cannot be changed.
+    fn enter_pin(&mut self, pin: &str) -> Reply {
+        self.profile()?;
+        if !self.sim.wants_pin {
+            return Err(Failure::Cme(Cme::NOT_ALLOWED));
+        }
+        let pin = pin.trim().trim_matches('"').as_bytes();
+        if !(4..=8).contains(&pin.len()) || !pin.iter().all(u8::is_ascii_digit) {
+            return Err(Failure::Cme(Cme::INCORRECT_PARAMETERS));
+        }
+        let mut verify = vec![0x00, VERIFY_PIN, 0x00, PIN1, 0x08];
+        verify.extend(pin);
+        verify.resize(5 + 8, 0xFF);
+        if !self.own(&verify).is_done() {
+            self.must_have_tries()?;
+            return Err(Failure::Cme(Cme::INCORRECT_PASSWORD));
+        }
+        self.read_subscriber();
+        self.say("+CPIN: READY");
+        self.search();
+        Ok(Vec::new())
+    }
+
+    fn must_not_want_pin(&mut self) -> Result<(), Failure> {
+        if !self.sim.wants_pin {
+            return Ok(());
+        }
+        self.must_have_tries()?;
+        Err(Failure::Cme(Cme::SIM_PIN_REQUIRED))
+    }
+
+    /// Asks the card whether its PIN may still be tried.
+    fn must_have_tries(&mut self) -> Result<(), Failure> {
+        let left = self.own(&[0x00, VERIFY_PIN, 0x00, PIN1]).sw;
+        match left & 0xFFF0 == 0x63C0 && left != 0x63C0 {
+            true => Ok(()),
+            false => Err(Failure::Cme(Cme::SIM_PUK_REQUIRED)),
+        }
+    }
+
+    /// TS 27.007 section 8.3.
+    pub(super) fn card_state(&mut self) -> Result<&'static str, Failure> {
+        match self.profile().map(|_| self.sim.wants_pin) {
+            Ok(false) => Ok("READY"),
+            Ok(true) => Ok(match self.must_have_tries() {
+                Ok(()) => "SIM PIN",
+                Err(_) => "SIM PUK",
+            }),
             Err(_) if self.has(Quirk::EmptyNotReady) => Ok("NOT READY"),
             Err(_) if self.has(Quirk::EmptyEuicc) => Ok("EMPTY_EUICC"),
             Err(failure) => Err(failure),
@@ -111,5 +157,8 @@ impl<C: Card> Modem<C> {
     }
 }
 
+const VERIFY_PIN: u8 = 0x20;
+/// The PIN of the USIM, ETSI TS 102 221 section 9.5.1.
+const PIN1: u8 = 0x01;
 /// How long a modem takes to find a card that is given back.
 const UNLOCKING: Duration = Duration::from_secs(2);

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use es10_apdu::apdu::StatusWord;
 use tokio::time::Instant;
 
 use super::{Card, Event, Modem, Quirk};
@@ -14,6 +15,8 @@ pub(super) struct Sim {
     power_ups: u64,
     pub(super) iccid: Option<String>,
     pub(super) imsi: Option<String>,
+    /// The profile in use gives its IMSI only to who knows the PIN.
+    pub(super) wants_pin: bool,
     /// The AID of the USIM.
     application: Option<Vec<u8>>,
     /// The length of what the card wants fetched.
@@ -71,9 +74,7 @@ impl<C: Card> Modem<C> {
         self.sim.iccid = self.read_iccid();
         if self.sim.iccid.is_some() {
             self.sim.application = self.find_application();
-            if self.select_application().is_done() {
-                self.sim.imsi = self.read_imsi();
-            }
+            self.read_subscriber();
         }
         self.occupy_channels();
         let mut profile = TERMINAL_PROFILE;
@@ -81,6 +82,16 @@ impl<C: Card> Modem<C> {
             profile[STATE_CHANGE.0] &= !STATE_CHANGE.1;
         }
         self.own(&profile);
+    }
+
+    /// Reads the IMSI, as far as the card lets the modem.
+    pub(super) fn read_subscriber(&mut self) {
+        if !self.select_application().is_done() || !self.select(EF_IMSI).is_done() {
+            return;
+        }
+        let file = self.own(&[0x00, READ_BINARY, 0x00, 0x00, 0x09]);
+        self.sim.wants_pin = file.sw == StatusWord::SECURITY_STATUS.0;
+        self.sim.imsi = imsi(&file.data);
     }
 
     /// Forgets a card that has no power.
@@ -162,8 +173,8 @@ impl<C: Card> Modem<C> {
         }
         self.start_card();
         self.say("+QUSIM: 1");
-        if self.sim.iccid().is_some() {
-            self.say("+CPIN: READY");
+        if let Ok(state) = self.card_state() {
+            self.say(&format!("+CPIN: {state}"));
         }
         self.search();
     }
@@ -202,18 +213,6 @@ impl<C: Card> Modem<C> {
             }
         }
         None
-    }
-
-    fn read_imsi(&mut self) -> Option<String> {
-        self.select(EF_IMSI).is_done().then_some(())?;
-        let file = self.own(&[0x00, READ_BINARY, 0x00, 0x00, 0x09]).data;
-        let (length, rest) = file.split_first()?;
-        let digits = swapped_digits(rest.get(..usize::from(*length))?)?;
-        // The first half octet tells whether the number of digits is odd.
-        digits
-            .get(1..)
-            .filter(|imsi| imsi.len() >= 6)
-            .map(str::to_owned)
     }
 
     /// SELECT by file identifier on the basic channel, answered with the file's properties.
@@ -289,6 +288,17 @@ impl Proactive {
             _ => Self::Other { details },
         })
     }
+}
+
+/// What EF.IMSI holds, ETSI TS 131 102 section 4.2.2.
+fn imsi(file: &[u8]) -> Option<String> {
+    let (length, rest) = file.split_first()?;
+    let digits = swapped_digits(rest.get(..usize::from(*length))?)?;
+    // The first half octet tells whether the number of digits is odd.
+    digits
+        .get(1..)
+        .filter(|imsi| imsi.len() >= 6)
+        .map(str::to_owned)
 }
 
 /// Digits of octets whose halves are swapped; `F` fills up the last one.

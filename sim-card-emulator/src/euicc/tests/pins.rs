@@ -34,7 +34,7 @@ pub(super) fn codes() -> [Vec<u8>; 2] {
 }
 
 /// A card whose profile asks for the PIN.
-fn locked() -> Bench {
+pub(crate) fn locked() -> Bench {
     let mut bench = Bench::new();
     let package = package(ICCID, "080910101032540636", &codes());
     install(&mut bench, ICCID, package);

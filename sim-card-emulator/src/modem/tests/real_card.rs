@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::card;
+use crate::euicc::tests::bench::Bench;
 use crate::euicc::tests::files::{in_use, install, package};
+use crate::euicc::tests::pins::locked;
 use crate::euicc::{Identity as Personalisation, Settings as CardSettings};
 use crate::pki::{Pki, PkiOptions};
 
@@ -10,7 +12,11 @@ const OTHER: &str = "8901000000000000027";
 
 /// A modem with these quirks and a card with two profiles, of which the first is in use.
 fn modem_with_card(quirks: &[&str]) -> Modem<card::Card> {
-    let mut bench = in_use();
+    modem_over(in_use(), quirks)
+}
+
+/// A modem over what is in use there, with another profile beside it.
+fn modem_over(mut bench: Bench, quirks: &[&str]) -> Modem<card::Card> {
     let upp = package("8901000000000000027F", "080910101099999999", &[]);
     install(&mut bench, "8901000000000000027F", upp);
     let pki = Pki::generate(&PkiOptions::default()).unwrap();
@@ -110,4 +116,40 @@ fn what_the_modem_does_by_itself_is_not_counted_and_meets_no_power_cut() {
     // Power that comes back is a card that was put back.
     modem.card().reset();
     dialogue(&mut modem, &[("AT+CCID", &iccid_line(ICCID))]);
+}
+
+#[test]
+fn a_profile_behind_a_pin_is_registered_once_the_pin_was_entered() {
+    let mut modem = modem_over(locked(), &[]);
+    dialogue(
+        &mut modem,
+        &[
+            ("AT+CPIN?", "\r\n+CPIN: SIM PIN\r\n\r\nOK\r\n"),
+            ("AT+CCID", &iccid_line(ICCID)),
+            ("AT+CIMI", "\r\n+CME ERROR: 11\r\n"),
+            ("AT+CREG?", "\r\n+CREG: 0,0\r\n\r\nOK\r\n"),
+            ("AT+CPIN=\"12\"", "\r\n+CME ERROR: 50\r\n"),
+            ("AT+CPIN=\"0000\"", "\r\n+CME ERROR: 16\r\n"),
+            ("AT+CPIN=\"1234\"", "\r\n+CPIN: READY\r\n\r\nOK\r\n"),
+            ("AT+CPIN=\"1234\"", "\r\n+CME ERROR: 3\r\n"),
+            ("AT+CIMI", "\r\n001010123456063\r\n\r\nOK\r\n"),
+            ("AT+CREG?", "\r\n+CREG: 0,1\r\n\r\nOK\r\n"),
+        ],
+    );
+}
+
+#[test]
+fn a_pin_that_was_wrong_too_often_is_asked_for_no_longer() {
+    let mut modem = modem_over(locked(), &[]);
+    dialogue(
+        &mut modem,
+        &[
+            ("AT+CPIN=\"0000\"", "\r\n+CME ERROR: 16\r\n"),
+            ("AT+CPIN=\"0000\"", "\r\n+CME ERROR: 16\r\n"),
+            ("AT+CPIN=\"0000\"", "\r\n+CME ERROR: 12\r\n"),
+            ("AT+CPIN?", "\r\n+CPIN: SIM PUK\r\n\r\nOK\r\n"),
+            ("AT+CPIN=\"1234\"", "\r\n+CME ERROR: 12\r\n"),
+            ("AT+CIMI", "\r\n+CME ERROR: 12\r\n"),
+        ],
+    );
 }
