@@ -191,6 +191,34 @@ async fn a_server_signature_the_card_refuses_is_reported_to_the_server_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_signing_key_the_card_does_not_have_is_refused_by_the_card() {
+    let mut bed = Bed::start().await;
+    bed.order("M-1");
+    let fault = Fault::UnknownSigningIssuer;
+    let problem = spoilt(&bed, Function::InitiateAuthentication, fault).await;
+    let card = problem.card.as_ref().unwrap();
+    assert_eq!(card.function, "ES10b.AuthenticateServer");
+    assert_eq!(card.result, Some(CI_PK_UNKNOWN));
+    assert_eq!(
+        problem.next_step,
+        "Check that this eUICC and the SM-DP+ have a certificate issuer in common."
+    );
+    assert_eq!(bed.download_id("M-1").await.state, State::Succeeded);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_signing_key_named_without_its_tag_is_understood() {
+    let mut bed = Bed::start().await;
+    bed.order("M-1");
+    let smdp = &bed.bench.smdp;
+    let fault = Fault::BareSigningIssuer;
+    smdp.set_fault(Function::InitiateAuthentication, Calls::NEXT, fault);
+    assert_eq!(bed.download_id("M-1").await.state, State::Succeeded);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_with_the_wrong_kind_of_certificate_is_refused_by_the_card() {
     for (spec, result) in [
         (CertificateSpec::dp_pb(OWNER, now()), &[1, 5][..]),
@@ -315,6 +343,7 @@ const AUTHENTICATE_SERVER: u32 = 0xBF38;
 // Results of AuthenticateServer and PrepareDownload.
 const INVALID_CERTIFICATE: i64 = 1;
 const INVALID_SIGNATURE: i64 = 2;
+const CI_PK_UNKNOWN: i64 = 7;
 
 fn now() -> SystemTime {
     SystemTime::now()

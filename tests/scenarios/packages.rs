@@ -248,6 +248,10 @@ async fn a_package_for_another_profile_than_the_one_offered_is_not_begun() {
         let failure = failure(&bed, order);
         assert_eq!(failure, Some(Failure::Cancelled(METADATA_MISMATCH)));
     }
+    bed.order("M-1");
+    let other = Fault::OtherIccidOffered;
+    let problem = spoilt(&bed, Function::AuthenticateClient, other).await;
+    assert!(problem.detail.ends_with(": ICCID."), "{}", problem.detail);
     must_not_have_loaded_anything(&bed);
     bed.must_be_sound().await;
 }

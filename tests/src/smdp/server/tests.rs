@@ -14,7 +14,7 @@ use rustls::{ClientConfig, ProtocolVersion, RootCertStore, pki_types::Certificat
 use serde_json::json;
 use sim_card_emulator::{
     certificate::{Certificate, Role},
-    pki::{Pki, PkiOptions},
+    pki::{Pki, PkiOptions, Variant},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
@@ -767,9 +767,6 @@ async fn each_tls_choice_is_what_its_name_says_in_a_real_handshake() {
         ("client-only", Some("extended key usage")),
         ("no-extended-key-usage", None),
         ("key-agreement-only", None),
-        ("certificate=dptls-chain-a", None),
-        ("certificate=dptls-expired", Some("certificate expired")),
-        ("certificate=dptls-other-host", Some("not valid for name")),
         ("other-key", Some("BadSignature")),
         ("abort", Some("HandshakeFailure")),
         ("protocol-version", Some("ProtocolVersion")),
@@ -777,15 +774,60 @@ async fn each_tls_choice_is_what_its_name_says_in_a_real_handshake() {
         ("plain-http", Some("InvalidContentType")),
         ("close", Some("eof")),
     ] {
-        smdp.choose_tls(&choice.parse().unwrap()).unwrap();
-        let met = match handshake(&smdp).await {
-            Ok(_) => None,
-            Err(error) => Some(error.to_string()),
-        };
-        assert_eq!(met.is_some(), refused.is_some(), "{choice}: {met:?}");
-        if let (Some(met), Some(refused)) = (met, refused) {
-            assert!(met.contains(refused), "{choice}: {met}");
-        }
+        must_meet(&smdp, choice, refused).await;
+    }
+}
+
+#[tokio::test]
+async fn each_tls_certificate_with_a_name_is_what_it_says_in_a_real_handshake() {
+    let smdp = smdp();
+    let met = [
+        ("dptls-chain-a", None),
+        ("dptls-chain-b", Some("UnsupportedCriticalExtension")),
+        ("dptls-chain-c", Some("UnsupportedCriticalExtension")),
+        ("dptls-client-only", Some("extended key usage")),
+        ("dptls-cn-only", Some("not valid for name")),
+        (
+            "dptls-critical-policy",
+            Some("UnsupportedCriticalExtension"),
+        ),
+        ("dptls-expired", Some("certificate expired")),
+        // What a key is for, how long and in which role is not webpki's business.
+        ("dptls-key-agreement", None),
+        ("dptls-long-lived", None),
+        ("dptls-no-san", Some("not valid for name")),
+        ("dptls-not-yet-valid", Some("certificate not valid yet")),
+        ("dptls-other-ci", Some("BadSignature")),
+        ("dptls-other-host", Some("not valid for name")),
+        ("dptls-role-dp-auth", None),
+        ("dptls-self-signed", Some("UnknownIssuer")),
+        ("dptls-tampered-signature", Some("BadSignature")),
+        (
+            "dptls-unknown-critical",
+            Some("UnsupportedCriticalExtension"),
+        ),
+        ("dptls-wildcard", None),
+    ];
+    let mut names: Vec<_> = Variant::NAMES
+        .into_iter()
+        .filter(|name| name.starts_with("dptls-"))
+        .collect();
+    names.sort_unstable();
+    assert_eq!(met.map(|(name, _)| name)[..], names);
+    for (name, refused) in met {
+        must_meet(&smdp, &format!("certificate={name}"), refused).await;
+    }
+}
+
+async fn must_meet(smdp: &Smdp, choice: &str, refused: Option<&str>) {
+    smdp.choose_tls(&choice.parse().unwrap()).unwrap();
+    let met = match handshake(smdp).await {
+        Ok(_) => None,
+        Err(error) => Some(error.to_string()),
+    };
+    assert_eq!(met.is_some(), refused.is_some(), "{choice}: {met:?}");
+    if let (Some(met), Some(refused)) = (met, refused) {
+        assert!(met.contains(refused), "{choice}: {met}");
     }
 }
 
