@@ -19,7 +19,8 @@ use thiserror::Error;
 use crate::certificate::{Certificate, CertificateError, Extensions, KeyId, PublicKey, Timestamp};
 use crate::roots::{Root, Roots};
 
-/// Accepts a TLS server only if a trusted issuer certified it as the SM-DP+ or SM-DS of the host called.
+/// Accepts a TLS server only if a trusted issuer certified it as the SM-DP+ or SM-DS of the host
+/// called.
 ///
 /// SGP.22 v2.5 section 2.6.6 and 4.5.2. There is no way to switch a check off.
 #[derive(Debug)]
