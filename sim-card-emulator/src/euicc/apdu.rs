@@ -56,25 +56,27 @@ impl Euicc {
         let data = match (command.ins, class) {
             (ins::MANAGE_CHANNEL, Class::Interindustry) => self.manage_channel(number, command)?,
             (ins::SELECT, Class::Interindustry) => self.select(number, command)?,
-            (READ_BINARY, Class::Interindustry) => {
+            (ins::READ_BINARY, Class::Interindustry) => {
                 let (data, warning) = self.read_binary(number, command)?;
                 sw = warning;
                 data
             }
-            (READ_RECORD, Class::Interindustry) => self.read_record(number, command)?,
-            (VERIFY_PIN, Class::Interindustry) => self.verify_pin(command)?,
-            (UNBLOCK_PIN, Class::Interindustry) => self.unblock_pin(command)?,
+            (ins::READ_RECORD, Class::Interindustry) => self.read_record(number, command)?,
+            (ins::VERIFY_PIN, Class::Interindustry) => self.verify_pin(command)?,
+            (ins::UNBLOCK_PIN, Class::Interindustry) => self.unblock_pin(command)?,
             (ins::STORE_DATA, Class::Proprietary) => {
                 self.store_data(number, command, blocks, env)?
             }
-            (STATUS, Class::Proprietary) => self.status(number, command)?,
-            (TERMINAL_CAPABILITY, Class::Proprietary) => self.terminal_capability(command)?,
-            (FETCH | TERMINAL_PROFILE | TERMINAL_RESPONSE, Class::Proprietary) if number != 0 => {
+            (ins::STATUS, Class::Proprietary) => self.status(number, command)?,
+            (ins::TERMINAL_CAPABILITY, Class::Proprietary) => self.terminal_capability(command)?,
+            (ins::FETCH | ins::TERMINAL_PROFILE | ins::TERMINAL_RESPONSE, Class::Proprietary)
+                if number != 0 =>
+            {
                 return Err(StatusWord::CHANNEL_NOT_SUPPORTED);
             }
-            (TERMINAL_PROFILE, Class::Proprietary) => self.terminal_profile(command)?,
-            (FETCH, Class::Proprietary) => self.fetch(command)?,
-            (TERMINAL_RESPONSE, Class::Proprietary) => self.terminal_response(command)?,
+            (ins::TERMINAL_PROFILE, Class::Proprietary) => self.terminal_profile(command)?,
+            (ins::FETCH, Class::Proprietary) => self.fetch(command)?,
+            (ins::TERMINAL_RESPONSE, Class::Proprietary) => self.terminal_response(command)?,
             (known, _) if INSTRUCTIONS.contains(&known) => return Err(StatusWord::UNKNOWN_CLA),
             _ => return Err(StatusWord::UNKNOWN_INS),
         };
@@ -139,26 +141,17 @@ impl Class {
     }
 }
 
-const FETCH: u8 = 0x12;
-const READ_BINARY: u8 = 0xB0;
-const READ_RECORD: u8 = 0xB2;
-const STATUS: u8 = 0xF2;
-const TERMINAL_CAPABILITY: u8 = 0xAA;
-const TERMINAL_PROFILE: u8 = 0x10;
-const TERMINAL_RESPONSE: u8 = 0x14;
-const UNBLOCK_PIN: u8 = 0x2C;
-const VERIFY_PIN: u8 = 0x20;
 const INSTRUCTIONS: [u8; 12] = [
     ins::MANAGE_CHANNEL,
     ins::SELECT,
     ins::STORE_DATA,
-    FETCH,
-    READ_BINARY,
-    READ_RECORD,
-    STATUS,
-    TERMINAL_CAPABILITY,
-    TERMINAL_PROFILE,
-    TERMINAL_RESPONSE,
-    UNBLOCK_PIN,
-    VERIFY_PIN,
+    ins::FETCH,
+    ins::READ_BINARY,
+    ins::READ_RECORD,
+    ins::STATUS,
+    ins::TERMINAL_CAPABILITY,
+    ins::TERMINAL_PROFILE,
+    ins::TERMINAL_RESPONSE,
+    ins::UNBLOCK_PIN,
+    ins::VERIFY_PIN,
 ];

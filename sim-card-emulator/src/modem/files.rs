@@ -1,5 +1,6 @@
 //! `AT+CRSM`, restricted SIM access, 3GPP TS 27.007 section 8.18: files, and no applications.
 
+use es10_apdu::apdu::ins;
 use es10_apdu::at::Cme;
 
 use super::apdu::read_digits;
@@ -61,10 +62,10 @@ impl FileAccess {
 
     fn apdu(&self) -> Vec<u8> {
         let [p1, p2, p3] = self.parameters;
-        let class = if self.ins == STATUS { 0x80 } else { 0x00 };
+        let class = if self.ins == ins::STATUS { 0x80 } else { 0x00 };
         let mut apdu = vec![class, self.ins, p1, p2];
         match (self.ins, u8::try_from(self.data.len())) {
-            (UPDATE_BINARY | UPDATE_RECORD, Ok(length)) => {
+            (ins::UPDATE_BINARY | ins::UPDATE_RECORD, Ok(length)) => {
                 apdu.push(length);
                 apdu.extend(&self.data);
             }
@@ -78,12 +79,12 @@ impl<C: Card> Modem<C> {
     /// Selects the file on the basic channel and executes the command there.
     pub(super) fn access_file(&mut self, access: &FileAccess) -> Reply {
         let known = [
-            READ_BINARY,
-            READ_RECORD,
-            GET_RESPONSE,
-            STATUS,
-            UPDATE_BINARY,
-            UPDATE_RECORD,
+            ins::READ_BINARY,
+            ins::READ_RECORD,
+            ins::GET_RESPONSE,
+            ins::STATUS,
+            ins::UPDATE_BINARY,
+            ins::UPDATE_RECORD,
         ];
         if !known.contains(&access.ins) {
             return Err(Failure::Cme(Cme::NOT_ALLOWED));
@@ -107,7 +108,7 @@ impl<C: Card> Modem<C> {
         let answer = match selected {
             Some(answer) if !answer.is_done() => answer,
             // What SELECT answers is what there is to be had.
-            Some(answer) if access.ins == GET_RESPONSE => answer,
+            Some(answer) if access.ins == ins::GET_RESPONSE => answer,
             _ => self.own(&access.apdu()),
         };
         let [sw1, sw2] = answer.sw.to_be_bytes();
@@ -124,12 +125,6 @@ impl<C: Card> Modem<C> {
     }
 }
 
-const READ_BINARY: u8 = 0xB0;
-const READ_RECORD: u8 = 0xB2;
-const GET_RESPONSE: u8 = 0xC0;
-const UPDATE_BINARY: u8 = 0xD6;
-const UPDATE_RECORD: u8 = 0xDC;
-const STATUS: u8 = 0xF2;
 const MASTER_FILE: u16 = 0x3F00;
 /// The current application, in a path.
 const APPLICATION: u16 = 0x7FFF;

@@ -141,13 +141,13 @@ fn fits_wavecom(apdu: &[u8]) -> bool {
         return false;
     };
     let refused = [
-        0x20,
+        ins::VERIFY_PIN,
         0x24,
         0x26,
         0x28,
-        0x2C,
-        0xD6,
-        0xDC,
+        ins::UNBLOCK_PIN,
+        ins::UPDATE_BINARY,
+        ins::UPDATE_RECORD,
         ins::GET_RESPONSE,
         ins::MANAGE_CHANNEL,
     ];
@@ -159,11 +159,11 @@ fn fits_wavecom(apdu: &[u8]) -> bool {
 /// SELECT, STATUS, READ, UPDATE, SEEK, INCREASE and GET RESPONSE.
 const CINTERION: [u8; 9] = [
     ins::SELECT,
-    0xF2,
-    0xB0,
-    0xB2,
-    0xD6,
-    0xDC,
+    ins::STATUS,
+    ins::READ_BINARY,
+    ins::READ_RECORD,
+    ins::UPDATE_BINARY,
+    ins::UPDATE_RECORD,
     0xA2,
     0x32,
     ins::GET_RESPONSE,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use es10_apdu::apdu::ins;
 use es10_apdu::at::Cme;
 
 use super::apdu::Job;
@@ -84,7 +85,7 @@ impl<C: Card> Modem<C> {
         if !(4..=8).contains(&pin.len()) || !pin.iter().all(u8::is_ascii_digit) {
             return Err(Failure::Cme(Cme::INCORRECT_PARAMETERS));
         }
-        let mut verify = vec![0x00, VERIFY_PIN, 0x00, PIN1, 0x08];
+        let mut verify = vec![0x00, ins::VERIFY_PIN, 0x00, PIN1, 0x08];
         verify.extend(pin);
         verify.resize(5 + 8, 0xFF);
         if !self.own(&verify).is_done() {
@@ -107,7 +108,7 @@ impl<C: Card> Modem<C> {
 
     /// Asks the card whether its PIN may still be tried.
     fn must_have_tries(&mut self) -> Result<(), Failure> {
-        let left = self.own(&[0x00, VERIFY_PIN, 0x00, PIN1]).sw;
+        let left = self.own(&[0x00, ins::VERIFY_PIN, 0x00, PIN1]).sw;
         match left & 0xFFF0 == 0x63C0 && left != 0x63C0 {
             true => Ok(()),
             false => Err(Failure::Cme(Cme::SIM_PUK_REQUIRED)),
@@ -157,7 +158,6 @@ impl<C: Card> Modem<C> {
     }
 }
 
-const VERIFY_PIN: u8 = 0x20;
 /// The PIN of the USIM, ETSI TS 102 221 section 9.5.1.
 const PIN1: u8 = 0x01;
 /// How long a modem takes to find a card that is given back.

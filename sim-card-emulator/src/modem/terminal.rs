@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use es10_apdu::apdu::StatusWord;
+use es10_apdu::apdu::{StatusWord, ins};
 use tokio::time::Instant;
 
 use super::{Card, Event, Modem, Quirk};
@@ -89,7 +89,7 @@ impl<C: Card> Modem<C> {
         if !self.select_application().is_done() || !self.select(EF_IMSI).is_done() {
             return;
         }
-        let file = self.own(&[0x00, READ_BINARY, 0x00, 0x00, 0x09]);
+        let file = self.own(&[0x00, ins::READ_BINARY, 0x00, 0x00, 0x09]);
         self.sim.wants_pin = file.sw == StatusWord::SECURITY_STATUS.0;
         self.sim.imsi = imsi(&file.data);
     }
@@ -134,7 +134,7 @@ impl<C: Card> Modem<C> {
             let Some(length) = self.sim.proactive.take() else {
                 return;
             };
-            let fetched = self.own(&[0x80, FETCH, 0x00, 0x00, length]);
+            let fetched = self.own(&[0x80, ins::FETCH, 0x00, 0x00, length]);
             match Proactive::read(&fetched.data) {
                 Some(Proactive::Refresh { details }) => self.refresh(details),
                 Some(Proactive::Other { details }) => self.respond(details, BEYOND_CAPABILITIES),
@@ -186,14 +186,14 @@ impl<C: Card> Modem<C> {
             [0x81, 0x83, 0x01, result],
         ]
         .concat();
-        let mut apdu = vec![0x80, TERMINAL_RESPONSE, 0x00, 0x00, 0x0C];
+        let mut apdu = vec![0x80, ins::TERMINAL_RESPONSE, 0x00, 0x00, 0x0C];
         apdu.extend(response);
         self.own(&apdu);
     }
 
     fn read_iccid(&mut self) -> Option<String> {
         self.select(EF_ICCID).is_done().then_some(())?;
-        let file = self.own(&[0x00, READ_BINARY, 0x00, 0x00, 0x0A]);
+        let file = self.own(&[0x00, ins::READ_BINARY, 0x00, 0x00, 0x0A]);
         swapped_digits(&file.data).filter(|digits| digits.len() >= 18)
     }
 
@@ -201,7 +201,7 @@ impl<C: Card> Modem<C> {
     fn find_application(&mut self) -> Option<Vec<u8>> {
         self.select(EF_DIR).is_done().then_some(())?;
         for record in 1..=APPLICATIONS {
-            let entry = self.own(&[0x00, READ_RECORD, record, 0x04, 0x00]);
+            let entry = self.own(&[0x00, ins::READ_RECORD, record, 0x04, 0x00]);
             if !entry.is_done() {
                 return None;
             }
@@ -215,13 +215,13 @@ impl<C: Card> Modem<C> {
         None
     }
 
-    /// SELECT by file identifier on the basic channel, answered with the file's properties.
+    /// ins::SELECT by file identifier on the basic channel, answered with the file's properties.
     pub(super) fn select(&mut self, file: u16) -> Answer {
         let [high, low] = file.to_be_bytes();
-        self.own(&[0x00, SELECT, 0x00, 0x04, 0x02, high, low])
+        self.own(&[0x00, ins::SELECT, 0x00, 0x04, 0x02, high, low])
     }
 
-    /// SELECT of the USIM on the basic channel.
+    /// ins::SELECT of the USIM on the basic channel.
     pub(super) fn select_application(&mut self) -> Answer {
         let aid = self
             .sim
@@ -229,7 +229,7 @@ impl<C: Card> Modem<C> {
             .clone()
             .unwrap_or_else(|| USIM.to_vec());
         let length = u8::try_from(aid.len()).unwrap_or(u8::MAX);
-        let mut apdu = vec![0x00, SELECT, 0x04, 0x04, length];
+        let mut apdu = vec![0x00, ins::SELECT, 0x04, 0x04, length];
         apdu.extend(aid);
         self.own(&apdu)
     }
@@ -245,7 +245,7 @@ impl<C: Card> Modem<C> {
             };
             self.note_proactive(&response);
             match *sw {
-                [0x61, le] => apdu = vec![apdu[0], GET_RESPONSE, 0x00, 0x00, le],
+                [0x61, le] => apdu = vec![apdu[0], ins::GET_RESPONSE, 0x00, 0x00, le],
                 [0x6C, le] if apdu.len() == 5 => apdu[4] = le,
                 sw => {
                     data.extend(more);
@@ -313,12 +313,6 @@ fn swapped_digits(octets: &[u8]) -> Option<String> {
     (decimal && !digits.is_empty()).then(|| digits.to_owned())
 }
 
-const SELECT: u8 = 0xA4;
-const READ_BINARY: u8 = 0xB0;
-const READ_RECORD: u8 = 0xB2;
-const GET_RESPONSE: u8 = 0xC0;
-const FETCH: u8 = 0x12;
-const TERMINAL_RESPONSE: u8 = 0x14;
 const MASTER_FILE: u16 = 0x3F00;
 const EF_DIR: u16 = 0x2F00;
 const EF_ICCID: u16 = 0x2FE2;
