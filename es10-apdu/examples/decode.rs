@@ -3,23 +3,19 @@
 //! Blanks in the hex are ignored and a status word at the end is understood. Exits with 0 when the
 //! response could be read, with 1 when it could not, with 2 when it is no hex.
 
-use std::{
-    fmt::Debug,
-    io::{Write, stdout},
-    process::ExitCode,
-};
+use std::fmt::Debug;
+use std::io::{Write, stdout};
+use std::process::ExitCode;
 
-use es10_apdu::{
-    apdu::StatusWord,
-    asn1::{self, CodecError, Extensible, List, Unreadable},
-    bpp::BoundProfilePackage,
-    es10a::*,
-    es10b::*,
-    es10c::*,
-    function::Es10Function,
-    tlv::{Tlv, TlvError, Tree},
-    types::Eid,
-};
+use es10_apdu::apdu::StatusWord;
+use es10_apdu::asn1::{self, CodecError, Extensible, List, Unreadable};
+use es10_apdu::bpp::BoundProfilePackage;
+use es10_apdu::es10a::*;
+use es10_apdu::es10b::*;
+use es10_apdu::es10c::*;
+use es10_apdu::function::Es10Function;
+use es10_apdu::tlv::{Tlv, TlvError, Tree};
+use es10_apdu::types::Eid;
 
 fn main() -> ExitCode {
     let hex: String = std::env::args()

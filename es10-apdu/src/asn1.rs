@@ -6,15 +6,17 @@
 //!
 //! What somebody signed is never encoded again: [`Raw`] keeps the octets as received.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt, ops::Deref};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Deref;
 
-use rasn::{
-    AsnType, Decode, Decoder, Encode, Encoder,
-    ber::de::{Decoder as BerDecoder, DecoderOptions},
-    de::Error as _,
-    error::DecodeError,
-    types::{Any, Class, Constraints, Constructed, Identifier, Tag, TagTree, fields::Field},
-};
+use rasn::ber::de::{Decoder as BerDecoder, DecoderOptions};
+use rasn::de::Error as _;
+use rasn::error::DecodeError;
+use rasn::types::fields::Field;
+use rasn::types::{Any, Class, Constraints, Constructed, Identifier, Tag, TagTree};
+use rasn::{AsnType, Decode, Decoder, Encode, Encoder};
 
 use crate::tlv::{self, Children, Tlv, TlvError};
 
@@ -50,7 +52,8 @@ macro_rules! elements {
     )+};
 }
 
-pub(crate) use {elements, sequences};
+pub(crate) use elements;
+pub(crate) use sequences;
 
 /// Octets as received, and what they mean.
 #[derive(Clone, Eq, PartialEq)]

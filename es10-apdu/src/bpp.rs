@@ -3,11 +3,9 @@
 //! SGP.22 v2.5 section 2.5.5. The package is cut on the octets received, never encoded again:
 //! the segments one after the other are the package.
 
-use crate::{
-    asn1::{CodecError, Raw, read},
-    es10b::{InitialiseSecureChannelRequest, StoreMetadataRequest},
-    tlv::{Tlv, TlvError},
-};
+use crate::asn1::{CodecError, Raw, read};
+use crate::es10b::{InitialiseSecureChannelRequest, StoreMetadataRequest};
+use crate::tlv::{Tlv, TlvError};
 
 /// Octets of the MAC at the end of an 88 TLV.
 const MAC_LEN: usize = 8;

@@ -2,11 +2,9 @@
 
 use rasn::{AsnType, Decode, Decoder, Encode};
 
-use crate::{
-    asn1::sequences,
-    function::functions,
-    types::{Text, result_code},
-};
+use crate::asn1::sequences;
+use crate::function::functions;
+use crate::types::{Text, result_code};
 
 /// Asks for the configured addresses.
 ///

@@ -6,15 +6,13 @@
     reason = "a vector that is not there fails the test"
 )]
 
-use es10_apdu::{
-    asn1::{self, Extensible, List, Raw},
-    es10a::*,
-    es10b::*,
-    es10c::*,
-    function::Es10Function,
-    tlv,
-    types::*,
-};
+use es10_apdu::asn1::{self, Extensible, List, Raw};
+use es10_apdu::es10a::*;
+use es10_apdu::es10b::*;
+use es10_apdu::es10c::*;
+use es10_apdu::function::Es10Function;
+use es10_apdu::tlv;
+use es10_apdu::types::*;
 use rasn::Encode;
 
 fn vectors() -> serde_json::Value {

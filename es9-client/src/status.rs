@@ -3,9 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::Deserialize;
-
 use codes::{PAIRS, REASONS, SLIPPED, SUBJECTS};
+use serde::Deserialize;
 
 mod codes;
 

@@ -5,14 +5,13 @@
 
 use std::sync::LazyLock;
 
-use es10_apdu::{apdu::Response, bpp::Segment};
+use es10_apdu::apdu::Response;
+use es10_apdu::bpp::Segment;
 use libfuzzer_sys::fuzz_target;
-use lpad_tests::{
-    bench::{Bench, HOST_NAME},
-    lpa::BareLpa,
-    profile::{Iccid, Profile},
-    smdp::OrderRequest,
-};
+use lpad_tests::bench::{Bench, HOST_NAME};
+use lpad_tests::lpa::BareLpa;
+use lpad_tests::profile::{Iccid, Profile};
+use lpad_tests::smdp::OrderRequest;
 use sim_card_emulator::euicc::{Env, Euicc};
 
 /// A card, and the segments that a server would send it next.

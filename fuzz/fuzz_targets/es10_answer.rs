@@ -3,15 +3,13 @@
 
 #![no_main]
 
-use es10_apdu::{
-    asn1::{self, Extensible},
-    bpp::BoundProfilePackage,
-    es10a::*,
-    es10b::*,
-    es10c::*,
-    function::Es10Function,
-    tlv::Tree,
-};
+use es10_apdu::asn1::{self, Extensible};
+use es10_apdu::bpp::BoundProfilePackage;
+use es10_apdu::es10a::*;
+use es10_apdu::es10b::*;
+use es10_apdu::es10c::*;
+use es10_apdu::function::Es10Function;
+use es10_apdu::tlv::Tree;
 use libfuzzer_sys::fuzz_target;
 
 fn read<F: Es10Function>(bytes: &[u8])

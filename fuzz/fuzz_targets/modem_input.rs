@@ -7,17 +7,13 @@ use std::sync::{Arc, LazyLock};
 
 use es9_client::ServerAddress;
 use libfuzzer_sys::fuzz_target;
-use lpad_tests::{
-    bench::{Bench, HOST_NAME},
-    lpa::BareLpa,
-    profile::{Iccid, Profile},
-    smdp::OrderRequest,
-};
-use sim_card_emulator::{
-    card::Card,
-    euicc::{Env, Identity as EuiccIdentity, NonVolatile, Settings},
-    modem::{Action, Identity, Modem, Network, Quirk},
-};
+use lpad_tests::bench::{Bench, HOST_NAME};
+use lpad_tests::lpa::BareLpa;
+use lpad_tests::profile::{Iccid, Profile};
+use lpad_tests::smdp::OrderRequest;
+use sim_card_emulator::card::Card;
+use sim_card_emulator::euicc::{Env, Identity as EuiccIdentity, NonVolatile, Settings};
+use sim_card_emulator::modem::{Action, Identity, Modem, Network, Quirk};
 
 /// A card with a profile that is enabled.
 static CARD: LazyLock<(Arc<EuiccIdentity>, NonVolatile)> = LazyLock::new(|| {

@@ -2,7 +2,8 @@
 
 #![no_main]
 
-use es9_client::{Answer, Certificate, Es9Function, ServerAddress, es9::*};
+use es9_client::es9::*;
+use es9_client::{Answer, Certificate, Es9Function, ServerAddress};
 use libfuzzer_sys::fuzz_target;
 use lpad::activation_code::ActivationCode;
 

@@ -3,7 +3,8 @@
 //! SGP.22 v2.5 section 4.1: `1$` address `$` matching id [`$` OID [`$` confirmation flag]], as text
 //! or, in a QR code, with `LPA:` in front.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
+use std::str::FromStr;
 
 use es9_client::{AddressError, ServerAddress};
 use es10_apdu::types::{Oid, OidError};

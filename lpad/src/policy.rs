@@ -1,9 +1,7 @@
 //! Decisions without I/O.
 
-use es10_apdu::{
-    es10b::{ProfilePolicyAuthorisationRule, StoreMetadataRequest},
-    types::{OperatorId, PprFlags, PprIds, ProfileClass},
-};
+use es10_apdu::es10b::{ProfilePolicyAuthorisationRule, StoreMetadataRequest};
+use es10_apdu::types::{OperatorId, PprFlags, PprIds, ProfileClass};
 
 /// What a profile's policy rules ask of the person who consents.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -108,7 +106,8 @@ fn allows(allowed: &OperatorId, owner: &OperatorId) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use es10_apdu::{asn1::Open, types::Iccid};
+    use es10_apdu::asn1::Open;
+    use es10_apdu::types::Iccid;
 
     use super::*;
 

@@ -30,19 +30,18 @@ mod state;
 mod uicc;
 mod update;
 
+use apdu::Channel;
 pub use identity::{Identity, PersonalisationError};
 pub use metadata::{Rule, any_operator};
+use session::Session;
 pub use settings::{
     DamagedResult, EmptyList, Forced, ForcedAnswer, FullStore, InstallationAnswer, Settings,
 };
 pub use state::{
     Crl, Installing, NonVolatile, Notification, OneTimeKey, PinFailures, Profile, Switch,
 };
-pub use update::UpdateError;
-
-use apdu::Channel;
-use session::Session;
 use uicc::{Refresh, Terminal};
+pub use update::UpdateError;
 
 /// What an eUICC gets from outside.
 pub trait Env {

@@ -4,28 +4,22 @@
 
 #![allow(clippy::print_stdout, reason = "it prints a report")]
 
-use std::{
-    error::Error,
-    fs,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::error::Error;
+use std::fs;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use es9_client::ServerAddress;
 use es10_apdu::isdr::ISDR_AID;
-use lpad_tests::{
-    bench::{Bench, HOST_NAME},
-    lpa::BareLpa,
-    profile::{Iccid, Profile},
-    smdp::OrderRequest,
-};
-use sim_card_emulator::{
-    card::Card,
-    certificate::Role,
-    euicc::{Euicc, Identity, NonVolatile, Settings, SystemRandom},
-    modem::{self, Modem},
-    pki::{CertificateSpec, Pki, PkiOptions},
-};
+use lpad_tests::bench::{Bench, HOST_NAME};
+use lpad_tests::lpa::BareLpa;
+use lpad_tests::profile::{Iccid, Profile};
+use lpad_tests::smdp::OrderRequest;
+use sim_card_emulator::card::Card;
+use sim_card_emulator::certificate::Role;
+use sim_card_emulator::euicc::{Euicc, Identity, NonVolatile, Settings, SystemRandom};
+use sim_card_emulator::modem::{self, Modem};
+use sim_card_emulator::pki::{CertificateSpec, Pki, PkiOptions};
 use tokio::io::duplex;
 
 /// Linux counts in hundredths of a second for programs.

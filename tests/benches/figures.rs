@@ -5,26 +5,20 @@
 
 #![allow(clippy::print_stdout, reason = "it prints a report")]
 
-use std::{
-    error::Error,
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
 
-use lpad::{
-    api::downloads::DownloadRequest,
-    client::Client,
-    engine::Consent,
-    operation::{Operation, State},
-    secret::Secret,
-};
-use lpad_tests::{
-    bench::{Bench, HOST_NAME},
-    profile::{Iccid, Profile},
-    smdp::{Function, OrderRequest},
-};
+use lpad::api::downloads::DownloadRequest;
+use lpad::client::Client;
+use lpad::engine::Consent;
+use lpad::operation::{Operation, State};
+use lpad::secret::Secret;
+use lpad_tests::bench::{Bench, HOST_NAME};
+use lpad_tests::profile::{Iccid, Profile};
+use lpad_tests::smdp::{Function, OrderRequest};
 use sim_card_emulator::pty::Pty;
 use tokio::net::TcpListener;
 

@@ -1,19 +1,13 @@
 //! Activation codes: what is wrong with one is said before anybody is called.
 
-use lpad::{
-    api::{
-        downloads::DownloadRequest,
-        problem::{Code, CodeConsumed, Problem},
-    },
-    client::ClientError,
-    operation::State,
-    secret::Secret,
-};
-use lpad_tests::{
-    bed::{Bed, EUICC, accepting},
-    bench::HOST_NAME,
-    smdp::{OrderRequest, OrderState},
-};
+use lpad::api::downloads::DownloadRequest;
+use lpad::api::problem::{Code, CodeConsumed, Problem};
+use lpad::client::ClientError;
+use lpad::operation::State;
+use lpad::secret::Secret;
+use lpad_tests::bed::{Bed, EUICC, accepting};
+use lpad_tests::bench::HOST_NAME;
+use lpad_tests::smdp::{OrderRequest, OrderState};
 
 use crate::lpactl::lpactl;
 

@@ -1,36 +1,26 @@
 //! The API over its real socket, byte for byte as `curl` and scripts use it.
 
-use std::{
-    fs,
-    os::unix::fs::{FileTypeExt, PermissionsExt},
-    path::Path,
-    process::Stdio,
-    time::Duration,
-};
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
 
-use lpad::{
-    api::{
-        actor::{Actor, Permissions},
-        downloads::DownloadRequest,
-        router::{Access, Action},
-    },
-    engine::Consent,
-    operation::{OperationId, QUEUE_LENGTH, State},
-    secret::Secret,
-};
-use lpad_tests::{
-    bed::{Bed, EUICC, accepting},
-    bench::HOST_NAME,
-    smdp::OrderRequest,
-};
+use lpad::api::actor::{Actor, Permissions};
+use lpad::api::downloads::DownloadRequest;
+use lpad::api::router::{Access, Action};
+use lpad::engine::Consent;
+use lpad::operation::{OperationId, QUEUE_LENGTH, State};
+use lpad::secret::Secret;
+use lpad_tests::bed::{Bed, EUICC, accepting};
+use lpad_tests::bench::HOST_NAME;
+use lpad_tests::smdp::OrderRequest;
 use serde_json::{Value, json};
 use sim_card_emulator::modem::{Hold, Moment, Pattern};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::UnixStream,
-    process::Command,
-    time::{Instant, timeout},
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::process::Command;
+use tokio::time::{Instant, timeout};
 
 use crate::log::Log;
 

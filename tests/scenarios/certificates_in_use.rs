@@ -2,20 +2,14 @@
 
 use std::time::{Duration, SystemTime};
 
-use lpad::{
-    api::problem::{Code, CodeConsumed, Problem},
-    operation::State,
-};
-use lpad_tests::{
-    bed::Bed,
-    bench::{Bench, HOST_NAME},
-    smdp::{Calls, Fault, Function, OrderState},
-};
-use sim_card_emulator::{
-    certificate::Role,
-    key::{Curve, PrivateKey},
-    pki::{CertificateSpec, Pki, PkiOptions},
-};
+use lpad::api::problem::{Code, CodeConsumed, Problem};
+use lpad::operation::State;
+use lpad_tests::bed::Bed;
+use lpad_tests::bench::{Bench, HOST_NAME};
+use lpad_tests::smdp::{Calls, Fault, Function, OrderState};
+use sim_card_emulator::certificate::Role;
+use sim_card_emulator::key::{Curve, PrivateKey};
+use sim_card_emulator::pki::{CertificateSpec, Pki, PkiOptions};
 
 #[tokio::test(start_paused = true)]
 async fn a_server_certified_by_somebody_unknown_is_not_talked_to() {

@@ -1,19 +1,17 @@
 //! `lpactl` as people and scripts use it: the real process, its output and its exit code.
 
-use std::{fs, process::Stdio};
+use std::fs;
+use std::process::Stdio;
 
-use lpad::{config::EuiccConfig, operation::State};
-use lpad_tests::{
-    bed::{Bed, EUICC},
-    bench::HOST_NAME,
-    smdp::OrderRequest,
-};
+use lpad::config::EuiccConfig;
+use lpad::operation::State;
+use lpad_tests::bed::{Bed, EUICC};
+use lpad_tests::bench::HOST_NAME;
+use lpad_tests::smdp::OrderRequest;
 use serde_json::Value;
 use sim_card_emulator::modem::{Moment, Pattern};
-use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::Command,
-};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
 
 use crate::lpactl::{Run, Terminal, command, lpactl, lpactl_fed, run};
 

@@ -4,11 +4,9 @@ use std::collections::BTreeSet;
 
 use lpad_tests::smdp::{Fault, OrderSettings, PackageFault, ReservationFault, TlsChoice};
 use serde::de::DeserializeOwned;
-use sim_card_emulator::{
-    euicc::Settings,
-    modem::{Network, Quirks},
-    pki::Variant,
-};
+use sim_card_emulator::euicc::Settings;
+use sim_card_emulator::modem::{Network, Quirks};
+use sim_card_emulator::pki::Variant;
 
 #[test]
 fn every_case_stands_in_the_list_once_and_in_order() {

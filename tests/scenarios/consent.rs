@@ -1,19 +1,13 @@
 //! What a person says to an offer: confirmation codes, a yes, a no, nothing; and the rules that need
 //! a yes.
 
-use lpad::{
-    api::{
-        downloads::DownloadRequest,
-        problem::{Code, CodeConsumed},
-    },
-    operation::{Answer, Decision, State},
-    secret::Secret,
-};
-use lpad_tests::{
-    bed::{Bed, accepting, asking, problem},
-    profile::{Iccid, PolicyRule, Profile, ProfileOwner},
-    smdp::{Function, OrderId, OrderRequest, OrderState},
-};
+use lpad::api::downloads::DownloadRequest;
+use lpad::api::problem::{Code, CodeConsumed};
+use lpad::operation::{Answer, Decision, State};
+use lpad::secret::Secret;
+use lpad_tests::bed::{Bed, accepting, asking, problem};
+use lpad_tests::profile::{Iccid, PolicyRule, Profile, ProfileOwner};
+use lpad_tests::smdp::{Function, OrderId, OrderRequest, OrderState};
 
 use crate::refusals::assert_status;
 

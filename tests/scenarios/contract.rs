@@ -3,45 +3,37 @@
 mod call;
 mod description;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt, fs,
-    path::Path,
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::{fmt, fs};
 
 use hyper::Method;
-use lpad::{
-    api::{
-        downloads::DownloadRequest,
-        euiccs::{AddressesChange, EuiccList, ResetRequest},
-        health::{Health, Version},
-        notifications::NotificationList,
-        operations::OperationList,
-        problem::{CardStatus, Code, CodeConsumed, Problem, Sgp22Status},
-        profiles::{ProfileChange, ProfileList},
-        router::{Access, Request},
-    },
-    engine::Consent,
-    events::EventKind,
-    operation::{
-        Achievement, Answer, Decision, Kind, Offer, Operation as LpadOperation, OperationId,
-        Progress, QUEUE_LENGTH, Stage, State,
-    },
-    snapshot::{Addresses, Availability, Euicc, EuiccInfo, Notification, Profile, ProfileState},
+use lpad::api::downloads::DownloadRequest;
+use lpad::api::euiccs::{AddressesChange, EuiccList, ResetRequest};
+use lpad::api::health::{Health, Version};
+use lpad::api::notifications::NotificationList;
+use lpad::api::operations::OperationList;
+use lpad::api::problem::{CardStatus, Code, CodeConsumed, Problem, Sgp22Status};
+use lpad::api::profiles::{ProfileChange, ProfileList};
+use lpad::api::router::{Access, Request};
+use lpad::engine::Consent;
+use lpad::events::EventKind;
+use lpad::operation::{
+    Achievement, Answer, Decision, Kind, Offer, Operation as LpadOperation, OperationId, Progress,
+    QUEUE_LENGTH, Stage, State,
 };
-use lpad_tests::{
-    bed::{Bed, EUICC},
-    bench::{HOST_NAME, Reach},
-    smdp::OrderRequest,
+use lpad::snapshot::{
+    Addresses, Availability, Euicc, EuiccInfo, Notification, Profile, ProfileState,
 };
+use lpad_tests::bed::{Bed, EUICC};
+use lpad_tests::bench::{HOST_NAME, Reach};
+use lpad_tests::smdp::OrderRequest;
 use serde::de::{DeserializeOwned, Deserializer, Error, Visitor};
 use serde_json::{Value, json};
 use sim_card_emulator::modem::{Effect, Fault, Pattern};
 
-use self::{
-    call::{Call, Reply},
-    description::{Description, Operation},
-};
+use self::call::{Call, Reply};
+use self::description::{Description, Operation};
 
 #[tokio::test(start_paused = true)]
 async fn every_answer_is_as_described_and_every_described_answer_is_given() {

@@ -1,35 +1,25 @@
 //! The daemon dies, and the next one has to find out what happened.
 
-use std::{
-    fs,
-    path::PathBuf,
-    process::{ExitStatus, Output, Stdio},
-    time::Duration,
-};
+use std::fs;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Output, Stdio};
+use std::time::Duration;
 
-use lpad::{
-    api::problem::Code,
-    client::Client,
-    engine::Consent,
-    operation::{Operation, OperationId, State},
-};
-use lpad_tests::{
-    bed::{Bed, EUICC, accepting},
-    bench::{Bench, HOST_NAME},
-    smdp::{OrderId, OrderRequest, OrderState},
-};
+use lpad::api::problem::Code;
+use lpad::client::Client;
+use lpad::engine::Consent;
+use lpad::operation::{Operation, OperationId, State};
+use lpad_tests::bed::{Bed, EUICC, accepting};
+use lpad_tests::bench::{Bench, HOST_NAME};
+use lpad_tests::smdp::{OrderId, OrderRequest, OrderState};
 use rustix::process::{Pid, Signal, kill_process};
-use sim_card_emulator::{
-    modem::{Moment, Pattern},
-    pki::{Pki, PkiOptions},
-    pty::Pty,
-};
+use sim_card_emulator::modem::{Moment, Pattern};
+use sim_card_emulator::pki::{Pki, PkiOptions};
+use sim_card_emulator::pty::Pty;
 use tempfile::TempDir;
-use tokio::{
-    net::TcpListener,
-    process::{Child, Command},
-    time::{Instant, interval, timeout},
-};
+use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, interval, timeout};
 
 use crate::truth::{Deed, Package, Story};
 

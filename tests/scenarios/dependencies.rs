@@ -1,6 +1,7 @@
 //! The direction of dependencies between the crates, and what may be linked where.
 
-use std::{collections::BTreeSet, process::Command};
+use std::collections::BTreeSet;
+use std::process::Command;
 
 use serde_json::Value;
 

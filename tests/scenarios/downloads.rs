@@ -1,13 +1,12 @@
 //! Downloads that go well.
 
-use lpad::{
-    api::downloads::DownloadRequest, engine::Consent, operation::State, snapshot::ProfileState,
-};
-use lpad_tests::{
-    bed::{Bed, EUICC},
-    bench::Bench,
-    smdp::{OrderRequest, OrderState},
-};
+use lpad::api::downloads::DownloadRequest;
+use lpad::engine::Consent;
+use lpad::operation::State;
+use lpad::snapshot::ProfileState;
+use lpad_tests::bed::{Bed, EUICC};
+use lpad_tests::bench::Bench;
+use lpad_tests::smdp::{OrderRequest, OrderState};
 
 /// The story both ways of joining the parts must tell alike.
 async fn an_activation_code_brings_a_profile(mut bed: Bed) {

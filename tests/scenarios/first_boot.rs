@@ -1,20 +1,17 @@
 //! The first boot: a card without a profile gets one by itself, and then no more.
 
-use std::{fs, time::Duration};
+use std::fs;
+use std::time::Duration;
 
-use lpad::{
-    api::problem::Code,
-    config::{BootstrapConfig, BootstrapWhen},
-    engine::Consent,
-    operation::{Kind, Operation, State},
-    snapshot::ProfileState::{Disabled, Enabled},
-};
-use lpad_tests::{
-    bed::{Bed, EUICC},
-    bench::HOST_NAME,
-    profile::ProfileClass,
-    smdp::{Calls, Fault, Function, OrderId, OrderRequest, OrderState},
-};
+use lpad::api::problem::Code;
+use lpad::config::{BootstrapConfig, BootstrapWhen};
+use lpad::engine::Consent;
+use lpad::operation::{Kind, Operation, State};
+use lpad::snapshot::ProfileState::{Disabled, Enabled};
+use lpad_tests::bed::{Bed, EUICC};
+use lpad_tests::bench::HOST_NAME;
+use lpad_tests::profile::ProfileClass;
+use lpad_tests::smdp::{Calls, Fault, Function, OrderId, OrderRequest, OrderState};
 use tokio::time::{Instant, timeout};
 
 #[tokio::test(start_paused = true)]

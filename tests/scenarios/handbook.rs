@@ -1,6 +1,7 @@
 //! What `docs/test-bench.md` says of the servers is what they know.
 
-use std::{fs, process::Command};
+use std::fs;
+use std::process::Command;
 
 use lpad_tests::smdp::{FaultPlan, Function, OrderSettings, TlsChoice};
 use serde_json::Value;

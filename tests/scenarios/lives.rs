@@ -3,16 +3,13 @@
 
 use std::time::Duration;
 
-use lpad::{api::downloads::DownloadRequest, snapshot::ProfileState};
-use lpad_tests::{
-    bed::{Bed, EUICC, accepting},
-    bench::{Bench, HOST_NAME},
-};
-use sim_card_emulator::{
-    card::PowerCut,
-    modem::{Effect, Fault, Moment, Pattern},
-    pki::{Pki, PkiOptions},
-};
+use lpad::api::downloads::DownloadRequest;
+use lpad::snapshot::ProfileState;
+use lpad_tests::bed::{Bed, EUICC, accepting};
+use lpad_tests::bench::{Bench, HOST_NAME};
+use sim_card_emulator::card::PowerCut;
+use sim_card_emulator::modem::{Effect, Fault, Moment, Pattern};
+use sim_card_emulator::pki::{Pki, PkiOptions};
 use tokio::time::{sleep, timeout};
 
 /// SplitMix64: the same seed gives the same life.

@@ -1,12 +1,12 @@
 //! What the daemon logs, caught.
 
-use std::{
-    cell::RefCell,
-    io,
-    sync::{Arc, Mutex, Once},
-};
+use std::cell::RefCell;
+use std::io;
+use std::sync::{Arc, Mutex, Once};
 
-use tracing_subscriber::{filter::dynamic_filter_fn, fmt, prelude::*};
+use tracing_subscriber::filter::dynamic_filter_fn;
+use tracing_subscriber::fmt;
+use tracing_subscriber::prelude::*;
 
 /// Everything this thread logs, down to the last detail.
 #[derive(Clone, Default)]

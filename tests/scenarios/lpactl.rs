@@ -1,20 +1,16 @@
 //! The real `lpactl` as a process of its own.
 
-use std::{
-    fs::{File, OpenOptions},
-    path::{Path, PathBuf},
-    process::Stdio,
-    time::Duration,
-};
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
 
 use lpad_tests::bed::Bed;
 use serde_json::Value;
 use sim_card_emulator::pty::Pty;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    process::{Child, Command},
-    time::timeout,
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
 
 /// What a run of `lpactl` left behind.
 #[derive(Debug)]

@@ -2,17 +2,13 @@
 
 use std::time::Duration;
 
-use lpad::{
-    api::problem::{Code, CodeConsumed, Problem},
-    config::AfterEnable,
-    operation::{Operation, State},
-    snapshot::{Availability, ProfileState},
-};
-use lpad_tests::{
-    bed::{Bed, EUICC, problem},
-    bench::Bench,
-    smdp::{OrderId, OrderState},
-};
+use lpad::api::problem::{Code, CodeConsumed, Problem};
+use lpad::config::AfterEnable;
+use lpad::operation::{Operation, State};
+use lpad::snapshot::{Availability, ProfileState};
+use lpad_tests::bed::{Bed, EUICC, problem};
+use lpad_tests::bench::Bench;
+use lpad_tests::smdp::{OrderId, OrderState};
 use sim_card_emulator::modem::{Card as _, Effect, Fault, Moment, Pattern, Quirk};
 use tokio::time::{Instant, sleep};
 

@@ -2,18 +2,12 @@
 
 use std::time::Duration;
 
-use lpad::{
-    operation::{Operation, State},
-    snapshot::{
-        Notification,
-        ProfileState::{Disabled, Enabled},
-    },
-};
-use lpad_tests::{
-    bed::{Bed, EUICC},
-    bench::HOST_NAME,
-    smdp::{Calls, Fault, Function, OrderRequest, Verdict},
-};
+use lpad::operation::{Operation, State};
+use lpad::snapshot::Notification;
+use lpad::snapshot::ProfileState::{Disabled, Enabled};
+use lpad_tests::bed::{Bed, EUICC};
+use lpad_tests::bench::HOST_NAME;
+use lpad_tests::smdp::{Calls, Fault, Function, OrderRequest, Verdict};
 use tokio::time::{Instant, timeout};
 
 #[tokio::test(start_paused = true)]

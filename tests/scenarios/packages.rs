@@ -1,20 +1,17 @@
 //! Offers and packages that do not fit their session, or each other: who finds out, and what is said.
 
-use es10_apdu::{es10b::FinalResult, types::PprIds};
-use lpad::{
-    api::problem::{Code, CodeConsumed},
-    operation::State,
+use es10_apdu::es10b::FinalResult;
+use es10_apdu::types::PprIds;
+use lpad::api::problem::{Code, CodeConsumed};
+use lpad::operation::State;
+use lpad_tests::bed::{Bed, EUICC};
+use lpad_tests::bench::HOST_NAME;
+use lpad_tests::profile::{
+    Iccid, Metadata, NotificationEvent, PolicyRule, Profile, ProfileClass, ProfileOwner,
 };
-use lpad_tests::{
-    bed::{Bed, EUICC},
-    bench::HOST_NAME,
-    profile::{
-        Iccid, Metadata, NotificationEvent, PolicyRule, Profile, ProfileClass, ProfileOwner,
-    },
-    smdp::{
-        Calls, Failure, Fault, Function, NamedText, OrderId, OrderRequest, ReservationRequest,
-        ReservationStatus, Verdict,
-    },
+use lpad_tests::smdp::{
+    Calls, Failure, Fault, Function, NamedText, OrderId, OrderRequest, ReservationRequest,
+    ReservationStatus, Verdict,
 };
 use sim_card_emulator::euicc::any_operator;
 

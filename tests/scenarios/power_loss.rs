@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use lpad::operation::State;
-use sim_card_emulator::{
-    card::PowerCut,
-    pki::{Pki, PkiOptions},
-};
+use sim_card_emulator::card::PowerCut;
+use sim_card_emulator::pki::{Pki, PkiOptions};
 use tokio::time::sleep;
 
 use crate::truth::{Deed, Story};

@@ -1,22 +1,14 @@
 //! Procedures against card and server in memory, with a paused clock and without the daemon.
 
 use es9_client::{Es9Client, Options};
-use es10_apdu::{
-    at::{AtPort, Csim, Deadlines},
-    isdr::{Isdr, IsdrOptions},
-};
-use lpad::{
-    procedure::{
-        download::{Device, Initiated, Order},
-        notifications, profiles,
-    },
-    secret::Secret,
-};
-use lpad_tests::{
-    bench::{Bench, HOST_NAME},
-    profile::{Iccid, Profile},
-    smdp::{OrderRequest, OrderState},
-};
+use es10_apdu::at::{AtPort, Csim, Deadlines};
+use es10_apdu::isdr::{Isdr, IsdrOptions};
+use lpad::procedure::download::{Device, Initiated, Order};
+use lpad::procedure::{notifications, profiles};
+use lpad::secret::Secret;
+use lpad_tests::bench::{Bench, HOST_NAME};
+use lpad_tests::profile::{Iccid, Profile};
+use lpad_tests::smdp::{OrderRequest, OrderState};
 
 fn order(matching_id: &str) -> Order {
     Order {

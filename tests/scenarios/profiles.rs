@@ -1,18 +1,16 @@
 //! What is done with profiles once they are on the card.
 
-use lpad::{
-    api::{downloads::DownloadRequest, euiccs::ResetRequest, problem::Code},
-    client::ClientError,
-    engine::Consent,
-    operation::{Answer, Decision, Operation, State},
-    snapshot::ProfileState::{self, Disabled, Enabled},
-};
-use lpad_tests::{
-    bed::{Bed, EUICC, accepting},
-    bench::HOST_NAME,
-    profile::{Content, Iccid, Imsi, PolicyRule, Profile, ProfileClass, ProfileOwner},
-    smdp::OrderRequest,
-};
+use lpad::api::downloads::DownloadRequest;
+use lpad::api::euiccs::ResetRequest;
+use lpad::api::problem::Code;
+use lpad::client::ClientError;
+use lpad::engine::Consent;
+use lpad::operation::{Answer, Decision, Operation, State};
+use lpad::snapshot::ProfileState::{self, Disabled, Enabled};
+use lpad_tests::bed::{Bed, EUICC, accepting};
+use lpad_tests::bench::HOST_NAME;
+use lpad_tests::profile::{Content, Iccid, Imsi, PolicyRule, Profile, ProfileClass, ProfileOwner};
+use lpad_tests::smdp::OrderRequest;
 use sim_card_emulator::modem::Card as _;
 
 #[tokio::test(start_paused = true)]

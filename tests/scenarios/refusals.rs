@@ -1,19 +1,16 @@
 //! Downloads that end without a profile because server or card said no.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
+use std::time::Duration;
 
-use lpad::{
-    api::{
-        downloads::DownloadRequest,
-        problem::{Code, CodeConsumed, Problem},
-    },
-    engine::Consent,
-    operation::State,
-};
-use lpad_tests::{
-    bed::{Bed, EUICC, problem},
-    bench::{Bench, HOST_NAME},
-    smdp::{Calls, Config, Failure, Fault, Function, OrderRequest, OrderState, StatusCode},
+use lpad::api::downloads::DownloadRequest;
+use lpad::api::problem::{Code, CodeConsumed, Problem};
+use lpad::engine::Consent;
+use lpad::operation::State;
+use lpad_tests::bed::{Bed, EUICC, problem};
+use lpad_tests::bench::{Bench, HOST_NAME};
+use lpad_tests::smdp::{
+    Calls, Config, Failure, Fault, Function, OrderRequest, OrderState, StatusCode,
 };
 use sim_card_emulator::pki::{Pki, PkiOptions};
 

@@ -1,33 +1,26 @@
 //! The operator's guide, with `curl` as it prints it and only host and credentials changed; without
 //! `curl` these stories say nothing.
 
-use std::{
-    fs,
-    path::PathBuf,
-    process::{Output, Stdio},
-    time::Duration,
-};
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Output, Stdio};
+use std::time::Duration;
 
-use base64::{Engine, prelude::BASE64_STANDARD};
-use lpad::{
-    api::downloads::DownloadRequest,
-    engine::Consent,
-    operation::{Operation, State},
-};
-use lpad_tests::{
-    bed::{Bed, EUICC},
-    bench::HOST_NAME,
-    smdp::{Calls, Fault, Function, ReservationFault},
-};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use lpad::api::downloads::DownloadRequest;
+use lpad::engine::Consent;
+use lpad::operation::{Operation, State};
+use lpad_tests::bed::{Bed, EUICC};
+use lpad_tests::bench::HOST_NAME;
+use lpad_tests::smdp::{Calls, Fault, Function, ReservationFault};
 use serde_json::Value;
 use sim_card_emulator::certificate::Role;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
-    process::Command,
-    sync::mpsc,
-    time::{interval, timeout},
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::process::Command;
+use tokio::sync::mpsc;
+use tokio::time::{interval, timeout};
 
 #[tokio::test]
 async fn a_profile_reserved_for_an_eid_is_downloaded_from_the_address_it_comes_with() {

@@ -1,12 +1,10 @@
 //! The SM-DP+ is restarted: what it owes to eUICCs and operators, it still knows.
 
 use lpad::operation::State;
-use lpad_tests::{
-    bed::{Bed, problem},
-    bench::{Bench, HOST_NAME},
-    profile::{Iccid, Profile},
-    smdp::{Calls, Config, Fault, Function, OrderId, OrderRequest, OrderState, Smdp},
-};
+use lpad_tests::bed::{Bed, problem};
+use lpad_tests::bench::{Bench, HOST_NAME};
+use lpad_tests::profile::{Iccid, Profile};
+use lpad_tests::smdp::{Calls, Config, Fault, Function, OrderId, OrderRequest, OrderState, Smdp};
 use sim_card_emulator::pki::{Pki, PkiOptions};
 use tempfile::TempDir;
 

@@ -2,16 +2,12 @@
 
 use std::time::Duration;
 
-use lpad::{
-    api::problem::{Code, CodeConsumed, Problem},
-    operation::{Decision, Operation, State},
-    snapshot::Notification,
-};
-use lpad_tests::{
-    bed::{Bed, EUICC, asking, problem},
-    bench::{HOST_NAME, Reach},
-    smdp::{Calls, Fault, Function, OrderRequest, OrderState, StatusCode},
-};
+use lpad::api::problem::{Code, CodeConsumed, Problem};
+use lpad::operation::{Decision, Operation, State};
+use lpad::snapshot::Notification;
+use lpad_tests::bed::{Bed, EUICC, asking, problem};
+use lpad_tests::bench::{HOST_NAME, Reach};
+use lpad_tests::smdp::{Calls, Fault, Function, OrderRequest, OrderState, StatusCode};
 use tokio::time::Instant;
 
 use crate::crashes::Gateway;

@@ -1,15 +1,12 @@
 //! What must be true after a mishap in the middle of something.
 
-use lpad::{
-    api::{downloads::DownloadRequest, problem::CodeConsumed},
-    operation::{Operation, State},
-    snapshot::ProfileState,
-};
-use lpad_tests::{
-    bed::{Bed, EUICC, accepting},
-    bench::{Bench, HOST_NAME},
-    smdp::{OrderId, OrderState},
-};
+use lpad::api::downloads::DownloadRequest;
+use lpad::api::problem::CodeConsumed;
+use lpad::operation::{Operation, State};
+use lpad::snapshot::ProfileState;
+use lpad_tests::bed::{Bed, EUICC, accepting};
+use lpad_tests::bench::{Bench, HOST_NAME};
+use lpad_tests::smdp::{OrderId, OrderState};
 use sim_card_emulator::pki::Pki;
 
 /// What is done when the mishap comes.

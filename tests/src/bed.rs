@@ -1,28 +1,31 @@
 //! The test bed: a daemon with a card in a modem and an SM-DP+, driven through its socket.
 
-use std::{collections::BTreeSet, io, net::SocketAddr, time::Duration};
+use std::collections::BTreeSet;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
 
 use es9_client::{Options, Roots, TcpConnect};
-use lpad::{
-    Daemon, Parts,
-    api::{downloads::DownloadRequest, problem::Problem},
-    client::{Client, ClientError},
-    clock::Clock,
-    config::Config,
-    engine::{Consent, OpenPort, SerialPort},
-    operation::{Answer, Decision, Operation, State},
-    secret::Secret,
-    snapshot::{Availability, Euicc, ProfileState},
-};
+use lpad::api::downloads::DownloadRequest;
+use lpad::api::problem::Problem;
+use lpad::client::{Client, ClientError};
+use lpad::clock::Clock;
+use lpad::config::Config;
+use lpad::engine::{Consent, OpenPort, SerialPort};
+use lpad::operation::{Answer, Decision, Operation, State};
+use lpad::secret::Secret;
+use lpad::snapshot::{Availability, Euicc, ProfileState};
+use lpad::{Daemon, Parts};
 use sim_card_emulator::pty::Pty;
 use tempfile::TempDir;
-use tokio::{io::DuplexStream, net::TcpListener, task::yield_now, time::timeout};
+use tokio::io::DuplexStream;
+use tokio::net::TcpListener;
+use tokio::task::yield_now;
+use tokio::time::timeout;
 
-use crate::{
-    bench::{Bench, HOST_NAME, Line},
-    profile::{Iccid, Profile},
-    smdp::{OrderId, OrderRequest, OrderState},
-};
+use crate::bench::{Bench, HOST_NAME, Line};
+use crate::profile::{Iccid, Profile};
+use crate::smdp::{OrderId, OrderRequest, OrderState};
 
 /// The eUICC's name in the daemon.
 pub const EUICC: &str = "default";

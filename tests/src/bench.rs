@@ -1,28 +1,20 @@
 //! Card, modem and SM-DP+ joined in memory: what the daemon sees, without kernel devices.
 
-use std::{
-    collections::BTreeMap,
-    fmt, fs, io,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::{
-        Arc, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::{fmt, fs, io};
 
 use es9_client::{Connect, NameNotResolved, Roots};
-use sim_card_emulator::{
-    card::Card,
-    certificate::Role,
-    euicc::{Identity, Settings},
-    modem::{self, Ended, Modem, ModemControl},
-    pki::{Pki, PkiOptions},
-};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, DuplexStream, duplex},
-    sync::Mutex,
-};
+use sim_card_emulator::card::Card;
+use sim_card_emulator::certificate::Role;
+use sim_card_emulator::euicc::{Identity, Settings};
+use sim_card_emulator::modem::{self, Ended, Modem, ModemControl};
+use sim_card_emulator::pki::{Pki, PkiOptions};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, duplex};
+use tokio::sync::Mutex;
 
 use crate::smdp::{Config, Smdp};
 

@@ -4,35 +4,31 @@
 
 use std::time::Duration;
 
+use es9_client::es9::{
+    AuthenticateClientRequest, GetBoundProfilePackageRequest, HandleNotification,
+    InitiateAuthenticationRequest,
+};
 use es9_client::{
     Answer, AnswerError, Connect, Es9Client, Es9Function, Options, Roots, ServerAddress,
     TransactionId,
-    es9::{
-        AuthenticateClientRequest, GetBoundProfilePackageRequest, HandleNotification,
-        InitiateAuthenticationRequest,
-    },
 };
-use es10_apdu::{
-    apdu::{Command, Response},
-    asn1::{self, CodecError, Open, Raw},
-    bpp::{BoundProfilePackage, BppError, Segment},
-    channel::OpenError,
-    es10b::{
-        AuthenticateServerRequest, AuthenticateServerResponse, CancelSessionReason,
-        CancelSessionRequest, CancelSessionResponse, CtxParams1, CtxParamsForCommonAuthentication,
-        DeviceCapabilities, DeviceInfo, GetEuiccChallengeRequest, GetEuiccInfo1Request,
-        NotificationSentRequest, PrepareDownloadRequest, ProfileInstallationResult,
-    },
-    isdr::{CallError, Isdr, IsdrOptions},
-    transport::{Fault, Transport, TransportError},
-    types::{self, Certificate, LengthError, Signature, VersionType},
+use es10_apdu::apdu::{Command, Response};
+use es10_apdu::asn1::{self, CodecError, Open, Raw};
+use es10_apdu::bpp::{BoundProfilePackage, BppError, Segment};
+use es10_apdu::channel::OpenError;
+use es10_apdu::es10b::{
+    AuthenticateServerRequest, AuthenticateServerResponse, CancelSessionReason,
+    CancelSessionRequest, CancelSessionResponse, CtxParams1, CtxParamsForCommonAuthentication,
+    DeviceCapabilities, DeviceInfo, GetEuiccChallengeRequest, GetEuiccInfo1Request,
+    NotificationSentRequest, PrepareDownloadRequest, ProfileInstallationResult,
 };
+use es10_apdu::isdr::{CallError, Isdr, IsdrOptions};
+use es10_apdu::transport::{Fault, Transport, TransportError};
+use es10_apdu::types::{self, Certificate, LengthError, Signature, VersionType};
 use serde::{Deserialize, Serialize};
-use sim_card_emulator::{
-    card::Card,
-    certificate::{self, CertificateError, Role},
-    modem::Card as _,
-};
+use sim_card_emulator::card::Card;
+use sim_card_emulator::certificate::{self, CertificateError, Role};
+use sim_card_emulator::modem::Card as _;
 
 /// A card, opened, and a way to servers.
 #[derive(Debug)]

@@ -1,15 +1,14 @@
 //! ES10b.AuthenticateServer: the eUICC verifies the server and authenticates itself.
 
-use rasn::{AsnType, Decode, Decoder, Encode, types::OctetString};
+use rasn::types::OctetString;
+use rasn::{AsnType, Decode, Decoder, Encode};
 
 use super::EuiccInfo2;
-use crate::{
-    asn1::{Open, Raw, elements, sequences},
-    function::functions,
-    types::{
-        Certificate, Challenge, Signature, SubjectKeyIdentifier, Text, TransactionId, VersionType,
-        result_code,
-    },
+use crate::asn1::{Open, Raw, elements, sequences};
+use crate::function::functions;
+use crate::types::{
+    Certificate, Challenge, Signature, SubjectKeyIdentifier, Text, TransactionId, VersionType,
+    result_code,
 };
 
 /// Presents a server to the eUICC.

@@ -1,12 +1,11 @@
 //! ES8+ functions inside a Bound Profile Package.
 
-use rasn::{AsnType, Decode, Decoder, Encode, types::OctetString};
+use rasn::types::OctetString;
+use rasn::{AsnType, Decode, Decoder, Encode};
 
 use super::metadata::Opaque;
-use crate::{
-    asn1::{List, Open, sequences},
-    types::{OneTimeKey, Signature, TransactionId},
-};
+use crate::asn1::{List, Open, sequences};
+use crate::types::{OneTimeKey, Signature, TransactionId};
 
 /// Opens the secure channel a package is protected with.
 ///

@@ -2,11 +2,9 @@
 
 use rasn::{AsnType, Decode, Decoder, Encode};
 
-use crate::{
-    asn1::{Open, Raw, elements, sequences},
-    function::functions,
-    types::{Oid, Signature, TransactionId, result_code},
-};
+use crate::asn1::{Open, Raw, elements, sequences};
+use crate::function::functions;
+use crate::types::{Oid, Signature, TransactionId, result_code};
 
 /// Ends a session. What the server does with the order depends on the reason.
 ///

@@ -1,14 +1,13 @@
 //! What an eUICC can do, and its challenge.
 
-use rasn::{AsnType, Decode, Decoder, Encode, types::OctetString};
+use rasn::types::OctetString;
+use rasn::{AsnType, Decode, Decoder, Encode};
 
-use crate::{
-    asn1::{List, Open, Raw, sequences},
-    function::functions,
-    tlv::Children,
-    types::{
-        Challenge, PprIds, RspCapability, SubjectKeyIdentifier, Text, UiccCapability, VersionType,
-    },
+use crate::asn1::{List, Open, Raw, sequences};
+use crate::function::functions;
+use crate::tlv::Children;
+use crate::types::{
+    Challenge, PprIds, RspCapability, SubjectKeyIdentifier, Text, UiccCapability, VersionType,
 };
 
 /// Asks for EUICCInfo1.

@@ -1,17 +1,13 @@
 //! ES10b.LoadCRL: telling an eUICC which certificates were revoked.
 
-use rasn::{
-    AsnType, Decode, Decoder, Encode, Encoder,
-    de::Error as _,
-    types::{Any, Class, Constraints, Identifier, Tag},
-};
+use rasn::de::Error as _;
+use rasn::types::{Any, Class, Constraints, Identifier, Tag};
+use rasn::{AsnType, Decode, Decoder, Encode, Encoder};
 
-use crate::{
-    asn1::{CodecError, List, Open, elements, sequences},
-    function::functions,
-    tlv::{self, Tlv},
-    types::result_code,
-};
+use crate::asn1::{CodecError, List, Open, elements, sequences};
+use crate::function::functions;
+use crate::tlv::{self, Tlv};
+use crate::types::result_code;
 
 /// Gives the eUICC a revocation list.
 ///

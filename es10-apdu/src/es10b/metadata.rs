@@ -1,16 +1,11 @@
 //! ES8+.StoreMetadata: what a profile says of itself.
 
-use rasn::{
-    AsnType, Decode, Decoder, Encode,
-    types::{Any, OctetString},
-};
+use rasn::types::{Any, OctetString};
+use rasn::{AsnType, Decode, Decoder, Encode};
 
-use crate::{
-    asn1::{List, Open, sequences},
-    types::{
-        Iccid, IconType, NotificationConfigurationInformation, OperatorId, PprIds, ProfileClass,
-        Text,
-    },
+use crate::asn1::{List, Open, sequences};
+use crate::types::{
+    Iccid, IconType, NotificationConfigurationInformation, OperatorId, PprIds, ProfileClass, Text,
 };
 
 /// Metadata of a profile: shown before the download, stored with the profile.

@@ -3,11 +3,9 @@
 use rasn::{AsnType, Decode, Decoder, Encode, Encoder};
 
 use super::ProfileInstallationResult;
-use crate::{
-    asn1::{List, Open, Raw, elements, sequences},
-    function::functions,
-    types::{Certificate, Iccid, NotificationEvent, Signature, Text, result_code},
-};
+use crate::asn1::{List, Open, Raw, elements, sequences};
+use crate::function::functions;
+use crate::types::{Certificate, Iccid, NotificationEvent, Signature, Text, result_code};
 
 /// Asks for the metadata of pending notifications.
 ///

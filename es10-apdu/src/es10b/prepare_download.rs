@@ -2,11 +2,9 @@
 
 use rasn::{AsnType, Decode, Decoder, Encode};
 
-use crate::{
-    asn1::{Open, Raw, elements, sequences},
-    function::functions,
-    types::{Certificate, HashCc, OneTimeKey, Signature, TransactionId, result_code},
-};
+use crate::asn1::{Open, Raw, elements, sequences};
+use crate::function::functions;
+use crate::types::{Certificate, HashCc, OneTimeKey, Signature, TransactionId, result_code};
 
 /// Agrees to a download.
 ///

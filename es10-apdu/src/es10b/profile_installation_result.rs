@@ -1,12 +1,11 @@
 //! How loading a package ended.
 
-use rasn::{AsnType, Decode, Decoder, Encode, Encoder, types::OctetString};
+use rasn::types::OctetString;
+use rasn::{AsnType, Decode, Decoder, Encode, Encoder};
 
 use super::NotificationMetadata;
-use crate::{
-    asn1::{Open, Raw, elements, sequences},
-    types::{Aid, Oid, Signature, TransactionId, result_code},
-};
+use crate::asn1::{Open, Raw, elements, sequences};
+use crate::types::{Aid, Oid, Signature, TransactionId, result_code};
 
 /// The signed result of LoadBoundProfilePackage, a notification at the same time.
 ///

@@ -2,11 +2,9 @@
 
 use rasn::{AsnType, Decode, Decoder, Encode};
 
-use crate::{
-    asn1::{List, Open, sequences},
-    function::functions,
-    types::{OperatorId, PprFlags, PprIds},
-};
+use crate::asn1::{List, Open, sequences};
+use crate::function::functions;
+use crate::types::{OperatorId, PprFlags, PprIds};
 
 /// Asks for the Rules Authorisation Table.
 ///

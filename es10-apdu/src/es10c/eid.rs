@@ -1,8 +1,11 @@
 //! ES10c.GetEID.
 
-use rasn::{AsnType, Decode, Decoder, Encode, types::OctetString};
+use rasn::types::OctetString;
+use rasn::{AsnType, Decode, Decoder, Encode};
 
-use crate::{asn1::sequences, function::functions, types::Eid};
+use crate::asn1::sequences;
+use crate::function::functions;
+use crate::types::Eid;
 
 /// Asks for the EID.
 ///

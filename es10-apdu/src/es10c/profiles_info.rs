@@ -1,15 +1,14 @@
 //! ES10c.GetProfilesInfo and SetNickname.
 
-use rasn::{AsnType, Decode, Decoder, Encode, Encoder, types::OctetString};
+use rasn::types::OctetString;
+use rasn::{AsnType, Decode, Decoder, Encode, Encoder};
 
-use crate::{
-    asn1::{List, Open, elements, sequences},
-    es10b::Opaque,
-    function::functions,
-    types::{
-        Aid, Iccid, IconType, NotificationConfigurationInformation, OperatorId, PprIds,
-        ProfileClass, ProfileState, Text, result_code,
-    },
+use crate::asn1::{List, Open, elements, sequences};
+use crate::es10b::Opaque;
+use crate::function::functions;
+use crate::types::{
+    Aid, Iccid, IconType, NotificationConfigurationInformation, OperatorId, PprIds, ProfileClass,
+    ProfileState, Text, result_code,
 };
 
 /// Asks for the profiles.

@@ -2,11 +2,9 @@
 
 use rasn::{AsnType, Decode, Decoder, Encode};
 
-use crate::{
-    asn1::sequences,
-    function::functions,
-    types::{ResetOptions, result_code},
-};
+use crate::asn1::sequences;
+use crate::function::functions;
+use crate::types::{ResetOptions, result_code};
 
 /// Clears an eUICC, whatever state its profiles are in.
 ///

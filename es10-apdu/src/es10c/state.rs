@@ -2,11 +2,9 @@
 
 use rasn::{AsnType, Decode, Decoder, Encode};
 
-use crate::{
-    asn1::{elements, sequences},
-    function::functions,
-    types::{Aid, Iccid, result_code},
-};
+use crate::asn1::{elements, sequences};
+use crate::function::functions;
+use crate::types::{Aid, Iccid, result_code};
 
 /// Which profile.
 #[derive(AsnType, Clone, Debug, Decode, Encode, Eq, PartialEq)]

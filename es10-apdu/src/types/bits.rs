@@ -1,9 +1,7 @@
 //! Named BIT STRING values. DER drops trailing zero bits of these; cards do not always.
 
-use rasn::{
-    AsnType, Decode, Decoder, Encode, Encoder,
-    types::{BitString, Constraints, Identifier, Tag},
-};
+use rasn::types::{BitString, Constraints, Identifier, Tag};
+use rasn::{AsnType, Decode, Decoder, Encode, Encoder};
 
 use crate::asn1::elements;
 

@@ -1,6 +1,7 @@
 //! The number of an eUICC.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
+use std::str::FromStr;
 
 use rasn::types::{Class, Tag};
 

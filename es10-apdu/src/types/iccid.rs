@@ -1,6 +1,7 @@
 //! The number of a profile.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
+use std::str::FromStr;
 
 use rasn::types::{Class, Tag};
 

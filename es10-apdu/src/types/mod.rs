@@ -10,6 +10,7 @@ mod operator;
 mod text;
 
 pub use bits::{NotificationEvent, PprFlags, PprIds, ResetOptions, RspCapability, UiccCapability};
+pub(crate) use code::result_code;
 pub use code::{IconType, ProfileClass, ProfileState};
 pub use eid::{Eid, EidError};
 pub use iccid::{Iccid, IccidError};
@@ -20,5 +21,3 @@ pub use octets::{
 pub use oid::{Oid, OidError};
 pub use operator::{NotificationConfigurationInformation, OperatorId};
 pub use text::Text;
-
-pub(crate) use code::result_code;

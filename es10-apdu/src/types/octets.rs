@@ -2,16 +2,12 @@
 
 use std::fmt;
 
-use rasn::{
-    AsnType, Decode, Decoder, Encode, Encoder,
-    de::Error as _,
-    types::{Any, Constraints, Identifier, Tag},
-};
+use rasn::de::Error as _;
+use rasn::types::{Any, Constraints, Identifier, Tag};
+use rasn::{AsnType, Decode, Decoder, Encode, Encoder};
 
-use crate::{
-    asn1::{CodecError, elements},
-    tlv::{self, Tlv},
-};
+use crate::asn1::{CodecError, elements};
+use crate::tlv::{self, Tlv};
 
 /// Makes a type with `from_octets` and `octets` an OCTET STRING with `tag`.
 macro_rules! octet_string {

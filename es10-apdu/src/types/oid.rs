@@ -1,6 +1,7 @@
 //! Object identifiers.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
+use std::str::FromStr;
 
 use rasn::types::Tag;
 

@@ -1,6 +1,7 @@
 //! Structures that profile metadata, profile list and Rules Authorisation Table share.
 
-use rasn::{AsnType, Decode, Decoder, Encode, types::OctetString};
+use rasn::types::OctetString;
+use rasn::{AsnType, Decode, Decoder, Encode};
 
 use super::{NotificationEvent, Text};
 use crate::asn1::sequences;

@@ -1,6 +1,7 @@
 //! Text a card or server sent.
 
-use std::{borrow::Cow, fmt};
+use std::borrow::Cow;
+use std::fmt;
 
 use rasn::types::Tag;
 

@@ -1,6 +1,7 @@
 //! Changes to a right request.
 
-use base64::{Engine, prelude::BASE64_STANDARD};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 /// What is left of an input; it never runs dry, but only says 0 then.
@@ -31,7 +32,9 @@ pub(crate) fn change(request: &mut Value, input: &mut Bytes<'_>) {
     let Some(members) = request.as_object_mut() else {
         return;
     };
-    let name = members.keys().nth(usize::from(input.octet()) % members.len().max(1));
+    let name = members
+        .keys()
+        .nth(usize::from(input.octet()) % members.len().max(1));
     let Some(name) = name.cloned() else {
         return;
     };
@@ -64,7 +67,10 @@ fn change_octets(member: &mut Value, input: &mut Bytes<'_>) {
         0 => octets.truncate(place),
         1 => {
             let octet = input.octet();
-            octets.get_mut(place).into_iter().for_each(|one| *one ^= octet.max(1));
+            octets
+                .get_mut(place)
+                .into_iter()
+                .for_each(|one| *one ^= octet.max(1));
         }
         2 => drop(octets.splice(place..place, input.piece().iter().copied())),
         3 => {

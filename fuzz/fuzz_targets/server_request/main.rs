@@ -8,41 +8,32 @@
 
 use std::sync::LazyLock;
 
-use es9_client::{
-    Answer, Opaque,
-    es9::{
-        AuthenticateClientOk, AuthenticateClientRequest, CancelSessionRequestEs9,
-        GetBoundProfilePackageOk, GetBoundProfilePackageRequest, HandleNotification,
-        InitiateAuthenticationOkEs9, InitiateAuthenticationRequest,
-    },
-};
-use es10_apdu::{
-    asn1::{self, Open, Raw},
-    bpp::BoundProfilePackage,
-    es10b::{
-        AuthenticateServerRequest, CancelSessionReason, CancelSessionRequest, CtxParams1,
-        CtxParamsForCommonAuthentication, DeviceCapabilities, DeviceInfo,
-        GetEuiccChallengeRequest, GetEuiccInfo1Request, PrepareDownloadRequest,
-    },
-    isdr::{Isdr, IsdrOptions},
-    types::{Certificate, Signature, TransactionId, VersionType},
-};
-use libfuzzer_sys::fuzz_target;
-use lpad_tests::{
-    lpa::Direct,
-    profile::{Iccid, Profile},
-    smdp::{self, DirectRequest, OrderRequest, Smdp, StockedProfile},
-    smds::{self, EventRecord, Smds},
-};
-use serde_json::{Value, json};
-use sim_card_emulator::{
-    card::Card,
-    euicc::{Identity, Settings},
-    pki::{Pki, PkiOptions},
-};
-use tokio::runtime::Runtime;
-
 use change::{Bytes, change};
+use es9_client::es9::{
+    AuthenticateClientOk, AuthenticateClientRequest, CancelSessionRequestEs9,
+    GetBoundProfilePackageOk, GetBoundProfilePackageRequest, HandleNotification,
+    InitiateAuthenticationOkEs9, InitiateAuthenticationRequest,
+};
+use es9_client::{Answer, Opaque};
+use es10_apdu::asn1::{self, Open, Raw};
+use es10_apdu::bpp::BoundProfilePackage;
+use es10_apdu::es10b::{
+    AuthenticateServerRequest, CancelSessionReason, CancelSessionRequest, CtxParams1,
+    CtxParamsForCommonAuthentication, DeviceCapabilities, DeviceInfo, GetEuiccChallengeRequest,
+    GetEuiccInfo1Request, PrepareDownloadRequest,
+};
+use es10_apdu::isdr::{Isdr, IsdrOptions};
+use es10_apdu::types::{Certificate, Signature, TransactionId, VersionType};
+use libfuzzer_sys::fuzz_target;
+use lpad_tests::lpa::Direct;
+use lpad_tests::profile::{Iccid, Profile};
+use lpad_tests::smdp::{self, DirectRequest, OrderRequest, Smdp, StockedProfile};
+use lpad_tests::smds::{self, EventRecord, Smds};
+use serde_json::{Value, json};
+use sim_card_emulator::card::Card;
+use sim_card_emulator::euicc::{Identity, Settings};
+use sim_card_emulator::pki::{Pki, PkiOptions};
+use tokio::runtime::Runtime;
 
 mod change;
 
@@ -282,7 +273,11 @@ impl Step {
         let id = ids[usize::from(choice >> 4 & 3)];
         let (host, path, body) = match choice & 0x0F {
             0 => (SMDP, "es9plus/initiateAuthentication", world.initiate(SMDP)),
-            1 => (world.host, "es9plus/authenticateClient", world.authenticate(id)),
+            1 => (
+                world.host,
+                "es9plus/authenticateClient",
+                world.authenticate(id),
+            ),
             2 => (SMDP, "es9plus/getBoundProfilePackage", world.prepare()),
             3 => (SMDP, "es9plus/handleNotification", world.notify()),
             4 => (SMDP, "es9plus/cancelSession", world.cancel(choice >> 4 & 3)),

@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use lpad::cli::{self, args::Arguments};
+use lpad::cli::args::Arguments;
+use lpad::cli::{self};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {

@@ -1,16 +1,14 @@
 //! What an eUICC says of itself, and its two settings.
 
-use es10_apdu::{
-    asn1::Raw,
-    es10a::{
-        EuiccConfiguredAddressesRequest, EuiccConfiguredAddressesResponse,
-        SetDefaultDpAddressRequest, SetDefaultDpAddressResult,
-    },
-    es10b::{EuiccInfo2, GetEuiccInfo2Request},
-    es10c::{EuiccMemoryResetRequest, GetEuiccDataRequest, ResetResult},
-    isdr::CallError,
-    types::{Eid, ResetOptions},
+use es10_apdu::asn1::Raw;
+use es10_apdu::es10a::{
+    EuiccConfiguredAddressesRequest, EuiccConfiguredAddressesResponse, SetDefaultDpAddressRequest,
+    SetDefaultDpAddressResult,
 };
+use es10_apdu::es10b::{EuiccInfo2, GetEuiccInfo2Request};
+use es10_apdu::es10c::{EuiccMemoryResetRequest, GetEuiccDataRequest, ResetResult};
+use es10_apdu::isdr::CallError;
+use es10_apdu::types::{Eid, ResetOptions};
 
 use super::{Card, FunctionError};
 

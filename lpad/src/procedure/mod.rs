@@ -6,13 +6,11 @@
 use std::fmt;
 
 use es9_client::{Connect, Es9Client, Es9Function, ServerAddress};
-use es10_apdu::{
-    asn1::Raw,
-    es10b::ProfileInstallationResult,
-    function::Es10Function,
-    isdr::{CallError, Isdr},
-    transport::Transport,
-};
+use es10_apdu::asn1::Raw;
+use es10_apdu::es10b::ProfileInstallationResult;
+use es10_apdu::function::Es10Function;
+use es10_apdu::isdr::{CallError, Isdr};
+use es10_apdu::transport::Transport;
 
 pub mod download;
 pub mod euicc;

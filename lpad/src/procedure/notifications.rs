@@ -3,17 +3,16 @@
 //! SGP.22 v2.5 section 3.5. Order, patience and recipients that are down are the business of
 //! [`outbox`](crate::outbox).
 
-use es9_client::{Opaque, ServerAddress, es9::HandleNotification};
-use es10_apdu::{
-    asn1::{List, Raw, Unreadable},
-    es10b::{
-        DeleteNotificationStatus, ListNotificationRequest, ListNotificationResponse,
-        NotificationMetadata, NotificationSentRequest, PendingNotification,
-        RetrieveNotificationsListRequest, RetrieveNotificationsListResponse, SearchCriteria,
-    },
-    isdr::CallError,
-    transport::{Fault, Garbled, TransportError},
+use es9_client::es9::HandleNotification;
+use es9_client::{Opaque, ServerAddress};
+use es10_apdu::asn1::{List, Raw, Unreadable};
+use es10_apdu::es10b::{
+    DeleteNotificationStatus, ListNotificationRequest, ListNotificationResponse,
+    NotificationMetadata, NotificationSentRequest, PendingNotification,
+    RetrieveNotificationsListRequest, RetrieveNotificationsListResponse, SearchCriteria,
 };
+use es10_apdu::isdr::CallError;
+use es10_apdu::transport::{Fault, Garbled, TransportError};
 
 use super::{Card, FunctionError, Server};
 

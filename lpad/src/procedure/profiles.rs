@@ -2,15 +2,13 @@
 //!
 //! After any error whose outcome is unknown, the caller re-reads the list before saying anything.
 
-use es10_apdu::{
-    asn1::List,
-    es10c::{
-        DeleteProfileRequest, DeleteResult, DisableProfileRequest, DisableResult,
-        EnableProfileRequest, EnableResult, ProfileIdentifier, ProfileInfo, ProfileInfoListRequest,
-        ProfileInfoListResponse, SetNicknameRequest, SetNicknameResult,
-    },
-    types::Iccid,
+use es10_apdu::asn1::List;
+use es10_apdu::es10c::{
+    DeleteProfileRequest, DeleteResult, DisableProfileRequest, DisableResult, EnableProfileRequest,
+    EnableResult, ProfileIdentifier, ProfileInfo, ProfileInfoListRequest, ProfileInfoListResponse,
+    SetNicknameRequest, SetNicknameResult,
 };
+use es10_apdu::types::Iccid;
 
 use super::{Card, FunctionError};
 

@@ -23,7 +23,6 @@ mod opening;
 mod result;
 
 pub(super) use arrival::Loading;
-
 use arrival::Part;
 use result::installing;
 

@@ -14,9 +14,8 @@ mod description;
 mod pin;
 mod template;
 
-pub use pin::{Pin, Puk};
-
 use builder::Builder;
+pub use pin::{Pin, Puk};
 
 /// The master file of a card and everything below it.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -5,26 +5,23 @@
 
 use std::time::SystemTime;
 
-use base64::{Engine, prelude::BASE64_STANDARD};
-use es10_apdu::{
-    asn1::Raw,
-    es10b::{AuthenticateResponseOk, AuthenticateServerResponse, CtxParams1, EuiccInfo1},
-    tlv,
-    types::{Challenge, SubjectKeyIdentifier, VersionType},
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use es10_apdu::asn1::Raw;
+use es10_apdu::es10b::{
+    AuthenticateResponseOk, AuthenticateServerResponse, CtxParams1, EuiccInfo1,
 };
-use sim_card_emulator::{
-    certificate::{Certificate, CertificateError, Role},
-    key::{PrivateKey, PublicKey},
-    pki::{Hierarchy, Pki, PkiError},
-};
+use es10_apdu::tlv;
+use es10_apdu::types::{Challenge, SubjectKeyIdentifier, VersionType};
+use sim_card_emulator::certificate::{Certificate, CertificateError, Role};
+use sim_card_emulator::key::{PrivateKey, PublicKey};
+use sim_card_emulator::pki::{Hierarchy, Pki, PkiError};
 
-use super::{
-    faults::Fault,
-    fields::{Fields, Members, members},
-    random,
-    session::Session,
-    status::StatusCode,
-};
+use super::faults::Fault;
+use super::fields::{Fields, Members, members};
+use super::random;
+use super::session::Session;
+use super::status::StatusCode;
 
 /// A server that authenticates itself and eUICCs.
 #[derive(Clone, Copy, Debug)]

@@ -1,11 +1,9 @@
 //! What a server keeps on disk.
 
-use std::{
-    fs::{self, File, OpenOptions, Permissions},
-    io::{self, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
-    path::Path,
-};
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
 
 /// Reads a file a server keeps; nothing when there is none yet.
 pub(crate) fn read(folder: &Path, file: &str) -> io::Result<Option<Vec<u8>>> {

@@ -1,19 +1,19 @@
 //! Named faults: what the server does wrong on purpose, by function and call.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
+use std::str::FromStr;
 
-use base64::{Engine, prelude::BASE64_STANDARD};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use es10_apdu::tlv::{Children, Tlv, encode as tlv};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value as Json;
 use sim_card_emulator::pki::Variant;
 
-use super::{
-    fields::Members,
-    names::{NameError, Value, named},
-    random,
-    status::StatusCode,
-};
+use super::fields::Members;
+use super::names::{NameError, Value, named};
+use super::random;
+use super::status::StatusCode;
 use crate::smdp::PackageFault;
 
 mod style;

@@ -1,6 +1,7 @@
 //! The members of requests and answers.
 
-use base64::{Engine, prelude::BASE64_STANDARD};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use es10_apdu::asn1::{Extensible, Raw};
 use serde_json::{Map, Value, json};
 

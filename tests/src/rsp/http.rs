@@ -1,18 +1,14 @@
 //! HTTP bodies of the server, faulty ones included.
 
-use std::{
-    convert::Infallible,
-    pin::Pin,
-    task::{Context, Poll, ready},
-    time::Duration,
-};
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::{
-    Response, StatusCode,
-    body::{Body as HttpBody, Frame, SizeHint},
-    header::{CONTENT_TYPE, HeaderValue},
-};
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Response, StatusCode};
 use serde_json::Value;
 use tokio::time::{Instant, Sleep, sleep};
 

@@ -1,34 +1,31 @@
 //! Connections and requests.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use es9_client::Answer;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::{
-    HeaderMap, Method, Request, Response, StatusCode as HttpStatus,
-    body::{Body as HttpBody, Incoming},
-    header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION},
-    server::conn::http1,
-    service::service_fn,
-};
+use hyper::body::{Body as HttpBody, Incoming};
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{HeaderMap, Method, Request, Response, StatusCode as HttpStatus};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpListener,
-    task::JoinSet,
-};
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
-use super::{
-    echo::{Echo, Twice},
-    faults::{Fault, rewrite},
-    fields::Members,
-    http::{self, Body, CutOff},
-    status::StatusCode,
-};
+use super::echo::{Echo, Twice};
+use super::faults::{Fault, rewrite};
+use super::fields::Members;
+use super::http::{self, Body, CutOff};
+use super::status::StatusCode;
 
 /// Accepts connections until `shutdown` completes, then closes those that are left.
 pub(crate) async fn accept<F>(

@@ -1,6 +1,7 @@
 //! The subject and reason codes this server answers with.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
+use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use rustls::{
-    RootCertStore, ServerConfig, SupportedProtocolVersion,
-    crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
-    sign::{CertifiedKey, SingleCertAndKey},
-};
-use sim_card_emulator::{certificate::Certificate, key::PrivateKey, pki::PkiError};
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
+use sim_card_emulator::certificate::Certificate;
+use sim_card_emulator::key::PrivateKey;
+use sim_card_emulator::pki::PkiError;
 
 mod choice;
 

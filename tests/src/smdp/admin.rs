@@ -1,18 +1,16 @@
 //! The operator's API over HTTP, as its customers see it: profiles, Sims and Fleets.
 
-use base64::{Engine, prelude::BASE64_STANDARD};
-use hyper::{
-    Method, Response, StatusCode, Uri,
-    header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
-};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::{Method, Response, StatusCode, Uri};
 use serde_json::{Value, json};
 
-use self::{form::Form, page::List};
-use super::{
-    Smdp,
-    reservation::{ReservationFault, ReservationRequest},
-    sims::{FleetSettings, SimError, SimStatus, SimUpdate},
-};
+use self::form::Form;
+use self::page::List;
+use super::Smdp;
+use super::reservation::{ReservationFault, ReservationRequest};
+use super::sims::{FleetSettings, SimError, SimStatus, SimUpdate};
 use crate::rsp::http::{self, Body, CutOff};
 
 mod form;

@@ -7,13 +7,11 @@ use std::fmt;
 
 use es10_apdu::tlv::encode as tlv;
 use serde::{Deserialize, Serialize};
-use sim_card_emulator::{
-    bsp::{
-        self, Bsp, BspKeys, KEY_LENGTH, KEY_TYPE_AES, MAC_LENGTH, MAX_ENCRYPTED_PLAINTEXT,
-        MAX_MAC_ONLY_CONTENT,
-    },
-    key::{PrivateKey, PublicKey},
+use sim_card_emulator::bsp::{
+    self, Bsp, BspKeys, KEY_LENGTH, KEY_TYPE_AES, MAC_LENGTH, MAX_ENCRYPTED_PLAINTEXT,
+    MAX_MAC_ONLY_CONTENT,
 };
+use sim_card_emulator::key::{PrivateKey, PublicKey};
 
 mod faults;
 

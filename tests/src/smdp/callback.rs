@@ -3,28 +3,24 @@
 //! They are real HTTP requests with a deadline and a bounded number of tries. Those to one
 //! recipient follow each other; nobody else waits for them.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::{
-    Method, Request, StatusCode, Uri,
-    client::conn::http1,
-    header::{CONTENT_TYPE, HOST},
-};
+use hyper::client::conn::http1;
+use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::{Method, Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::CertificateDer};
+use rustls::crypto::ring;
+use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, RootCertStore};
 use serde::{Deserialize, Serialize};
 use sim_card_emulator::certificate::Certificate;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 /// Whom to tell about a change, and how.
@@ -39,7 +35,8 @@ pub struct Callback {
 
 mod uri {
     use hyper::Uri;
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
 
     pub(super) fn serialize<S: Serializer>(uri: &Uri, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(uri)

@@ -18,7 +18,8 @@
 //! | `GET orders/N`, `DELETE orders/N` | one order; withdraws it |
 //! | `POST orders/N/release` | releases one that was taken unreleased |
 
-use base64::{Engine, prelude::BASE64_STANDARD};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use es10_apdu::es10b::FinalResult;
 use hyper::{Method, Response, StatusCode};
 use serde::Deserialize;
@@ -28,10 +29,8 @@ use super::{
     Calls, Fault, FaultPlan, Function, Order, OrderId, OrderSettings, PackageFault,
     ReceivedNotification, Smdp, TlsChoice,
 };
-use crate::rsp::{
-    http::{self, Body},
-    names::Named,
-};
+use crate::rsp::http::{self, Body};
+use crate::rsp::names::Named;
 
 /// Where the API lives.
 pub(super) const PATH: &str = "/admin/v1/";

@@ -28,11 +28,11 @@ mod request;
 mod status;
 mod stock;
 
-pub use self::{
-    events::{Event, EventError, EventRegistrar, Registration},
-    stock::StockedProfile,
-};
-pub(super) use self::{ordering::Function, report::report, stock::Stock};
+pub use self::events::{Event, EventError, EventRegistrar, Registration};
+pub(super) use self::ordering::Function;
+pub(super) use self::report::report;
+pub(super) use self::stock::Stock;
+pub use self::stock::StockedProfile;
 
 /// What the path of every function begins with.
 const PATH: &str = "/gsma/rsp2/es2plus/";

@@ -3,39 +3,31 @@
 //! SGP.22 v2.5 section 5.6. Checks come in a fixed order so that of several faults the same one is
 //! always reported.
 
-use base64::{Engine, prelude::BASE64_STANDARD};
-use es10_apdu::{
-    asn1::Raw,
-    es10b::{
-        CancelSessionResponse, EuiccInfo2, PendingNotification, PrepareDownloadResponse,
-        SmdpSigned2,
-    },
-    tlv,
-    types::{OneTimeKey, TransactionId},
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use es10_apdu::asn1::Raw;
+use es10_apdu::es10b::{
+    CancelSessionResponse, EuiccInfo2, PendingNotification, PrepareDownloadResponse, SmdpSigned2,
 };
+use es10_apdu::tlv;
+use es10_apdu::types::{OneTimeKey, TransactionId};
 use serde_json::Value;
-use sim_card_emulator::{
-    certificate::Role,
-    key::{Curve, PrivateKey, PublicKey},
-    pki::Pki,
-};
+use sim_card_emulator::certificate::Role;
+use sim_card_emulator::key::{Curve, PrivateKey, PublicKey};
+use sim_card_emulator::pki::Pki;
 
-use super::{
-    bpp::{self, Binding, BindingRequest},
-    eligibility,
-    notification::{self, Verdict},
-    order::{Delivery, Order, OrderId},
-    store::State,
-};
-use crate::rsp::{
-    authentication::{self, Authenticated, Server},
-    faults::Fault,
-    fields::{Fields, Members, members},
-    names::functions_by_name,
-    random,
-    session::Session,
-    status::StatusCode,
-};
+use super::bpp::{self, Binding, BindingRequest};
+use super::eligibility;
+use super::notification::{self, Verdict};
+use super::order::{Delivery, Order, OrderId};
+use super::store::State;
+use crate::rsp::authentication::{self, Authenticated, Server};
+use crate::rsp::faults::Fault;
+use crate::rsp::fields::{Fields, Members, members};
+use crate::rsp::names::functions_by_name;
+use crate::rsp::random;
+use crate::rsp::session::Session;
+use crate::rsp::status::StatusCode;
 
 /// A function of ES9+.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]

@@ -1,15 +1,11 @@
 //! A folder of profiles: `<matching id>.der`, with an optional `<matching id>.toml` beside it.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
-use super::{
-    es2::StockedProfile,
-    order::OrderRequest,
-    order_settings::{OrderSettings, OrderSettingsError},
-};
+use super::es2::StockedProfile;
+use super::order::OrderRequest;
+use super::order_settings::{OrderSettings, OrderSettingsError};
 use crate::profile::{Profile, ProfileError};
 
 /// Why a folder of profiles cannot be served.

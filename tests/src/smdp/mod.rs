@@ -6,21 +6,17 @@
 //!
 //! The baseline is SGP.22 v2.5.
 
-use std::{
-    fmt, io,
-    path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
-    time::Duration,
-};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+use std::{fmt, io};
 
 use hyper::Uri;
 use lpad::clock::Clock;
 use rustls::SupportedProtocolVersion;
-use sim_card_emulator::{
-    certificate::Certificate,
-    key::PrivateKey,
-    pki::{Pki, PkiError},
-};
+use sim_card_emulator::certificate::Certificate;
+use sim_card_emulator::key::PrivateKey;
+use sim_card_emulator::pki::{Pki, PkiError};
 use tokio::sync::watch;
 
 use crate::rsp::tls::{self, Endpoint};
@@ -47,32 +43,30 @@ mod store;
 #[cfg(test)]
 mod testing;
 
-pub use self::{
-    bpp::{Binding, BindingRequest, MetadataField, PackageFault, Piece, Tag, TagPair},
-    callback::{Callback, CallbackMethod},
-    config_file::{ConfigFile, ConfigFileError},
-    es2::{Event, EventError, EventRegistrar, Registration, StockedProfile},
-    es9::Function,
-    folder::{FolderError, orders_of_folder, stock_of_folder},
-    notification::{ReceivedNotification, Sequence, Verdict},
-    order::{Failure, Order, OrderId, OrderRequest, OrderState},
-    order_settings::{OrderSettings, OrderSettingsError},
-    request_log::ReceivedRequest,
-    reservation::{
-        Reservation, ReservationFault, ReservationFaultPlan, ReservationRequest, ReservationStatus,
-        UnknownReservationFault,
-    },
-    sims::{Fleet, Sim, SimStatus},
-    store::Counters,
+pub use self::bpp::{Binding, BindingRequest, MetadataField, PackageFault, Piece, Tag, TagPair};
+use self::callback::Courier;
+pub use self::callback::{Callback, CallbackMethod};
+pub use self::config_file::{ConfigFile, ConfigFileError};
+pub use self::es2::{Event, EventError, EventRegistrar, Registration, StockedProfile};
+pub use self::es9::Function;
+pub use self::folder::{FolderError, orders_of_folder, stock_of_folder};
+pub use self::notification::{ReceivedNotification, Sequence, Verdict};
+pub use self::order::{Failure, Order, OrderId, OrderRequest, OrderState};
+pub use self::order_settings::{OrderSettings, OrderSettingsError};
+pub use self::request_log::ReceivedRequest;
+use self::reservation::Context;
+pub use self::reservation::{
+    Reservation, ReservationFault, ReservationFaultPlan, ReservationRequest, ReservationStatus,
+    UnknownReservationFault,
 };
-use self::{callback::Courier, reservation::Context, store::State};
-pub use crate::rsp::{
-    faults::{Calls, Fault, FaultPlan, NamedText},
-    names::{NameError, Named},
-    server::DirectRequest,
-    status::{Code, NotAStatusCode, StatusCode},
-    tls::{TlsChoice, TlsError},
-};
+pub use self::sims::{Fleet, Sim, SimStatus};
+pub use self::store::Counters;
+use self::store::State;
+pub use crate::rsp::faults::{Calls, Fault, FaultPlan, NamedText};
+pub use crate::rsp::names::{NameError, Named};
+pub use crate::rsp::server::DirectRequest;
+pub use crate::rsp::status::{Code, NotAStatusCode, StatusCode};
+pub use crate::rsp::tls::{TlsChoice, TlsError};
 
 /// What a server is made of.
 #[derive(Clone)]

@@ -2,16 +2,14 @@
 
 use std::time::SystemTime;
 
-use es10_apdu::{
-    asn1::Raw,
-    es10b::{FinalResult, OtherSignedNotification, PendingNotification, ProfileInstallationResult},
-    types::NotificationEvent,
+use es10_apdu::asn1::Raw;
+use es10_apdu::es10b::{
+    FinalResult, OtherSignedNotification, PendingNotification, ProfileInstallationResult,
 };
-use sim_card_emulator::{
-    certificate::{Certificate, CertificateError, Role},
-    key::PublicKey,
-    pki::Pki,
-};
+use es10_apdu::types::NotificationEvent;
+use sim_card_emulator::certificate::{Certificate, CertificateError, Role};
+use sim_card_emulator::key::PublicKey;
+use sim_card_emulator::pki::Pki;
 
 use super::order::Orders;
 

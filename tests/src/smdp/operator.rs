@@ -1,14 +1,10 @@
 //! What the operator's API does on this server.
 
-use super::{
-    Calls, Reservation, ReservationFault, ReservationRequest, Sim, Smdp,
-    sims::{SimError, SimUpdate},
-    store::State,
-};
-use crate::{
-    profile::{Iccid, Profile},
-    rsp::random,
-};
+use super::sims::{SimError, SimUpdate};
+use super::store::State;
+use super::{Calls, Reservation, ReservationFault, ReservationRequest, Sim, Smdp};
+use crate::profile::{Iccid, Profile};
+use crate::rsp::random;
 
 impl Smdp {
     /// Reserves a fresh profile of our own, as a customer of the operator would.

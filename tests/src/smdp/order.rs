@@ -2,10 +2,8 @@
 //!
 //! SGP.22 v2.5 section 3.1.6 gives the states.
 
-use std::{
-    fmt,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use es10_apdu::es10b::FinalResult;
 use lpad::clock::Clock;
@@ -18,7 +16,8 @@ use self::progress::{Point, Progress};
 pub use self::request::OrderRequest;
 pub(super) use self::transition::Confirmation;
 use super::bpp::Binding;
-use crate::{profile::Profile, rsp::status::StatusCode};
+use crate::profile::Profile;
+use crate::rsp::status::StatusCode;
 
 mod list;
 pub(super) mod progress;

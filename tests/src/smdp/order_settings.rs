@@ -1,17 +1,17 @@
 //! An order as a file or a request describes it.
 
-use std::{
-    fmt, fs, io,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{fmt, fs, io};
 
-use base64::{Engine, prelude::BASE64_STANDARD};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use lpad::clock::Clock;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::{es2::StockedProfile, order::OrderRequest};
+use super::es2::StockedProfile;
+use super::order::OrderRequest;
 use crate::profile::{
     Iccid, NotificationEvent, PolicyRule, Profile, ProfileClass, ProfileError, ProfileOwner,
 };

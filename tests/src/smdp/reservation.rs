@@ -8,13 +8,12 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{
-    callback::{Call, Callback},
-    date::iso_8601,
-    order::{Failure, Order, OrderId, OrderRequest, OrderState, Orders},
-    sims::Sims,
-};
-use crate::{profile::Profile, rsp::random};
+use super::callback::{Call, Callback};
+use super::date::iso_8601;
+use super::order::{Failure, Order, OrderId, OrderRequest, OrderState, Orders};
+use super::sims::Sims;
+use crate::profile::Profile;
+use crate::rsp::random;
 
 mod faults;
 

@@ -1,30 +1,25 @@
 //! Connections and requests.
 
-use std::{future::ready, sync::PoisonError};
+use std::future::ready;
+use std::sync::PoisonError;
 
 use es9_client::Answer;
-use hyper::{Request, Response, StatusCode as HttpStatus, header::HOST};
+use hyper::header::HOST;
+use hyper::{Request, Response, StatusCode as HttpStatus};
 use serde_json::Value;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpListener,
-};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 
-use super::{
-    Smdp,
-    admin::{self, ApiRequest},
-    control, es2,
-    es9::{Call, Function},
+use super::admin::{self, ApiRequest};
+use super::es9::{Call, Function};
+use super::{Smdp, control, es2};
+use crate::rsp::faults::Fault;
+use crate::rsp::http::{self, Body, CutOff};
+use crate::rsp::server::{
+    DirectRequest, RequestBody, accept, call, executed, failed, handshake, read, serve_http,
+    with_protocol,
 };
-use crate::rsp::{
-    faults::Fault,
-    http::{self, Body, CutOff},
-    server::{
-        DirectRequest, RequestBody, accept, call, executed, failed, handshake, read, serve_http,
-        with_protocol,
-    },
-    tls::{Endpoint, be_strange, swallow},
-};
+use crate::rsp::tls::{Endpoint, be_strange, swallow};
 
 impl Smdp {
     /// Serves ES9+, and the reservation API, over TLS until `shutdown` completes.

@@ -9,7 +9,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{callback::Callback, date::iso_8601};
+use super::callback::Callback;
+use super::date::iso_8601;
 use crate::rsp::random;
 
 /// The status of a Sim.

@@ -1,19 +1,20 @@
 //! What the server remembers, and its copy on disk.
 
-use std::{io, path::Path};
+use std::io;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    es2::Stock,
-    es9::{Client, Function},
-    notification::ReceivedNotification,
-    order::Orders,
-    request_log::RequestLog,
-    reservation::{ReservationFaults, Reservations},
-    sims::Sims,
-};
-use crate::rsp::{disk, faults::Faults, session::Sessions};
+use super::es2::Stock;
+use super::es9::{Client, Function};
+use super::notification::ReceivedNotification;
+use super::order::Orders;
+use super::request_log::RequestLog;
+use super::reservation::{ReservationFaults, Reservations};
+use super::sims::Sims;
+use crate::rsp::disk;
+use crate::rsp::faults::Faults;
+use crate::rsp::session::Sessions;
 
 /// How often the server was asked what.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

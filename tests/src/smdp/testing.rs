@@ -4,18 +4,17 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::{
-    HeaderMap, Method, Request, Response, StatusCode, body::Incoming,
-    client::conn::http1 as client, header::HOST, server::conn::http1 as server,
-    service::service_fn,
-};
+use hyper::body::Incoming;
+use hyper::client::conn::http1 as client;
+use hyper::header::HOST;
+use hyper::server::conn::http1 as server;
+use hyper::service::service_fn;
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream},
-    sync::mpsc,
-};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 
 use super::Smdp;
 

@@ -6,12 +6,10 @@ use serde_json::{Value, json};
 use sim_card_emulator::certificate::Role;
 
 use super::{EventRecord, Events, Function, Smds, State};
-use crate::rsp::{
-    authentication::{Authenticated, Refusals, Server},
-    faults::Fault,
-    fields::{Fields, Members},
-    status::StatusCode,
-};
+use crate::rsp::authentication::{Authenticated, Refusals, Server};
+use crate::rsp::faults::Fault;
+use crate::rsp::fields::{Fields, Members};
+use crate::rsp::status::StatusCode;
 
 impl Smds {
     /// Answers ES11.InitiateAuthentication.

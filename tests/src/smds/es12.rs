@@ -9,10 +9,10 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::{EventRecord, Root, Smds};
-use crate::{
-    rsp::{fields::Members, random, status::StatusCode},
-    smdp::{Event, EventError},
-};
+use crate::rsp::fields::Members;
+use crate::rsp::random;
+use crate::rsp::status::StatusCode;
+use crate::smdp::{Event, EventError};
 
 impl Smds {
     /// Answers ES12.RegisterEvent: an alternative SM-DS tells the root SM-DS first if it shall.

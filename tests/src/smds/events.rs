@@ -1,10 +1,12 @@
 //! The events an SM-DS knows.
 
-use std::{fmt, io, path::Path};
+use std::path::Path;
+use std::{fmt, io};
 
 use serde::{Deserialize, Serialize};
 
-use crate::rsp::{disk, status::StatusCode};
+use crate::rsp::disk;
+use crate::rsp::status::StatusCode;
 
 /// What an SM-DS tells an eUICC: that something waits for it at a server.
 ///

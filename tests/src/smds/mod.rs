@@ -7,26 +7,24 @@
 //!
 //! The baseline is SGP.22 v2.5.
 
-use std::{
-    fmt, io,
-    path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
-};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::{fmt, io};
 
 use rustls::{ServerConfig, SupportedProtocolVersion};
-use sim_card_emulator::{
-    certificate::{Certificate, Role},
-    key::PrivateKey,
-    pki::{Pki, PkiError},
-};
+use sim_card_emulator::certificate::{Certificate, Role};
+use sim_card_emulator::key::PrivateKey;
+use sim_card_emulator::pki::{Pki, PkiError};
 use tokio::sync::watch;
 
+pub use self::events::EventRecord;
 use self::events::Events;
-pub use self::{events::EventRecord, function::Function, registrar::Es12Client};
-use crate::{
-    rsp::{faults::Faults, session::Sessions, tls},
-    smdp::{Calls, EventRegistrar, Fault, FaultPlan, StatusCode},
-};
+pub use self::function::Function;
+pub use self::registrar::Es12Client;
+use crate::rsp::faults::Faults;
+use crate::rsp::session::Sessions;
+use crate::rsp::tls;
+use crate::smdp::{Calls, EventRegistrar, Fault, FaultPlan, StatusCode};
 
 mod es11;
 mod es12;

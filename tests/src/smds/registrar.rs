@@ -6,15 +6,11 @@ use es9_client::{
     Answer, AnswerError, Connect, Error, Es9Client, Es9Function, Options, Roots, ServerAddress,
 };
 use serde::Serialize;
-use sim_card_emulator::{
-    certificate::Role,
-    pki::{Pki, PkiError},
-};
+use sim_card_emulator::certificate::Role;
+use sim_card_emulator::pki::{Pki, PkiError};
 
-use crate::{
-    rsp::random,
-    smdp::{Event, EventError, EventRegistrar, Registration},
-};
+use crate::rsp::random;
+use crate::smdp::{Event, EventError, EventRegistrar, Registration};
 
 /// Registers events at SM-DSs over HTTPS, for an SM-DP+ or an alternative SM-DS.
 pub struct Es12Client<C> {

@@ -5,16 +5,14 @@ use std::sync::PoisonError;
 use es9_client::Answer;
 use hyper::{Request, Response, StatusCode as HttpStatus};
 use serde_json::Value;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpListener,
-};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 
 use super::{Function, Smds};
-use crate::rsp::{
-    faults::Fault,
-    http::{self, Body, CutOff},
-    server::{DirectRequest, RequestBody, accept, call, executed, failed, handshake, serve_http},
+use crate::rsp::faults::Fault;
+use crate::rsp::http::{self, Body, CutOff};
+use crate::rsp::server::{
+    DirectRequest, RequestBody, accept, call, executed, failed, handshake, serve_http,
 };
 
 impl Smds {

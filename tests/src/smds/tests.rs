@@ -1,25 +1,21 @@
 use std::collections::VecDeque;
 
-use es9_client::{
-    Answer, AnswerError, Es9Client, Es9Function, Options, ServerAddress,
-    es9::InitiateAuthenticationRequest,
+use es9_client::es9::InitiateAuthenticationRequest;
+use es9_client::{Answer, AnswerError, Es9Client, Es9Function, Options, ServerAddress};
+use es10_apdu::asn1;
+use es10_apdu::es10b::{
+    AuthenticateServerResponse, CancelSessionReason, CancelSessionResponse, EuiccInfo1,
 };
-use es10_apdu::{
-    asn1,
-    es10b::{AuthenticateServerResponse, CancelSessionReason, CancelSessionResponse, EuiccInfo1},
-    types::{SubjectKeyIdentifier, VersionType},
-};
+use es10_apdu::types::{SubjectKeyIdentifier, VersionType};
 use serde::Serialize;
 use serde_json::{Value, json};
 use sim_card_emulator::pki::PkiOptions;
 
 use super::*;
-use crate::{
-    bench::{Bench, HOST_NAME, Network, Reach},
-    lpa::{BareError, BareLpa, EventEntry},
-    profile::{Iccid, Profile},
-    smdp::{self, DirectRequest, Event, EventError, OrderRequest, StockedProfile},
-};
+use crate::bench::{Bench, HOST_NAME, Network, Reach};
+use crate::lpa::{BareError, BareLpa, EventEntry};
+use crate::profile::{Iccid, Profile};
+use crate::smdp::{self, DirectRequest, Event, EventError, OrderRequest, StockedProfile};
 
 const ROOT: &str = "smds.example.com";
 const ALTERNATIVE: &str = "alternative.example.com";

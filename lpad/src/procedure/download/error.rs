@@ -3,18 +3,17 @@
 use std::fmt;
 
 use es9_client::{CertificateError, ServerAddress, TransactionIdError};
-use es10_apdu::{
-    asn1::CodecError,
-    bpp::BppError,
-    es10b::{
-        AuthenticateErrorCode, BppCommandId, CancelSessionReason, DownloadErrorCode, ErrorReason,
-    },
-    isdr::CallError,
-    types::{Iccid, Oid},
+use es10_apdu::asn1::CodecError;
+use es10_apdu::bpp::BppError;
+use es10_apdu::es10b::{
+    AuthenticateErrorCode, BppCommandId, CancelSessionReason, DownloadErrorCode, ErrorReason,
 };
+use es10_apdu::isdr::CallError;
+use es10_apdu::types::{Iccid, Oid};
 
 use super::InDoubt;
-use crate::{policy::RuleRefusal, procedure::FunctionError};
+use crate::policy::RuleRefusal;
+use crate::procedure::FunctionError;
 
 /// A download that did not end with an installed profile.
 #[derive(Debug, thiserror::Error)]

@@ -8,26 +8,19 @@
 mod operator;
 mod world;
 
-use std::{
-    error::Error,
-    io::{IsTerminal, stdout},
-    path::Path,
-    process::ExitCode,
-    time::{Duration, Instant},
-};
+use std::error::Error;
+use std::io::{IsTerminal, stdout};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
-use lpad::{
-    cli,
-    config::Config,
-    operation::{Kind, Operation, State},
-    snapshot::ProfileState,
-};
-
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    time::timeout,
-};
+use lpad::cli;
+use lpad::config::Config;
+use lpad::operation::{Kind, Operation, State};
+use lpad::snapshot::ProfileState;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
 
 use self::world::World;
 

@@ -1,30 +1,22 @@
 //! Everything the demo runs: card and modem, SM-DP+, the daemon, and a folder for their files.
 
-use std::{
-    error::Error,
-    fs, io,
-    net::SocketAddr,
-    path::PathBuf,
-    process::{ExitStatus, Stdio},
-    time::Duration,
-};
+use std::error::Error;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+use std::{fs, io};
 
-use lpad::{
-    client::{Client, ClientError},
-    events::EventKind,
-    operation::{Kind, Operation, Progress, Stage},
-};
-use lpad_tests::{
-    bench::{Bench, HOST_NAME},
-    smdp::ReservationStatus,
-};
+use lpad::client::{Client, ClientError};
+use lpad::events::EventKind;
+use lpad::operation::{Kind, Operation, Progress, Stage};
+use lpad_tests::bench::{Bench, HOST_NAME};
+use lpad_tests::smdp::ReservationStatus;
 use sim_card_emulator::pty::Pty;
 use tempfile::TempDir;
-use tokio::{
-    net::TcpListener,
-    process::{Child, Command},
-    time::sleep,
-};
+use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
+use tokio::time::sleep;
 
 use crate::operator::{Operator, Reservation};
 

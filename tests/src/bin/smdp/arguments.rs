@@ -1,12 +1,14 @@
 //! The command line.
 
-use std::{fmt::Write, path::PathBuf};
+use std::fmt::Write;
+use std::path::PathBuf;
 
 use clap::Parser;
 use lpad_tests::smdp::{
     ConfigFile, Fault, FaultPlan, Function, Named, PackageFault, ReservationFaultPlan, TlsChoice,
 };
-use sim_card_emulator::{certificate::Role, pki::Variant};
+use sim_card_emulator::certificate::Role;
+use sim_card_emulator::pki::Variant;
 
 use super::Error;
 

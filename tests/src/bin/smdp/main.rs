@@ -1,6 +1,9 @@
 //! The test SM-DP+ as a program.
 
-use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::Parser;
 use lpad_tests::smdp::{
@@ -8,11 +11,9 @@ use lpad_tests::smdp::{
     orders_of_folder, stock_of_folder,
 };
 use sim_card_emulator::pki::PkiError;
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-    sync::watch,
-};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tracing_subscriber::filter::LevelFilter;
 
 mod arguments;

@@ -1,22 +1,16 @@
 //! What the server is made of, from the configuration.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use es9_client::TcpConnect;
 use hyper::Uri;
-use lpad_tests::{
-    smdp::{Config, ConfigFile},
-    smds::Es12Client,
-};
-use sim_card_emulator::{
-    certificate::{Certificate, Role},
-    pki::{Pki, PkiOptions},
-};
+use lpad_tests::smdp::{Config, ConfigFile};
+use lpad_tests::smds::Es12Client;
+use sim_card_emulator::certificate::{Certificate, Role};
+use sim_card_emulator::pki::{Pki, PkiOptions};
 
 use super::Error;
 

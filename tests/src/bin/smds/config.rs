@@ -1,12 +1,11 @@
 //! The command line, and how it goes together with the configuration file.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use clap::Parser;
-use lpad_tests::{smdp::FaultPlan, smds::Function};
+use lpad_tests::smdp::FaultPlan;
+use lpad_tests::smds::Function;
 use serde::Deserialize;
 use sim_card_emulator::config_file::{self, ConfigError};
 

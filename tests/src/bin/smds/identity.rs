@@ -1,12 +1,11 @@
 //! Which certificates the server has.
 
-use std::{error::Error, time::SystemTime};
+use std::error::Error;
+use std::time::SystemTime;
 
 use lpad_tests::smds;
-use sim_card_emulator::{
-    certificate::Role,
-    pki::{CertificateSpec, Pki, PkiError, PkiOptions},
-};
+use sim_card_emulator::certificate::Role;
+use sim_card_emulator::pki::{CertificateSpec, Pki, PkiError, PkiOptions};
 
 use super::config::Config;
 

@@ -1,22 +1,16 @@
 //! The test SM-DS as a program.
 
-use std::{
-    error::Error,
-    io::{self, Write},
-    process::ExitCode,
-    sync::Arc,
-};
+use std::error::Error;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
 use es9_client::TcpConnect;
-use lpad_tests::{
-    smdp::Fault,
-    smds::{self, Es12Client, Root, Smds},
-};
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-};
+use lpad_tests::smdp::Fault;
+use lpad_tests::smds::{self, Es12Client, Root, Smds};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::filter::LevelFilter;
 
 mod config;

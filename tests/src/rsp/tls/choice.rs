@@ -1,15 +1,13 @@
 //! What a server can show, or do, where a TLS handshake is expected.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use rustls::{ServerConfig, SupportedProtocolVersion, version};
-use sim_card_emulator::{
-    certificate::{Certificate, Role},
-    key::PrivateKey,
-    pki::{Attribute, BasicConstraints, CertificateSpec, KeyUsage, Pki, PkiError, Variant},
+use sim_card_emulator::certificate::{Certificate, Role};
+use sim_card_emulator::key::PrivateKey;
+use sim_card_emulator::pki::{
+    Attribute, BasicConstraints, CertificateSpec, KeyUsage, Pki, PkiError, Variant,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 

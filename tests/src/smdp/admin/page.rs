@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{ApiError, form::Form};
+use super::ApiError;
+use super::form::Form;
 use crate::smdp::callback::encoded;
 
 /// A list of the API: where it is, what its elements are called and how they can be filtered.

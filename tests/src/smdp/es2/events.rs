@@ -1,6 +1,7 @@
 //! Events at an SM-DS, as far as the SM-DP+ is concerned.
 
-use std::{fmt, pin::Pin};
+use std::fmt;
+use std::pin::Pin;
 
 /// What a device shall learn from an SM-DS: that a profile waits for it.
 ///

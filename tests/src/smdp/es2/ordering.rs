@@ -4,20 +4,14 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    events::{Event, EventError, EventRegistrar},
-    request::Request,
-    stock::Wanted,
-};
-use crate::{
-    rsp::{fields::Members, status::StatusCode},
-    smdp::{
-        Smdp,
-        order::{Confirmation, Order, OrderId, OrderState},
-        reservation,
-        store::State,
-    },
-};
+use super::events::{Event, EventError, EventRegistrar};
+use super::request::Request;
+use super::stock::Wanted;
+use crate::rsp::fields::Members;
+use crate::rsp::status::StatusCode;
+use crate::smdp::order::{Confirmation, Order, OrderId, OrderState};
+use crate::smdp::store::State;
+use crate::smdp::{Smdp, reservation};
 
 /// A function of ES2+ that an operator calls.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -2,14 +2,16 @@
 //!
 //! SGP.22 v2.5 section 5.3.5, ES2+.HandleDownloadProgressInfo.
 
-use base64::{Engine, prelude::BASE64_STANDARD};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use hyper::{Method, StatusCode, Uri};
 use serde_json::{Value, json};
 
-use crate::{
-    rsp::random,
-    smdp::{callback::Call, date::iso_8601, order::progress::Progress, store::State},
-};
+use crate::rsp::random;
+use crate::smdp::callback::Call;
+use crate::smdp::date::iso_8601;
+use crate::smdp::order::progress::Progress;
+use crate::smdp::store::State;
 
 /// The call that tells the operator of a step.
 pub(in crate::smdp) fn report(

@@ -2,11 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    profile::Profile,
-    rsp::status::StatusCode,
-    smdp::order::{OrderId, OrderRequest, Orders},
-};
+use crate::profile::Profile;
+use crate::rsp::status::StatusCode;
+use crate::smdp::order::{OrderId, OrderRequest, Orders};
 
 /// A profile that waits for an order over ES2+.
 #[derive(Clone, Debug, Deserialize, Serialize)]

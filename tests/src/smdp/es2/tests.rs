@@ -1,26 +1,19 @@
 use std::sync::{Arc, Mutex};
 
 use hyper::{Method, StatusCode as HttpStatus};
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
-use sim_card_emulator::{
-    certificate::Role,
-    pki::{Pki, PkiOptions},
-};
+use sim_card_emulator::certificate::Role;
+use sim_card_emulator::pki::{Pki, PkiOptions};
 use tokio_rustls::TlsConnector;
 
 use super::*;
-use crate::{
-    profile::{Iccid, Profile},
-    rsp::status::StatusCode,
-    smdp::{
-        Config, OrderRequest, OrderState, Smdp,
-        testing::{self, Admin},
-    },
-};
+use crate::profile::{Iccid, Profile};
+use crate::rsp::status::StatusCode;
+use crate::smdp::testing::{self, Admin};
+use crate::smdp::{Config, OrderRequest, OrderState, Smdp};
 
 const EID: &str = "89049032123451234512345678901235";
 const OTHER_EID: &str = "89033024343000012200000000031331";

@@ -1,17 +1,15 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use es10_apdu::{
-    asn1::{self, Open},
-    es10b::{
-        AuthenticateErrorCode, AuthenticateResponseError, AuthenticateResponseOk,
-        AuthenticateServerResponse, CancelSessionError, CancelSessionReason,
-        CancelSessionResponseOk, CtxParams1, CtxParamsForCommonAuthentication, DeviceCapabilities,
-        DeviceInfo, DownloadErrorCode, EuiccCancelSessionSigned, EuiccInfo1, EuiccSigned1,
-        EuiccSigned2, PrepareDownloadResponseError, PrepareDownloadResponseOk, ServerSigned1,
-    },
-    types::{
-        self, Challenge, HashCc, Signature, SubjectKeyIdentifier, UiccCapability, VersionType,
-    },
+use es10_apdu::asn1::{self, Open};
+use es10_apdu::es10b::{
+    AuthenticateErrorCode, AuthenticateResponseError, AuthenticateResponseOk,
+    AuthenticateServerResponse, CancelSessionError, CancelSessionReason, CancelSessionResponseOk,
+    CtxParams1, CtxParamsForCommonAuthentication, DeviceCapabilities, DeviceInfo,
+    DownloadErrorCode, EuiccCancelSessionSigned, EuiccInfo1, EuiccSigned1, EuiccSigned2,
+    PrepareDownloadResponseError, PrepareDownloadResponseOk, ServerSigned1,
+};
+use es10_apdu::types::{
+    self, Challenge, HashCc, Signature, SubjectKeyIdentifier, UiccCapability, VersionType,
 };
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -20,15 +18,11 @@ use sim_card_emulator::pki::{CertificateSpec, PkiOptions};
 use tokio::runtime::{Builder, Runtime};
 
 use super::*;
-use crate::{
-    profile::{Iccid, Profile},
-    rsp::random,
-    smdp::{
-        Config, Sequence, Smdp,
-        order::{OrderId, OrderRequest, OrderState},
-        server::tests::Client,
-    },
-};
+use crate::profile::{Iccid, Profile};
+use crate::rsp::random;
+use crate::smdp::order::{OrderId, OrderRequest, OrderState};
+use crate::smdp::server::tests::Client;
+use crate::smdp::{Config, Sequence, Smdp};
 
 const HOST: &str = "smdp.example.com";
 const OTHER_EID: &str = "89049032999999999999999999999955";

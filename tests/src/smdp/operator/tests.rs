@@ -1,24 +1,20 @@
 use std::time::{Duration, UNIX_EPOCH};
 
-use base64::{Engine, prelude::BASE64_STANDARD};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use hyper::{Method, StatusCode as HttpStatus};
 use lpad::clock::Clock;
 use serde_json::{Value, json};
-use sim_card_emulator::{
-    certificate::Role,
-    pki::{Pki, PkiOptions},
-};
-use tokio::{net::TcpListener, sync::mpsc};
+use sim_card_emulator::certificate::Role;
+use sim_card_emulator::pki::{Pki, PkiOptions};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
-use crate::{
-    rsp::tls,
-    smdp::{
-        Config, ReservationStatus, SimStatus,
-        testing::{Admin, Answer, Received, called, serve_one},
-    },
-};
+use crate::rsp::tls;
+use crate::smdp::testing::{Admin, Answer, Received, called, serve_one};
+use crate::smdp::{Config, ReservationStatus, SimStatus};
 
 const EID: &str = "89049032123451234512345678901235";
 

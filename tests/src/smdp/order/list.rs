@@ -3,8 +3,10 @@
 use lpad::clock::Clock;
 use serde::{Deserialize, Serialize};
 
-use super::{Order, OrderId, OrderRequest, OrderState, progress::Progress};
-use crate::{rsp::status::StatusCode, smdp::es2::Event};
+use super::progress::Progress;
+use super::{Order, OrderId, OrderRequest, OrderState};
+use crate::rsp::status::StatusCode;
+use crate::smdp::es2::Event;
 
 /// All orders of a server.
 #[derive(Debug, Deserialize, Serialize)]

@@ -1,6 +1,7 @@
 //! What is ordered.
 
-use std::{fmt, time::SystemTime};
+use std::fmt;
+use std::time::SystemTime;
 
 use crate::profile::Profile;
 

@@ -3,7 +3,8 @@ use std::time::Duration;
 use sim_card_emulator::key::PrivateKey;
 
 use super::*;
-use crate::{profile::Iccid, smdp::bpp::BindingRequest};
+use crate::profile::Iccid;
+use crate::smdp::bpp::BindingRequest;
 
 const EID: &str = "89049032123451234512345678901235";
 const OTHER: &str = "89033024343000012200000000031331";

@@ -3,7 +3,8 @@
 use sha2::{Digest, Sha256};
 
 use super::{Failure, Order, OrderState};
-use crate::{rsp::status::StatusCode, smdp::es2::Event};
+use crate::rsp::status::StatusCode;
+use crate::smdp::es2::Event;
 
 /// What confirming adds to an order.
 #[derive(Clone)]

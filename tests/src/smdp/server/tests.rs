@@ -1,35 +1,32 @@
-use std::{io, sync::Arc, time::Duration};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
 
-use base64::{Engine, prelude::BASE64_STANDARD};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use es10_apdu::tlv::{Tlv, encode as tlv};
 use http_body_util::{BodyExt, Full};
-use hyper::{
-    client::conn::http1::{self as client, SendRequest},
-    header::AUTHORIZATION,
-    http::request::Builder,
-};
+use hyper::client::conn::http1::{self as client, SendRequest};
+use hyper::header::AUTHORIZATION;
+use hyper::http::request::Builder;
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, ProtocolVersion, RootCertStore, pki_types::CertificateDer};
+use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, ProtocolVersion, RootCertStore};
 use serde_json::json;
-use sim_card_emulator::{
-    certificate::{Certificate, Role},
-    pki::{Pki, PkiOptions, Variant},
-};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
-    net::TcpStream,
-    sync::oneshot,
-    task::JoinHandle,
-};
-use tokio_rustls::{TlsConnector, client::TlsStream};
+use sim_card_emulator::certificate::{Certificate, Role};
+use sim_card_emulator::pki::{Pki, PkiOptions, Variant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::*;
-use crate::{
-    profile::{Iccid, Profile},
-    smdp::{
-        Calls, Config, OrderId, OrderRequest, OrderState, ReservationStatus, StatusCode, TlsChoice,
-    },
+use crate::profile::{Iccid, Profile};
+use crate::smdp::{
+    Calls, Config, OrderId, OrderRequest, OrderState, ReservationStatus, StatusCode, TlsChoice,
 };
 
 const EID: &str = "89049032123451234512345678901235";

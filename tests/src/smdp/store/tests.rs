@@ -1,10 +1,9 @@
-use std::{fs, os::unix::fs::MetadataExt};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 use super::*;
-use crate::{
-    profile::{Iccid, Profile},
-    smdp::order::OrderRequest,
-};
+use crate::profile::{Iccid, Profile};
+use crate::smdp::order::OrderRequest;
 
 fn folder_with(text: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();

@@ -1,20 +1,18 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use hyper::Method;
-use lpad::{api::downloads::DownloadRequest, operation::State as Ended, secret::Secret};
+use lpad::api::downloads::DownloadRequest;
+use lpad::operation::State as Ended;
+use lpad::secret::Secret;
 use sim_card_emulator::pki::{Pki, PkiOptions};
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::{
-    bed::{Bed, accepting},
-    bench::{Bench, HOST_NAME},
-    profile::{Iccid, Profile},
-    smdp::{
-        Config, OrderRequest, StockedProfile,
-        testing::{Received, called},
-    },
-};
+use crate::bed::{Bed, accepting};
+use crate::bench::{Bench, HOST_NAME};
+use crate::profile::{Iccid, Profile};
+use crate::smdp::testing::{Received, called};
+use crate::smdp::{Config, OrderRequest, StockedProfile};
 
 const CODE: &str = "1$smdp.example.com$M-1";
 

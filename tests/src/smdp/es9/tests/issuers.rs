@@ -1,9 +1,7 @@
 //! Servers and eUICCs of several issuers, and certificates that must be refused.
 
-use sim_card_emulator::{
-    key::Curve,
-    pki::{Hierarchy, Variant},
-};
+use sim_card_emulator::key::Curve;
+use sim_card_emulator::pki::{Hierarchy, Variant};
 
 use super::*;
 
