@@ -1,8 +1,9 @@
 //! The API on the Unix socket: HTTP/1.1 and JSON, one resource per file.
 //!
-//! A request becomes an [`router::Action`] by a pure match; the [`actor::Actor`] at the other end decides
-//! whether it may be done; every error leaves as a [`problem::Problem`].
+//! A request becomes an [`action::Action`] by a pure match; the [`actor::Actor`] at the other end decides
+//! whether it may be done; every error leaves as a [`Problem`](crate::problem::Problem).
 
+pub mod action;
 pub mod actor;
 mod connections;
 pub mod downloads;
@@ -12,9 +13,8 @@ pub mod health;
 pub mod notifications;
 mod openapi;
 pub mod operations;
-pub mod problem;
 pub mod profiles;
-pub mod router;
+pub mod routes;
 mod server;
 #[cfg(test)]
 mod tests;

@@ -22,12 +22,13 @@ use self::render::Overview;
 use crate::api::euiccs::{EuiccList, ResetRequest};
 use crate::api::notifications::NotificationList;
 use crate::api::operations::OperationList;
-use crate::api::problem::{Code, Problem};
 use crate::api::profiles::ProfileList;
 use crate::client::{Client, ClientError};
-use crate::events::EventKind;
-use crate::operation::{Operation, OperationId};
-use crate::snapshot::{Profile, ProfileState};
+use crate::job::OperationId;
+use crate::memory::events::EventKind;
+use crate::memory::operations::Operation;
+use crate::memory::snapshot::{Profile, ProfileState};
+use crate::problem::{Code, Problem};
 
 /// Runs `lpactl` and tells how it went.
 pub async fn run(arguments: Arguments) -> ExitCode {

@@ -21,11 +21,12 @@ use crate::api::euiccs::{AddressesChange, EuiccList, ResetRequest};
 use crate::api::health::{Health, Version};
 use crate::api::notifications::NotificationList;
 use crate::api::operations::OperationList;
-use crate::api::problem::Problem;
 use crate::api::profiles::{ProfileChange, ProfileList};
-use crate::events::{Event, EventKind};
-use crate::operation::{Answer, Operation, OperationId};
-use crate::snapshot::{Addresses, Euicc, Notification, Profile, ProfileState};
+use crate::job::{Answer, OperationId};
+use crate::memory::events::{Event, EventKind};
+use crate::memory::operations::Operation;
+use crate::memory::snapshot::{Addresses, Euicc, Notification, Profile, ProfileState};
+use crate::problem::Problem;
 
 /// A client of one daemon. Every call opens a connection of its own.
 #[derive(Clone, Debug)]

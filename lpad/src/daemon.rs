@@ -18,14 +18,15 @@ use tokio::time::{interval, timeout};
 use crate::api::actor::Permissions;
 use crate::api::{Api, bind};
 use crate::client::Client;
-use crate::clock::Clock;
-use crate::closing::{Closer, closing};
 use crate::config::{Config, Es9Config, EuiccConfig, StateConfig};
-use crate::engine::{Context, Engine, EngineHandle, OpenPort, SerialPort};
-use crate::events::{EventKind, Events, Follower};
-use crate::journal::{Journal, SharedJournal};
-use crate::operation::Operations;
-use crate::snapshot::Snapshot;
+use crate::engine::{Context, Engine, EngineHandle};
+use crate::memory::events::{EventKind, Events, Follower};
+use crate::memory::journal::{Journal, SharedJournal};
+use crate::memory::operations::Operations;
+use crate::memory::snapshot::Snapshot;
+use crate::modem::{OpenPort, SerialPort};
+use crate::runtime::clock::Clock;
+use crate::runtime::closing::{Closer, closing};
 
 /// What surrounds the daemon; tests put their own parts in.
 #[derive(Debug)]

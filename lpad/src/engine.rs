@@ -3,14 +3,16 @@
 //! The engine opens a logical channel for each operation and closes it again. Whatever happened to
 //! it or to the daemon, it reads the card before it says anything.
 
+mod change;
 mod context;
 mod download;
+mod first_boot;
 mod handle;
-mod jobs;
+mod outbox;
 mod port;
-mod read;
-mod restart;
+mod reading;
 mod session;
+mod settle;
 mod switch;
 
 use std::time::Duration;
@@ -22,22 +24,23 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 pub(crate) use self::context::Context;
+use self::first_boot::Bootstrap;
 use self::handle::Command;
-pub use self::handle::{Consent, Download, DownloadSource, EngineHandle, Job, ResetScope};
+pub use self::handle::EngineHandle;
+use self::outbox::{Outbox, Whom};
 use self::port::CardPort;
-pub use self::port::{OpenPort, PortError, SerialPort};
-use self::read::CardState;
+pub use self::port::PortError;
+use self::reading::CardState;
 use self::session::{close, read_again};
-use crate::api::problem::{Code, Problem};
-use crate::backoff::Backoff;
-use crate::bootstrap::Bootstrap;
-use crate::closing::Closing;
-use crate::journal::{Record, StartedOperation};
-use crate::modem;
-use crate::operation::{Achievement, Ticket};
-use crate::outbox::{Outbox, Whom};
+use crate::job::{Achievement, Download, Job};
+use crate::memory::journal::{Record, StartedOperation};
+use crate::memory::operations::Ticket;
+use crate::memory::snapshot::{ProfileState, Snapshot};
+use crate::modem::{self, OpenPort};
+use crate::problem::{Code, Problem};
 use crate::procedure::FunctionError;
-use crate::snapshot::{ProfileState, Snapshot};
+use crate::runtime::backoff::Backoff;
+use crate::runtime::closing::Closing;
 
 /// The task's state.
 pub(crate) struct Engine<O: OpenPort, C> {
@@ -485,9 +488,9 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
 async fn remove<C: Connect + 'static, T: Transport>(
     outbox: &mut Outbox<C>,
     isdr: &mut Isdr<T>,
-) -> Result<Vec<crate::snapshot::Notification>, FunctionError> {
+) -> Result<Vec<crate::memory::snapshot::Notification>, FunctionError> {
     outbox.remove_acknowledged(isdr).await?;
-    read::notifications(isdr).await
+    reading::notifications(isdr).await
 }
 
 /// Reads everything, settles what was in doubt, begins to deliver what waits; gives the EID and the
@@ -505,7 +508,7 @@ async fn read_anew<C: Connect + 'static, T: Transport>(
     let mut unfinished = Vec::new();
     for started in own {
         let now = context.clock.unix_seconds();
-        let operation = restart::resolve_operation(isdr, &state, &started, now).await?;
+        let operation = settle::resolve_operation(isdr, &state, &started, now).await?;
         let (id, outcome) = (operation.id, operation.state.name());
         tracing::info!(operation = %id, outcome, "the card told how it ended");
         match operation
@@ -523,7 +526,7 @@ async fn read_anew<C: Connect + 'static, T: Transport>(
         }
     }
     outbox.begin(isdr, Whom::Everybody).await?;
-    let notifications = read::notifications(isdr).await?;
+    let notifications = reading::notifications(isdr).await?;
     let eid = state.eid.clone();
     context.card_was_read(state);
     context.update(|known| known.notifications = notifications);

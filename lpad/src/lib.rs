@@ -3,7 +3,7 @@
 //! The daemon owns the eUICC behind a modem's AT port, downloads and switches profiles, delivers
 //! notifications, and is driven over HTTP on a local Unix socket. `lpactl` is its command line.
 //!
-//! A call comes in through [`api`], becomes an [`operation`] that the eUICC's one [`engine`] task
+//! A call comes in through [`api`], becomes a [`job`] that the eUICC's one [`engine`] task
 //! carries out with the procedures of the specification, and outlives the client that asked.
 
 #![allow(
@@ -13,24 +13,17 @@
 
 pub mod activation_code;
 pub mod api;
-mod backoff;
-mod bootstrap;
 pub mod cli;
 pub mod client;
-pub mod clock;
-pub mod closing;
 pub mod config;
 mod daemon;
 pub mod engine;
-pub mod events;
-pub mod journal;
-pub mod log;
-mod modem;
-pub mod operation;
-pub mod outbox;
-pub mod policy;
+pub mod job;
+pub mod memory;
+pub mod modem;
+pub mod problem;
 pub mod procedure;
+pub mod runtime;
 pub mod secret;
-pub mod snapshot;
 
 pub use daemon::{Daemon, Parts, StartError, run};

@@ -7,6 +7,10 @@ use es10_apdu::transport::{Fault, TransportError};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep};
 
+mod port;
+
+pub use port::{OpenPort, SerialPort};
+
 /// The modem's IMEI, 3GPP TS 27.007 section 5.4; `None` when it does not tell.
 ///
 /// # Cancel safety

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use lpad::api::downloads::DownloadRequest;
 use lpad::client::Client;
-use lpad::engine::Consent;
-use lpad::operation::{Operation, State};
+use lpad::job::Consent;
+use lpad::memory::operations::{Operation, State};
 use lpad::secret::Secret;
 use lpad_tests::bench::{Bench, HOST_NAME};
 use lpad_tests::profile::{Iccid, Profile};

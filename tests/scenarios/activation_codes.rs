@@ -1,9 +1,9 @@
 //! Activation codes: what is wrong with one is said before anybody is called.
 
 use lpad::api::downloads::DownloadRequest;
-use lpad::api::problem::{Code, CodeConsumed, Problem};
 use lpad::client::ClientError;
-use lpad::operation::State;
+use lpad::memory::operations::State;
+use lpad::problem::{Code, CodeConsumed, Problem};
 use lpad::secret::Secret;
 use lpad_tests::bed::{Bed, EUICC, accepting};
 use lpad_tests::bench::HOST_NAME;

@@ -6,11 +6,11 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use lpad::api::action::{Access, Action};
 use lpad::api::actor::{Actor, Permissions};
 use lpad::api::downloads::DownloadRequest;
-use lpad::api::router::{Access, Action};
-use lpad::engine::Consent;
-use lpad::operation::{OperationId, QUEUE_LENGTH, State};
+use lpad::job::{Consent, OperationId};
+use lpad::memory::operations::{QUEUE_LENGTH, State};
 use lpad::secret::Secret;
 use lpad_tests::bed::{Bed, EUICC, accepting};
 use lpad_tests::bench::HOST_NAME;

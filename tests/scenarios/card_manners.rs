@@ -1,6 +1,6 @@
 //! Cards with manners of their own: the daemon lives with all of them.
 
-use lpad::snapshot::ProfileState::{Disabled, Enabled};
+use lpad::memory::snapshot::ProfileState::{Disabled, Enabled};
 use lpad_tests::bed::{Bed, EUICC};
 use sim_card_emulator::euicc::Settings;
 

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use lpad::api::problem::{Code, CodeConsumed, Problem};
-use lpad::operation::State;
+use lpad::memory::operations::State;
+use lpad::problem::{Code, CodeConsumed, Problem};
 use lpad_tests::bed::Bed;
 use lpad_tests::bench::{Bench, HOST_NAME};
 use lpad_tests::smdp::{Calls, Fault, Function, OrderState};

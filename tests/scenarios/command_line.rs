@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Stdio;
 
 use lpad::config::EuiccConfig;
-use lpad::operation::State;
+use lpad::memory::operations::State;
 use lpad_tests::bed::{Bed, EUICC};
 use lpad_tests::bench::HOST_NAME;
 use lpad_tests::smdp::OrderRequest;

@@ -2,8 +2,9 @@
 //! a yes.
 
 use lpad::api::downloads::DownloadRequest;
-use lpad::api::problem::{Code, CodeConsumed};
-use lpad::operation::{Answer, Decision, State};
+use lpad::job::{Answer, Decision};
+use lpad::memory::operations::State;
+use lpad::problem::{Code, CodeConsumed};
 use lpad::secret::Secret;
 use lpad_tests::bed::{Bed, accepting, asking, problem};
 use lpad_tests::profile::{Iccid, PolicyRule, Profile, ProfileOwner};

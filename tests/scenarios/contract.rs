@@ -8,23 +8,23 @@ use std::path::Path;
 use std::{fmt, fs};
 
 use hyper::Method;
+use lpad::api::action::{Access, Request};
 use lpad::api::downloads::DownloadRequest;
 use lpad::api::euiccs::{AddressesChange, EuiccList, ResetRequest};
 use lpad::api::health::{Health, Version};
 use lpad::api::notifications::NotificationList;
 use lpad::api::operations::OperationList;
-use lpad::api::problem::{CardStatus, Code, CodeConsumed, Problem, Sgp22Status};
 use lpad::api::profiles::{ProfileChange, ProfileList};
-use lpad::api::router::{Access, Request};
-use lpad::engine::Consent;
-use lpad::events::EventKind;
-use lpad::operation::{
-    Achievement, Answer, Decision, Kind, Offer, Operation as LpadOperation, OperationId, Progress,
-    QUEUE_LENGTH, Stage, State,
+use lpad::api::routes::route;
+use lpad::job::{
+    Achievement, Answer, Consent, Decision, Kind, Offer, OperationId, Progress, Stage,
 };
-use lpad::snapshot::{
+use lpad::memory::events::EventKind;
+use lpad::memory::operations::{Operation as LpadOperation, QUEUE_LENGTH, State};
+use lpad::memory::snapshot::{
     Addresses, Availability, Euicc, EuiccInfo, Notification, Profile, ProfileState,
 };
+use lpad::problem::{CardStatus, Code, CodeConsumed, Problem, Sgp22Status};
 use lpad_tests::bed::{Bed, EUICC};
 use lpad_tests::bench::{HOST_NAME, Reach};
 use lpad_tests::smdp::OrderRequest;
@@ -96,7 +96,7 @@ async fn each_operation_says_truly_who_may_call_it() {
             last_event_id: None,
             body: body.as_bytes(),
         };
-        let says = match request.route().unwrap().access() {
+        let says = match route(&request).unwrap().access() {
             Access::Change => "Only admins may call it.",
             Access::Read | Access::None => "Readers and admins may call it.",
         };
@@ -653,7 +653,7 @@ fn is_answered(path: &str) -> bool {
             last_event_id: None,
             body: &[],
         };
-        !matches!(request.route(), Err(problem) if problem.code == Code::NotFound)
+        !matches!(route(&request), Err(problem) if problem.code == Code::NotFound)
     })
 }
 

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::process::{ExitStatus, Output, Stdio};
 use std::time::Duration;
 
-use lpad::api::problem::Code;
 use lpad::client::Client;
-use lpad::engine::Consent;
-use lpad::operation::{Operation, OperationId, State};
+use lpad::job::{Consent, OperationId};
+use lpad::memory::operations::{Operation, State};
+use lpad::problem::Code;
 use lpad_tests::bed::{Bed, EUICC, accepting};
 use lpad_tests::bench::{Bench, HOST_NAME};
 use lpad_tests::smdp::{OrderId, OrderRequest, OrderState};

@@ -1,9 +1,9 @@
 //! Downloads that go well.
 
 use lpad::api::downloads::DownloadRequest;
-use lpad::engine::Consent;
-use lpad::operation::State;
-use lpad::snapshot::ProfileState;
+use lpad::job::Consent;
+use lpad::memory::operations::State;
+use lpad::memory::snapshot::ProfileState;
 use lpad_tests::bed::{Bed, EUICC};
 use lpad_tests::bench::Bench;
 use lpad_tests::smdp::{OrderRequest, OrderState};

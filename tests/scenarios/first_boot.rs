@@ -3,11 +3,11 @@
 use std::fs;
 use std::time::Duration;
 
-use lpad::api::problem::Code;
 use lpad::config::{BootstrapConfig, BootstrapWhen};
-use lpad::engine::Consent;
-use lpad::operation::{Kind, Operation, State};
-use lpad::snapshot::ProfileState::{Disabled, Enabled};
+use lpad::job::{Consent, Kind};
+use lpad::memory::operations::{Operation, State};
+use lpad::memory::snapshot::ProfileState::{Disabled, Enabled};
+use lpad::problem::Code;
 use lpad_tests::bed::{Bed, EUICC};
 use lpad_tests::bench::HOST_NAME;
 use lpad_tests::profile::ProfileClass;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use lpad::api::downloads::DownloadRequest;
-use lpad::snapshot::ProfileState;
+use lpad::memory::snapshot::ProfileState;
 use lpad_tests::bed::{Bed, EUICC, accepting};
 use lpad_tests::bench::{Bench, HOST_NAME};
 use sim_card_emulator::card::PowerCut;

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use lpad::api::problem::{Code, CodeConsumed, Problem};
 use lpad::config::AfterEnable;
-use lpad::operation::{Operation, State};
-use lpad::snapshot::{Availability, ProfileState};
+use lpad::memory::operations::{Operation, State};
+use lpad::memory::snapshot::{Availability, ProfileState};
+use lpad::problem::{Code, CodeConsumed, Problem};
 use lpad_tests::bed::{Bed, EUICC, problem};
 use lpad_tests::bench::Bench;
 use lpad_tests::smdp::{OrderId, OrderState};

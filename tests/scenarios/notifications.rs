@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use lpad::operation::{Operation, State};
-use lpad::snapshot::Notification;
-use lpad::snapshot::ProfileState::{Disabled, Enabled};
+use lpad::memory::operations::{Operation, State};
+use lpad::memory::snapshot::Notification;
+use lpad::memory::snapshot::ProfileState::{Disabled, Enabled};
 use lpad_tests::bed::{Bed, EUICC};
 use lpad_tests::bench::HOST_NAME;
 use lpad_tests::smdp::{Calls, Fault, Function, OrderRequest, Verdict};

@@ -2,8 +2,8 @@
 
 use es10_apdu::es10b::FinalResult;
 use es10_apdu::types::PprIds;
-use lpad::api::problem::{Code, CodeConsumed};
-use lpad::operation::State;
+use lpad::memory::operations::State;
+use lpad::problem::{Code, CodeConsumed};
 use lpad_tests::bed::{Bed, EUICC};
 use lpad_tests::bench::HOST_NAME;
 use lpad_tests::profile::{

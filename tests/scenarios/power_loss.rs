@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lpad::operation::State;
+use lpad::memory::operations::State;
 use sim_card_emulator::card::PowerCut;
 use sim_card_emulator::pki::{Pki, PkiOptions};
 use tokio::time::sleep;

@@ -2,11 +2,12 @@
 
 use lpad::api::downloads::DownloadRequest;
 use lpad::api::euiccs::ResetRequest;
-use lpad::api::problem::Code;
 use lpad::client::ClientError;
-use lpad::engine::Consent;
-use lpad::operation::{Answer, Decision, Operation, State};
-use lpad::snapshot::ProfileState::{self, Disabled, Enabled};
+use lpad::job::{Answer, Consent, Decision};
+use lpad::memory::operations::{Operation, State};
+use lpad::memory::snapshot::ProfileState;
+use lpad::memory::snapshot::ProfileState::{Disabled, Enabled};
+use lpad::problem::Code;
 use lpad_tests::bed::{Bed, EUICC, accepting};
 use lpad_tests::bench::HOST_NAME;
 use lpad_tests::profile::{Content, Iccid, Imsi, PolicyRule, Profile, ProfileClass, ProfileOwner};

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use lpad::api::downloads::DownloadRequest;
-use lpad::api::problem::{Code, CodeConsumed, Problem};
-use lpad::engine::Consent;
-use lpad::operation::State;
+use lpad::job::Consent;
+use lpad::memory::operations::State;
+use lpad::problem::{Code, CodeConsumed, Problem};
 use lpad_tests::bed::{Bed, EUICC, problem};
 use lpad_tests::bench::{Bench, HOST_NAME};
 use lpad_tests::smdp::{

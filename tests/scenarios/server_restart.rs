@@ -1,6 +1,6 @@
 //! The SM-DP+ is restarted: what it owes to eUICCs and operators, it still knows.
 
-use lpad::operation::State;
+use lpad::memory::operations::State;
 use lpad_tests::bed::{Bed, problem};
 use lpad_tests::bench::{Bench, HOST_NAME};
 use lpad_tests::profile::{Iccid, Profile};

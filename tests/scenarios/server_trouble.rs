@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use lpad::api::problem::{Code, CodeConsumed, Problem};
-use lpad::operation::{Decision, Operation, State};
-use lpad::snapshot::Notification;
+use lpad::job::Decision;
+use lpad::memory::operations::{Operation, State};
+use lpad::memory::snapshot::Notification;
+use lpad::problem::{Code, CodeConsumed, Problem};
 use lpad_tests::bed::{Bed, EUICC, asking, problem};
 use lpad_tests::bench::{HOST_NAME, Reach};
 use lpad_tests::smdp::{Calls, Fault, Function, OrderRequest, OrderState, StatusCode};

@@ -1,9 +1,9 @@
 //! What must be true after a mishap in the middle of something.
 
 use lpad::api::downloads::DownloadRequest;
-use lpad::api::problem::CodeConsumed;
-use lpad::operation::{Operation, State};
-use lpad::snapshot::ProfileState;
+use lpad::memory::operations::{Operation, State};
+use lpad::memory::snapshot::ProfileState;
+use lpad::problem::CodeConsumed;
 use lpad_tests::bed::{Bed, EUICC, accepting};
 use lpad_tests::bench::{Bench, HOST_NAME};
 use lpad_tests::smdp::{OrderId, OrderState};

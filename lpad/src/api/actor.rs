@@ -4,7 +4,7 @@ use std::{fs, io};
 
 use tokio::net::UnixStream;
 
-use super::router::Access;
+use super::action::Access;
 use crate::config::ApiConfig;
 
 /// The process at the other end of a connection.

@@ -3,11 +3,11 @@
 use hyper::Method;
 use serde::{Deserialize, Serialize};
 
+use super::action::{Action, Request};
 use super::euiccs::parse_address;
-use super::problem::{Code, CodeConsumed, Problem};
-use super::router::{Action, Request};
 use crate::activation_code::ActivationCode;
-use crate::engine::{Consent, Download, DownloadSource, Job};
+use crate::job::{Consent, Download, DownloadSource, Job};
+use crate::problem::{Code, CodeConsumed, Problem};
 use crate::secret::Secret;
 
 /// Body of `POST …/downloads`: one of `activation_code`, `default` and `smdp`.

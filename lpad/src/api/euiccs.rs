@@ -4,10 +4,10 @@ use es9_client::ServerAddress;
 use hyper::Method;
 use serde::{Deserialize, Serialize};
 
-use super::problem::{Code, Problem};
-use super::router::{Action, Request};
-use crate::engine::{Job, ResetScope};
-use crate::snapshot::Euicc;
+use super::action::{Action, Request};
+use crate::job::{Job, ResetScope};
+use crate::memory::snapshot::Euicc;
+use crate::problem::{Code, Problem};
 
 /// Body of `GET /v1/euiccs`.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]

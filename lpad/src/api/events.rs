@@ -9,10 +9,10 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame};
 use tokio::sync::mpsc;
 
-use super::problem::{Code, Problem};
-use super::router::{Action, Request};
-use crate::closing::Closing;
-use crate::events::{Event, Follower};
+use super::action::{Action, Request};
+use crate::memory::events::{Event, Follower};
+use crate::problem::{Code, Problem};
+use crate::runtime::closing::Closing;
 
 pub(super) fn route(request: &Request<'_>) -> Result<Action, Problem> {
     let last_seen = match request.last_event_id.map(str::parse) {
@@ -90,8 +90,8 @@ mod tests {
     use http_body_util::BodyExt;
 
     use super::*;
-    use crate::closing::closing;
-    use crate::events::{EventKind, Events};
+    use crate::memory::events::{EventKind, Events};
+    use crate::runtime::closing::closing;
 
     #[tokio::test(start_paused = true)]
     async fn events_are_numbered_and_silence_is_filled() {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::snapshot::Availability;
+use crate::memory::snapshot::Availability;
 
 /// Body of `GET /v1/health`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]

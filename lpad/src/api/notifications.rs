@@ -3,10 +3,10 @@
 use hyper::Method;
 use serde::{Deserialize, Serialize};
 
-use super::problem::Problem;
-use super::router::{Action, Request};
-use crate::engine::Job;
-use crate::snapshot::Notification;
+use super::action::{Action, Request};
+use crate::job::Job;
+use crate::memory::snapshot::Notification;
+use crate::problem::Problem;
 
 /// Body of `GET …/notifications`.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]

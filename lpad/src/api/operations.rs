@@ -3,9 +3,10 @@
 use hyper::Method;
 use serde::{Deserialize, Serialize};
 
-use super::problem::{Code, Problem};
-use super::router::{Action, Request};
-use crate::operation::{Operation, OperationId};
+use super::action::{Action, Request};
+use crate::job::OperationId;
+use crate::memory::operations::Operation;
+use crate::problem::{Code, Problem};
 
 /// Body of `GET /v1/operations`.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]

@@ -3,10 +3,10 @@
 use hyper::Method;
 use serde::{Deserialize, Serialize};
 
-use super::problem::{Code, Problem};
-use super::router::{Action, Request};
-use crate::engine::Job;
-use crate::snapshot::{Profile, ProfileState};
+use super::action::{Action, Request};
+use crate::job::Job;
+use crate::memory::snapshot::{Profile, ProfileState};
+use crate::problem::{Code, Problem};
 
 /// Body of `GET …/profiles`.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]

@@ -24,23 +24,23 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
+use super::action::{Access, Action, Request};
 use super::actor::{Accounts, Actor, Permissions};
 use super::connections::Connections;
 use super::euiccs::EuiccList;
 use super::events::EventStream;
 use super::health::{Health, Version};
 use super::notifications::NotificationList;
-use super::openapi;
 use super::operations::OperationList;
-use super::problem::{Code, Problem};
 use super::profiles::ProfileList;
-use super::router::{Access, Action, Request};
-use crate::closing::Closing;
+use super::{openapi, routes};
 use crate::config::ApiConfig;
 use crate::engine::EngineHandle;
-use crate::events::Events;
-use crate::operation::{Operation, Operations, RequestKey};
-use crate::snapshot::{Availability, Snapshot};
+use crate::memory::events::Events;
+use crate::memory::operations::{Operation, Operations, RequestKey};
+use crate::memory::snapshot::{Availability, Snapshot};
+use crate::problem::{Code, Problem};
+use crate::runtime::closing::Closing;
 
 /// Makes the socket: only root, the daemon's user and the admin group can open it.
 ///
@@ -212,15 +212,14 @@ impl Api {
         }
         let (head, body) = request.into_parts();
         let body = read_body(body).await?;
-        let action = Request {
+        let action = routes::route(&Request {
             method: &head.method,
             path: head.uri.path(),
             query: head.uri.query(),
             idempotency_key: header(&head.headers, "idempotency-key")?,
             last_event_id: header(&head.headers, "last-event-id")?,
             body: &body,
-        }
-        .route()?;
+        })?;
         if access < action.access() {
             return Err(Problem::new(Code::Forbidden));
         }

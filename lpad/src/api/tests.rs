@@ -10,14 +10,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::api::downloads::DownloadRequest;
-use crate::api::problem::{Code, Problem};
 use crate::client::{Client, ClientError};
-use crate::clock::Clock;
 use crate::config::{Config, EuiccConfig};
-use crate::engine::OpenPort;
-use crate::events::EventKind;
-use crate::operation::{OperationId, State};
-use crate::snapshot::Availability;
+use crate::job::OperationId;
+use crate::memory::events::EventKind;
+use crate::memory::operations::State;
+use crate::memory::snapshot::Availability;
+use crate::modem::OpenPort;
+use crate::problem::{Code, Problem};
+use crate::runtime::clock::Clock;
 use crate::{Daemon, Parts};
 
 /// A port that is not there.

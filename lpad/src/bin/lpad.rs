@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use lpad::config::Config;
-use lpad::log;
+use lpad::runtime::log;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::operation::OperationId;
+use crate::job::OperationId;
 
 /// Look after the eSIM of this gateway.
 #[derive(Debug, Parser)]

@@ -7,8 +7,8 @@ use std::path::Path;
 use super::args::DownloadArguments;
 use super::{CliError, Session, prompt, render};
 use crate::api::downloads::DownloadRequest;
-use crate::engine::Consent;
-use crate::operation::{Answer, Decision, Operation};
+use crate::job::{Answer, Consent, Decision};
+use crate::memory::operations::Operation;
 use crate::secret::Secret;
 
 impl Session {

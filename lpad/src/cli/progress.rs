@@ -3,7 +3,8 @@
 use std::io::Write;
 
 use super::table::printable;
-use crate::operation::{Operation, Progress, Stage, State};
+use crate::job::{Progress, Stage};
+use crate::memory::operations::{Operation, State};
 
 /// Shows how an operation goes.
 #[derive(Debug)]
@@ -114,7 +115,7 @@ const BAR: u64 = 24;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operation::{Kind, OperationId};
+    use crate::job::{Kind, OperationId};
 
     fn installing(done: u64) -> Operation {
         Operation {

@@ -4,7 +4,7 @@ use std::io::{self, BufRead, IsTerminal, Write, stderr, stdin};
 
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
-use crate::operation::Decision;
+use crate::job::Decision;
 use crate::secret::Secret;
 
 /// Whether there is somebody to ask.

@@ -3,10 +3,11 @@
 use super::progress::{doing, line};
 use super::table::{Table, facts, printable};
 use crate::api::health::Version;
-use crate::api::problem::{CodeConsumed, Problem};
-use crate::events::{Event, EventKind};
-use crate::operation::{Achievement, Kind, Offer, Operation};
-use crate::snapshot::{Addresses, Euicc, Notification, Profile, ProfileState};
+use crate::job::{Achievement, Kind, Offer};
+use crate::memory::events::{Event, EventKind};
+use crate::memory::operations::Operation;
+use crate::memory::snapshot::{Addresses, Euicc, Notification, Profile, ProfileState};
+use crate::problem::{CodeConsumed, Problem};
 
 /// One eUICC with what is on it, for `lpactl status`.
 #[derive(Debug)]
@@ -315,8 +316,8 @@ pub(super) fn event(event: &Event) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::problem::Code;
-    use crate::snapshot::Availability;
+    use crate::memory::snapshot::Availability;
+    use crate::problem::Code;
 
     fn acme(state: ProfileState) -> Profile {
         Profile {

@@ -6,14 +6,15 @@ use es9_client::Es9Client;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::read::CardState;
-use crate::api::problem::{Code, Problem};
-use crate::clock::Clock;
+use super::reading::CardState;
 use crate::config::EuiccConfig;
-use crate::events::{EventKind, Events};
-use crate::journal::{Record, SharedJournal};
-use crate::operation::{OperationId, Operations};
-use crate::snapshot::{Availability, Snapshot};
+use crate::job::OperationId;
+use crate::memory::events::{EventKind, Events};
+use crate::memory::journal::{Record, SharedJournal};
+use crate::memory::operations::Operations;
+use crate::memory::snapshot::{Availability, Snapshot};
+use crate::problem::{Code, Problem};
+use crate::runtime::clock::Clock;
 
 /// What an engine's jobs share beside the card.
 #[derive(Debug)]

@@ -8,19 +8,23 @@ use es10_apdu::isdr::Isdr;
 use es10_apdu::transport::Transport;
 
 use super::context::Context;
-use super::handle::{Consent, Download, DownloadSource};
-use super::port::{CardPort, OpenPort};
+use super::port::CardPort;
 use super::session::{Patience, Reading, WoundUp, close, wind_up, wind_up_anew};
 use super::{Engine, Unfinished};
-use crate::api::problem::{Code, CodeConsumed, Problem};
-use crate::journal::Record;
-use crate::operation::{Achievement, Decision, Offer as Shown, Progress, Reply, Stage, Ticket};
+use crate::job::{
+    Achievement, Consent, Decision, Download, DownloadSource, Offer as Shown, Progress, Reply,
+    Stage,
+};
+use crate::memory::journal::Record;
+use crate::memory::operations::Ticket;
+use crate::memory::snapshot::ProfileState;
+use crate::modem::OpenPort;
+use crate::problem::{Code, CodeConsumed, Problem};
 use crate::procedure::download::{
     Device, DownloadError, Failure, InDoubt, Initiated, Installed, Offer, Order, SessionEnd, Step,
     resolve,
 };
 use crate::secret::Secret;
-use crate::snapshot::ProfileState;
 
 impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
     pub(super) async fn download(
@@ -194,7 +198,7 @@ fn achievement(installed: &Installed, name: Option<String>, wound_up: WoundUp) -
 async fn settle<O: OpenPort, C: Connect + 'static>(
     card: &mut CardPort<O>,
     context: &Context<C>,
-    outbox: &mut crate::outbox::Outbox<C>,
+    outbox: &mut crate::engine::outbox::Outbox<C>,
     ticket: &Ticket,
     doubt: &InDoubt,
     cause: &Failure,

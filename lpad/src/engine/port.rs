@@ -1,65 +1,22 @@
 //! The port and the card behind it.
 
-use std::future::Future;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use es10_apdu::apdu::Channel;
-use es10_apdu::at::{AtPort, Csim, Deadlines, ModemProfile, Serial};
+use es10_apdu::at::{AtPort, Csim, Deadlines, ModemProfile};
 use es10_apdu::channel::{ChannelRecord, OpenError, close_recorded};
 use es10_apdu::isdr::{Isdr, IsdrOptions};
 use es10_apdu::transport::trace::Trace;
 use es10_apdu::transport::{Fault, Outcome, TransportError};
 use es10_apdu::types::Aid;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use crate::config::EuiccConfig;
-use crate::journal::{KnownChannel, Phase, Record, SharedJournal};
-
-/// Opens the byte stream to a modem, as often as it has to be opened again.
-pub trait OpenPort: Send + 'static {
-    /// What comes out.
-    type Port: AsyncRead + AsyncWrite + Unpin + Send + 'static;
-
-    /// Opens it.
-    ///
-    /// # Errors
-    ///
-    /// When it is not there, or somebody else uses it; the text is for people.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future gives the attempt up.
-    fn open(&mut self) -> impl Future<Output = io::Result<Self::Port>> + Send;
-}
-
-/// Opens a serial port.
-#[derive(Clone, Debug)]
-pub struct SerialPort {
-    path: PathBuf,
-    baud: u32,
-}
-
-impl SerialPort {
-    /// The port of a configured eUICC.
-    pub fn new(config: &EuiccConfig) -> Self {
-        Self {
-            path: config.port.clone(),
-            baud: config.baud,
-        }
-    }
-}
-
-impl OpenPort for SerialPort {
-    type Port = Serial;
-
-    async fn open(&mut self) -> io::Result<Serial> {
-        Serial::open(&self.path, self.baud).map_err(io::Error::other)
-    }
-}
+use crate::memory::journal::{KnownChannel, Phase, Record, SharedJournal};
+use crate::modem::OpenPort;
 
 /// The one owner of the port, and with it of the card.
 pub(super) struct CardPort<O: OpenPort> {

@@ -8,13 +8,15 @@ use es10_apdu::transport::Transport;
 use tokio::time::{Instant, sleep};
 
 use super::context::Context;
-use super::port::{CardPort, OpenPort};
-use super::read;
-use crate::api::problem::Problem;
-use crate::operation::{Achievement, Stage, Ticket};
-use crate::outbox::{Delivered, Outbox, Whom};
+use super::port::CardPort;
+use super::reading;
+use crate::engine::outbox::{Delivered, Outbox, Whom};
+use crate::job::{Achievement, Stage};
+use crate::memory::operations::Ticket;
+use crate::memory::snapshot::Profile;
+use crate::modem::OpenPort;
+use crate::problem::Problem;
 use crate::procedure::FunctionError;
-use crate::snapshot::Profile;
 
 /// How a session was wound up.
 #[derive(Debug, Default)]
@@ -101,10 +103,10 @@ async fn read_changes<C: Connect + 'static, T: Transport>(
     isdr: &mut Isdr<T>,
     all_delivered: bool,
 ) -> Result<(), FunctionError> {
-    let profiles = read::profiles(isdr).await?;
+    let profiles = reading::profiles(isdr).await?;
     let mut notifications = match all_delivered {
         true => Vec::new(),
-        false => read::notifications(isdr).await?,
+        false => reading::notifications(isdr).await?,
     };
     outbox.annotate(&mut notifications);
     context.update(|known| {
@@ -121,9 +123,9 @@ pub(super) async fn read_again<C: Connect + 'static, T: Transport>(
     outbox: &Outbox<C>,
     isdr: &mut Isdr<T>,
 ) -> Result<(), FunctionError> {
-    let profiles = read::profiles(isdr).await?;
-    let info = read::info(isdr).await?;
-    let mut notifications = read::notifications(isdr).await?;
+    let profiles = reading::profiles(isdr).await?;
+    let info = reading::info(isdr).await?;
+    let mut notifications = reading::notifications(isdr).await?;
     outbox.annotate(&mut notifications);
     context.was_read(|known| {
         known.euicc.info = Some(info);
@@ -172,7 +174,7 @@ pub(super) async fn profiles_when_back<O: OpenPort>(
     loop {
         let problem = match card.session().await {
             Ok(mut isdr) => {
-                let read = read::profiles(&mut isdr).await;
+                let read = reading::profiles(&mut isdr).await;
                 close(isdr).await;
                 match read {
                     Ok(profiles) => return Ok(profiles),

@@ -12,15 +12,16 @@ use es10_apdu::types::Iccid;
 use tokio::time::sleep;
 
 use super::context::Context;
-use super::port::{CardPort, OpenPort, PortError};
+use super::port::{CardPort, PortError};
 use super::session::{MODEM_RETURNS, close, profiles_when_back, wind_up_anew};
-use super::{Engine, Unfinished, read};
-use crate::api::problem::{Code, Problem};
+use super::{Engine, Unfinished, reading};
 use crate::config::AfterEnable;
-use crate::modem::{self, Noticed};
-use crate::operation::{Achievement, Stage, Ticket};
+use crate::job::{Achievement, Stage};
+use crate::memory::operations::Ticket;
+use crate::memory::snapshot::{Profile, ProfileState};
+use crate::modem::{self, Noticed, OpenPort};
+use crate::problem::{Code, Problem};
 use crate::procedure::{FunctionError, profiles};
-use crate::snapshot::{Profile, ProfileState};
 
 impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
     /// Brings a profile into the wanted state; that it is in it already is a success.
@@ -125,7 +126,7 @@ async fn current<C, T: Transport>(
     isdr: &mut Isdr<T>,
     iccid: &str,
 ) -> Result<Profile, Problem> {
-    let profiles = read::profiles(isdr).await?;
+    let profiles = reading::profiles(isdr).await?;
     let found = find(&profiles, iccid);
     context.update(|known| known.profiles = profiles);
     found

@@ -15,6 +15,7 @@ mod device;
 mod error;
 mod offer;
 mod package;
+mod rules;
 mod session;
 
 pub use authentication::{Initiated, ServerAuthenticated};
@@ -22,6 +23,7 @@ pub use device::Device;
 pub use error::{CancelError, DownloadError, Failure, SessionEnd, Step};
 pub use offer::Offer;
 pub use package::{Bound, Prepared, resolve};
+pub use rules::{Consent, RuleRefusal};
 
 /// Which profile to download.
 #[derive(Clone, Debug)]

@@ -12,7 +12,7 @@ use std::time::Duration;
 use std::{fmt, io};
 
 use hyper::Uri;
-use lpad::clock::Clock;
+use lpad::runtime::clock::Clock;
 use rustls::SupportedProtocolVersion;
 use sim_card_emulator::certificate::Certificate;
 use sim_card_emulator::key::PrivateKey;

@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use es10_apdu::es10b::FinalResult;
-use lpad::clock::Clock;
+use lpad::runtime::clock::Clock;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use sim_card_emulator::key::PublicKey;

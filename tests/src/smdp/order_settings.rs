@@ -6,7 +6,7 @@ use std::{fmt, fs, io};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use lpad::clock::Clock;
+use lpad::runtime::clock::Clock;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 

@@ -12,7 +12,7 @@ use es10_apdu::isdr::CallError;
 use es10_apdu::types::{Iccid, Oid};
 
 use super::InDoubt;
-use crate::policy::RuleRefusal;
+use super::rules::RuleRefusal;
 use crate::procedure::FunctionError;
 
 /// A download that did not end with an installed profile.

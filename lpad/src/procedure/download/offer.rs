@@ -10,9 +10,9 @@ use es10_apdu::types::{HashCc, PprIds, ProfileClass};
 use ring::digest::{Context, SHA256, digest};
 
 use super::package::Prepared;
+use super::rules::{self, Consent};
 use super::session::{Offered, Session};
 use super::{DownloadError, Failure, SessionEnd, Step};
-use crate::policy::{self, Consent};
 use crate::procedure::{Card, Server, euicc, profiles};
 use crate::secret::Secret;
 
@@ -139,7 +139,7 @@ pub(super) async fn judge(
         .await?
         .iter()
         .any(|profile| profile.class() == ProfileClass::OPERATIONAL);
-    Ok(policy::judge_rules(
+    Ok(rules::judge_rules(
         metadata,
         forbidden,
         &table,

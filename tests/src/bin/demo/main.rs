@@ -17,8 +17,9 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use lpad::cli;
 use lpad::config::Config;
-use lpad::operation::{Kind, Operation, State};
-use lpad::snapshot::ProfileState;
+use lpad::job::Kind;
+use lpad::memory::operations::{Operation, State};
+use lpad::memory::snapshot::ProfileState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
@@ -58,7 +59,7 @@ fn main() -> ExitCode {
 async fn daemon(configuration: Option<String>) -> ExitCode {
     let run = async {
         let config = Config::load(Path::new(&configuration.unwrap_or_default()))?;
-        lpad::log::init(config.log.level);
+        lpad::runtime::log::init(config.log.level);
         Ok::<_, Box<dyn Error>>(lpad::run(config).await?)
     };
     match run.await {

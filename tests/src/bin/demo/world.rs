@@ -8,8 +8,9 @@ use std::time::Duration;
 use std::{fs, io};
 
 use lpad::client::{Client, ClientError};
-use lpad::events::EventKind;
-use lpad::operation::{Kind, Operation, Progress, Stage};
+use lpad::job::{Kind, Progress, Stage};
+use lpad::memory::events::EventKind;
+use lpad::memory::operations::Operation;
 use lpad_tests::bench::{Bench, HOST_NAME};
 use lpad_tests::smdp::ReservationStatus;
 use sim_card_emulator::pty::Pty;

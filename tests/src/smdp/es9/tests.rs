@@ -783,7 +783,7 @@ fn an_order_that_expires_in_a_session_is_refused_when_the_package_is_asked_for()
     rig.smdp
         .state()
         .orders
-        .set_clock(&lpad::clock::Clock::new(now));
+        .set_clock(&lpad::runtime::clock::Clock::new(now));
     rig.order(|request| request.expires = Some(UNIX_EPOCH + Duration::from_secs(1001)));
     let (transaction_id, answer) = rig.authenticated();
     let response = rig.prepare(signed2(&transaction_id, 1, None), &answer);

@@ -3,7 +3,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use hyper::{Method, StatusCode as HttpStatus};
-use lpad::clock::Clock;
+use lpad::runtime::clock::Clock;
 use serde_json::{Value, json};
 use sim_card_emulator::certificate::Role;
 use sim_card_emulator::pki::{Pki, PkiOptions};

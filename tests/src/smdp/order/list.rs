@@ -1,6 +1,6 @@
 //! All orders of a server.
 
-use lpad::clock::Clock;
+use lpad::runtime::clock::Clock;
 use serde::{Deserialize, Serialize};
 
 use super::progress::Progress;

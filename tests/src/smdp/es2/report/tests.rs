@@ -2,7 +2,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use hyper::Method;
 use lpad::api::downloads::DownloadRequest;
-use lpad::operation::State as Ended;
+use lpad::memory::operations::State as Ended;
 use lpad::secret::Secret;
 use sim_card_emulator::pki::{Pki, PkiOptions};
 use tokio::sync::mpsc;

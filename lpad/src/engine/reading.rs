@@ -3,8 +3,8 @@
 use es10_apdu::es10b::{EuiccInfo2, NotificationMetadata};
 use es10_apdu::es10c::ProfileInfo;
 
+use crate::memory::snapshot::{Addresses, EuiccInfo, Notification, Profile, ProfileState};
 use crate::procedure::{Card, FunctionError, euicc, notifications, profiles};
-use crate::snapshot::{Addresses, EuiccInfo, Notification, Profile, ProfileState};
 
 /// Everything that is read at start.
 #[derive(Clone, Debug)]

@@ -1,19 +1,24 @@
-//! The operations of a running daemon, and the engine's side of each.
+//! The operations of a running daemon: they have a number, go on when the client leaves, can be
+//! watched, answered and, until the point of no return, cancelled.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
-use super::{
-    Achievement, Answer, Decision, Kind, Offer, Operation, OperationId, Progress, Reply, Stage,
-    State,
-};
-use crate::api::problem::{Code, Problem};
-use crate::clock::Clock;
-use crate::events::{EventKind, Events};
+use crate::job::{Achievement, Answer, Decision, Kind, Offer, OperationId, Progress, Stage};
+use crate::memory::events::{EventKind, Events};
+use crate::problem::{Code, Problem};
+use crate::runtime::clock::Clock;
+
+#[cfg(test)]
+mod tests;
+mod ticket;
+
+pub use ticket::Ticket;
 
 /// All operations of the daemon, the last [`HISTORY_KEPT`] finished ones included; clones share them.
 #[derive(Clone, Debug)]
@@ -406,123 +411,76 @@ impl Operations {
     }
 }
 
-/// The engine's side of an operation. One that is dropped unfinished fails as interrupted.
-#[derive(Debug)]
-pub struct Ticket {
-    id: OperationId,
-    operations: Operations,
-    cancelled: watch::Receiver<bool>,
+/// Where an operation stands.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// Waiting for the eUICC.
+    Queued,
+    /// Under way.
+    Running,
+    /// Waiting for somebody to accept or decline the profile.
+    AwaitingAnswer,
+    /// Done as asked.
+    Succeeded,
+    /// Ended with a problem.
+    Failed,
+    /// Ended because somebody cancelled it.
+    Cancelled,
 }
 
-impl Ticket {
-    /// The operation's number.
-    pub fn id(&self) -> OperationId {
-        self.id
+impl State {
+    /// Whether nothing changes any more.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
     }
 
-    /// Starts it, unless it was cancelled while it waited.
-    pub fn begin(&self) -> bool {
-        if self.is_cancelled() {
-            return false;
+    /// The name used in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::AwaitingAnswer => "awaiting-answer",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
         }
-        self.operations
-            .change(self.id, |operation| operation.state = State::Running);
-        true
-    }
-
-    /// Says what it is doing now.
-    pub fn stage(&self, stage: Stage) {
-        tracing::info!(operation = %self.id, stage = stage.name());
-        self.operations
-            .change(self.id, |operation| operation.stage = Some(stage));
-    }
-
-    /// Says how much of the package the card has.
-    pub fn progress(&self, progress: Progress) {
-        self.operations
-            .change(self.id, |operation| operation.progress = Some(progress));
-    }
-
-    /// From here on it can no longer be cancelled. `false`: somebody did, just before.
-    pub fn point_of_no_return(&self) -> bool {
-        self.operations
-            .change(self.id, |operation| operation.cancellable = false);
-        !self.is_cancelled()
-    }
-
-    /// Whether somebody asked it to stop.
-    pub fn is_cancelled(&self) -> bool {
-        *self.cancelled.borrow()
-    }
-
-    /// Resolves when somebody asks it to stop.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future changes nothing.
-    pub async fn cancelled(&self) {
-        let mut cancelled = self.cancelled.clone();
-        if cancelled.wait_for(|cancelled| *cancelled).await.is_err() {
-            // The operation is forgotten, so nobody can cancel it.
-            std::future::pending::<()>().await;
-        }
-    }
-
-    /// Shows a profile and waits for somebody's answer, but at most `longest`.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future leaves the operation asking; the next stage ends that.
-    pub async fn ask(&self, offer: Offer, longest: Duration) -> Reply {
-        let (sender, answer) = oneshot::channel();
-        if let Some(entry) = self.operations.table().entries.get_mut(&self.id) {
-            entry.answer = Some(sender);
-        }
-        self.stage(Stage::AwaitingConsent);
-        self.operations.change(self.id, |operation| {
-            operation.offer = Some(offer);
-            operation.state = State::AwaitingAnswer;
-        });
-        let reply = tokio::select! {
-            biased;
-            () = self.cancelled() => Reply::Cancelled,
-            answer = timeout(longest, answer) => match answer {
-                Ok(Ok(answer)) => Reply::Answered(answer),
-                Ok(Err(_)) | Err(_) => Reply::TimedOut,
-            },
-        };
-        self.operations.change(self.id, |operation| {
-            operation.offer = None;
-            operation.state = State::Running;
-        });
-        reply
-    }
-
-    /// Ends it well.
-    pub fn succeed(self, result: Achievement) {
-        tracing::info!(operation = %self.id, "succeeded");
-        self.operations
-            .finish(self.id, State::Succeeded, Some(result), None);
-    }
-
-    /// Ends it with a problem; a problem that says `cancelled` ends it as cancelled.
-    pub fn fail(self, problem: Problem) {
-        let state = match problem.code {
-            Code::Cancelled => State::Cancelled,
-            _ => State::Failed,
-        };
-        tracing::warn!(operation = %self.id, "{problem}");
-        self.operations.finish(self.id, state, None, Some(problem));
     }
 }
 
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        // Does nothing after `succeed` or `fail`: an operation that has ended does not change.
-        let problem = Problem::new(Code::Interrupted);
-        self.operations
-            .finish(self.id, State::Failed, None, Some(problem));
-    }
+/// One operation as the API shows it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Operation {
+    /// Its number.
+    pub id: OperationId,
+    /// The eUICC it belongs to.
+    pub euicc: String,
+    /// What it does.
+    pub kind: Kind,
+    /// Where it stands.
+    pub state: State,
+    /// What it is doing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<Stage>,
+    /// How much of the profile package the card has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+    /// Whether it can still be cancelled.
+    pub cancellable: bool,
+    /// The profile that waits for an answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offer: Option<Offer>,
+    /// What it achieved, once it has succeeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<Achievement>,
+    /// Why it failed or was cancelled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Problem>,
+    /// When it was asked for, in seconds since 1970.
+    pub created_at_s: u64,
+    /// When it ended, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at_s: Option<u64>,
 }
 
 /// How many operations of one eUICC may run and wait.

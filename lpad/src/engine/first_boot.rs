@@ -9,13 +9,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::api::problem::Problem;
-use crate::backoff::Backoff;
 use crate::config::{BootstrapConfig, BootstrapWhen};
-use crate::engine::{Consent, Download, DownloadSource};
-use crate::operation::Achievement;
+use crate::job::{Achievement, Consent, Download, DownloadSource};
+use crate::memory::snapshot::Snapshot;
+use crate::problem::Problem;
+use crate::runtime::backoff::Backoff;
 use crate::secret::Secret;
-use crate::snapshot::Snapshot;
 
 /// Decides when to look for a first profile.
 #[derive(Debug)]
@@ -152,8 +151,8 @@ const NOTHING_THERE: Backoff = Backoff {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::problem::Code;
-    use crate::snapshot::Profile;
+    use crate::memory::snapshot::Profile;
+    use crate::problem::Code;
 
     fn bootstrap(when: BootstrapWhen) -> Bootstrap {
         Bootstrap::new(BootstrapConfig {

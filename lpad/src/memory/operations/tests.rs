@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use super::*;
-use crate::api::problem::Code;
-use crate::clock::Clock;
-use crate::events::Events;
+use crate::job::Reply;
+use crate::memory::events::Events;
+use crate::problem::Code;
+use crate::runtime::clock::Clock;
+use crate::secret::Secret;
 
 fn operations() -> Operations {
     Operations::new(Events::new(1), Clock::system(), OperationId(0))

@@ -1,213 +1,42 @@
-//! A request's method, path and body become an [`Action`]; nothing is done here.
+//! Which path asks for what: method, path and body become an [`Action`]; nothing is done here.
 
-use hyper::Method;
-use serde::de::DeserializeOwned;
-
-use super::problem::{Code, Problem};
+use super::action::{Action, Request};
 use super::{downloads, euiccs, events, notifications, operations, profiles};
-use crate::engine::Job;
-use crate::operation::{Answer, OperationId};
+use crate::problem::Problem;
 
-/// Everything the API can be asked.
-#[derive(Clone, Debug)]
-pub enum Action {
-    /// Is the daemon well?
-    Health,
-    /// Which version is it?
-    Version,
-    /// The description of the API.
-    OpenApi,
-    /// All eUICCs.
-    Euiccs,
-    /// One eUICC.
-    Euicc(String),
-    /// The server addresses on an eUICC.
-    Addresses(String),
-    /// The profiles on an eUICC.
-    Profiles(String),
-    /// One profile on an eUICC.
-    Profile {
-        /// The eUICC.
-        euicc: String,
-        /// The profile.
-        iccid: String,
-    },
-    /// The notifications that wait on an eUICC.
-    Notifications(String),
-    /// Start an operation.
-    Start {
-        /// The eUICC.
-        euicc: String,
-        /// What to do.
-        job: Job,
-        /// Tells a repeated request from a new one.
-        idempotency_key: Option<String>,
-    },
-    /// All operations.
-    Operations,
-    /// One operation, once it has settled or this many seconds have passed.
-    Operation {
-        /// The operation.
-        id: OperationId,
-        /// How long to wait at most.
-        wait_s: u64,
-    },
-    /// Answer an operation's offer.
-    Answer {
-        /// The operation.
-        id: OperationId,
-        /// The answer.
-        answer: Answer,
-    },
-    /// Stop an operation.
-    Cancel(OperationId),
-    /// Follow what happens.
-    Events {
-        /// The last event the reader saw.
-        last_seen: Option<u64>,
-    },
-}
-
-impl Action {
-    /// What the caller must be allowed to do.
-    pub fn access(&self) -> Access {
-        match self {
-            Self::Start { .. } | Self::Answer { .. } | Self::Cancel(_) => Access::Change,
-            _ => Access::Read,
-        }
-    }
-}
-
-/// What a caller may do.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Access {
-    /// Nothing.
-    None,
-    /// Look.
-    Read,
-    /// Look and change.
-    Change,
-}
-
-/// The parts of an HTTP request that decide what it asks.
-#[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
-    /// The method.
-    pub method: &'a Method,
-    /// The path, without the query.
-    pub path: &'a str,
-    /// The query.
-    pub query: Option<&'a str>,
-    /// The `Idempotency-Key` header.
-    pub idempotency_key: Option<&'a str>,
-    /// The `Last-Event-ID` header.
-    pub last_event_id: Option<&'a str>,
-    /// The body.
-    pub body: &'a [u8],
-}
-
-impl Request<'_> {
-    /// Tells what is asked.
-    ///
-    /// # Errors
-    ///
-    /// When the path or method is unknown, or the query or body cannot be read.
-    pub fn route(&self) -> Result<Action, Problem> {
-        let segments: Vec<&str> = self.path.trim_matches('/').split('/').collect();
-        let ["v1", rest @ ..] = segments.as_slice() else {
-            return Err(self.not_found());
-        };
-        match rest {
-            ["health"] => self.only_get(Action::Health),
-            ["version"] => self.only_get(Action::Version),
-            ["openapi.json"] => self.only_get(Action::OpenApi),
-            ["events"] => events::route(self),
-            ["operations", rest @ ..] => operations::route(self, rest),
-            ["euiccs"] => self.only_get(Action::Euiccs),
-            ["euiccs", euicc, "profiles", rest @ ..] => profiles::route(self, euicc, rest),
-            ["euiccs", euicc, "downloads"] => downloads::route(self, euicc),
-            ["euiccs", euicc, "notifications", rest @ ..] => {
-                notifications::route(self, euicc, rest)
-            }
-            ["euiccs", euicc, rest @ ..] => euiccs::route(self, euicc, rest),
-            _ => Err(self.not_found()),
-        }
-    }
-
-    pub(super) fn only_get(&self, action: Action) -> Result<Action, Problem> {
-        match *self.method {
-            Method::GET => Ok(action),
-            _ => Err(self.not_allowed(&["GET"])),
-        }
-    }
-
-    pub(super) fn start(&self, euicc: &str, job: Job) -> Action {
-        let idempotency_key = self.idempotency_key.map(str::to_owned);
-        Action::Start {
-            euicc: euicc.to_owned(),
-            job,
-            idempotency_key,
-        }
-    }
-
-    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
-        serde_json::from_slice(self.body).map_err(|error| {
-            // The position helps; the text might quote a secret.
-            let what = match error.classify() {
-                serde_json::error::Category::Data => error.to_string(),
-                _ => format!(
-                    "the body is no JSON (line {}, column {})",
-                    error.line(),
-                    error.column()
-                ),
-            };
-            Problem::new(Code::InvalidRequest).detail(format!("{what}."))
-        })
-    }
-
-    /// The value of `key` in the query.
-    ///
-    /// # Errors
-    ///
-    /// When the query has any other key.
-    pub(super) fn only_query(&self, key: &str) -> Result<Option<&str>, Problem> {
-        let mut value = None;
-        for pair in self
-            .query
-            .unwrap_or_default()
-            .split('&')
-            .filter(|pair| !pair.is_empty())
-        {
-            match pair.split_once('=') {
-                Some((name, text)) if name == key => value = Some(text),
-                _ => {
-                    let detail = format!("the query knows only \"{key}=…\".");
-                    return Err(Problem::new(Code::InvalidRequest).detail(detail));
-                }
-            }
-        }
-        Ok(value)
-    }
-
-    pub(super) fn not_found(&self) -> Problem {
-        Problem::new(Code::NotFound).detail(format!("there is no {}.", self.path))
-    }
-
-    pub(super) fn not_allowed(&self, methods: &[&str]) -> Problem {
-        let (path, takes) = (self.path, methods.join(" and "));
-        let problem = Problem::new(Code::MethodNotAllowed);
-        Problem {
-            allow: methods.iter().map(ToString::to_string).collect(),
-            ..problem.detail(format!("{path} takes {takes}, not {}.", self.method))
-        }
+/// Tells what is asked.
+///
+/// # Errors
+///
+/// When the path or method is unknown, or the query or body cannot be read.
+pub fn route(request: &Request<'_>) -> Result<Action, Problem> {
+    let segments: Vec<&str> = request.path.trim_matches('/').split('/').collect();
+    let ["v1", rest @ ..] = segments.as_slice() else {
+        return Err(request.not_found());
+    };
+    match rest {
+        ["health"] => request.only_get(Action::Health),
+        ["version"] => request.only_get(Action::Version),
+        ["openapi.json"] => request.only_get(Action::OpenApi),
+        ["events"] => events::route(request),
+        ["operations", rest @ ..] => operations::route(request, rest),
+        ["euiccs"] => request.only_get(Action::Euiccs),
+        ["euiccs", euicc, "profiles", rest @ ..] => profiles::route(request, euicc, rest),
+        ["euiccs", euicc, "downloads"] => downloads::route(request, euicc),
+        ["euiccs", euicc, "notifications", rest @ ..] => notifications::route(request, euicc, rest),
+        ["euiccs", euicc, rest @ ..] => euiccs::route(request, euicc, rest),
+        _ => Err(request.not_found()),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::action::Access;
     use super::*;
-    use crate::engine::{Consent, Download, DownloadSource, ResetScope};
-    use crate::operation::Decision;
+    use crate::job::{
+        Answer, Consent, Decision, Download, DownloadSource, Job, OperationId, ResetScope,
+    };
+    use crate::problem::Code;
 
     fn route(line: &str, body: &str) -> Result<Action, Problem> {
         let (method, target) = line.split_once(' ').unwrap();
@@ -215,15 +44,14 @@ mod tests {
             Some((path, query)) => (path, Some(query)),
             None => (target, None),
         };
-        Request {
+        super::route(&Request {
             method: &method.parse().unwrap(),
             path,
             query,
             idempotency_key: None,
             last_event_id: None,
             body: body.as_bytes(),
-        }
-        .route()
+        })
     }
 
     fn starts(job: Job) -> Action {

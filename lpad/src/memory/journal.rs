@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::operation::{Kind, OperationId};
+use crate::job::{Kind, OperationId};
 
 /// One record of intent.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]

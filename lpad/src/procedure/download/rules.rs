@@ -39,7 +39,7 @@ pub enum RuleRefusal {
 ///
 /// # Errors
 /// When the profile must not be downloaded.
-pub fn judge_rules(
+pub(super) fn judge_rules(
     metadata: &StoreMetadataRequest,
     forbidden: PprIds,
     table: &[impl std::ops::Deref<Target = ProfilePolicyAuthorisationRule>],

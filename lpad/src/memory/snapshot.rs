@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::api::problem::Problem;
-use crate::operation::OperationId;
+use crate::job::OperationId;
+use crate::problem::Problem;
 
 /// What is known about one eUICC.
 #[derive(Clone, Debug, Default)]

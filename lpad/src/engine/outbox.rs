@@ -15,11 +15,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::backoff::Backoff;
-use crate::journal::SharedJournal;
+use crate::memory::journal::SharedJournal;
+use crate::memory::snapshot::Notification;
 use crate::procedure::notifications::Pending;
 use crate::procedure::{Card, FunctionError, notifications};
-use crate::snapshot::Notification;
+use crate::runtime::backoff::Backoff;
 
 /// Delivers the notifications of one eUICC.
 #[derive(Debug)]

@@ -6,7 +6,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::operation::{OperationError, OperationId};
+use crate::job::OperationId;
+use crate::memory::operations::OperationError;
 use crate::secret::shorten_numbers;
 
 /// A problem document.

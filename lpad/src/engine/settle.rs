@@ -2,16 +2,17 @@
 
 use es10_apdu::types::TransactionId;
 
-use super::read::CardState;
+use super::reading::CardState;
 use super::switch::achieved;
-use crate::api::problem::{Code, CodeConsumed, Problem};
-use crate::journal::StartedOperation;
-use crate::operation::{Achievement, Kind, Operation, Stage, State};
+use crate::job::{Achievement, Kind, Stage};
+use crate::memory::journal::StartedOperation;
+use crate::memory::operations::{Operation, State};
+use crate::memory::snapshot::ProfileState;
+use crate::problem::{Code, CodeConsumed, Problem};
 use crate::procedure::download::{
     DownloadError, Failure, InDoubt, Installed, SessionEnd, Step, resolve,
 };
 use crate::procedure::{Card, FunctionError};
-use crate::snapshot::ProfileState;
 
 /// Reads from the card how an operation ended, and gives it as it belongs into the history.
 pub(super) async fn resolve_operation(
@@ -136,8 +137,8 @@ fn by_profiles(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operation::OperationId;
-    use crate::snapshot::{Addresses, EuiccInfo, Profile};
+    use crate::job::OperationId;
+    use crate::memory::snapshot::{Addresses, EuiccInfo, Profile};
 
     fn state(profile_state: ProfileState) -> CardState {
         let profile = Profile {

@@ -4,15 +4,15 @@ use es9_client::Connect;
 use es10_apdu::transport::Outcome;
 use es10_apdu::types::ResetOptions;
 
-use super::handle::ResetScope;
-use super::port::OpenPort;
 use super::session::{
     MODEM_RETURNS, Reading, close, profiles_when_back, read_again, wind_up, wind_up_anew,
 };
-use super::{Engine, Unfinished, read, switch};
-use crate::api::problem::Problem;
-use crate::operation::{Achievement, Stage, Ticket};
-use crate::outbox::Whom;
+use super::{Engine, Unfinished, reading, switch};
+use crate::engine::outbox::Whom;
+use crate::job::{Achievement, ResetScope, Stage};
+use crate::memory::operations::Ticket;
+use crate::modem::OpenPort;
+use crate::problem::Problem;
 use crate::procedure::{FunctionError, euicc, profiles};
 
 impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
@@ -99,7 +99,7 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         let mut isdr = card.session().await.map_err(Problem::from)?;
         ticket.point_of_no_return();
         let set = euicc::set_default_smdp(&mut isdr, address).await;
-        let read = read::addresses(&mut isdr).await;
+        let read = reading::addresses(&mut isdr).await;
         close(isdr).await;
         set.map_err(Problem::from)?;
         let addresses = read.map_err(Problem::from)?;

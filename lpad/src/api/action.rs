@@ -1,0 +1,175 @@
+//! What the API can be asked, and the request it comes in.
+
+use hyper::Method;
+use serde::de::DeserializeOwned;
+
+use crate::job::{Answer, Job, OperationId};
+use crate::problem::{Code, Problem};
+
+/// Everything the API can be asked.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Is the daemon well?
+    Health,
+    /// Which version is it?
+    Version,
+    /// The description of the API.
+    OpenApi,
+    /// All eUICCs.
+    Euiccs,
+    /// One eUICC.
+    Euicc(String),
+    /// The server addresses on an eUICC.
+    Addresses(String),
+    /// The profiles on an eUICC.
+    Profiles(String),
+    /// One profile on an eUICC.
+    Profile {
+        /// The eUICC.
+        euicc: String,
+        /// The profile.
+        iccid: String,
+    },
+    /// The notifications that wait on an eUICC.
+    Notifications(String),
+    /// Start an operation.
+    Start {
+        /// The eUICC.
+        euicc: String,
+        /// What to do.
+        job: Job,
+        /// Tells a repeated request from a new one.
+        idempotency_key: Option<String>,
+    },
+    /// All operations.
+    Operations,
+    /// One operation, once it has settled or this many seconds have passed.
+    Operation {
+        /// The operation.
+        id: OperationId,
+        /// How long to wait at most.
+        wait_s: u64,
+    },
+    /// Answer an operation's offer.
+    Answer {
+        /// The operation.
+        id: OperationId,
+        /// The answer.
+        answer: Answer,
+    },
+    /// Stop an operation.
+    Cancel(OperationId),
+    /// Follow what happens.
+    Events {
+        /// The last event the reader saw.
+        last_seen: Option<u64>,
+    },
+}
+
+impl Action {
+    /// What the caller must be allowed to do.
+    pub fn access(&self) -> Access {
+        match self {
+            Self::Start { .. } | Self::Answer { .. } | Self::Cancel(_) => Access::Change,
+            _ => Access::Read,
+        }
+    }
+}
+
+/// What a caller may do.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Access {
+    /// Nothing.
+    None,
+    /// Look.
+    Read,
+    /// Look and change.
+    Change,
+}
+
+/// The parts of an HTTP request that decide what it asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// The path, without the query.
+    pub path: &'a str,
+    /// The query.
+    pub query: Option<&'a str>,
+    /// The `Idempotency-Key` header.
+    pub idempotency_key: Option<&'a str>,
+    /// The `Last-Event-ID` header.
+    pub last_event_id: Option<&'a str>,
+    /// The body.
+    pub body: &'a [u8],
+}
+
+impl Request<'_> {
+    pub(super) fn only_get(&self, action: Action) -> Result<Action, Problem> {
+        match *self.method {
+            Method::GET => Ok(action),
+            _ => Err(self.not_allowed(&["GET"])),
+        }
+    }
+
+    pub(super) fn start(&self, euicc: &str, job: Job) -> Action {
+        let idempotency_key = self.idempotency_key.map(str::to_owned);
+        Action::Start {
+            euicc: euicc.to_owned(),
+            job,
+            idempotency_key,
+        }
+    }
+
+    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        serde_json::from_slice(self.body).map_err(|error| {
+            // The position helps; the text might quote a secret.
+            let what = match error.classify() {
+                serde_json::error::Category::Data => error.to_string(),
+                _ => format!(
+                    "the body is no JSON (line {}, column {})",
+                    error.line(),
+                    error.column()
+                ),
+            };
+            Problem::new(Code::InvalidRequest).detail(format!("{what}."))
+        })
+    }
+
+    /// The value of `key` in the query.
+    ///
+    /// # Errors
+    ///
+    /// When the query has any other key.
+    pub(super) fn only_query(&self, key: &str) -> Result<Option<&str>, Problem> {
+        let mut value = None;
+        for pair in self
+            .query
+            .unwrap_or_default()
+            .split('&')
+            .filter(|pair| !pair.is_empty())
+        {
+            match pair.split_once('=') {
+                Some((name, text)) if name == key => value = Some(text),
+                _ => {
+                    let detail = format!("the query knows only \"{key}=…\".");
+                    return Err(Problem::new(Code::InvalidRequest).detail(detail));
+                }
+            }
+        }
+        Ok(value)
+    }
+
+    pub(super) fn not_found(&self) -> Problem {
+        Problem::new(Code::NotFound).detail(format!("there is no {}.", self.path))
+    }
+
+    pub(super) fn not_allowed(&self, methods: &[&str]) -> Problem {
+        let (path, takes) = (self.path, methods.join(" and "));
+        let problem = Problem::new(Code::MethodNotAllowed);
+        Problem {
+            allow: methods.iter().map(ToString::to_string).collect(),
+            ..problem.detail(format!("{path} takes {takes}, not {}.", self.method))
+        }
+    }
+}

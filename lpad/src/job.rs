@@ -1,0 +1,143 @@
+//! What an eUICC can be asked to do, and what can be said of an operation while it runs.
+
+use es9_client::ServerAddress;
+use serde::{Deserialize, Serialize};
+
+use crate::activation_code::ActivationCode;
+use crate::secret::Secret;
+
+mod achievement;
+mod id;
+mod offer;
+mod stage;
+
+pub use achievement::Achievement;
+pub use id::OperationId;
+pub use offer::{Answer, Decision, Offer, Reply};
+pub use stage::{Progress, Stage};
+
+/// What an engine can be asked to do.
+#[derive(Clone, Debug)]
+pub enum Job {
+    /// Download a profile.
+    Download(Download),
+    /// Enable the profile with this ICCID; a success when it is enabled already.
+    Enable(String),
+    /// Disable the profile with this ICCID; a success when it is disabled already.
+    Disable(String),
+    /// Delete the disabled profile with this ICCID.
+    Delete(String),
+    /// Give the profile a nickname; an empty one removes it.
+    Rename {
+        /// The profile's ICCID.
+        iccid: String,
+        /// The nickname.
+        nickname: String,
+    },
+    /// Store the default SM-DP+ address on the card; an empty one removes it.
+    SetDefaultSmdp(String),
+    /// Deliver what waits, now.
+    DeliverNotifications,
+    /// Erase profiles.
+    Reset(ResetScope),
+}
+
+impl Job {
+    /// The kind of operation it becomes.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Download(_) => Kind::Download,
+            Self::Enable(_) => Kind::Enable,
+            Self::Disable(_) => Kind::Disable,
+            Self::Delete(_) => Kind::Delete,
+            Self::Rename { .. } => Kind::Rename,
+            Self::SetDefaultSmdp(_) => Kind::SetDefaultSmdp,
+            Self::DeliverNotifications => Kind::DeliverNotifications,
+            Self::Reset(_) => Kind::Reset,
+        }
+    }
+}
+
+/// A profile to download.
+#[derive(Clone, Debug)]
+pub struct Download {
+    /// Where it is.
+    pub source: DownloadSource,
+    /// The confirmation code, when somebody gave one.
+    pub confirmation_code: Option<Secret>,
+    /// Whether somebody is asked before it is downloaded.
+    pub consent: Consent,
+    /// Whether it is enabled afterwards.
+    pub enable: bool,
+}
+
+/// Where a profile to download is.
+#[derive(Clone, Debug)]
+pub enum DownloadSource {
+    /// As an activation code says.
+    ActivationCode(ActivationCode),
+    /// At the default SM-DP+ stored on the card.
+    DefaultSmdp,
+    /// At this SM-DP+, under the card's EID.
+    Smdp(ServerAddress),
+}
+
+/// Whether somebody is asked before a profile is downloaded.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Consent {
+    /// Show the profile and wait for an answer.
+    #[default]
+    Ask,
+    /// Accept it.
+    Accept,
+}
+
+/// What a reset erases, SGP.22 v2.5 section 5.7.19, tag BF34.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ResetScope {
+    /// Operational profiles.
+    pub operational_profiles: bool,
+    /// Test profiles that were loaded later.
+    pub test_profiles: bool,
+    /// The default SM-DP+ address.
+    pub default_smdp: bool,
+}
+
+/// What an operation does.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Download and install a profile, SGP.22 v2.5 section 3.1.3.
+    Download,
+    /// Enable a profile, section 3.2.1.
+    Enable,
+    /// Disable a profile, section 3.2.2.
+    Disable,
+    /// Delete a profile, section 3.2.3.
+    Delete,
+    /// Give a profile a nickname, section 3.2.6.
+    Rename,
+    /// Store the default SM-DP+ address on the card, section 3.3.4.
+    SetDefaultSmdp,
+    /// Deliver pending notifications, section 3.5.
+    DeliverNotifications,
+    /// Erase profiles from the card, section 3.3.2.
+    Reset,
+}
+
+impl Kind {
+    /// The name used in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Download => "download",
+            Self::Enable => "enable",
+            Self::Disable => "disable",
+            Self::Delete => "delete",
+            Self::Rename => "rename",
+            Self::SetDefaultSmdp => "set-default-smdp",
+            Self::DeliverNotifications => "deliver-notifications",
+            Self::Reset => "reset",
+        }
+    }
+}

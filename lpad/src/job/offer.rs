@@ -1,0 +1,61 @@
+//! The profile on offer, and the answer to it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::secret::Secret;
+
+/// A profile somebody has to accept before it is downloaded.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Offer {
+    /// The profile's ICCID.
+    pub iccid: String,
+    /// Who provides the service.
+    pub service_provider: String,
+    /// The profile's name.
+    pub profile_name: String,
+    /// `operational`, `test` or `provisioning`.
+    pub class: String,
+    /// Profile policy rules by name; empty when the profile has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policy_rules: Vec<String>,
+    /// Whether accepting means accepting the policy rules too.
+    #[serde(default)]
+    pub policy_consent_required: bool,
+    /// Whether the server asks for a confirmation code and lpad has none.
+    #[serde(default)]
+    pub confirmation_code_required: bool,
+}
+
+/// Somebody's answer to an [`Offer`].
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Answer {
+    /// The decision.
+    pub answer: Decision,
+    /// The confirmation code, when the offer asks for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmation_code: Option<Secret>,
+}
+
+/// What somebody decided about an offer.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Decision {
+    /// Download it.
+    Accept,
+    /// Never download it; the order is used up.
+    Decline,
+    /// Not now; the order stays.
+    Postpone,
+}
+
+/// What came of an offer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// Somebody answered.
+    Answered(Answer),
+    /// The operation was cancelled.
+    Cancelled,
+    /// Nobody answered in time.
+    TimedOut,
+}

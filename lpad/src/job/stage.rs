@@ -1,0 +1,75 @@
+//! What an operation is doing, and how far it is.
+
+use serde::{Deserialize, Serialize};
+
+/// What an operation is doing.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// Opening the card and reaching the server.
+    Initialising,
+    /// Card and server prove who they are.
+    Authenticating,
+    /// Somebody has to accept the profile.
+    AwaitingConsent,
+    /// The card makes a key for this profile.
+    Preparing,
+    /// The server binds and sends the profile package.
+    Downloading,
+    /// The card takes the profile package in.
+    Installing,
+    /// Notifications are delivered.
+    DeliveringNotifications,
+    /// The profile is enabled.
+    Enabling,
+    /// The profile is disabled.
+    Disabling,
+    /// The profile is deleted.
+    Deleting,
+    /// A setting is written to the card.
+    Writing,
+    /// The modem is made to notice the change.
+    RefreshingModem,
+    /// The card is read again.
+    ReadingCard,
+    /// Nothing is left to do.
+    Done,
+}
+
+impl Stage {
+    /// The name used in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Initialising => "initialising",
+            Self::Authenticating => "authenticating",
+            Self::AwaitingConsent => "awaiting-consent",
+            Self::Preparing => "preparing",
+            Self::Downloading => "downloading",
+            Self::Installing => "installing",
+            Self::DeliveringNotifications => "delivering-notifications",
+            Self::Enabling => "enabling",
+            Self::Disabling => "disabling",
+            Self::Deleting => "deleting",
+            Self::Writing => "writing",
+            Self::RefreshingModem => "refreshing-modem",
+            Self::ReadingCard => "reading-card",
+            Self::Done => "done",
+        }
+    }
+}
+
+/// How much of the profile package the card has.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Progress {
+    /// Bytes the card has taken.
+    pub done: u64,
+    /// Bytes of the whole package.
+    pub total: u64,
+}
+
+impl Progress {
+    /// Whole percent done.
+    pub fn percent(self) -> u64 {
+        (self.done * 100).checked_div(self.total).unwrap_or(0)
+    }
+}

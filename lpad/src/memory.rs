@@ -1,0 +1,6 @@
+//! What the daemon knows: intent that must survive, operations, events, and what the card said last.
+
+pub mod events;
+pub mod journal;
+pub mod operations;
+pub mod snapshot;

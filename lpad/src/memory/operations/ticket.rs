@@ -1,0 +1,129 @@
+//! The engine's side of an operation.
+
+use std::time::Duration;
+
+use tokio::sync::{oneshot, watch};
+use tokio::time::timeout;
+
+use super::{Operations, State};
+use crate::job::{Achievement, Offer, OperationId, Progress, Reply, Stage};
+use crate::problem::{Code, Problem};
+
+/// The engine's side of an operation. One that is dropped unfinished fails as interrupted.
+#[derive(Debug)]
+pub struct Ticket {
+    pub(super) id: OperationId,
+    pub(super) operations: Operations,
+    pub(super) cancelled: watch::Receiver<bool>,
+}
+
+impl Ticket {
+    /// The operation's number.
+    pub fn id(&self) -> OperationId {
+        self.id
+    }
+
+    /// Starts it, unless it was cancelled while it waited.
+    pub fn begin(&self) -> bool {
+        if self.is_cancelled() {
+            return false;
+        }
+        self.operations
+            .change(self.id, |operation| operation.state = State::Running);
+        true
+    }
+
+    /// Says what it is doing now.
+    pub fn stage(&self, stage: Stage) {
+        tracing::info!(operation = %self.id, stage = stage.name());
+        self.operations
+            .change(self.id, |operation| operation.stage = Some(stage));
+    }
+
+    /// Says how much of the package the card has.
+    pub fn progress(&self, progress: Progress) {
+        self.operations
+            .change(self.id, |operation| operation.progress = Some(progress));
+    }
+
+    /// From here on it can no longer be cancelled. `false`: somebody did, just before.
+    pub fn point_of_no_return(&self) -> bool {
+        self.operations
+            .change(self.id, |operation| operation.cancellable = false);
+        !self.is_cancelled()
+    }
+
+    /// Whether somebody asked it to stop.
+    pub fn is_cancelled(&self) -> bool {
+        *self.cancelled.borrow()
+    }
+
+    /// Resolves when somebody asks it to stop.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    pub async fn cancelled(&self) {
+        let mut cancelled = self.cancelled.clone();
+        if cancelled.wait_for(|cancelled| *cancelled).await.is_err() {
+            // The operation is forgotten, so nobody can cancel it.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Shows a profile and waits for somebody's answer, but at most `longest`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the operation asking; the next stage ends that.
+    pub async fn ask(&self, offer: Offer, longest: Duration) -> Reply {
+        let (sender, answer) = oneshot::channel();
+        if let Some(entry) = self.operations.table().entries.get_mut(&self.id) {
+            entry.answer = Some(sender);
+        }
+        self.stage(Stage::AwaitingConsent);
+        self.operations.change(self.id, |operation| {
+            operation.offer = Some(offer);
+            operation.state = State::AwaitingAnswer;
+        });
+        let reply = tokio::select! {
+            biased;
+            () = self.cancelled() => Reply::Cancelled,
+            answer = timeout(longest, answer) => match answer {
+                Ok(Ok(answer)) => Reply::Answered(answer),
+                Ok(Err(_)) | Err(_) => Reply::TimedOut,
+            },
+        };
+        self.operations.change(self.id, |operation| {
+            operation.offer = None;
+            operation.state = State::Running;
+        });
+        reply
+    }
+
+    /// Ends it well.
+    pub fn succeed(self, result: Achievement) {
+        tracing::info!(operation = %self.id, "succeeded");
+        self.operations
+            .finish(self.id, State::Succeeded, Some(result), None);
+    }
+
+    /// Ends it with a problem; a problem that says `cancelled` ends it as cancelled.
+    pub fn fail(self, problem: Problem) {
+        let state = match problem.code {
+            Code::Cancelled => State::Cancelled,
+            _ => State::Failed,
+        };
+        tracing::warn!(operation = %self.id, "{problem}");
+        self.operations.finish(self.id, state, None, Some(problem));
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        // Does nothing after `succeed` or `fail`: an operation that has ended does not change.
+        let problem = Problem::new(Code::Interrupted);
+        self.operations
+            .finish(self.id, State::Failed, None, Some(problem));
+    }
+}

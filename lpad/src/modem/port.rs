@@ -1,0 +1,51 @@
+//! Opening the port to a modem.
+
+use std::io;
+use std::path::PathBuf;
+
+use es10_apdu::at::Serial;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::config::EuiccConfig;
+
+/// Opens the byte stream to a modem, as often as it has to be opened again.
+pub trait OpenPort: Send + 'static {
+    /// What comes out.
+    type Port: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// Opens it.
+    ///
+    /// # Errors
+    ///
+    /// When it is not there, or somebody else uses it; the text is for people.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives the attempt up.
+    fn open(&mut self) -> impl Future<Output = io::Result<Self::Port>> + Send;
+}
+
+/// Opens a serial port.
+#[derive(Clone, Debug)]
+pub struct SerialPort {
+    path: PathBuf,
+    baud: u32,
+}
+
+impl SerialPort {
+    /// The port of a configured eUICC.
+    pub fn new(config: &EuiccConfig) -> Self {
+        Self {
+            path: config.port.clone(),
+            baud: config.baud,
+        }
+    }
+}
+
+impl OpenPort for SerialPort {
+    type Port = Serial;
+
+    async fn open(&mut self) -> io::Result<Serial> {
+        Serial::open(&self.path, self.baud).map_err(io::Error::other)
+    }
+}
