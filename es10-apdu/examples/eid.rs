@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::path::Path;
 
-use es10_apdu::at::{AtPort, Csim, Deadlines, Serial};
+use es10_apdu::at::{AtPort, Csim, ModemProfile, Serial};
 use es10_apdu::es10c::GetEuiccDataRequest;
 use es10_apdu::isdr::{Isdr, IsdrOptions};
 use es10_apdu::transport::trace::Trace;
@@ -13,7 +13,7 @@ use es10_apdu::transport::trace::Trace;
 async fn main() -> Result<(), Box<dyn Error>> {
     let path = std::env::args().nth(1).ok_or("usage: eid PORT")?;
     let mut port = AtPort::new(Serial::open(Path::new(&path), 115_200)?);
-    port.init(&Deadlines::default()).await?;
+    port.init(&ModemProfile::default()).await?;
     let transport = Trace::new(Csim::new(&mut port));
     let mut isdr = Isdr::open(transport, &IsdrOptions::default()).await?;
     let answer = isdr.call(&GetEuiccDataRequest::default()).await;

@@ -9,5 +9,5 @@ mod serial;
 pub use csim::Csim;
 pub use line::{Cme, FinalResult, Line, LineParser, Pending};
 pub use port::{AtPort, Statistics};
-pub use profile::{Deadlines, Le, ModemProfile};
+pub use profile::ModemProfile;
 pub use serial::{Serial, SerialCause, SerialError};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tracing::{debug, warn};
 
 use crate::apdu::{Channel, Command, Response, StatusWord, ins};
-use crate::at::{Deadlines, ModemProfile};
+use crate::link::{Deadlines, LinkOptions};
 use crate::transport::{Fault, Garbled, Outcome, Transport, TransportError};
 use crate::types::Aid;
 
@@ -40,10 +40,10 @@ impl<T: Transport> LogicalChannel<T> {
     pub async fn open(
         mut transport: T,
         aids: &[Aid],
-        modem: &ModemProfile,
+        link: &LinkOptions,
         record: Option<Arc<dyn ChannelRecord>>,
     ) -> Result<Self, OpenError> {
-        let Deadlines { open, close, .. } = modem.deadlines;
+        let Deadlines { open, close, .. } = link.deadlines;
         let channel = open_with_clean_up(&mut transport, record.as_deref(), open, close).await?;
         if let Some(record) = &record {
             record.opened(channel);
@@ -54,7 +54,7 @@ impl<T: Transport> LogicalChannel<T> {
             record,
             close_deadline: close,
         };
-        match opened.select(aids, modem).await {
+        match opened.select(aids, link).await {
             Ok(()) => Ok(opened),
             Err(error) => {
                 if let Err(error) = opened.close().await {
@@ -90,20 +90,12 @@ impl<T: Transport> LogicalChannel<T> {
     ///
     /// # Cancel safety
     /// As [`LogicalChannel::open`].
-    pub async fn close(self) -> Result<(), TransportError> {
-        self.close_and_give_back().await.1
-    }
-
-    /// Closes the channel and gives the transport back.
-    ///
-    /// # Cancel safety
-    /// As [`LogicalChannel::open`].
-    pub async fn close_and_give_back(mut self) -> (T, Result<(), TransportError>) {
-        let closed = close(&mut self.transport, self.channel, self.close_deadline).await;
-        if let (Ok(()), Some(record)) = (&closed, &self.record) {
+    pub async fn close(mut self) -> Result<(), TransportError> {
+        close(&mut self.transport, self.channel, self.close_deadline).await?;
+        if let Some(record) = &self.record {
             record.closed(self.channel);
         }
-        (self.transport, closed)
+        Ok(())
     }
 
     /// Its number.
@@ -111,21 +103,16 @@ impl<T: Transport> LogicalChannel<T> {
         self.channel
     }
 
-    /// The transport beneath.
-    pub fn transport(&mut self) -> &mut T {
-        &mut self.transport
-    }
-
-    async fn select(&mut self, aids: &[Aid], modem: &ModemProfile) -> Result<(), OpenError> {
+    async fn select(&mut self, aids: &[Aid], link: &LinkOptions) -> Result<(), OpenError> {
         let mut last = StatusWord::NOT_FOUND;
         for aid in aids {
             let command = Command {
                 data: aid.octets().to_vec(),
-                le: modem.le.field(),
+                le: link.le.field(),
                 ..Command::new(self.channel.class(0x00), ins::SELECT, 0x04, 0x00)
             };
             let transport = &mut self.transport;
-            let sw = exact(transport, &command, modem.deadlines.open).await?.sw;
+            let sw = exact(transport, &command, link.deadlines.open).await?.sw;
             // The file control information is not fetched: nothing in it is needed, and a card
             // drops it at the next command.
             if sw.is_success() || sw.is_warning() || sw.has_more() {
@@ -284,7 +271,7 @@ async fn close_unless_refused(
 ) -> Result<bool, TransportError> {
     match close(transport, channel, deadline).await {
         Ok(()) => Ok(true),
-        Err(error) if matches!(error.fault, Fault::Modem(_)) => {
+        Err(error) if matches!(error.fault, Fault::Device(_)) => {
             debug!(%channel, %error, "the modem does not close the channel");
             Ok(false)
         }

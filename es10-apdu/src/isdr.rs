@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use crate::apdu::{Channel, Response, StatusWord};
 use crate::asn1::{CodecError, Raw};
-use crate::at::ModemProfile;
 use crate::channel::{ChannelRecord, LogicalChannel, OpenError};
 use crate::es10b::ProfileInstallationResult;
 use crate::function::Es10Function;
+use crate::link::LinkOptions;
 use crate::store_data::{Blocks, P1_LAST, TooLong};
 use crate::transport::{Outcome, Transport, TransportError};
 use crate::types::Aid;
@@ -26,8 +26,7 @@ pub const ISDR_AID: [u8; 16] = [
 #[derive(Debug)]
 pub struct Isdr<T> {
     channel: LogicalChannel<T>,
-    modem: ModemProfile,
-    last_status: StatusWord,
+    link: LinkOptions,
 }
 
 impl<T: Transport> Isdr<T> {
@@ -39,17 +38,10 @@ impl<T: Transport> Isdr<T> {
     /// # Cancel safety
     /// As [`LogicalChannel::open`].
     pub async fn open(transport: T, options: &IsdrOptions) -> Result<Self, OpenError> {
-        let IsdrOptions {
-            aids,
-            modem,
-            record,
-        } = options;
-        let channel = LogicalChannel::open(transport, aids, modem, record.clone()).await?;
-        Ok(Self {
-            channel,
-            modem: modem.clone(),
-            last_status: StatusWord::OK,
-        })
+        let IsdrOptions { aids, link, record } = options;
+        let channel = LogicalChannel::open(transport, aids, link, record.clone()).await?;
+        let link = link.clone();
+        Ok(Self { channel, link })
     }
 
     /// Calls an ES10 function.
@@ -62,7 +54,7 @@ impl<T: Transport> Isdr<T> {
     /// Whether the card executed the function is unknown once its last block was sent. The next
     /// call starts with block 0, which makes the card forget unfinished ones.
     pub async fn call<F: Es10Function>(&mut self, function: &F) -> Result<F::Response, CallError> {
-        let deadline = self.modem.deadlines.last_block;
+        let deadline = self.link.deadlines.last_block;
         let answer = self.store(F::NAME, &function.to_der(), deadline).await?;
         F::response(&answer).map_err(|error| CallError::Codec {
             command: F::NAME,
@@ -85,7 +77,7 @@ impl<T: Transport> Isdr<T> {
         &mut self,
         segment: &[u8],
     ) -> Result<Option<Raw<ProfileInstallationResult>>, CallError> {
-        let deadline = self.modem.deadlines.load_bpp;
+        let deadline = self.link.deadlines.load_bpp;
         let answer = self.store(LOAD_BPP, segment, deadline).await?;
         if answer.is_empty() {
             return Ok(None);
@@ -112,17 +104,6 @@ impl<T: Transport> Isdr<T> {
         self.channel.channel()
     }
 
-    /// The status word of the last block that was answered. `91xx` after EnableProfile and its
-    /// like says that the card wants a REFRESH, which is for the modem to fetch.
-    pub fn last_status(&self) -> StatusWord {
-        self.last_status
-    }
-
-    /// The transport beneath.
-    pub fn transport(&mut self) -> &mut T {
-        self.channel.transport()
-    }
-
     /// Sends a payload in STORE DATA blocks and returns the answer to the last one.
     async fn store(
         &mut self,
@@ -130,7 +111,7 @@ impl<T: Transport> Isdr<T> {
         payload: &[u8],
         last_deadline: Duration,
     ) -> Result<Vec<u8>, CallError> {
-        let ModemProfile { block_size, le, .. } = self.modem;
+        let LinkOptions { block_size, le, .. } = self.link;
         // The channel puts its own number into the class byte.
         let blocks = Blocks::new(Channel::BASIC, payload, block_size, le.field());
         let blocks = blocks.map_err(|error| CallError::TooLong { command, error })?;
@@ -139,12 +120,11 @@ impl<T: Transport> Isdr<T> {
             let (last, number) = (block.p1 == P1_LAST, block.p2);
             let deadline = match last {
                 true => last_deadline,
-                false => self.modem.deadlines.block,
+                false => self.link.deadlines.block,
             };
             let result = self.channel.transmit(block, deadline).await;
             let Response { data, sw } =
                 result.map_err(|error| CallError::Transport { command, error })?;
-            self.last_status = sw;
             // A warning without data has nothing to warn about but the command itself.
             if !(sw.is_success() || sw.is_warning() && !data.is_empty()) {
                 return Err(CallError::Status { command, sw, last });
@@ -168,8 +148,8 @@ pub struct IsdrOptions {
     /// The applications to try, in this order. Cards outside the standard have others than
     /// [`ISDR_AID`].
     pub aids: Vec<Aid>,
-    /// How the modem wants to be spoken to.
-    pub modem: ModemProfile,
+    /// How the link to the card wants to be used.
+    pub link: LinkOptions,
     /// Where the open channel is remembered beyond the life of this process.
     pub record: Option<Arc<dyn ChannelRecord>>,
 }
@@ -179,7 +159,7 @@ impl Default for IsdrOptions {
         let aid = Aid::from_octets(&ISDR_AID).expect("16 octets are an AID");
         Self {
             aids: vec![aid],
-            modem: ModemProfile::default(),
+            link: LinkOptions::default(),
             record: None,
         }
     }
@@ -272,6 +252,7 @@ mod tests {
 
     use super::*;
     use crate::es10b::{AuthenticateServerRequest, GetEuiccChallengeRequest};
+    use crate::link::Le;
     use crate::transport::script::Script;
     use crate::transport::{Fault, Garbled};
 
@@ -286,12 +267,12 @@ mod tests {
     }
 
     fn options(block_size: u8) -> IsdrOptions {
-        let modem = ModemProfile {
+        let link = LinkOptions {
             block_size,
-            ..ModemProfile::default()
+            ..LinkOptions::default()
         };
         IsdrOptions {
-            modem,
+            link,
             ..IsdrOptions::default()
         }
     }
@@ -320,7 +301,7 @@ mod tests {
             .fold(script, |script, apdu| script.then(apdu, "9000"));
         let mut script = blocks.then(last, &answer).then("0070800100", "9000");
         let mut options = options(255);
-        options.modem.le = crate::at::Le::Zero;
+        options.link.le = Le::Zero;
         let mut isdr = Isdr::open(&mut script, &options).await.unwrap();
         isdr.call(&request).await.unwrap();
         isdr.close().await.unwrap();
@@ -355,12 +336,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_waiting_refresh_is_success_and_stays_visible() {
+    async fn a_waiting_refresh_is_success() {
         let answer = format!("BF2E128010{}910B", "5A".repeat(16));
         let script = Script::new(OPEN).then(CHALLENGE, &answer);
         let mut isdr = Isdr::open(script, &options(255)).await.unwrap();
         isdr.call(&GetEuiccChallengeRequest {}).await.unwrap();
-        assert!(isdr.last_status().proactive_pending());
     }
 
     #[tokio::test]

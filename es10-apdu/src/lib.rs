@@ -5,7 +5,8 @@
 //! The layers, bottom up:
 //!
 //! * [`transport`]: one command APDU in, one response APDU out, with a deadline;
-//! * [`at`]: an AT port and the `AT+CSIM` transport over it;
+//! * `at`: an AT port and the `AT+CSIM` transport over it, with the feature of this name;
+//! * [`link`]: what differs between the links to a card, as data;
 //! * [`apdu`]: commands, responses, status words and class byte coding;
 //! * [`channel`]: a logical channel with an application selected on it;
 //! * [`store_data`]: cutting an ES10 command into STORE DATA blocks;
@@ -15,6 +16,7 @@
 
 pub mod apdu;
 pub mod asn1;
+#[cfg(feature = "at")]
 pub mod at;
 pub mod bpp;
 pub mod channel;
@@ -31,6 +33,7 @@ pub mod es10b;
 pub mod es10c;
 pub mod function;
 pub mod isdr;
+pub mod link;
 pub mod store_data;
 pub mod tlv;
 pub mod transport;

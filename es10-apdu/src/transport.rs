@@ -2,16 +2,15 @@
 //!
 //! A [`Transport`] does not retry, does not fetch with GET RESPONSE, opens no channel and knows no
 //! TLV; all of that is built on top of it. Middleware wraps one transport into another:
-//! [`trace`] logs, [`script`] plays a written dialogue, [`fault`] breaks things by a seed.
+//! [`trace`] logs, [`script`] plays a written dialogue.
 
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::time::Duration;
 
 use crate::apdu::{Command, MalformedApdu, Response};
-use crate::at::FinalResult;
 
-pub mod fault;
 pub mod script;
 pub mod trace;
 
@@ -110,27 +109,46 @@ pub enum Fault {
         /// How long the answer was waited for.
         after: Duration,
     },
-    /// The modem answered, but not with a response APDU.
+    /// The modem or reader refused, or said that it failed.
     #[error("the modem answered {0}")]
-    Modem(FinalResult),
+    Device(DeviceRefusal),
     /// The answer is not one that can be trusted.
     #[error(transparent)]
     Garbled(#[from] Garbled),
 }
 
-impl From<io::Error> for Fault {
-    fn from(error: io::Error) -> Self {
-        // A hung-up tty reads as end of file and writes as EIO; ENXIO and ENODEV follow when
-        // the device has been removed.
-        const EIO: i32 = rustix::io::Errno::IO.raw_os_error();
-        const ENXIO: i32 = rustix::io::Errno::NXIO.raw_os_error();
-        const ENODEV: i32 = rustix::io::Errno::NODEV.raw_os_error();
-        match (error.raw_os_error(), error.kind()) {
-            (Some(EIO | ENXIO | ENODEV), _)
-            | (_, io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof) => Self::Closed,
-            (_, kind) => Self::Io(kind),
-        }
+/// A modem or reader answered with an error of its own instead of the card's response APDU.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{said}")]
+pub struct DeviceRefusal {
+    /// What it comes to.
+    pub kind: DeviceRefusalKind,
+    /// The device's own words.
+    pub said: Box<str>,
+}
+
+impl DeviceRefusal {
+    /// A refusal of this kind, in the words the device used.
+    pub fn new(kind: DeviceRefusalKind, said: &impl fmt::Display) -> Self {
+        let said = said.to_string().into();
+        Self { kind, said }
     }
+}
+
+/// What a device's refusal comes to, whatever code it has for it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum DeviceRefusalKind {
+    /// The card is in use, or not ready yet: later it may work.
+    Busy,
+    /// No card is in the slot.
+    NoCard,
+    /// The card or the modem wants a PIN or PUK first.
+    Locked,
+    /// The device does not pass such a command on.
+    NotAllowed,
+    /// Anything else, such as a bare `ERROR`.
+    Other,
 }
 
 /// An answer that cannot be trusted. The bytes themselves are not kept: they may be secret.

@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use es10_apdu::at::{AtPort, Csim, Deadlines, Serial};
+use es10_apdu::at::{AtPort, Csim, ModemProfile, Serial};
 use es10_apdu::es10a::{EuiccConfiguredAddressesRequest, SetDefaultDpAddressRequest};
 use es10_apdu::isdr::{Isdr, IsdrOptions};
 use rustix::process::{Pid, Signal, kill_process};
@@ -96,7 +96,7 @@ impl Folder {
 
 async fn open(link: &Path) -> AtPort<Serial> {
     let mut port = AtPort::new(Serial::open(link, 115_200).unwrap());
-    port.init(&Deadlines::default()).await.unwrap();
+    port.init(&ModemProfile::default()).await.unwrap();
     port
 }
 
@@ -163,7 +163,7 @@ async fn it_is_what_the_file_and_then_the_command_line_say_and_ends_without_a_tr
     let config = folder.write("a.toml", &config);
     let emulator = Emulator::start(&["--config", &config, "--imei", "490154203237518"]);
     let mut port = open(&link).await;
-    let deadline = Deadlines::default().command;
+    let deadline = ModemProfile::default().command;
     assert_eq!(
         port.command("AT+CGSN", deadline).await.unwrap(),
         ["490154203237518"]

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use es10_apdu::at::{AtPort, Csim};
+use es10_apdu::at::{AtPort, Csim, ModemProfile};
 use es10_apdu::es10a::{EuiccConfiguredAddressesRequest, SetDefaultDpAddressRequest};
 use es10_apdu::es10c::GetEuiccDataRequest;
 use es10_apdu::isdr::{Isdr, IsdrOptions};
@@ -44,10 +44,11 @@ async fn a_thousand_cards_in_modems_are_used_at_the_same_time() {
 
 /// What a small LPA does: the EID is read, and an address is set and read back.
 async fn personalise(port: DuplexStream, number: usize) -> Eid {
-    let options = IsdrOptions::default();
     let mut port = AtPort::new(port);
-    port.init(&options.modem.deadlines).await.unwrap();
-    let mut card = Isdr::open(Csim::new(&mut port), &options).await.unwrap();
+    port.init(&ModemProfile::default()).await.unwrap();
+    let mut card = Isdr::open(Csim::new(&mut port), &IsdrOptions::default())
+        .await
+        .unwrap();
     let eid = card.call(&GetEuiccDataRequest::default()).await.unwrap();
     let request = SetDefaultDpAddressRequest {
         default_dp_address: address(number).into(),

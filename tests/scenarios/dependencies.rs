@@ -1,6 +1,8 @@
 //! The direction of dependencies between the crates, and what may be linked where.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -44,6 +46,32 @@ fn only_the_test_bench_links_elliptic_curves_and_ciphers() {
             "{package} must not depend on {cryptography:?}"
         );
     }
+}
+
+/// Other links to a card than a modem's bring no AT along.
+#[test]
+fn the_card_s_functions_do_not_know_at() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../es10-apdu/src");
+    let mut folders = vec![source.clone()];
+    let mut files = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder of the source") {
+            let path = entry.expect("an entry").path();
+            if path == source.join("at") || path == source.join("at.rs") {
+                continue;
+            }
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = fs::read_to_string(&path).expect("it is text");
+            for at in ["crate::at", "super::at", "serialport", "rustix"] {
+                assert!(!text.contains(at), "{} uses {at}", path.display());
+            }
+            files += 1;
+        }
+    }
+    assert!(files > 20, "only {files} files were looked at");
 }
 
 const PACKAGES: [&str; 5] = [

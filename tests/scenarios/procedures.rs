@@ -1,7 +1,7 @@
 //! Procedures against card and server in memory, with a paused clock and without the daemon.
 
 use es9_client::{Es9Client, Options};
-use es10_apdu::at::{AtPort, Csim, Deadlines};
+use es10_apdu::at::{AtPort, Csim, ModemProfile};
 use es10_apdu::isdr::{Isdr, IsdrOptions};
 use lpad::procedure::download::{Device, Initiated, Order};
 use lpad::procedure::{notifications, profiles};
@@ -33,7 +33,7 @@ async fn a_profile_reserved_under_a_matching_id_is_installed_and_reported() {
         .create_order(OrderRequest::with_matching_id(profile(1), "M-1"));
     let server = Es9Client::new(bench.network(), bench.roots(), Options::default());
     let mut port = AtPort::new(bench.line().open());
-    port.init(&Deadlines::default()).await.unwrap();
+    port.init(&ModemProfile::default()).await.unwrap();
     let mut card = Isdr::open(Csim::new(&mut port), &IsdrOptions::default())
         .await
         .unwrap();

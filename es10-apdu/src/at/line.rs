@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::transport::{DeviceRefusal, DeviceRefusalKind};
+
 /// Bytes of a line kept at most; longer ones are dropped and reported as [`Line::Overlong`].
 ///
 /// A modem that runs GET RESPONSE by itself may give 64 KiB of card data in one line of hex.
@@ -279,6 +281,27 @@ impl fmt::Display for FinalResult {
     }
 }
 
+impl From<FinalResult> for DeviceRefusal {
+    fn from(result: FinalResult) -> Self {
+        let kind = match result {
+            FinalResult::Cme(Cme::SIM_BUSY) => DeviceRefusalKind::Busy,
+            FinalResult::Cme(Cme::SIM_NOT_INSERTED) => DeviceRefusalKind::NoCard,
+            FinalResult::Cme(
+                Cme::PH_SIM_PIN_REQUIRED
+                | Cme::SIM_PIN_REQUIRED
+                | Cme::SIM_PUK_REQUIRED
+                | Cme::SIM_PIN2_REQUIRED
+                | Cme::SIM_PUK2_REQUIRED,
+            ) => DeviceRefusalKind::Locked,
+            FinalResult::Cme(Cme::NOT_ALLOWED | Cme::NOT_SUPPORTED)
+            | FinalResult::CommandNotSupported
+            | FinalResult::TooManyParameters => DeviceRefusalKind::NotAllowed,
+            _ => DeviceRefusalKind::Other,
+        };
+        Self::new(kind, &result)
+    }
+}
+
 /// An error number of mobile equipment, 3GPP TS 27.007 section 9.2; any value can be held.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Cme(pub u16);
@@ -290,6 +313,8 @@ impl Cme {
     pub const NOT_ALLOWED: Self = Self(3);
     /// Operation not supported.
     pub const NOT_SUPPORTED: Self = Self(4);
+    /// PH-SIM PIN required.
+    pub const PH_SIM_PIN_REQUIRED: Self = Self(5);
     /// SIM not inserted.
     pub const SIM_NOT_INSERTED: Self = Self(10);
     /// SIM PIN required.
@@ -304,6 +329,10 @@ impl Cme {
     pub const SIM_WRONG: Self = Self(15);
     /// Incorrect password.
     pub const INCORRECT_PASSWORD: Self = Self(16);
+    /// SIM PIN2 required.
+    pub const SIM_PIN2_REQUIRED: Self = Self(17);
+    /// SIM PUK2 required.
+    pub const SIM_PUK2_REQUIRED: Self = Self(18);
     /// Incorrect parameters.
     pub const INCORRECT_PARAMETERS: Self = Self(50);
     /// Unknown.

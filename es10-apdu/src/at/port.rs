@@ -1,14 +1,14 @@
 //! An AT port: one command in flight, a deadline on everything, nothing lost and nothing mixed up.
 
+use std::io;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::broadcast;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, trace};
 
 use super::line::{FinalResult, Line, LineParser, Pending};
-use super::profile::Deadlines;
+use super::profile::ModemProfile;
 use crate::transport::{Fault, Garbled, TransportError};
 
 /// A modem's AT port over any byte stream.
@@ -21,7 +21,6 @@ use crate::transport::{Fault, Garbled, TransportError};
 pub struct AtPort<S> {
     stream: S,
     parser: LineParser,
-    urcs: broadcast::Sender<String>,
     outstanding: Option<Outstanding>,
     closed: bool,
     statistics: Statistics,
@@ -33,7 +32,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
         Self {
             stream,
             parser: LineParser::default(),
-            urcs: broadcast::Sender::new(URCS_KEPT),
             outstanding: None,
             closed: false,
             statistics: Statistics::default(),
@@ -49,19 +47,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
     ///
     /// # Cancel safety
     /// Dropping the future leaves the port dirty; `init` may be called again.
-    pub async fn init(&mut self, deadlines: &Deadlines) -> Result<(), TransportError> {
+    pub async fn init(&mut self, profile: &ModemProfile) -> Result<(), TransportError> {
         self.parser.clear();
         self.quiet(STALE_QUIET)
             .await
             .map_err(TransportError::not_sent)?;
         // A lone CR ends whatever half line the modem still holds.
-        self.write_bytes(b"\r", deadlines.init).await?;
+        self.write_bytes(b"\r", profile.init).await?;
         self.quiet(PROBE_QUIET)
             .await
             .map_err(TransportError::not_sent)?;
-        self.wake(deadlines).await?;
+        self.wake(profile.command).await?;
         for command in ["ATE0", "ATV1", "AT+CMEE=1"] {
-            match self.command(command, deadlines.init).await {
+            match self.command(command, profile.init).await {
                 Err(error) if matches!(error.fault, Fault::Closed | Fault::Io(_)) => {
                     return Err(error);
                 }
@@ -93,7 +91,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
         self.outstanding = None;
         match result {
             FinalResult::Ok => Ok(lines),
-            result => Err(TransportError::unanswered(Fault::Modem(result))),
+            result => Err(TransportError::unanswered(Fault::Device(result.into()))),
         }
     }
 
@@ -119,7 +117,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
             .map(str::to_owned))
     }
 
-    /// Listens for unsolicited codes between commands, until the port is gone.
+    /// Reads what the modem says between commands, until the port is gone.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -132,11 +130,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
                 return fault;
             }
         }
-    }
-
-    /// A receiver of the unsolicited codes that arrive from now on; it lags when it is not read.
-    pub fn urcs(&self) -> broadcast::Receiver<String> {
-        self.urcs.subscribe()
     }
 
     /// What has gone over the port so far.
@@ -154,14 +147,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
         self.stream
     }
 
-    pub(super) fn count_apdu(&mut self, answered: bool) {
-        self.statistics.apdus += 1;
-        self.statistics.apdus_unanswered += u64::from(!answered);
-    }
-
     /// Finds out whether anybody is there. `ATQ0`, as a modem left in `ATQ1` answers nothing else.
-    async fn wake(&mut self, deadlines: &Deadlines) -> Result<(), TransportError> {
-        let deadline = deadlines.command;
+    async fn wake(&mut self, deadline: Duration) -> Result<(), TransportError> {
         for _ in 0..PROBES {
             match self.exchange("ATQ0", deadline).await {
                 Ok(_) => {
@@ -359,7 +346,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
         }
     }
 
-    /// The next line, unsolicited codes handed to whoever listens.
+    /// The next line; unsolicited codes are counted.
     async fn next_line(
         &mut self,
         pending: Option<&Pending>,
@@ -367,11 +354,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
     ) -> Result<Line, Fault> {
         loop {
             if let Some(line) = self.parser.next(pending) {
-                if let Line::Urc(text) = &line {
-                    self.statistics.urcs += 1;
-                    // Nobody listening is no error.
-                    let _ = self.urcs.send(text.clone());
-                }
+                self.statistics.urcs += u64::from(matches!(line, Line::Urc(_)));
                 return Ok(line);
             }
             self.fill(until).await?;
@@ -415,10 +398,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
 pub struct Statistics {
     /// AT commands sent, probes and start-up included.
     pub commands: u64,
-    /// Command APDUs sent.
-    pub apdus: u64,
-    /// Those of them that no response APDU came back for.
-    pub apdus_unanswered: u64,
     /// Bytes written.
     pub bytes_out: u64,
     /// Bytes read.
@@ -438,12 +417,25 @@ struct Outstanding {
     until: Instant,
 }
 
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        // A hung-up tty reads as end of file and writes as EIO; ENXIO and ENODEV follow when
+        // the device has been removed.
+        const EIO: i32 = rustix::io::Errno::IO.raw_os_error();
+        const ENXIO: i32 = rustix::io::Errno::NXIO.raw_os_error();
+        const ENODEV: i32 = rustix::io::Errno::NODEV.raw_os_error();
+        match (error.raw_os_error(), error.kind()) {
+            (Some(EIO | ENXIO | ENODEV), _)
+            | (_, io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof) => Self::Closed,
+            (_, kind) => Self::Io(kind),
+        }
+    }
+}
+
 fn has_passed(until: Instant) -> bool {
     Instant::now() > until
 }
 
-/// Unsolicited codes kept for a receiver that does not read.
-const URCS_KEPT: usize = 64;
 /// Bytes of one answer, each line counted with [`LINE_COST`].
 const ANSWER_LIMIT: usize = 192 * 1024;
 const LINE_COST: usize = 16;

@@ -2,76 +2,25 @@
 
 use std::time::Duration;
 
+use crate::link::LinkOptions;
+
 /// How a modem wants to be spoken to.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ModemProfile {
-    /// Data bytes in one STORE DATA block, 1 to 255.
-    pub block_size: u8,
-    /// Whether STORE DATA and SELECT carry Le.
-    pub le: Le,
-    /// How long answers are waited for.
-    pub deadlines: Deadlines,
+    /// How it passes APDUs on.
+    pub link: LinkOptions,
+    /// How long an ordinary AT command may take.
+    pub command: Duration,
+    /// How long a command of the start-up sequence may take.
+    pub init: Duration,
 }
 
 impl Default for ModemProfile {
     fn default() -> Self {
         Self {
-            block_size: 255,
-            le: Le::default(),
-            deadlines: Deadlines::default(),
-        }
-    }
-}
-
-/// Whether commands that expect an answer carry Le.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Le {
-    /// Left out: most modems, and raw ones refuse it.
-    #[default]
-    Absent,
-    /// `00`, all there is, as SGP.22 writes it: for modems that take the APDU as one of case 4.
-    Zero,
-}
-
-impl Le {
-    /// The field of the command APDU.
-    pub const fn field(self) -> Option<u8> {
-        match self {
-            Self::Absent => None,
-            Self::Zero => Some(0),
-        }
-    }
-}
-
-/// How long the parts of the work may take, counted from the last byte written.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Deadlines {
-    /// An ordinary AT command.
-    pub command: Duration,
-    /// A command of the start-up sequence.
-    pub init: Duration,
-    /// Opening a channel, selecting an application.
-    pub open: Duration,
-    /// Closing a channel.
-    pub close: Duration,
-    /// A STORE DATA block that others follow (P1 = 11).
-    pub block: Duration,
-    /// The last block of a command (P1 = 91), at which the card sets to work.
-    pub last_block: Duration,
-    /// The last block of a segment of a bound profile package.
-    pub load_bpp: Duration,
-}
-
-impl Default for Deadlines {
-    fn default() -> Self {
-        Self {
+            link: LinkOptions::default(),
             command: Duration::from_secs(3),
             init: Duration::from_secs(5),
-            open: Duration::from_secs(20),
-            close: Duration::from_secs(10),
-            block: Duration::from_secs(30),
-            last_block: Duration::from_secs(60),
-            load_bpp: Duration::from_secs(130),
         }
     }
 }

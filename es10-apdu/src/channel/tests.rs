@@ -2,6 +2,7 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::transport::script::Script;
+use crate::transport::{DeviceRefusal, DeviceRefusalKind};
 
 const SECOND: Duration = Duration::from_secs(1);
 const SELECT: &str = "01A4040002A0B0";
@@ -28,8 +29,8 @@ async fn open<'s>(
     record: &Arc<Record>,
 ) -> Result<LogicalChannel<&'s mut Script>, OpenError> {
     let aids = [Aid::from_octets(&[0xA0, 0xB0]).unwrap()];
-    let modem = ModemProfile::default();
-    LogicalChannel::open(script, &aids, &modem, Some(record.clone())).await
+    let link = LinkOptions::default();
+    LogicalChannel::open(script, &aids, &link, Some(record.clone())).await
 }
 
 #[tokio::test]
@@ -132,7 +133,8 @@ async fn a_channel_the_modem_does_not_let_be_closed_stays_remembered() {
     let record = Record::default();
     let channel = Channel::new(3).unwrap();
     record.opened(channel);
-    let error = Fault::Modem(crate::at::FinalResult::Error);
+    let refusal = DeviceRefusal::new(DeviceRefusalKind::Other, &"ERROR");
+    let error = Fault::Device(refusal);
     let mut script = Script::default().then_lost("0070800300", error);
     close_recorded(&mut script, &record, SECOND).await.unwrap();
     assert_eq!(record.open_channels(), [channel]);

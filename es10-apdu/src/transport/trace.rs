@@ -21,11 +21,6 @@ impl<T> Trace<T> {
     pub fn new(inner: T) -> Self {
         Self { inner }
     }
-
-    /// The transport beneath.
-    pub fn into_inner(self) -> T {
-        self.inner
-    }
 }
 
 impl<T: Transport> Transport for Trace<T> {

@@ -5,13 +5,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use es10_apdu::apdu::Channel;
-use es10_apdu::at::{AtPort, Csim, Deadlines, ModemProfile};
+use es10_apdu::apdu::{Channel, Command, Response};
+use es10_apdu::at::{AtPort, Csim, ModemProfile};
 use es10_apdu::channel::{ChannelRecord, OpenError, close_recorded};
 use es10_apdu::isdr::{Isdr, IsdrOptions};
+use es10_apdu::link::{Deadlines, LinkOptions};
 use es10_apdu::transport::trace::Trace;
-use es10_apdu::transport::{Fault, Outcome, TransportError};
+use es10_apdu::transport::{Fault, Outcome, Transport, TransportError};
 use es10_apdu::types::Aid;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use crate::config::EuiccConfig;
@@ -22,8 +24,9 @@ use crate::modem::OpenPort;
 pub(super) struct CardPort<O: OpenPort> {
     opener: O,
     port: Option<AtPort<O::Port>>,
-    /// Unanswered APDUs on this port that the card was read after.
-    got_over: u64,
+    /// Whether an APDU on this port went unanswered since the card was read as a whole.
+    answer_lost: bool,
+    modem: ModemProfile,
     options: IsdrOptions,
     record: Arc<JournalRecord>,
 }
@@ -41,8 +44,9 @@ impl<O: OpenPort> CardPort<O> {
             .iter()
             .filter_map(|aid| Aid::from_octets(&aid.0).ok())
             .collect();
+        let modem = modem_profile(config);
         let mut options = IsdrOptions {
-            modem: modem_profile(config),
+            link: modem.link.clone(),
             ..IsdrOptions::default()
         };
         if !aids.is_empty() {
@@ -52,7 +56,8 @@ impl<O: OpenPort> CardPort<O> {
         Self {
             opener,
             port: None,
-            got_over: 0,
+            answer_lost: false,
+            modem,
             options,
             record,
         }
@@ -68,27 +73,33 @@ impl<O: OpenPort> CardPort<O> {
                 Err(_) => return Err(PortError::Open(io::ErrorKind::TimedOut.into())),
             };
             let mut port = AtPort::new(stream);
-            port.init(&self.options.modem.deadlines)
-                .await
-                .map_err(PortError::Modem)?;
+            port.init(&self.modem).await.map_err(PortError::Modem)?;
             self.port = Some(port);
-            self.got_over = 0;
+            self.answer_lost = false;
         }
-        self.port
-            .as_mut()
-            .ok_or_else(|| PortError::Open(io::ErrorKind::NotConnected.into()))
+        self.port.as_mut().ok_or_else(not_open)
+    }
+
+    /// The link to the card, over a port that is opened when it was not.
+    async fn link(&mut self) -> Result<Link<'_, O::Port>, PortError> {
+        self.at().await?;
+        let port = self.port.as_mut().ok_or_else(not_open)?;
+        Ok(Link {
+            pipe: Pipe::Csim(Csim::new(port)),
+            answer_lost: &mut self.answer_lost,
+        })
     }
 
     /// The ISD-R on a logical channel of its own; it has to be closed. One that could not be closed
     /// before is closed first: the record has room for one.
-    pub(super) async fn session(&mut self) -> Result<Isdr<Trace<Csim<'_, O::Port>>>, PortError> {
+    pub(super) async fn session(&mut self) -> Result<Isdr<Trace<Link<'_, O::Port>>>, PortError> {
         if self.record.may_be_open() {
             self.close_orphans().await?;
         }
         let (options, record) = (self.options.clone(), Arc::clone(&self.record));
-        let port = self.at().await?;
+        let link = self.link().await?;
         record.opening();
-        let opened = Isdr::open(Trace::new(Csim::new(port)), &options).await;
+        let opened = Isdr::open(Trace::new(link), &options).await;
         opened.map_err(|error| {
             if error.outcome() != Outcome::Unknown && record.is(Phase::Opening) {
                 record.forget();
@@ -100,9 +111,9 @@ impl<O: OpenPort> CardPort<O> {
     /// Closes what was left open: by an earlier life of the daemon, or because an answer was lost.
     pub(super) async fn close_orphans(&mut self) -> Result<(), PortError> {
         let record = Arc::clone(&self.record);
-        let deadline = self.options.modem.deadlines.close;
-        let port = self.at().await?;
-        close_recorded(&mut Csim::new(port), &*record, deadline)
+        let deadline = self.options.link.deadlines.close;
+        let mut link = self.link().await?;
+        close_recorded(&mut link, &*record, deadline)
             .await
             .map_err(PortError::Modem)
     }
@@ -124,15 +135,12 @@ impl<O: OpenPort> CardPort<O> {
 
     /// Whether an answer was lost, or the port itself, since [`Self::was_read`].
     pub(super) fn is_in_doubt(&self) -> bool {
-        self.port.as_ref().is_none_or(|port| {
-            port.is_closed() || port.statistics().apdus_unanswered > self.got_over
-        })
+        self.answer_lost || self.port.as_ref().is_none_or(AtPort::is_closed)
     }
 
     /// The card was read as a whole: whatever was in doubt is not any more.
     pub(super) fn was_read(&mut self) {
-        let port = self.port.as_ref();
-        self.got_over = port.map_or(0, |port| port.statistics().apdus_unanswered);
+        self.answer_lost = false;
     }
 
     /// Listens to the modem until its port is gone; never ends without a port.
@@ -155,10 +163,47 @@ fn modem_profile(config: &EuiccConfig) -> ModemProfile {
         load_bpp: Duration::from_secs(config.load_timeout_s),
         ..Deadlines::default()
     };
-    ModemProfile {
+    let link = LinkOptions {
         block_size: config.block_size,
         deadlines,
+        ..LinkOptions::default()
+    };
+    ModemProfile {
+        link,
         ..ModemProfile::default()
+    }
+}
+
+fn not_open() -> PortError {
+    PortError::Open(io::ErrorKind::NotConnected.into())
+}
+
+/// The link to the card, which notes whether an answer was lost.
+#[derive(Debug)]
+pub(super) struct Link<'p, S> {
+    pipe: Pipe<'p, S>,
+    answer_lost: &'p mut bool,
+}
+
+/// What carries the APDUs.
+#[derive(Debug)]
+enum Pipe<'p, S> {
+    Csim(Csim<'p, S>),
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Transport for Link<'_, S> {
+    async fn transmit(
+        &mut self,
+        command: &Command,
+        deadline: Duration,
+    ) -> Result<Response, TransportError> {
+        // Set while the command is under way, so that a future dropped in between counts as well.
+        let lost_before = std::mem::replace(self.answer_lost, true);
+        let response = match &mut self.pipe {
+            Pipe::Csim(csim) => csim.transmit(command, deadline).await?,
+        };
+        *self.answer_lost = lost_before;
+        Ok(response)
     }
 }
 

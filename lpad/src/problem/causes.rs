@@ -25,7 +25,7 @@ impl From<PortError> for Problem {
             PortError::Open(_) => Self::because(Code::ModemUnavailable, &error),
             PortError::Modem(cause) => cause.into(),
             PortError::Card(OpenError::Transport(TransportError {
-                fault: Fault::Modem(_),
+                fault: Fault::Device(_),
                 ..
             })) => Self::because(Code::NoEuicc, &error),
             PortError::Card(OpenError::Transport(cause)) => cause.into(),
@@ -50,7 +50,7 @@ impl From<TransportError> for Problem {
         let code = match error.fault {
             Fault::Timeout { .. } => Code::ModemTimeout,
             Fault::Garbled(_) => Code::CardGarbled,
-            Fault::Closed | Fault::Io(_) | Fault::Modem(_) => Code::ModemUnavailable,
+            Fault::Closed | Fault::Io(_) | Fault::Device(_) => Code::ModemUnavailable,
         };
         Self::because(code, &error)
     }

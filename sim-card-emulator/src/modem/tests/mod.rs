@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use es10_apdu::apdu::Command;
-use es10_apdu::at::{AtPort, Cme, Csim, Deadlines, FinalResult};
+use es10_apdu::at::{AtPort, Cme, Csim, FinalResult, ModemProfile};
 use es10_apdu::transport::{Fault as Cause, Garbled, Transport, TransportError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::*;
 
@@ -247,7 +247,7 @@ async fn port(mut modem: Modem<Mirror>) -> (AtPort<DuplexStream>, Served) {
         (modem, ended)
     });
     let mut port = AtPort::new(client);
-    port.init(&Deadlines::default()).await.unwrap();
+    port.init(&ModemProfile::default()).await.unwrap();
     (port, served)
 }
 
