@@ -9,9 +9,9 @@ use es10_apdu::apdu::Response;
 use es10_apdu::bpp::Segment;
 use libfuzzer_sys::fuzz_target;
 use lpad_tests::bench::{Bench, HOST_NAME};
-use lpad_tests::lpa::BareLpa;
-use lpad_tests::profile::{Iccid, Profile};
-use lpad_tests::smdp::OrderRequest;
+use rsp_servers::lpa::BareLpa;
+use rsp_servers::profile::{Iccid, Profile};
+use rsp_servers::smdp::OrderRequest;
 use sim_card_emulator::euicc::{Env, Euicc};
 
 /// A card, and the segments that a server would send it next.
@@ -43,7 +43,7 @@ async fn states() -> Vec<State> {
             .collect(),
     };
     let mut states = vec![state(&[])];
-    let mut lpa = BareLpa::open(&bench.card, bench.network(), bench.roots())
+    let mut lpa = BareLpa::open(bench.direct(), bench.network(), bench.roots())
         .await
         .expect("there is an eUICC");
     let address = HOST_NAME.parse().expect("it is a host name");

@@ -8,9 +8,9 @@ use std::sync::{Arc, LazyLock};
 use es9_client::ServerAddress;
 use libfuzzer_sys::fuzz_target;
 use lpad_tests::bench::{Bench, HOST_NAME};
-use lpad_tests::lpa::BareLpa;
-use lpad_tests::profile::{Iccid, Profile};
-use lpad_tests::smdp::OrderRequest;
+use rsp_servers::lpa::BareLpa;
+use rsp_servers::profile::{Iccid, Profile};
+use rsp_servers::smdp::OrderRequest;
 use sim_card_emulator::card::Card;
 use sim_card_emulator::euicc::{Env, Identity as EuiccIdentity, NonVolatile, Settings};
 use sim_card_emulator::modem::{Action, Identity, Modem, Network, Quirk};
@@ -31,7 +31,7 @@ async fn card() -> (Arc<EuiccIdentity>, NonVolatile) {
         .smdp
         .create_order(OrderRequest::with_matching_id(profile, "FUZZ"));
     let address: ServerAddress = HOST_NAME.parse().expect("it is a host name");
-    let lpa = BareLpa::open(&bench.card, bench.network(), bench.roots()).await;
+    let lpa = BareLpa::open(bench.direct(), bench.network(), bench.roots()).await;
     let mut lpa = lpa.expect("there is an eUICC");
     let session = lpa.authenticate(&address, "FUZZ").await;
     let session = session.expect("the server answers");

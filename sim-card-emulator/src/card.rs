@@ -7,7 +7,7 @@
 //! use sim_card_emulator::card::{Card, PowerCut};
 //! use sim_card_emulator::euicc::{Identity, Settings};
 //! use sim_card_emulator::modem::Card as _;
-//! use sim_card_emulator::pki::{Pki, PkiOptions};
+//! use rsp_common::pki::{Pki, PkiOptions};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let pki = Pki::generate(&PkiOptions::default())?;

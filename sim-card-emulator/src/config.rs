@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use es10_apdu::types::Eid;
+use rsp_common::config_file::{self, ConfigError};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-use crate::config_file::{self, ConfigError};
 use crate::euicc::Settings;
 use crate::modem::{self, ModemControl, Network, Quirks};
 

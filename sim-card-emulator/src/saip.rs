@@ -6,8 +6,7 @@
 use std::collections::BTreeSet;
 
 use es10_apdu::types::{Iccid, UiccCapability};
-
-use crate::der::{Header, Tlv, constructed, tlv, unsigned};
+use rsp_common::der::{Header, Tlv, constructed, tlv, unsigned};
 
 pub mod files;
 

@@ -9,10 +9,10 @@ use es10_apdu::es10a::{EuiccConfiguredAddressesRequest, SetDefaultDpAddressReque
 use es10_apdu::es10c::GetEuiccDataRequest;
 use es10_apdu::isdr::{Isdr, IsdrOptions};
 use es10_apdu::types::Eid;
+use rsp_common::pki::{Pki, PkiOptions};
 use sim_card_emulator::card::Card;
 use sim_card_emulator::euicc::{Identity, Settings};
 use sim_card_emulator::modem::{self, Modem};
-use sim_card_emulator::pki::{Pki, PkiOptions};
 use tokio::io::{DuplexStream, duplex};
 use tokio::task::JoinSet;
 

@@ -11,15 +11,15 @@ use std::time::{Duration, SystemTime};
 
 use es9_client::ServerAddress;
 use es10_apdu::isdr::ISDR_AID;
-use lpad_tests::bench::{Bench, HOST_NAME};
-use lpad_tests::lpa::BareLpa;
-use lpad_tests::profile::{Iccid, Profile};
-use lpad_tests::smdp::OrderRequest;
+use lpad_tests::bench::{Bench, HOST_NAME, direct};
+use rsp_common::certificate::Role;
+use rsp_common::pki::{CertificateSpec, Pki, PkiOptions};
+use rsp_servers::lpa::BareLpa;
+use rsp_servers::profile::{Iccid, Profile};
+use rsp_servers::smdp::OrderRequest;
 use sim_card_emulator::card::Card;
-use sim_card_emulator::certificate::Role;
 use sim_card_emulator::euicc::{Euicc, Identity, NonVolatile, Settings, SystemRandom};
 use sim_card_emulator::modem::{self, Modem};
-use sim_card_emulator::pki::{CertificateSpec, Pki, PkiOptions};
 use tokio::io::duplex;
 
 /// Linux counts in hundredths of a second for programs.
@@ -134,7 +134,7 @@ async fn downloads_per_second(anew: bool) -> Result<f64, Box<dyn Error>> {
     let address: ServerAddress = HOST_NAME.parse()?;
     let identity = Arc::new(Identity::from_pki(&bench.pki)?);
     let profile = Profile::builder(Iccid::nth(1)).size(PACKAGE_SIZE).build();
-    let mut lpa = BareLpa::open(&bench.card, bench.network(), bench.roots()).await?;
+    let mut lpa = BareLpa::open(bench.direct(), bench.network(), bench.roots()).await?;
     let started = busy()?;
     let mut count = 0_u32;
     while busy()? - started < WHILE {
@@ -143,8 +143,8 @@ async fn downloads_per_second(anew: bool) -> Result<f64, Box<dyn Error>> {
         bench.smdp.create_order(order);
         let card = Card::new(identity.clone(), Settings::default());
         match anew {
-            true => lpa = BareLpa::open(&card, bench.network(), bench.roots()).await?,
-            false => lpa.change_card(&card).await?,
+            true => lpa = BareLpa::open(direct(&card), bench.network(), bench.roots()).await?,
+            false => lpa.change_card(direct(&card)).await?,
         }
         let session = lpa.authenticate(&address, &matching_id).await?;
         lpa.download(&session).await?;

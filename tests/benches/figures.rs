@@ -17,8 +17,8 @@ use lpad::job::Consent;
 use lpad::memory::operations::{Operation, State};
 use lpad::secret::Secret;
 use lpad_tests::bench::{Bench, HOST_NAME};
-use lpad_tests::profile::{Iccid, Profile};
-use lpad_tests::smdp::{Function, OrderRequest};
+use rsp_servers::profile::{Iccid, Profile};
+use rsp_servers::smdp::{Function, OrderRequest};
 use sim_card_emulator::pty::Pty;
 use tokio::net::TcpListener;
 

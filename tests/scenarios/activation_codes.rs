@@ -7,7 +7,7 @@ use lpad::problem::{Code, CodeConsumed, Problem};
 use lpad::secret::Secret;
 use lpad_tests::bed::{Bed, EUICC, accepting};
 use lpad_tests::bench::HOST_NAME;
-use lpad_tests::smdp::{OrderRequest, OrderState};
+use rsp_servers::smdp::{OrderRequest, OrderState};
 
 use crate::lpactl::lpactl;
 

@@ -14,7 +14,7 @@ use lpad::memory::operations::{QUEUE_LENGTH, State};
 use lpad::secret::Secret;
 use lpad_tests::bed::{Bed, EUICC, accepting};
 use lpad_tests::bench::HOST_NAME;
-use lpad_tests::smdp::OrderRequest;
+use rsp_servers::smdp::OrderRequest;
 use serde_json::{Value, json};
 use sim_card_emulator::modem::{Hold, Moment, Pattern};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -6,10 +6,10 @@ use lpad::memory::operations::State;
 use lpad::problem::{Code, CodeConsumed, Problem};
 use lpad_tests::bed::Bed;
 use lpad_tests::bench::{Bench, HOST_NAME};
-use lpad_tests::smdp::{Calls, Fault, Function, OrderState};
-use sim_card_emulator::certificate::Role;
-use sim_card_emulator::key::{Curve, PrivateKey};
-use sim_card_emulator::pki::{CertificateSpec, Pki, PkiOptions};
+use rsp_common::certificate::Role;
+use rsp_common::key::{Curve, PrivateKey};
+use rsp_common::pki::{CertificateSpec, Pki, PkiOptions};
+use rsp_servers::smdp::{Calls, Fault, Function, OrderState};
 
 #[tokio::test(start_paused = true)]
 async fn a_server_certified_by_somebody_unknown_is_not_talked_to() {

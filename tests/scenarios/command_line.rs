@@ -7,7 +7,7 @@ use lpad::config::EuiccConfig;
 use lpad::memory::operations::State;
 use lpad_tests::bed::{Bed, EUICC};
 use lpad_tests::bench::HOST_NAME;
-use lpad_tests::smdp::OrderRequest;
+use rsp_servers::smdp::OrderRequest;
 use serde_json::Value;
 use sim_card_emulator::modem::{Moment, Pattern};
 use tokio::io::{AsyncBufReadExt, BufReader};

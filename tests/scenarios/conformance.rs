@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use lpad_tests::smdp::{Fault, OrderSettings, PackageFault, ReservationFault, TlsChoice};
+use rsp_common::pki::Variant;
+use rsp_servers::smdp::{Fault, OrderSettings, PackageFault, ReservationFault, TlsChoice};
 use serde::de::DeserializeOwned;
 use sim_card_emulator::euicc::Settings;
 use sim_card_emulator::modem::{Network, Quirks};
-use sim_card_emulator::pki::Variant;
 
 #[test]
 fn every_case_stands_in_the_list_once_and_in_order() {
@@ -126,8 +126,14 @@ const OPTIONS: &str =
     include_str!("../../sim-card-emulator/src/bin/sim-card-emulator/arguments.rs");
 /// Where the requests below a path are answered.
 const HANDLERS: [(&str, &str); 4] = [
-    ("/admin/v1/", include_str!("../src/smdp/control.rs")),
-    ("/gsma/rsp2/es12/", include_str!("../src/smds/es12.rs")),
-    ("/gsma/rsp2/es12/", include_str!("../src/smds/function.rs")),
-    ("/v1/", include_str!("../src/smdp/admin.rs")),
+    ("/admin/v1/", include_str!("../servers/src/smdp/control.rs")),
+    (
+        "/gsma/rsp2/es12/",
+        include_str!("../servers/src/smds/es12.rs"),
+    ),
+    (
+        "/gsma/rsp2/es12/",
+        include_str!("../servers/src/smds/function.rs"),
+    ),
+    ("/v1/", include_str!("../servers/src/smdp/admin.rs")),
 ];

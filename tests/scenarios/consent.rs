@@ -7,8 +7,8 @@ use lpad::memory::operations::State;
 use lpad::problem::{Code, CodeConsumed};
 use lpad::secret::Secret;
 use lpad_tests::bed::{Bed, accepting, asking, problem};
-use lpad_tests::profile::{Iccid, PolicyRule, Profile, ProfileOwner};
-use lpad_tests::smdp::{Function, OrderId, OrderRequest, OrderState};
+use rsp_servers::profile::{Iccid, PolicyRule, Profile, ProfileOwner};
+use rsp_servers::smdp::{Function, OrderId, OrderRequest, OrderState};
 
 use crate::refusals::assert_status;
 

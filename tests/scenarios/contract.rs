@@ -26,8 +26,9 @@ use lpad::memory::snapshot::{
 };
 use lpad::problem::{CardStatus, Code, CodeConsumed, Problem, Sgp22Status};
 use lpad_tests::bed::{Bed, EUICC};
-use lpad_tests::bench::{HOST_NAME, Reach};
-use lpad_tests::smdp::OrderRequest;
+use lpad_tests::bench::HOST_NAME;
+use rsp_servers::network::Reach;
+use rsp_servers::smdp::OrderRequest;
 use serde::de::{DeserializeOwned, Deserializer, Error, Visitor};
 use serde_json::{Value, json};
 use sim_card_emulator::modem::{Effect, Fault, Pattern};

@@ -11,10 +11,10 @@ use lpad::memory::operations::{Operation, State};
 use lpad::problem::Code;
 use lpad_tests::bed::{Bed, EUICC, accepting};
 use lpad_tests::bench::{Bench, HOST_NAME};
-use lpad_tests::smdp::{OrderId, OrderRequest, OrderState};
+use rsp_common::pki::{Pki, PkiOptions};
+use rsp_servers::smdp::{OrderId, OrderRequest, OrderState};
 use rustix::process::{Pid, Signal, kill_process};
 use sim_card_emulator::modem::{Moment, Pattern};
-use sim_card_emulator::pki::{Pki, PkiOptions};
 use sim_card_emulator::pty::Pty;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -225,7 +225,7 @@ impl Gateway {
 
     pub(crate) fn order(&self, matching_id: &str, number: u32) -> OrderId {
         let profile =
-            lpad_tests::profile::Profile::builder(lpad_tests::profile::Iccid::nth(number))
+            rsp_servers::profile::Profile::builder(rsp_servers::profile::Iccid::nth(number))
                 .size(3000)
                 .build();
         let request = OrderRequest::with_matching_id(profile, matching_id);

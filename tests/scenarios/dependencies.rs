@@ -10,36 +10,54 @@ use serde_json::Value;
 #[test]
 fn crates_depend_on_each_other_in_one_direction_only() {
     let metadata = metadata();
-    for (package, allowed) in [
-        ("es10-apdu", &[][..]),
-        ("es9-client", &[]),
-        ("lpad", &["es10-apdu", "es9-client"]),
-        ("sim-card-emulator", &["es10-apdu"]),
-        (
-            "lpad-tests",
-            &["es10-apdu", "es9-client", "lpad", "sim-card-emulator"],
-        ),
-    ] {
-        let ours = dependencies(&metadata, package)
-            .into_iter()
-            .filter(|name| PACKAGES.contains(&name.as_str()));
-        let unexpected: Vec<_> = ours
-            .filter(|name| !allowed.contains(&name.as_str()))
-            .collect();
-        assert!(
-            unexpected.is_empty(),
-            "{package} must not depend on {unexpected:?}"
-        );
+    for (package, allowed, in_tests) in CRATES {
+        let all_allowed: BTreeSet<_> = allowed.iter().chain(*in_tests).copied().collect();
+        for (kind, allowed) in [
+            (Kind::Normal, allowed.iter().copied().collect()),
+            (Kind::Test, all_allowed),
+        ] {
+            let dependencies = dependencies(&metadata, package, kind);
+            let unexpected: Vec<_> = CRATES
+                .iter()
+                .map(|(name, _, _)| *name)
+                .filter(|name| dependencies.contains(*name) && !allowed.contains(name))
+                .collect();
+            assert!(
+                unexpected.is_empty(),
+                "{package} must not depend on {unexpected:?}"
+            );
+        }
     }
+}
+
+#[test]
+fn every_crate_of_the_workspace_has_its_place() {
+    let metadata = metadata();
+    let packages = metadata["packages"].as_array().expect("there are packages");
+    let members: BTreeSet<_> = packages.iter().filter_map(|p| p["name"].as_str()).collect();
+    let listed: BTreeSet<_> = CRATES.iter().map(|(name, _, _)| *name).collect();
+    assert_eq!(members, listed);
 }
 
 #[test]
 fn only_the_test_bench_links_elliptic_curves_and_ciphers() {
     let metadata = metadata();
     for package in ["es10-apdu", "es9-client", "lpad"] {
-        let cryptography: Vec<_> = dependencies(&metadata, package)
+        let cryptography: Vec<_> = dependencies(&metadata, package, Kind::Test)
             .into_iter()
-            .filter(|name| ["p256", "aes", "cbc", "cmac", "sha2", "ecdsa"].contains(&name.as_str()))
+            .filter(|name| {
+                [
+                    "aes",
+                    "bp256",
+                    "cbc",
+                    "cmac",
+                    "ecdsa",
+                    "p256",
+                    "rsp-common",
+                    "sha2",
+                ]
+                .contains(&name.as_str())
+            })
             .collect();
         assert!(
             cryptography.is_empty(),
@@ -74,12 +92,30 @@ fn the_card_s_functions_do_not_know_at() {
     assert!(files > 20, "only {files} files were looked at");
 }
 
-const PACKAGES: [&str; 5] = [
-    "es10-apdu",
-    "es9-client",
-    "lpad",
-    "lpad-tests",
-    "sim-card-emulator",
+/// Each crate of the workspace, those of the others it may use, and those its tests may use too.
+const CRATES: &[(&str, &[&str], &[&str])] = &[
+    ("es10-apdu", &[], &[]),
+    ("es9-client", &[], &[]),
+    ("lpad", &["es10-apdu", "es9-client"], &[]),
+    ("rsp-common", &["es10-apdu"], &[]),
+    ("sim-card-emulator", &["es10-apdu", "rsp-common"], &[]),
+    (
+        "rsp-servers",
+        &["es10-apdu", "es9-client", "rsp-common"],
+        &["sim-card-emulator"],
+    ),
+    (
+        "lpad-tests",
+        &[
+            "es10-apdu",
+            "es9-client",
+            "lpad",
+            "rsp-common",
+            "rsp-servers",
+            "sim-card-emulator",
+        ],
+        &[],
+    ),
 ];
 
 fn metadata() -> Value {
@@ -97,8 +133,16 @@ fn metadata() -> Value {
     serde_json::from_slice(&output.stdout).expect("cargo metadata is JSON")
 }
 
-/// Names of the direct dependencies of a package, those of its tests included.
-fn dependencies(metadata: &Value, package: &str) -> BTreeSet<String> {
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    /// What the crate itself needs.
+    Normal,
+    /// What its tests need as well.
+    Test,
+}
+
+/// Names of the direct dependencies of a package.
+fn dependencies(metadata: &Value, package: &str, kind: Kind) -> BTreeSet<String> {
     let packages = metadata["packages"].as_array().expect("there are packages");
     let package = packages
         .iter()
@@ -107,6 +151,7 @@ fn dependencies(metadata: &Value, package: &str) -> BTreeSet<String> {
     let dependencies = package["dependencies"].as_array().expect("a list");
     dependencies
         .iter()
+        .filter(|entry| kind == Kind::Test || entry["kind"] != "dev")
         .map(|entry| entry["name"].as_str().unwrap_or_default().into())
         .collect()
 }

@@ -6,7 +6,7 @@ use lpad::memory::operations::State;
 use lpad::memory::snapshot::ProfileState;
 use lpad_tests::bed::{Bed, EUICC};
 use lpad_tests::bench::Bench;
-use lpad_tests::smdp::{OrderRequest, OrderState};
+use rsp_servers::smdp::{OrderRequest, OrderState};
 
 /// The story both ways of joining the parts must tell alike.
 async fn an_activation_code_brings_a_profile(mut bed: Bed) {
@@ -71,7 +71,7 @@ async fn a_profile_reserved_for_the_eid_comes_from_the_default_smdp() {
 async fn an_empty_card_gets_and_enables_its_profile_at_first_boot_without_anybody_asking() {
     let bench = Bench::new();
     let profile =
-        lpad_tests::profile::Profile::builder(lpad_tests::profile::Iccid::nth(99)).build();
+        rsp_servers::profile::Profile::builder(rsp_servers::profile::Iccid::nth(99)).build();
     let order = bench
         .smdp
         .create_order(OrderRequest::for_eid(profile, bench.eid()));

@@ -10,8 +10,8 @@ use lpad::memory::snapshot::ProfileState::{Disabled, Enabled};
 use lpad::problem::Code;
 use lpad_tests::bed::{Bed, EUICC};
 use lpad_tests::bench::HOST_NAME;
-use lpad_tests::profile::ProfileClass;
-use lpad_tests::smdp::{Calls, Fault, Function, OrderId, OrderRequest, OrderState};
+use rsp_servers::profile::ProfileClass;
+use rsp_servers::smdp::{Calls, Fault, Function, OrderId, OrderRequest, OrderState};
 use tokio::time::{Instant, timeout};
 
 #[tokio::test(start_paused = true)]

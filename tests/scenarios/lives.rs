@@ -7,9 +7,9 @@ use lpad::api::downloads::DownloadRequest;
 use lpad::memory::snapshot::ProfileState;
 use lpad_tests::bed::{Bed, EUICC, accepting};
 use lpad_tests::bench::{Bench, HOST_NAME};
+use rsp_common::pki::{Pki, PkiOptions};
 use sim_card_emulator::card::PowerCut;
 use sim_card_emulator::modem::{Effect, Fault, Moment, Pattern};
-use sim_card_emulator::pki::{Pki, PkiOptions};
 use tokio::time::{sleep, timeout};
 
 /// SplitMix64: the same seed gives the same life.

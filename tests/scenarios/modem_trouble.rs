@@ -8,7 +8,7 @@ use lpad::memory::snapshot::{Availability, ProfileState};
 use lpad::problem::{Code, CodeConsumed, Problem};
 use lpad_tests::bed::{Bed, EUICC, problem};
 use lpad_tests::bench::Bench;
-use lpad_tests::smdp::{OrderId, OrderState};
+use rsp_servers::smdp::{OrderId, OrderState};
 use sim_card_emulator::modem::{Card as _, Effect, Fault, Moment, Pattern, Quirk};
 use tokio::time::{Instant, sleep};
 

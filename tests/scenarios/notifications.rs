@@ -7,7 +7,7 @@ use lpad::memory::snapshot::Notification;
 use lpad::memory::snapshot::ProfileState::{Disabled, Enabled};
 use lpad_tests::bed::{Bed, EUICC};
 use lpad_tests::bench::HOST_NAME;
-use lpad_tests::smdp::{Calls, Fault, Function, OrderRequest, Verdict};
+use rsp_servers::smdp::{Calls, Fault, Function, OrderRequest, Verdict};
 use tokio::time::{Instant, timeout};
 
 #[tokio::test(start_paused = true)]

@@ -6,10 +6,10 @@ use lpad::memory::operations::State;
 use lpad::problem::{Code, CodeConsumed};
 use lpad_tests::bed::{Bed, EUICC};
 use lpad_tests::bench::HOST_NAME;
-use lpad_tests::profile::{
+use rsp_servers::profile::{
     Iccid, Metadata, NotificationEvent, PolicyRule, Profile, ProfileClass, ProfileOwner,
 };
-use lpad_tests::smdp::{
+use rsp_servers::smdp::{
     Calls, Failure, Fault, Function, NamedText, OrderId, OrderRequest, ReservationRequest,
     ReservationStatus, Verdict,
 };

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use lpad::memory::operations::State;
+use rsp_common::pki::{Pki, PkiOptions};
 use sim_card_emulator::card::PowerCut;
-use sim_card_emulator::pki::{Pki, PkiOptions};
 use tokio::time::sleep;
 
 use crate::truth::{Deed, Story};

@@ -7,8 +7,8 @@ use lpad::procedure::download::{Device, Initiated, Order};
 use lpad::procedure::{notifications, profiles};
 use lpad::secret::Secret;
 use lpad_tests::bench::{Bench, HOST_NAME};
-use lpad_tests::profile::{Iccid, Profile};
-use lpad_tests::smdp::{OrderRequest, OrderState};
+use rsp_servers::profile::{Iccid, Profile};
+use rsp_servers::smdp::{OrderRequest, OrderState};
 
 fn order(matching_id: &str) -> Order {
     Order {

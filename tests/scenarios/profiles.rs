@@ -10,8 +10,8 @@ use lpad::memory::snapshot::ProfileState::{Disabled, Enabled};
 use lpad::problem::Code;
 use lpad_tests::bed::{Bed, EUICC, accepting};
 use lpad_tests::bench::HOST_NAME;
-use lpad_tests::profile::{Content, Iccid, Imsi, PolicyRule, Profile, ProfileClass, ProfileOwner};
-use lpad_tests::smdp::OrderRequest;
+use rsp_servers::profile::{Content, Iccid, Imsi, PolicyRule, Profile, ProfileClass, ProfileOwner};
+use rsp_servers::smdp::OrderRequest;
 use sim_card_emulator::modem::Card as _;
 
 #[tokio::test(start_paused = true)]

@@ -9,10 +9,10 @@ use lpad::memory::operations::State;
 use lpad::problem::{Code, CodeConsumed, Problem};
 use lpad_tests::bed::{Bed, EUICC, problem};
 use lpad_tests::bench::{Bench, HOST_NAME};
-use lpad_tests::smdp::{
+use rsp_common::pki::{Pki, PkiOptions};
+use rsp_servers::smdp::{
     Calls, Config, Failure, Fault, Function, OrderRequest, OrderState, StatusCode,
 };
-use sim_card_emulator::pki::{Pki, PkiOptions};
 
 #[tokio::test(start_paused = true)]
 async fn an_unknown_matching_id_is_explained() {

@@ -10,6 +10,9 @@ use es9_client::{
     CertificateError, Connect, Error, Es9Client, NextStep, Options, Outcome, Roots, ServerAddress,
     TlsError,
 };
+use rsp_common::certificate::Certificate;
+use rsp_common::key::PrivateKey;
+use rsp_common::pki::{BasicConstraints, CertificateSpec, KeyUsage};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
@@ -17,9 +20,6 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::time_provider::TimeProvider;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ServerConfig, SupportedProtocolVersion};
-use sim_card_emulator::certificate::Certificate;
-use sim_card_emulator::key::PrivateKey;
-use sim_card_emulator::pki::{BasicConstraints, CertificateSpec, KeyUsage};
 use tokio::io::{AsyncReadExt as _, DuplexStream, duplex};
 use tokio_rustls::TlsAcceptor;
 

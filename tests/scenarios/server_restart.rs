@@ -3,9 +3,9 @@
 use lpad::memory::operations::State;
 use lpad_tests::bed::{Bed, problem};
 use lpad_tests::bench::{Bench, HOST_NAME};
-use lpad_tests::profile::{Iccid, Profile};
-use lpad_tests::smdp::{Calls, Config, Fault, Function, OrderId, OrderRequest, OrderState, Smdp};
-use sim_card_emulator::pki::{Pki, PkiOptions};
+use rsp_common::pki::{Pki, PkiOptions};
+use rsp_servers::profile::{Iccid, Profile};
+use rsp_servers::smdp::{Calls, Config, Fault, Function, OrderId, OrderRequest, OrderState, Smdp};
 use tempfile::TempDir;
 
 /// A bed whose server keeps its state in a folder, with an order under `M-1`.

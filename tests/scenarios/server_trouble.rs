@@ -7,8 +7,9 @@ use lpad::memory::operations::{Operation, State};
 use lpad::memory::snapshot::Notification;
 use lpad::problem::{Code, CodeConsumed, Problem};
 use lpad_tests::bed::{Bed, EUICC, asking, problem};
-use lpad_tests::bench::{HOST_NAME, Reach};
-use lpad_tests::smdp::{Calls, Fault, Function, OrderRequest, OrderState, StatusCode};
+use lpad_tests::bench::HOST_NAME;
+use rsp_servers::network::Reach;
+use rsp_servers::smdp::{Calls, Fault, Function, OrderRequest, OrderState, StatusCode};
 use tokio::time::Instant;
 
 use crate::crashes::Gateway;

@@ -6,8 +6,8 @@ use lpad::memory::snapshot::ProfileState;
 use lpad::problem::CodeConsumed;
 use lpad_tests::bed::{Bed, EUICC, accepting};
 use lpad_tests::bench::{Bench, HOST_NAME};
-use lpad_tests::smdp::{OrderId, OrderState};
-use sim_card_emulator::pki::Pki;
+use rsp_common::pki::Pki;
+use rsp_servers::smdp::{OrderId, OrderState};
 
 /// What is done when the mishap comes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -17,6 +17,9 @@ use lpad::problem::Problem;
 use lpad::runtime::clock::Clock;
 use lpad::secret::Secret;
 use lpad::{Daemon, Parts};
+use rsp_servers::network::Network;
+use rsp_servers::profile::{Iccid, Profile};
+use rsp_servers::smdp::{OrderId, OrderRequest, OrderState};
 use sim_card_emulator::pty::Pty;
 use tempfile::TempDir;
 use tokio::io::DuplexStream;
@@ -25,8 +28,6 @@ use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use crate::bench::{Bench, HOST_NAME, Line};
-use crate::profile::{Iccid, Profile};
-use crate::smdp::{OrderId, OrderRequest, OrderState};
 
 /// The eUICC's name in the daemon.
 pub const EUICC: &str = "default";
@@ -349,9 +350,7 @@ impl Bed {
         assert!(waiting.is_empty(), "{waiting:?}");
     }
 
-    fn memory_parts(
-        &self,
-    ) -> Parts<impl FnMut(&lpad::config::EuiccConfig) -> Line, crate::bench::Network> {
+    fn memory_parts(&self) -> Parts<impl FnMut(&lpad::config::EuiccConfig) -> Line, Network> {
         let line = self.bench.line();
         Parts {
             ports: move |_: &lpad::config::EuiccConfig| line.clone(),

@@ -1,22 +1,22 @@
 //! Card, modem and SM-DP+ joined in memory: what the daemon sees, without kernel devices.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, MutexGuard, PoisonError};
-use std::{fmt, fs, io};
+use std::{fs, io};
 
-use es9_client::{Connect, NameNotResolved, Roots};
+use es9_client::Roots;
+use rsp_common::certificate::Role;
+use rsp_common::pki::{Pki, PkiOptions};
+use rsp_servers::lpa::Direct;
+use rsp_servers::network::Network;
+use rsp_servers::smdp::{Config, Smdp};
 use sim_card_emulator::card::Card;
-use sim_card_emulator::certificate::Role;
 use sim_card_emulator::euicc::{Identity, Settings};
-use sim_card_emulator::modem::{self, Ended, Modem, ModemControl};
-use sim_card_emulator::pki::{Pki, PkiOptions};
+use sim_card_emulator::modem::{self, Card as _, Ended, Modem, ModemControl};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, duplex};
 use tokio::sync::Mutex;
-
-use crate::smdp::{Config, Smdp};
 
 /// The name of the test SM-DP+.
 pub const HOST_NAME: &str = "smdp.example.com";
@@ -138,6 +138,11 @@ default_smdp = "{HOST_NAME}"
         Ok(file)
     }
 
+    /// The card without the modem.
+    pub fn direct(&self) -> Direct {
+        direct(&self.card)
+    }
+
     /// The modem's line; each call of `open` is a new connection to it.
     pub fn line(&self) -> Line {
         self.line.clone()
@@ -167,6 +172,12 @@ impl Default for Bench {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// A card, for an LPA that needs no modem.
+pub fn direct(card: &Card) -> Direct {
+    let mut card = card.clone();
+    Direct::new(move |command| card.transmit(command))
 }
 
 /// The modem's AT port in memory.
@@ -209,117 +220,5 @@ impl Line {
             tokio::time::sleep(absent).await;
             self.is_unplugged.store(false, Ordering::Relaxed);
         }
-    }
-}
-
-/// What happens to who connects to a host.
-#[derive(Clone, Copy, Debug, Default)]
-pub enum Reach {
-    /// It answers.
-    #[default]
-    Open,
-    /// It refuses the connection.
-    Refused,
-    /// It says nothing.
-    Silent,
-    /// Its name is not known.
-    Unknown,
-}
-
-/// A network in memory. Clones are one network.
-#[derive(Clone, Debug, Default)]
-pub struct Network(Arc<std::sync::Mutex<Hosts>>);
-
-#[derive(Default)]
-struct Hosts {
-    made: Vec<(String, u16)>,
-    reach: BTreeMap<String, Reach>,
-    servers: BTreeMap<String, Server>,
-    others: Option<Server>,
-}
-
-/// Serves a connection in a task of its own.
-type Server = Arc<dyn Fn(DuplexStream) + Send + Sync>;
-
-impl Network {
-    /// Puts a server behind a name.
-    pub fn set_server<F>(
-        &self,
-        host: &str,
-        serve: impl Fn(DuplexStream) -> F + Send + Sync + 'static,
-    ) where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let server = in_task(serve);
-        self.lock()
-            .servers
-            .insert(host.to_ascii_lowercase(), server);
-    }
-
-    /// Puts a server behind all names that are nobody else's.
-    pub fn set_others<F>(&self, serve: impl Fn(DuplexStream) -> F + Send + Sync + 'static)
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        self.lock().others = Some(in_task(serve));
-    }
-
-    /// Every host and port asked for, the oldest first.
-    pub fn calls(&self) -> Vec<(String, u16)> {
-        self.lock().made.clone()
-    }
-
-    /// Sets what happens to those who connect to this host from now on.
-    pub fn set_reach(&self, host: &str, reach: Reach) {
-        self.lock().reach.insert(host.to_owned(), reach);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Hosts> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn in_task<F>(serve: impl Fn(DuplexStream) -> F + Send + Sync + 'static) -> Server
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    Arc::new(move |stream| drop(tokio::spawn(serve(stream))))
-}
-
-impl fmt::Debug for Hosts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hosts")
-            .field("made", &self.made)
-            .field("reach", &self.reach)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Connect for Network {
-    type Stream = DuplexStream;
-
-    async fn connect(&self, host: &str, port: u16) -> io::Result<DuplexStream> {
-        let (reach, server) = {
-            let mut hosts = self.lock();
-            hosts.made.push((host.to_owned(), port));
-            let server = hosts.servers.get(&host.to_ascii_lowercase());
-            (
-                hosts.reach.get(host).copied().unwrap_or_default(),
-                server.or(hosts.others.as_ref()).cloned(),
-            )
-        };
-        match reach {
-            Reach::Open => {}
-            Reach::Refused => return Err(io::ErrorKind::ConnectionRefused.into()),
-            Reach::Silent => std::future::pending().await,
-            Reach::Unknown => {
-                let cause = io::Error::other("no such host is known");
-                return Err(io::Error::other(NameNotResolved(cause)));
-            }
-        }
-        let server = server.ok_or(io::ErrorKind::ConnectionRefused)?;
-        let (ours, theirs) = duplex(LINE);
-        server(theirs);
-        Ok(ours)
     }
 }

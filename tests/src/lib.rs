@@ -1,9 +1,4 @@
-//! The test bench of lpad: a test SM-DP+ and profiles to download from it.
+//! The test bed of lpad: card, modem and SM-DP+ joined in memory, and a daemon in front of them.
 
 pub mod bed;
 pub mod bench;
-pub mod lpa;
-pub mod profile;
-mod rsp;
-pub mod smdp;
-pub mod smds;

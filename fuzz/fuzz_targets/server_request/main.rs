@@ -8,7 +8,6 @@
 
 use std::sync::LazyLock;
 
-use change::{Bytes, change};
 use es9_client::es9::{
     AuthenticateClientOk, AuthenticateClientRequest, CancelSessionRequestEs9,
     GetBoundProfilePackageOk, GetBoundProfilePackageRequest, HandleNotification,
@@ -25,15 +24,18 @@ use es10_apdu::es10b::{
 use es10_apdu::isdr::{Isdr, IsdrOptions};
 use es10_apdu::types::{Certificate, Signature, TransactionId, VersionType};
 use libfuzzer_sys::fuzz_target;
-use lpad_tests::lpa::Direct;
-use lpad_tests::profile::{Iccid, Profile};
-use lpad_tests::smdp::{self, DirectRequest, OrderRequest, Smdp, StockedProfile};
-use lpad_tests::smds::{self, EventRecord, Smds};
+use rsp_servers::lpa::Direct;
+use rsp_servers::profile::{Iccid, Profile};
+use rsp_servers::smdp::{self, DirectRequest, OrderRequest, Smdp, StockedProfile};
+use rsp_servers::smds::{self, EventRecord, Smds};
 use serde_json::{Value, json};
 use sim_card_emulator::card::Card;
 use sim_card_emulator::euicc::{Identity, Settings};
-use sim_card_emulator::pki::{Pki, PkiOptions};
+use sim_card_emulator::modem::Card as _;
+use rsp_common::pki::{Pki, PkiOptions};
 use tokio::runtime::Runtime;
+
+use change::{Bytes, change};
 
 mod change;
 
@@ -101,9 +103,10 @@ impl<'a> World<'a> {
         let smds = Smds::new(smds::Config::new(SMDS, pki.clone())).expect("the PKI is complete");
         let event = EventRecord::new(eid.clone(), "A", SMDP);
         smds.register_event(event).expect("it is the first one");
-        let card = Card::new(identity.clone(), Settings::default());
+        let mut card = Card::new(identity.clone(), Settings::default());
+        let card = Direct::new(move |command| card.transmit(command));
         let options = IsdrOptions::default();
-        let isdr = Isdr::open(Direct(card), &options);
+        let isdr = Isdr::open(card, &options);
         Self {
             runtime,
             smdp,

@@ -6,9 +6,9 @@ use es10_apdu::es10a::{
     EuiccConfiguredAddressesRequest, EuiccConfiguredAddressesResponse, SetDefaultDpAddressRequest,
     SetDefaultDpAddressResponse, SetDefaultDpAddressResult,
 };
+use rsp_common::der::{Tlv, constructed, extended, tlv};
 
 use super::Euicc;
-use crate::der::{Tlv, constructed, extended, tlv};
 
 impl Euicc {
     pub(super) fn configured_addresses(

@@ -2,9 +2,9 @@
 
 use es10_apdu::apdu::StatusWord;
 use es10_apdu::es10b::ErrorReason;
+use rsp_common::der::{Tlv, constructed, signed, tlv};
 
 use super::{Euicc, ForcedAnswer, Refresh};
-use crate::der::{Tlv, constructed, signed, tlv};
 
 impl Euicc {
     /// The answer wanted for this call of the function; one that was for this call only is gone.

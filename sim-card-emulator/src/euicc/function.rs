@@ -4,9 +4,9 @@ use es10_apdu::apdu::StatusWord;
 use es10_apdu::asn1::{Extensible, encode, read};
 use es10_apdu::types::RspCapability;
 use rasn::Encode;
+use rsp_common::der::Header;
 
 use super::{Env, Euicc};
-use crate::der::Header;
 
 /// The interface a function belongs to; a terminal offers each of them or not (section 5.7.1).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

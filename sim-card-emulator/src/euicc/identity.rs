@@ -1,10 +1,9 @@
 //! What a manufacturer puts into an eUICC: its number, the issuers it trusts, its own keys.
 
 use es10_apdu::types::{self, Eid, Signature};
-
-use crate::certificate::{Certificate, CertificateError, Role};
-use crate::key::PrivateKey;
-use crate::pki::{Hierarchy, Pki, PkiError};
+use rsp_common::certificate::{Certificate, CertificateError, Role};
+use rsp_common::key::PrivateKey;
+use rsp_common::pki::{Hierarchy, Pki, PkiError};
 
 /// Why an eUICC could not be personalised.
 #[derive(Debug, thiserror::Error)]

@@ -8,9 +8,9 @@ use es10_apdu::es10b::{
 };
 use es10_apdu::es10c::{GetEuiccDataRequest, GetEuiccDataResponse};
 use es10_apdu::types::{RspCapability, SubjectKeyIdentifier, VersionType};
+use rsp_common::der::{Tlv, extended, tlv};
 
 use super::Euicc;
-use crate::der::{Tlv, extended, tlv};
 
 impl Euicc {
     pub(super) fn euicc_info1(&self, _: GetEuiccInfo1Request) -> Result<Vec<u8>, StatusWord> {

@@ -10,12 +10,12 @@ use es10_apdu::es10b::{
     StoreMetadataRequest, SuccessResult,
 };
 use es10_apdu::types::{Aid, NotificationEvent, PprIds, ProfileClass, RspCapability, Text};
+use rsp_common::bsp::{Bsp, BspError, BspKeys};
+use rsp_common::der::{Tlv, tlv};
 
 use super::metadata::rules_allowed;
 use super::session::{Authenticated, Prepared, Session};
 use super::{Euicc, InstallationAnswer, Profile};
-use crate::bsp::{Bsp, BspError, BspKeys};
-use crate::der::{Tlv, tlv};
 use crate::saip::{PackageReader, PeFailure, success_response};
 
 mod arrival;

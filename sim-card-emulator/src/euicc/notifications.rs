@@ -9,9 +9,9 @@ use es10_apdu::es10b::{
     SearchCriteria, StoreMetadataRequest,
 };
 use es10_apdu::types::{Iccid, NotificationEvent, Text};
+use rsp_common::der::{constructed, extended, tlv};
 
 use super::{EmptyList, Euicc, FullStore, Notification};
-use crate::der::{constructed, extended, tlv};
 
 impl Euicc {
     pub(super) fn list_notification(

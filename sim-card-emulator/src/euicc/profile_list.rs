@@ -8,9 +8,9 @@ use es10_apdu::es10c::{
     SetNicknameResult,
 };
 use es10_apdu::types::{Aid, ProfileState, RspCapability};
+use rsp_common::der::{constructed, extended, tlv, unsigned};
 
 use super::{Euicc, Profile};
-use crate::der::{constructed, extended, tlv, unsigned};
 
 impl Euicc {
     pub(super) fn profiles_info(

@@ -6,10 +6,10 @@ use es10_apdu::es10b::{
     LoadCrlError, LoadCrlRequest, LoadCrlResponse, LoadCrlResponseOk, PartialCrlNumber,
 };
 use es10_apdu::types::RspCapability;
+use rsp_common::certificate::Certificate;
+use rsp_common::crl::RevocationList;
 
 use super::{Crl, Euicc};
-use crate::certificate::Certificate;
-use crate::crl::RevocationList;
 
 impl Euicc {
     pub(super) fn supports_crl(&self) -> bool {

@@ -13,12 +13,12 @@ use es10_apdu::es10b::{
     ServerSigned1,
 };
 use es10_apdu::types::{self, Challenge, Oid, Signature, TransactionId};
+use rsp_common::certificate::Role;
+use rsp_common::der::{Tlv, constructed, tlv};
+use rsp_common::key::{Curve, PrivateKey, PublicKey};
 
 use super::loading::Loading;
 use super::{Env, Euicc, OneTimeKey};
-use crate::certificate::Role;
-use crate::der::{Tlv, constructed, tlv};
-use crate::key::{Curve, PrivateKey, PublicKey};
 
 mod checks;
 

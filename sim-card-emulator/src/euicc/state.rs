@@ -3,9 +3,8 @@
 use es10_apdu::asn1::{List, Raw, read};
 use es10_apdu::es10b::{ConfigureIsdpRequest, Opaque, StoreMetadataRequest};
 use es10_apdu::types::{Iccid, Oid, ProfileClass};
+use rsp_common::key::Curve;
 use serde::{Deserialize, Serialize};
-
-use crate::key::Curve;
 
 /// Everything that survives power loss.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]

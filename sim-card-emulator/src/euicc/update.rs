@@ -1,10 +1,10 @@
 //! ES6.UpdateMetadata: what the operator of the profile in use changes over the air.
 
 use es10_apdu::asn1::Raw;
+use rsp_common::der::{Tlv, constructed};
 
 use super::Euicc;
 use super::loading::check_values;
-use crate::der::{Tlv, constructed};
 
 /// Why metadata was not changed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]

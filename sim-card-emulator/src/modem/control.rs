@@ -20,7 +20,7 @@ use super::serve::ClientRate;
 /// use sim_card_emulator::card::Card;
 /// use sim_card_emulator::euicc::{Identity, Settings};
 /// use sim_card_emulator::modem::{self, Modem, Moment, Pattern};
-/// use sim_card_emulator::pki::{Pki, PkiOptions};
+/// use rsp_common::pki::{Pki, PkiOptions};
 /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
 ///
 /// # #[tokio::main(flavor = "current_thread")]

@@ -6,8 +6,7 @@
 //! it was installed; what still makes no sense here creates no file.
 
 use es10_apdu::types::Iccid;
-
-use crate::der::Tlv;
+use rsp_common::der::Tlv;
 
 mod builder;
 mod description;

@@ -1,3 +1,4 @@
+use rsp_common::pki::{Pki, PkiOptions};
 use tokio::io::{DuplexStream, duplex};
 use tokio::task::JoinHandle;
 
@@ -5,7 +6,6 @@ use super::*;
 use crate::card::PowerCut;
 use crate::euicc::tests::bench::{Bench, ISDR};
 use crate::euicc::{Identity, Settings};
-use crate::pki::{Pki, PkiOptions};
 
 /// The reader's end of the connection.
 struct Reader(DuplexStream);

@@ -9,8 +9,8 @@ use std::time::SystemTime;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use es10_apdu::types::Eid;
-use sim_card_emulator::key::Curve;
-use sim_card_emulator::pki::{Pki, PkiOptions, Variant, explain};
+use rsp_common::key::Curve;
+use rsp_common::pki::{Pki, PkiOptions, Variant, explain};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

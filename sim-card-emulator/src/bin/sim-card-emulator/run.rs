@@ -4,11 +4,11 @@ use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
 
+use rsp_common::pki::{Pki, PkiOptions};
 use sim_card_emulator::card::Card;
 use sim_card_emulator::config::Config;
 use sim_card_emulator::euicc::{Identity, PersonalisationError};
 use sim_card_emulator::modem::Modem;
-use sim_card_emulator::pki::{Pki, PkiOptions};
 use sim_card_emulator::state_folder::StateFolder;
 use sim_card_emulator::{pty, vpcd};
 use tokio::net::TcpStream;

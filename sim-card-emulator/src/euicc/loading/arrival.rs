@@ -2,10 +2,10 @@
 
 use es10_apdu::asn1::Raw;
 use es10_apdu::es10b::{BppCommandId, ErrorReason, StoreMetadataRequest};
+use rsp_common::bsp::Bsp;
+use rsp_common::der::{Header, Tlv};
 
 use super::Failure;
-use crate::bsp::Bsp;
-use crate::der::{Header, Tlv};
 use crate::saip::PackageReader;
 
 /// A package that has begun to arrive.

@@ -1,12 +1,12 @@
 //! InitialiseSecureChannel, the unprotected beginning of a package.
 
 use es10_apdu::es10b::ErrorReason;
+use rsp_common::bsp::{Bsp, BspKeys, KEY_LENGTH, KEY_TYPE_AES};
+use rsp_common::der::{Header, Tlv};
+use rsp_common::key::PublicKey;
 
 use super::super::session::{Authenticated, Prepared};
 use super::Failure;
-use crate::bsp::{Bsp, BspKeys, KEY_LENGTH, KEY_TYPE_AES};
-use crate::der::{Header, Tlv};
-use crate::key::PublicKey;
 
 /// Checks the first segment in the order in which its errors are told apart, and agrees on keys.
 pub(super) fn check(

@@ -6,11 +6,11 @@ use es10_apdu::es10b::{
     BppCommandId, ErrorReason, ErrorResult, FinalResult, ProfileInstallationResultData,
 };
 use es10_apdu::types::{NotificationEvent, TransactionId};
+use rsp_common::der::{Tlv, constructed};
 
 use super::super::session::{Authenticated, Session};
 use super::super::{DamagedResult, Euicc, Installing};
 use super::{Failure, Loading};
-use crate::der::{Tlv, constructed};
 
 impl Euicc {
     /// Reports an installation that was cut off, if there was one.

@@ -4,11 +4,11 @@ use es10_apdu::es10b::{
     AuthenticateErrorCode, AuthenticateServerRequest, DownloadErrorCode, PrepareDownloadRequest,
 };
 use es10_apdu::types::Oid;
+use rsp_common::certificate::{Certificate, Role};
+use rsp_common::key::PublicKey;
 
 use super::Session;
-use crate::certificate::{Certificate, Role};
 use crate::euicc::Euicc;
-use crate::key::PublicKey;
 
 /// A server that proved itself.
 pub(super) struct Server {

@@ -10,13 +10,13 @@ use es10_apdu::es10b::{
     ProfileInstallationResult,
 };
 use es10_apdu::function::Es10Function;
+use rsp_common::bsp::{Bsp, BspKeys};
+use rsp_common::certificate::{Certificate, Role};
+use rsp_common::der::{constructed, tlv, unsigned};
+use rsp_common::key::{Curve, PrivateKey, PublicKey};
+use rsp_common::pki::{CertificateSpec, Pki, PkiOptions};
 
-use crate::bsp::{Bsp, BspKeys};
-use crate::certificate::{Certificate, Role};
-use crate::der::{constructed, tlv, unsigned};
 use crate::euicc::{Env, Euicc, Identity, NonVolatile, Settings, SystemRandom};
-use crate::key::{Curve, PrivateKey, PublicKey};
-use crate::pki::{CertificateSpec, Pki, PkiOptions};
 
 pub(crate) const ADDRESS: &[u8] = b"smdp.example.com";
 pub(crate) const ISDR: &str = "A0000005591010FFFFFFFF8900000100";

@@ -1,11 +1,11 @@
 //! What must be in a profile when the card insists on whole ones.
 
 use es10_apdu::es10b::{ErrorReason, FinalResult};
+use rsp_common::der::tlv;
 
 use super::bench::{Bench, ICCID, Package, error_of, metadata_of};
 use super::files::package;
 use super::pins::codes;
-use crate::der::tlv;
 
 /// A profile element that is of no interest but for its tag.
 fn empty(tag: u32, number: u8) -> Vec<u8> {

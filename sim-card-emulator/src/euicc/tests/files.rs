@@ -1,7 +1,8 @@
 //! The files of the profile in use, as a modem reads them.
 
+use rsp_common::der::tlv;
+
 use super::bench::{Bench, ICCID, Package, metadata_of};
-use crate::der::tlv;
 use crate::saip::files::tests::{element, fcp, file_of};
 
 const USIM: &str = "A0000000871002FFFFFFFF8903020000";

@@ -5,12 +5,12 @@ use es10_apdu::es10b::{
     BppCommandId, ErrorReason, FinalResult, PrepareDownloadResponse, ProfileInstallationResult,
 };
 use es10_apdu::types::RspCapability;
+use rsp_common::certificate::Role;
+use rsp_common::der::{constructed, tlv};
 
 use super::bench::{
     Authenticate, Bench, ICCID, Package, Prepare, error_of, metadata_of, signature_of, upp,
 };
-use crate::certificate::Role;
-use crate::der::{constructed, tlv};
 use crate::euicc::{DamagedResult, Euicc, InstallationAnswer};
 
 /// Loads a package with that metadata; gives part and reason of the failure.

@@ -6,12 +6,12 @@ use es10_apdu::es10b::{
     GetEuiccInfo2Request, OtherSignedNotification, PrepareDownloadResponse,
 };
 use es10_apdu::types::SubjectKeyIdentifier;
+use rsp_common::certificate::Role;
+use rsp_common::key::{Curve, PrivateKey, PublicKey};
+use rsp_common::pki::{CertificateSpec, Hierarchy, Pki, PkiOptions};
 
 use super::bench::{Authenticate, Bench, ICCID, Prepare, configuration, now, signature_of};
-use crate::certificate::Role;
 use crate::euicc::{Identity, PersonalisationError, Settings};
-use crate::key::{Curve, PrivateKey, PublicKey};
-use crate::pki::{CertificateSpec, Hierarchy, Pki, PkiOptions};
 
 /// notificationEvent of a deletion, as a BIT STRING.
 const DELETE: [u8; 2] = [0x04, 0x10];

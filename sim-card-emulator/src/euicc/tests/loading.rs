@@ -1,10 +1,10 @@
 use es10_apdu::apdu::StatusWord;
 use es10_apdu::es10b::{BppCommandId, ErrorReason, FinalResult};
 use es10_apdu::types::PprIds;
+use rsp_common::certificate::Role;
+use rsp_common::der::{constructed, tlv};
 
 use super::bench::{Bench, ICCID, Package, error_of, metadata_of, segments, upp};
-use crate::certificate::Role;
-use crate::der::{constructed, tlv};
 use crate::euicc::{Euicc, any_operator};
 
 /// Loads the segments and gives part and reason of the refusal; checks that nothing is left.

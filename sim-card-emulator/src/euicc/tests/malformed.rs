@@ -4,11 +4,11 @@ use es10_apdu::apdu::StatusWord;
 use es10_apdu::es10b::{CertificateList, LoadCrlRequest};
 use es10_apdu::function::Es10Function;
 use es10_apdu::types::RspCapability;
+use rsp_common::certificate::Role;
+use rsp_common::crl::{CrlSpec, serial_number};
+use rsp_common::der::Tlv;
 
 use super::bench::{Authenticate, Bench, ICCID, Prepare, configuration, now, signature_of};
-use crate::certificate::Role;
-use crate::crl::{CrlSpec, serial_number};
-use crate::der::Tlv;
 use crate::euicc::NonVolatile;
 
 /// A card with two profiles, notifications of both, an address and a revocation list.

@@ -8,10 +8,10 @@ use es10_apdu::es10b::{
     RetrieveNotificationsListRequest, RetrieveNotificationsListResponse, SearchCriteria,
 };
 use es10_apdu::types::NotificationEvent;
+use rsp_common::certificate::Role;
+use rsp_common::der::{constructed, tlv};
 
 use super::bench::{Authenticate, Bench, ICCID, Prepare, configuration, signature_of};
-use crate::certificate::Role;
-use crate::der::{constructed, tlv};
 use crate::euicc::{EmptyList, Euicc, FullStore};
 
 const INSTALL: [u8; 2] = [0x07, 0x80];

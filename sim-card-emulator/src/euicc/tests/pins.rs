@@ -1,8 +1,9 @@
 //! PIN codes of the profile in use.
 
+use rsp_common::der::{constructed, tlv};
+
 use super::bench::{Bench, ICCID};
 use super::files::{enable, install, package};
-use crate::der::{constructed, tlv};
 
 const USIM: &str = "00A4040C07A0000000871002";
 

@@ -6,9 +6,9 @@ use es10_apdu::es10c::{
     SetNicknameRequest, SetNicknameResult,
 };
 use es10_apdu::types::{Aid, Iccid, ProfileClass, ProfileState, ResetOptions, RspCapability, Text};
+use rsp_common::der::{Tlv, constructed, tlv};
 
 use super::bench::{Bench, Package, metadata_of};
-use crate::der::{Tlv, constructed, tlv};
 
 const FIRST: &str = "8901000000000000019F";
 const SECOND: &str = "8901000000000000027F";

@@ -2,9 +2,9 @@
 
 use es10_apdu::es10c::{EuiccMemoryResetRequest, ResetResult};
 use es10_apdu::types::{NotificationEvent, ProfileClass, ResetOptions};
+use rsp_common::der::tlv;
 
 use super::bench::{Bench, configuration};
-use crate::der::tlv;
 
 const OPERATIONAL: &str = "8901000000000000019F";
 const TEST: &str = "8901000000000000027F";

@@ -7,12 +7,12 @@ use es10_apdu::es10b::{
 };
 use es10_apdu::function::Es10Function;
 use es10_apdu::types::RspCapability;
+use rsp_common::certificate::Role;
+use rsp_common::crl::{CrlSpec, Part, serial_number};
+use rsp_common::pki::{Pki, PkiOptions};
 
 use super::bench::{Authenticate, Bench, ICCID, Prepare, now, signature_of};
-use crate::certificate::Role;
-use crate::crl::{CrlSpec, Part, serial_number};
 use crate::euicc::Euicc;
-use crate::pki::{Pki, PkiOptions};
 
 fn bench() -> Bench {
     let mut bench = Bench::new();

@@ -2,9 +2,9 @@
 
 use es10_apdu::es10b::{ErrorReason, GetRatRequest};
 use es10_apdu::types::{PprFlags, PprIds};
+use rsp_common::der::{constructed, tlv};
 
 use super::bench::{Bench, ICCID, Package, error_of, metadata_of};
-use crate::der::{constructed, tlv};
 use crate::euicc::{Settings, UpdateError};
 
 const OTHER: &str = "8901000000000000027F";

@@ -4,12 +4,12 @@ use es10_apdu::es10b::{
     CancelSessionRequest, CancelSessionResponse, DownloadErrorCode, PrepareDownloadResponse,
 };
 use es10_apdu::types::TransactionId;
+use rsp_common::certificate::Role;
+use rsp_common::der::{Tlv, constructed, tlv};
+use rsp_common::key::Curve;
+use rsp_common::pki::{CertificateSpec, Pki, PkiOptions};
 
 use super::bench::{Authenticate, Bench, Prepare, issue, issue_on, now, signature_of};
-use crate::certificate::Role;
-use crate::der::{Tlv, constructed, tlv};
-use crate::key::Curve;
-use crate::pki::{CertificateSpec, Pki, PkiOptions};
 
 fn refusal(response: AuthenticateServerResponse) -> AuthenticateErrorCode {
     match response {

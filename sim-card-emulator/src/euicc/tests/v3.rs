@@ -4,9 +4,9 @@ use es10_apdu::asn1::{Raw, read};
 use es10_apdu::es10a::{EuiccConfiguredAddressesRequest, EuiccConfiguredAddressesResponse};
 use es10_apdu::es10b::{EuiccInfo1, EuiccInfo2, EuiccSigned1, PendingNotification};
 use es10_apdu::types::{NotificationEvent, RspCapability};
+use rsp_common::der::{Tlv, constructed, extended, tlv};
 
 use super::bench::{Authenticate, Bench, ICCID, configuration};
-use crate::der::{Tlv, constructed, extended, tlv};
 
 fn bench() -> Bench {
     let mut bench = Bench::new();

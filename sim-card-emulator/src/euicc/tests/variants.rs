@@ -1,11 +1,11 @@
 //! The named variants of certificates, shown to a card or held by one.
 
 use es10_apdu::es10b::{AuthenticateServerResponse, PrepareDownloadResponse};
+use rsp_common::certificate::Role;
+use rsp_common::pki::{Pki, Variant};
 
 use super::bench::{Authenticate, Bench, Prepare, now, signature_of};
-use crate::certificate::Role;
 use crate::euicc::{Euicc, Identity, NonVolatile, Settings};
-use crate::pki::{Pki, Variant};
 
 /// The code a variant's explanation says the card answers.
 fn code_of(variant: Variant) -> Option<i64> {

@@ -2,13 +2,13 @@
 //! deterministic (RFC 6979), so that every answer must be the recorded one to the last octet.
 
 use es10_apdu::types::{PprIds, RspCapability, UiccCapability, VersionType};
+use rsp_common::certificate::{Certificate, Role};
+use rsp_common::key::PrivateKey;
+use rsp_common::pki::Pki;
 use serde_json::Value;
 
 use super::bench::Bench;
-use crate::certificate::{Certificate, Role};
 use crate::euicc::Settings;
-use crate::key::PrivateKey;
-use crate::pki::Pki;
 
 struct Vectors(Value);
 

@@ -1,8 +1,8 @@
 //! What SELECT answers: file control parameters and information.
 
 use es10_apdu::types::VersionType;
+use rsp_common::der::{constructed, tlv};
 
-use crate::der::{constructed, tlv};
 use crate::saip::files::{Body, File, FileSystem, Pin};
 
 /// The template of file control parameters, ETSI TS 102 221 section 11.1.1.3.

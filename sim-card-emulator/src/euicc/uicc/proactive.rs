@@ -1,8 +1,8 @@
 //! The toolkit: REFRESH after a change of the profile in use, ETSI TS 102 223.
 
 use es10_apdu::apdu::{Command, StatusWord};
+use rsp_common::der::Tlv;
 
-use crate::der::Tlv;
 use crate::euicc::Euicc;
 
 /// A REFRESH the card wants the terminal to act on.

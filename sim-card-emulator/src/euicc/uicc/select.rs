@@ -1,9 +1,9 @@
 //! SELECT and STATUS, ETSI TS 102 221 sections 11.1.1 and 11.1.2.
 
 use es10_apdu::apdu::{Command, StatusWord};
+use rsp_common::der::tlv;
 
 use super::control::{application_control, file_control};
-use crate::der::tlv;
 use crate::euicc::Euicc;
 use crate::saip::files::{APPLICATION, FileSystem};
 

@@ -1,9 +1,9 @@
 //! TERMINAL CAPABILITY, ETSI TS 102 221 section 11.1.19, and what it opens of the ISD-R.
 
 use es10_apdu::apdu::{Command, StatusWord};
+use rsp_common::der::Tlv;
 
 use super::control::application_control;
-use crate::der::Tlv;
 use crate::euicc::Euicc;
 use crate::euicc::function::Interface;
 

@@ -1,12 +1,13 @@
 //! The modem with the emulated card in it.
 
+use rsp_common::pki::{Pki, PkiOptions};
+
 use super::*;
 use crate::card;
 use crate::euicc::tests::bench::Bench;
 use crate::euicc::tests::files::{in_use, install, package};
 use crate::euicc::tests::pins::locked;
 use crate::euicc::{Identity as Personalisation, Settings as CardSettings};
-use crate::pki::{Pki, PkiOptions};
 
 const OTHER: &str = "8901000000000000027";
 

@@ -1,13 +1,13 @@
 //! Putting the files of a package together.
 
 use es10_apdu::types::Iccid;
+use rsp_common::der::{Tlv, constructed, tlv};
 
 use super::description::{self, Description, MOST_RECORDS};
 use super::template::{self, Directory};
 use super::{
     ALWAYS_READABLE, APPLICATION, Body, EF_DIR, EF_ICCID, File, FileSystem, Pin, Puk, pin,
 };
-use crate::der::{Tlv, constructed, tlv};
 
 /// Puts a file system together, one profile element after the other.
 pub(super) struct Builder {

@@ -1,8 +1,9 @@
 //! What a package and the templates say of a file.
 
+use rsp_common::der::Tlv;
+
 use super::template::Template;
 use super::{ALWAYS_READABLE, Body, File, FileSystem};
-use crate::der::Tlv;
 
 /// What a package says of one file.
 #[derive(Default)]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::der::Tlv;
+use rsp_common::der::Tlv;
 
 /// A PIN.
 #[derive(Clone, Eq, PartialEq)]

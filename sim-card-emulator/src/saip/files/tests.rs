@@ -1,6 +1,7 @@
+use rsp_common::der::{constructed, tlv, unsigned};
+
 use super::builder::{LARGEST_FILE_SYSTEM, MOST_FILES};
 use super::*;
-use crate::der::{constructed, tlv, unsigned};
 
 /// A profile element that creates files: header, template, files.
 pub(crate) fn element(tag: u32, template: u8, files: &[Vec<u8>]) -> Vec<u8> {

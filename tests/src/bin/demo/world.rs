@@ -12,7 +12,7 @@ use lpad::job::{Kind, Progress, Stage};
 use lpad::memory::events::EventKind;
 use lpad::memory::operations::Operation;
 use lpad_tests::bench::{Bench, HOST_NAME};
-use lpad_tests::smdp::ReservationStatus;
+use rsp_servers::smdp::ReservationStatus;
 use sim_card_emulator::pty::Pty;
 use tempfile::TempDir;
 use tokio::net::TcpListener;

@@ -1,0 +1,17 @@
+//! A test SM-DP+ and a test SM-DS, profiles to download from them, and an LPA to try them with.
+//!
+//! * [`smdp`]: ES9+ over HTTPS, orders, ES2+, an operator's reservation API, faults by name;
+//! * [`smds`]: ES11 and ES12 over HTTPS, events, faults by name;
+//! * [`profile`]: makes profile packages;
+//! * [`lpa`]: an LPA that checks nothing;
+//! * [`network`]: a network in memory for all of them.
+//!
+//! Section numbers refer to SGP.22 v2.5.
+
+pub mod clock;
+pub mod lpa;
+pub mod network;
+pub mod profile;
+mod rsp;
+pub mod smdp;
+pub mod smds;

@@ -1,0 +1,123 @@
+//! A network in memory: names, servers behind them, and names that lead nowhere.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{fmt, io};
+
+use es9_client::{Connect, NameNotResolved};
+use tokio::io::{DuplexStream, duplex};
+
+/// What happens to a client that connects to a host.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Reach {
+    /// It answers.
+    #[default]
+    Open,
+    /// It refuses the connection.
+    Refused,
+    /// It says nothing.
+    Silent,
+    /// Its name is not known.
+    Unknown,
+}
+
+/// A network in memory. Clones are one network.
+#[derive(Clone, Debug, Default)]
+pub struct Network(Arc<Mutex<Hosts>>);
+
+#[derive(Default)]
+struct Hosts {
+    made: Vec<(String, u16)>,
+    reach: BTreeMap<String, Reach>,
+    servers: BTreeMap<String, Server>,
+    others: Option<Server>,
+}
+
+/// Serves a connection in a task of its own.
+type Server = Arc<dyn Fn(DuplexStream) + Send + Sync>;
+
+impl Network {
+    /// Puts a server behind a name.
+    pub fn set_server<F>(
+        &self,
+        host: &str,
+        serve: impl Fn(DuplexStream) -> F + Send + Sync + 'static,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let server = in_task(serve);
+        self.lock()
+            .servers
+            .insert(host.to_ascii_lowercase(), server);
+    }
+
+    /// Puts a server behind all names that have no server of their own.
+    pub fn set_others<F>(&self, serve: impl Fn(DuplexStream) -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.lock().others = Some(in_task(serve));
+    }
+
+    /// Every host and port asked for, the oldest first.
+    pub fn calls(&self) -> Vec<(String, u16)> {
+        self.lock().made.clone()
+    }
+
+    /// Sets what happens to those who connect to this host from now on.
+    pub fn set_reach(&self, host: &str, reach: Reach) {
+        self.lock().reach.insert(host.to_owned(), reach);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Hosts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn in_task<F>(serve: impl Fn(DuplexStream) -> F + Send + Sync + 'static) -> Server
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    Arc::new(move |stream| drop(tokio::spawn(serve(stream))))
+}
+
+impl fmt::Debug for Hosts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hosts")
+            .field("made", &self.made)
+            .field("reach", &self.reach)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Connect for Network {
+    type Stream = DuplexStream;
+
+    async fn connect(&self, host: &str, port: u16) -> io::Result<DuplexStream> {
+        let (reach, server) = {
+            let mut hosts = self.lock();
+            hosts.made.push((host.to_owned(), port));
+            let server = hosts.servers.get(&host.to_ascii_lowercase());
+            (
+                hosts.reach.get(host).copied().unwrap_or_default(),
+                server.or(hosts.others.as_ref()).cloned(),
+            )
+        };
+        match reach {
+            Reach::Open => {}
+            Reach::Refused => return Err(io::ErrorKind::ConnectionRefused.into()),
+            Reach::Silent => std::future::pending().await,
+            Reach::Unknown => {
+                let cause = io::Error::other("no such host is known");
+                return Err(io::Error::other(NameNotResolved(cause)));
+            }
+        }
+        let server = server.ok_or(io::ErrorKind::ConnectionRefused)?;
+        let (ours, theirs) = duplex(LINE);
+        server(theirs);
+        Ok(ours)
+    }
+}
+
+/// Octets a connection holds before the writer has to wait.
+const LINE: usize = 16 * 1024;
