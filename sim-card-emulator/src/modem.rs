@@ -13,10 +13,14 @@ use tokio::time::Instant;
 
 mod answer;
 mod apdu;
+mod client_rate;
 mod command;
 mod control;
+mod digits;
 mod files;
 mod filters;
+mod form;
+mod job;
 mod network;
 mod power;
 mod presets;
@@ -32,7 +36,8 @@ mod tests;
 pub use control::{Counters, Effect, Fault, Gate, Hold, ModemControl, Moment, Pattern};
 pub use network::{Network, NetworkError};
 pub use presets::Preset;
-pub use quirks::{Kind, Quirk, QuirkError, Quirks, UrcPlace};
+pub use quirks::error::QuirkError;
+pub use quirks::{Kind, Quirk, Quirks, UrcPlace};
 pub use serve::{Ended, serve};
 
 /// What a modem needs of the card in its holder.

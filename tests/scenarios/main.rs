@@ -14,6 +14,7 @@ mod crashes;
 mod dependencies;
 mod downloads;
 mod first_boot;
+mod layers;
 mod lives;
 mod log;
 mod lpactl;

@@ -10,67 +10,22 @@ use es10_apdu::es10b::{
     StoreMetadataRequest, SuccessResult,
 };
 use es10_apdu::types::{Aid, NotificationEvent, PprIds, ProfileClass, RspCapability, Text};
-use rsp_common::bsp::{Bsp, BspError, BspKeys};
+use rsp_common::bsp::{Bsp, BspKeys};
 use rsp_common::der::{Tlv, tlv};
 
 use super::metadata::rules_allowed;
 use super::session::{Authenticated, Prepared, Session};
 use super::{Euicc, InstallationAnswer, Profile};
-use crate::saip::{PackageReader, PeFailure, success_response};
+use crate::saip::{PackageReader, success_response};
 
-mod arrival;
+pub(super) mod arrival;
+mod failure;
 mod opening;
 mod result;
 
-pub(super) use arrival::Loading;
-use arrival::Part;
-use result::installing;
-
-/// Why a package is refused.
-#[derive(Clone, Debug)]
-struct Failure {
-    /// When it is not the part that was expected.
-    command_id: Option<BppCommandId>,
-    reason: ErrorReason,
-    sima_response: Option<Vec<u8>>,
-}
-
-impl Failure {
-    fn at(command_id: BppCommandId, reason: ErrorReason) -> Self {
-        Self {
-            command_id: Some(command_id),
-            ..reason.into()
-        }
-    }
-}
-
-impl From<ErrorReason> for Failure {
-    fn from(reason: ErrorReason) -> Self {
-        Self {
-            command_id: None,
-            reason,
-            sima_response: None,
-        }
-    }
-}
-
-impl From<BspError> for Failure {
-    fn from(error: BspError) -> Self {
-        match error {
-            BspError::Structure => ErrorReason::BSP_STRUCTURE_ERROR.into(),
-            BspError::Security => ErrorReason::BSP_SECURITY_ERROR.into(),
-        }
-    }
-}
-
-impl From<PeFailure> for Failure {
-    fn from(failure: PeFailure) -> Self {
-        Self {
-            sima_response: Some(failure.sima_response()),
-            ..ErrorReason::PE_PROCESSING_ERROR.into()
-        }
-    }
-}
+use self::arrival::{Loading, Part};
+use self::failure::Failure;
+use self::result::installing;
 
 impl Euicc {
     /// The first segment: the header of BF36 and the whole of BF23.

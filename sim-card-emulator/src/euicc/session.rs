@@ -17,7 +17,7 @@ use rsp_common::certificate::Role;
 use rsp_common::der::{Tlv, constructed, tlv};
 use rsp_common::key::{Curve, PrivateKey, PublicKey};
 
-use super::loading::Loading;
+use super::loading::arrival::Loading;
 use super::{Env, Euicc, OneTimeKey};
 
 mod checks;

@@ -5,34 +5,12 @@ use std::time::Duration;
 use es10_apdu::apdu::{Command, ins};
 use es10_apdu::at::Cme;
 
-use super::command::Form;
+use super::digits::read_digits;
 use super::files::FileAccess;
 use super::filters::Route;
+use super::form::Form;
+use super::job::{Job, Rest};
 use super::{Action, Card, Effect, Failure, Modem, Moment, Quirk, Reply};
-
-/// What a command line asks of the card.
-#[derive(Clone, Debug)]
-pub(super) enum Job {
-    /// `AT+CSIM`: an APDU as it is, 3GPP TS 27.007 section 8.17.
-    Csim(Vec<u8>),
-    /// `AT+CGLA`: an APDU on a session.
-    Cgla { session: String, apdu: Vec<u8> },
-    /// `AT+CCHO`: a session with an application.
-    Ccho { aid: Vec<u8> },
-    /// `AT+CCHC`: the end of a session.
-    Cchc { session: String },
-    /// `AT+CRSM`: a file.
-    Crsm(FileAccess),
-    /// `AT+CSIM=1` and `AT+CSIM=0` of Telit modems.
-    Lock { locked: bool },
-}
-
-/// What is left of a command line, and what it has come to so far.
-#[derive(Debug)]
-pub(super) struct Rest {
-    pub(super) text: String,
-    pub(super) lines: Vec<String>,
-}
 
 /// What is left to do of a command when the modem stops in it.
 #[derive(Debug)]
@@ -280,12 +258,6 @@ fn half(line: &str) -> String {
         }
         None => line[..line.len() / 2].to_owned(),
     }
-}
-
-/// Reads `"<digits>"`.
-pub(super) fn read_digits(text: &str) -> Option<Vec<u8>> {
-    let digits = text.trim().strip_prefix('"')?.strip_suffix('"')?;
-    hex::decode(digits).ok()
 }
 
 /// Bytes of a joined response at most.

@@ -2,21 +2,9 @@
 
 use es10_apdu::at::Cme;
 
-use super::apdu::{Job, Rest};
+use super::form::Form;
+use super::job::{Job, Rest};
 use super::{After, Card, Failure, Identity, Modem, Quirk, Reply, STANDARD_RATE, Settings};
-
-/// How a command that begins with a plus sign is given.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Form<'l> {
-    /// `+CGMI`.
-    Run,
-    /// `+CFUN?`.
-    Read,
-    /// `+CFUN=?`.
-    Test,
-    /// `+CFUN=1`.
-    Set(&'l str),
-}
 
 /// What a command comes to.
 enum Outcome {
@@ -103,7 +91,7 @@ impl<C: Card> Modem<C> {
 
     /// Executes a command that begins with a plus sign.
     fn extended(&mut self, command: &str) -> Result<Outcome, Failure> {
-        let (name, form) = split_form(command);
+        let (name, form) = Form::split(command);
         let name = name.to_ascii_uppercase();
         if name == "+QESIM" && self.has(Quirk::InternalLpa) {
             return self.give_up_lpa(form).map(Outcome::Lines);
@@ -276,22 +264,6 @@ fn split_extended(text: &str) -> (&str, &str) {
         }
     }
     (text, "")
-}
-
-fn split_form(command: &str) -> (&str, Form<'_>) {
-    let (name, rest) = match command.find(['=', '?']) {
-        Some(end) => command.split_at(end),
-        None => (command, ""),
-    };
-    let form = match rest {
-        "" => Form::Run,
-        "?" => Form::Read,
-        _ => match rest[1..].trim() {
-            "?" => Form::Test,
-            value => Form::Set(value),
-        },
-    };
-    (name.trim(), form)
 }
 
 /// Every command that begins with a plus sign, and what its test form answers.

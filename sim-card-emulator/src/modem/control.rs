@@ -7,10 +7,10 @@ use std::time::Duration;
 use es10_apdu::apdu::Command;
 use tokio::sync::{Notify, watch};
 
+use super::client_rate::ClientRate;
 use super::network::{Network, Networks};
 use super::quirks::{Quirk, Quirks, UrcPlace};
 use super::random::Random;
-use super::serve::ClientRate;
 
 /// Steers a running modem; clones steer the same one.
 ///

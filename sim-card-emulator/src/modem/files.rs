@@ -3,7 +3,7 @@
 use es10_apdu::apdu::ins;
 use es10_apdu::at::Cme;
 
-use super::apdu::read_digits;
+use super::digits::read_digits;
 use super::{Card, Failure, Modem, Reply};
 
 /// A command on a file.

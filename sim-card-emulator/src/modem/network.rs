@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use es10_apdu::at::Cme;
 
-use super::command::Form;
+use super::form::Form;
 use super::quirks::read_time;
 use super::{Card, Event, Failure, Modem, Reply};
 

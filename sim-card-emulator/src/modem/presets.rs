@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use super::quirks::QuirkError;
+use super::quirks::error::QuirkError;
 
 /// A modem somebody has met, or an ideal one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -118,6 +118,7 @@ impl FromStr for Preset {
         let found = Self::ALL.into_iter().find(|preset| preset.name == name);
         found.ok_or_else(|| QuirkError::Preset {
             name: name.to_owned(),
+            known: &Self::NAMES,
         })
     }
 }

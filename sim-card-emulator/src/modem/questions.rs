@@ -5,8 +5,8 @@ use std::time::Duration;
 use es10_apdu::apdu::ins;
 use es10_apdu::at::Cme;
 
-use super::apdu::Job;
-use super::command::Form;
+use super::form::Form;
+use super::job::Job;
 use super::{Card, Event, Failure, Modem, Quirk, Reply};
 
 impl<C: Card> Modem<C> {

@@ -7,9 +7,11 @@ use std::time::Duration;
 use super::presets::Preset;
 use super::random::Random;
 
+pub(super) mod error;
 mod table;
 
-pub use table::Quirk;
+use self::error::QuirkError;
+pub use self::table::Quirk;
 
 /// What the value of a quirk counts.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -120,6 +122,7 @@ impl FromStr for Quirk {
         let found = Self::ALL.into_iter().find(|quirk| quirk.name() == name);
         found.ok_or_else(|| QuirkError::Name {
             name: name.to_owned(),
+            known: &Quirks::NAMES,
         })
     }
 }
@@ -166,32 +169,6 @@ pub(super) fn read_time(text: &str) -> Option<Duration> {
     let number: f64 = number.chars().all(plain).then(|| number.parse().ok())??;
     let time = Duration::try_from_secs_f64(number * unit).ok()?;
     (time <= LONGEST).then_some(time)
-}
-
-/// Why a quirk could not be added.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum QuirkError {
-    /// There is none of that name.
-    #[error("there is no quirk {name:?}; there are {}", Quirks::NAMES.join(", "))]
-    Name {
-        /// The name.
-        name: String,
-    },
-    /// There is no preset of that name.
-    #[error("there is no preset {name:?}; there are {}", Preset::NAMES.join(", "))]
-    Preset {
-        /// The name.
-        name: String,
-    },
-    /// Its value is none.
-    #[error("the quirk {text:?} takes {takes}")]
-    Value {
-        /// What was given.
-        text: String,
-        /// What it takes.
-        takes: &'static str,
-    },
 }
 
 /// Where in an exchange an unsolicited code comes.

@@ -1,7 +1,7 @@
 //! A modem on a byte stream.
 
+use std::io;
 use std::time::Duration;
-use std::{fmt, io};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -157,30 +157,6 @@ impl Wire {
             for byte in bytes {
                 *byte = byte.rotate_left(3) | 0x80;
             }
-        }
-    }
-}
-
-/// Where the client's rate is known from.
-pub(super) enum ClientRate {
-    Fixed(Option<u32>),
-    Followed(Box<dyn Fn() -> Option<u32> + Send>),
-}
-
-impl ClientRate {
-    pub(super) fn now(&self) -> Option<u32> {
-        match self {
-            Self::Fixed(rate) => *rate,
-            Self::Followed(rate) => rate(),
-        }
-    }
-}
-
-impl fmt::Debug for ClientRate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Fixed(rate) => write!(f, "Fixed({rate:?})"),
-            Self::Followed(_) => f.write_str("Followed"),
         }
     }
 }

@@ -4,8 +4,8 @@
 use es10_apdu::apdu::{Channel, ins};
 use es10_apdu::at::Cme;
 
-use super::command::Form;
 use super::filters::Route;
+use super::form::Form;
 use super::{Card, Failure, Modem, Quirk, Reply};
 
 /// The sessions that are open.

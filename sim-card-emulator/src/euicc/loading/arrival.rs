@@ -5,7 +5,7 @@ use es10_apdu::es10b::{BppCommandId, ErrorReason, StoreMetadataRequest};
 use rsp_common::bsp::Bsp;
 use rsp_common::der::{Header, Tlv};
 
-use super::Failure;
+use super::failure::Failure;
 use crate::saip::PackageReader;
 
 /// A package that has begun to arrive.

@@ -6,7 +6,7 @@ use rsp_common::der::{Header, Tlv};
 use rsp_common::key::PublicKey;
 
 use super::super::session::{Authenticated, Prepared};
-use super::Failure;
+use super::failure::Failure;
 
 /// Checks the first segment in the order in which its errors are told apart, and agrees on keys.
 pub(super) fn check(

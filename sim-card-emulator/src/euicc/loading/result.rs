@@ -10,7 +10,8 @@ use rsp_common::der::{Tlv, constructed};
 
 use super::super::session::{Authenticated, Session};
 use super::super::{DamagedResult, Euicc, Installing};
-use super::{Failure, Loading};
+use super::arrival::Loading;
+use super::failure::Failure;
 
 impl Euicc {
     /// Reports an installation that was cut off, if there was one.

@@ -1,6 +1,7 @@
 //! Making profiles of our own.
 
 use es10_apdu::tlv::encode as tlv;
+use rsp_common::der::unsigned;
 
 use super::content::{Content, Subscriber};
 use super::{
@@ -165,7 +166,7 @@ fn non_standard(identification: u16, content: usize) -> Vec<u8> {
     tlv(
         0xA9,
         &[
-            tlv(0xA0, &tlv(0x81, &der_integer(identification))),
+            tlv(0xA0, &unsigned(0x81, identification.into())),
             tlv(0x81, &[0x88, 0x37]),
             tlv(0x82, &content),
         ]
@@ -174,15 +175,6 @@ fn non_standard(identification: u16, content: usize) -> Vec<u8> {
 }
 
 fn end(identification: u16) -> Vec<u8> {
-    let header = [tlv(0x80, &[]), tlv(0x81, &der_integer(identification))].concat();
+    let header = [tlv(0x80, &[]), unsigned(0x81, identification.into())].concat();
     tlv(0xAA, &tlv(0xA0, &header))
-}
-
-pub(super) fn der_integer(value: u16) -> Vec<u8> {
-    let [high, low] = value.to_be_bytes();
-    match (high, low) {
-        (0, low) if low < 0x80 => vec![low],
-        (high, low) if high < 0x80 => vec![high, low],
-        (high, low) => vec![0, high, low],
-    }
 }

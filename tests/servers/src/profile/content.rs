@@ -1,8 +1,8 @@
 //! The profile elements a profile of our own is made of.
 
 use es10_apdu::tlv::encode as tlv;
+use rsp_common::der::unsigned;
 
-use super::builder::der_integer;
 use super::{Iccid, Imsi};
 
 /// How much of a real profile is in a package.
@@ -61,7 +61,7 @@ pub(super) struct Subscriber<'a> {
 }
 
 fn element(tag: u32, identification: u16, content: &[u8]) -> Vec<u8> {
-    let header = [tlv(0x80, &[]), tlv(0x81, &der_integer(identification))].concat();
+    let header = [tlv(0x80, &[]), unsigned(0x81, identification.into())].concat();
     tlv(tag, &[&tlv(0xA0, &header), content].concat())
 }
 
@@ -114,7 +114,7 @@ fn usim(subscriber: &Subscriber<'_>) -> (u32, Vec<u8>) {
 
 fn puk_codes() -> (u32, Vec<u8>) {
     let puk = |reference: u8, digit: u8| {
-        let reference = tlv(0x80, &der_integer(reference.into()));
+        let reference = unsigned(0x80, reference.into());
         tlv(0x30, &[reference, tlv(0x81, &[digit; 8])].concat())
     };
     (
@@ -146,9 +146,9 @@ fn pins(configurations: &[Vec<u8>]) -> Vec<u8> {
 
 /// A code that is not asked for until somebody enables it.
 fn pin(reference: u8, value: &[u8], unblocking: Option<u8>) -> Vec<u8> {
-    let unblocking = unblocking.map(|reference| tlv(0x82, &der_integer(reference.into())));
+    let unblocking = unblocking.map(|reference| unsigned(0x82, reference.into()));
     let fields = [
-        tlv(0x80, &der_integer(reference.into())),
+        unsigned(0x80, reference.into()),
         tlv(0x81, value),
         unblocking.unwrap_or_default(),
         tlv(0x83, &[0x06]),

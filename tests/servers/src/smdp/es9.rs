@@ -19,72 +19,20 @@ use serde_json::Value;
 use super::bpp::{self, Binding, BindingRequest};
 use super::eligibility;
 use super::notification::{self, Verdict};
-use super::order::{Delivery, Order, OrderId};
+use super::order::{Delivery, Order};
 use super::store::State;
 use crate::rsp::authentication::{self, Authenticated, Server};
 use crate::rsp::faults::Fault;
 use crate::rsp::fields::{Fields, Members, members};
-use crate::rsp::names::functions_by_name;
 use crate::rsp::random;
 use crate::rsp::session::Session;
 use crate::rsp::status::StatusCode;
 
-/// A function of ES9+.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub enum Function {
-    /// ES9+.InitiateAuthentication, SGP.22 v2.5 section 5.6.1.
-    InitiateAuthentication,
-    /// ES9+.AuthenticateClient, SGP.22 v2.5 section 5.6.3.
-    AuthenticateClient,
-    /// ES9+.GetBoundProfilePackage, SGP.22 v2.5 section 5.6.2.
-    GetBoundProfilePackage,
-    /// ES9+.CancelSession, SGP.22 v2.5 section 5.6.5.
-    CancelSession,
-    /// ES9+.HandleNotification, SGP.22 v2.5 section 5.6.4.
-    HandleNotification,
-}
+mod client;
+mod function;
 
-impl Function {
-    /// All of them.
-    pub const ALL: [Self; 5] = [
-        Self::InitiateAuthentication,
-        Self::AuthenticateClient,
-        Self::GetBoundProfilePackage,
-        Self::CancelSession,
-        Self::HandleNotification,
-    ];
-
-    /// Its name in the URL.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::InitiateAuthentication => "initiateAuthentication",
-            Self::AuthenticateClient => "authenticateClient",
-            Self::GetBoundProfilePackage => "getBoundProfilePackage",
-            Self::CancelSession => "cancelSession",
-            Self::HandleNotification => "handleNotification",
-        }
-    }
-
-    /// The function behind a path.
-    pub(super) fn of_path(path: &str) -> Option<Self> {
-        let name = path.strip_prefix("/gsma/rsp2/es9plus/")?;
-        Self::ALL
-            .into_iter()
-            .find(|function| function.name() == name)
-    }
-}
-
-functions_by_name!(Function);
-
-/// An authenticated eUICC.
-#[derive(Clone, Debug)]
-pub(super) struct Client {
-    pub(super) order: OrderId,
-    pub(super) eid: String,
-    pub(super) key: PublicKey,
-    /// smdpSignature2 with its tag, which the eUICC signs too.
-    pub(super) smdp_signature2: Vec<u8>,
-}
+pub(super) use self::client::Client;
+pub use self::function::Function;
 
 /// One call of a function.
 #[derive(Debug)]
