@@ -32,6 +32,7 @@ use self::port::CardPort;
 pub use self::port::PortError;
 use self::reading::CardState;
 use self::session::{close, read_again};
+use crate::commit::Cancelled;
 use crate::job::{Achievement, Download, Job};
 use crate::memory::journal::{Record, StartedOperation};
 use crate::memory::operations::Ticket;
@@ -81,6 +82,12 @@ impl From<Problem> for Unfinished {
             problem,
             in_doubt: false,
         }
+    }
+}
+
+impl From<Cancelled> for Unfinished {
+    fn from(Cancelled: Cancelled) -> Self {
+        Problem::new(Code::Cancelled).into()
     }
 }
 

@@ -15,6 +15,7 @@ pub mod activation_code;
 pub mod api;
 pub mod cli;
 pub mod client;
+pub mod commit;
 pub mod config;
 mod daemon;
 pub mod engine;

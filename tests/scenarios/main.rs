@@ -4,6 +4,7 @@
 
 mod activation_codes;
 mod api;
+mod cancelling;
 mod card_manners;
 mod certificates_in_use;
 mod command_line;

@@ -3,6 +3,7 @@
 use es9_client::{Es9Client, Options};
 use es10_apdu::at::{AtPort, Csim, ModemProfile};
 use es10_apdu::isdr::{Isdr, IsdrOptions};
+use lpad::commit::Cancellation;
 use lpad::procedure::download::{Device, Initiated, Order};
 use lpad::procedure::{notifications, profiles};
 use lpad::secret::Secret;
@@ -55,10 +56,13 @@ async fn a_profile_reserved_under_a_matching_id_is_installed_and_reported() {
         .fetch(&mut card, &server)
         .await
         .unwrap();
+    let committed = Cancellation::default().commit().unwrap();
     let total = bound.len();
     let mut last = 0;
     let installed = bound
-        .install(&mut card, &server, |progress| last = progress.done)
+        .install(&mut card, &server, &committed, |progress| {
+            last = progress.done
+        })
         .await
         .unwrap();
     assert!(

@@ -5,7 +5,7 @@ use es10_apdu::transport::Outcome;
 use es10_apdu::types::ResetOptions;
 
 use super::session::{
-    MODEM_RETURNS, Reading, close, profiles_when_back, read_again, wind_up, wind_up_anew,
+    MODEM_RETURNS, Reading, close, commit, profiles_when_back, read_again, wind_up, wind_up_anew,
 };
 use super::{Engine, Unfinished, reading, switch};
 use crate::engine::outbox::Whom;
@@ -31,9 +31,9 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         } = self;
         let known = switch::find(&context.known().profiles, iccid).ok();
         let name = known.and_then(|profile| switch::achieved(&profile).profile_name);
-        let mut isdr = card.session().await.map_err(Problem::from)?;
-        ticket.point_of_no_return();
-        let deleted = profiles::delete(&mut isdr, number).await;
+        let isdr = card.session().await.map_err(Problem::from)?;
+        let (mut isdr, committed) = commit(ticket, isdr).await?;
+        let deleted = profiles::delete(&mut isdr, number, &committed).await;
         let doubtful = matches!(&deleted, Err(FunctionError::Call(error))
             if error.outcome() == Outcome::Unknown);
         let wound_up = if doubtful {
@@ -70,9 +70,9 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
             outbox,
             ..
         } = self;
-        let mut isdr = card.session().await.map_err(Problem::from)?;
-        ticket.point_of_no_return();
-        let renamed = profiles::set_nickname(&mut isdr, number, nickname).await;
+        let isdr = card.session().await.map_err(Problem::from)?;
+        let (mut isdr, committed) = commit(ticket, isdr).await?;
+        let renamed = profiles::set_nickname(&mut isdr, number, nickname, &committed).await;
         let read = read_again(context, outbox, &mut isdr).await;
         close(isdr).await;
         renamed.map_err(Problem::from)?;
@@ -96,9 +96,9 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
             bootstrap,
             ..
         } = self;
-        let mut isdr = card.session().await.map_err(Problem::from)?;
-        ticket.point_of_no_return();
-        let set = euicc::set_default_smdp(&mut isdr, address).await;
+        let isdr = card.session().await.map_err(Problem::from)?;
+        let (mut isdr, committed) = commit(ticket, isdr).await?;
+        let set = euicc::set_default_smdp(&mut isdr, address, &committed).await;
         let read = reading::addresses(&mut isdr).await;
         close(isdr).await;
         set.map_err(Problem::from)?;
@@ -141,9 +141,9 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
             outbox,
             ..
         } = self;
-        let mut isdr = card.session().await.map_err(Problem::from)?;
-        ticket.point_of_no_return();
-        let reset = euicc::reset(&mut isdr, reset_options(scope)).await;
+        let isdr = card.session().await.map_err(Problem::from)?;
+        let (mut isdr, committed) = commit(ticket, isdr).await?;
+        let reset = euicc::reset(&mut isdr, reset_options(scope), &committed).await;
         // An enabled profile that was erased makes the card ask for a reset.
         close(isdr).await;
         let back = profiles_when_back(card, MODEM_RETURNS).await;

@@ -367,9 +367,9 @@ impl<C: Connect + 'static> DownloadSession<'_, C> {
         }
         ticket.stage(Stage::Downloading);
         let bound = prepared.fetch(card, server).await?;
-        if !ticket.point_of_no_return() {
+        let Ok(committed) = ticket.commit() else {
             return Err(bound.cancel(card, server, LATER).await.into());
-        }
+        };
         if let Err(problem) = self.intend(&bound.in_doubt()) {
             bound.cancel(card, server, LATER).await;
             return Err(Ended::Problem(problem.code_consumed(CodeConsumed::No)));
@@ -385,7 +385,7 @@ impl<C: Connect + 'static> DownloadSession<'_, C> {
         let total = bound.len();
         progress(0, total);
         let loaded = |now: crate::procedure::download::Progress| progress(now.done, now.total);
-        let installed = bound.install(card, server, loaded).await?;
+        let installed = bound.install(card, server, &committed, loaded).await?;
         // The last segment is answered by the result, not by its count.
         progress(total, total);
         Ok(installed)

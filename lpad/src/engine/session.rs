@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep};
 use super::context::Context;
 use super::port::CardPort;
 use super::reading;
+use crate::commit::{Cancelled, Committed};
 use crate::engine::outbox::{Delivered, Outbox, Whom};
 use crate::job::{Achievement, Stage};
 use crate::memory::operations::Ticket;
@@ -133,6 +134,20 @@ pub(super) async fn read_again<C: Connect + 'static, T: Transport>(
         known.notifications = notifications;
     });
     Ok(())
+}
+
+/// Passes the point of no return; closes the channel when the job was cancelled before.
+pub(super) async fn commit<T: Transport>(
+    ticket: &Ticket,
+    isdr: Isdr<T>,
+) -> Result<(Isdr<T>, Committed), Cancelled> {
+    match ticket.commit() {
+        Ok(committed) => Ok((isdr, committed)),
+        Err(cancelled) => {
+            close(isdr).await;
+            Err(cancelled)
+        }
+    }
 }
 
 /// Closes the channel; what cannot be closed is remembered and closed later.

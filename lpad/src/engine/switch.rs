@@ -13,8 +13,9 @@ use tokio::time::sleep;
 
 use super::context::Context;
 use super::port::{CardPort, PortError};
-use super::session::{MODEM_RETURNS, close, profiles_when_back, wind_up_anew};
+use super::session::{MODEM_RETURNS, close, commit, profiles_when_back, wind_up_anew};
 use super::{Engine, Unfinished, reading};
+use crate::commit::Committed;
 use crate::config::AfterEnable;
 use crate::job::{Achievement, Stage};
 use crate::memory::operations::Ticket;
@@ -59,6 +60,7 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         let profile = match current(&self.context, &mut isdr, iccid).await {
             Ok(profile) if profile.state != wanted => profile,
             settled => {
+                let (isdr, _) = commit(ticket, isdr).await?;
                 close(isdr).await;
                 let there = achieved(&settled?);
                 return Ok(Achievement {
@@ -67,8 +69,8 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
                 });
             }
         };
-        ticket.point_of_no_return();
-        let switched = request(&mut isdr, number, wanted).await;
+        let (mut isdr, committed) = commit(ticket, isdr).await?;
+        let switched = request(&mut isdr, number, wanted, &committed).await;
         // A refresh closes the channel; then this fails, which does not matter.
         close(isdr).await;
         let doubt = match switched {
@@ -168,12 +170,13 @@ async fn request<T: Transport>(
     isdr: &mut Isdr<T>,
     iccid: Iccid,
     wanted: ProfileState,
+    committed: &Committed,
 ) -> Result<(), FunctionError> {
     for attempt in 1..=BUSY_ATTEMPTS {
         let refresh = attempt < BUSY_ATTEMPTS;
         let result = match wanted {
-            ProfileState::Enabled => profiles::enable(isdr, iccid, refresh).await,
-            ProfileState::Disabled => profiles::disable(isdr, iccid, refresh).await,
+            ProfileState::Enabled => profiles::enable(isdr, iccid, refresh, committed).await,
+            ProfileState::Disabled => profiles::disable(isdr, iccid, refresh, committed).await,
         };
         match result {
             Err(FunctionError::Refused { refusal, .. })

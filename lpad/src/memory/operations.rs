@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
+use crate::commit::{Cancellation, TooLate};
 use crate::job::{Achievement, Answer, Decision, Kind, Offer, OperationId, Progress, Stage};
 use crate::memory::events::{EventKind, Events};
 use crate::problem::{Code, Problem};
@@ -42,7 +43,7 @@ struct Table {
 #[derive(Debug)]
 struct Entry {
     operation: watch::Sender<Operation>,
-    cancel: watch::Sender<bool>,
+    cancellation: Cancellation,
     answer: Option<oneshot::Sender<Answer>>,
     request: Option<RequestKey>,
 }
@@ -137,14 +138,13 @@ impl Operations {
             finished_at_s: None,
         };
         self.shared.events.publish(EventKind::Operation, &operation);
-        let cancel = watch::Sender::new(false);
-        let cancelled = cancel.subscribe();
+        let cancellation = Cancellation::default();
         let operation = watch::Sender::new(operation);
         table.entries.insert(
             id,
             Entry {
                 operation,
-                cancel,
+                cancellation: cancellation.clone(),
                 answer: None,
                 request,
             },
@@ -152,7 +152,7 @@ impl Operations {
         Ok(Ticket {
             id,
             operations: self.clone(),
-            cancelled,
+            cancellation,
         })
     }
 
@@ -183,38 +183,41 @@ impl Operations {
 
     /// Puts an operation of an earlier life of the daemon into the history.
     pub fn restore(&self, operation: Operation) {
-        let mut table = self.table();
-        table.last = table.last.max(operation.id);
-        self.shared.events.publish(EventKind::Operation, &operation);
-        let entry = Entry {
-            cancel: watch::Sender::new(false),
-            answer: None,
-            request: None,
-            operation: watch::Sender::new(operation.clone()),
-        };
-        table.entries.insert(operation.id, entry);
+        self.insert(operation, Cancellation::default());
     }
 
     /// Takes an operation of an earlier life of the daemon up again; it runs from now on.
     pub(crate) fn resume(&self, operation: Operation) -> Ticket {
         let id = operation.id;
-        let cancel = watch::Sender::new(false);
-        let cancelled = cancel.subscribe();
-        self.restore(Operation {
+        let cancellation = Cancellation::default();
+        // Its first step was done in the earlier life, so it passed the point of no return there.
+        let _ = cancellation.commit();
+        let operation = Operation {
             state: State::Running,
             stage: None,
             result: None,
             finished_at_s: None,
             ..operation
-        });
-        if let Some(entry) = self.table().entries.get_mut(&id) {
-            entry.cancel = cancel;
-        }
+        };
+        self.insert(operation, cancellation.clone());
         Ticket {
             id,
             operations: self.clone(),
-            cancelled,
+            cancellation,
         }
+    }
+
+    fn insert(&self, operation: Operation, cancellation: Cancellation) {
+        let mut table = self.table();
+        table.last = table.last.max(operation.id);
+        self.shared.events.publish(EventKind::Operation, &operation);
+        let entry = Entry {
+            cancellation,
+            answer: None,
+            request: None,
+            operation: watch::Sender::new(operation.clone()),
+        };
+        table.entries.insert(operation.id, entry);
     }
 
     /// One operation.
@@ -272,10 +275,10 @@ impl Operations {
             if operation.state.is_final() {
                 return Err(OperationError::Ended(id));
             }
-            if !operation.cancellable {
-                return Err(OperationError::PastPointOfNoReturn(id));
-            }
-            entry.cancel.send_replace(true);
+            entry
+                .cancellation
+                .cancel()
+                .map_err(|TooLate| OperationError::PastPointOfNoReturn(id))?;
             operation.state
         };
         if state == State::Queued {
@@ -355,7 +358,11 @@ impl Operations {
         if before.state.is_final() {
             return;
         }
-        entry.operation.send_modify(change);
+        entry.operation.send_modify(|operation| {
+            change(operation);
+            operation.cancellable =
+                !operation.state.is_final() && !entry.cancellation.is_committed();
+        });
         let now = entry.operation.borrow();
         let percent = |operation: &Operation| operation.progress.map(Progress::percent);
         let only_bytes = Operation {
@@ -378,7 +385,6 @@ impl Operations {
         let now = self.shared.clock.unix_seconds();
         self.change(id, |operation| {
             operation.state = state;
-            operation.cancellable = false;
             operation.offer = None;
             operation.result = result;
             operation.problem = problem.map(|problem| problem.of_operation(id));

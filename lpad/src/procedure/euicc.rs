@@ -11,6 +11,7 @@ use es10_apdu::isdr::CallError;
 use es10_apdu::types::{Eid, ResetOptions};
 
 use super::{Card, FunctionError};
+use crate::commit::Committed;
 
 /// Reads the EID.
 ///
@@ -54,7 +55,11 @@ pub async fn addresses(
 ///
 /// # Cancel safety
 /// The address may be the old or the new one; read it.
-pub async fn set_default_smdp(card: &mut impl Card, address: &str) -> Result<(), FunctionError> {
+pub async fn set_default_smdp(
+    card: &mut impl Card,
+    address: &str,
+    _: &Committed,
+) -> Result<(), FunctionError> {
     let request = SetDefaultDpAddressRequest {
         default_dp_address: address.into(),
     };
@@ -73,7 +78,11 @@ pub async fn set_default_smdp(card: &mut impl Card, address: &str) -> Result<(),
 ///
 /// # Cancel safety
 /// The card may have been cleared; read the profile list.
-pub async fn reset(card: &mut impl Card, options: ResetOptions) -> Result<bool, FunctionError> {
+pub async fn reset(
+    card: &mut impl Card,
+    options: ResetOptions,
+    _: &Committed,
+) -> Result<bool, FunctionError> {
     let request = EuiccMemoryResetRequest {
         reset_options: options,
     };

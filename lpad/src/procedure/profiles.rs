@@ -11,6 +11,7 @@ use es10_apdu::es10c::{
 use es10_apdu::types::Iccid;
 
 use super::{Card, FunctionError};
+use crate::commit::Committed;
 
 /// Lists the profiles.
 ///
@@ -39,6 +40,7 @@ pub async fn enable(
     card: &mut impl Card,
     iccid: Iccid,
     refresh: bool,
+    _: &Committed,
 ) -> Result<(), FunctionError> {
     let profile_identifier = ProfileIdentifier::Iccid(iccid);
     let request = EnableProfileRequest {
@@ -64,6 +66,7 @@ pub async fn disable(
     card: &mut impl Card,
     iccid: Iccid,
     refresh: bool,
+    _: &Committed,
 ) -> Result<(), FunctionError> {
     let profile_identifier = ProfileIdentifier::Iccid(iccid);
     let request = DisableProfileRequest {
@@ -85,7 +88,11 @@ pub async fn disable(
 ///
 /// # Cancel safety
 /// The profile may be gone; read the list.
-pub async fn delete(card: &mut impl Card, iccid: Iccid) -> Result<(), FunctionError> {
+pub async fn delete(
+    card: &mut impl Card,
+    iccid: Iccid,
+    _: &Committed,
+) -> Result<(), FunctionError> {
     match card
         .call(&DeleteProfileRequest::Iccid(iccid))
         .await?
@@ -109,6 +116,7 @@ pub async fn set_nickname(
     card: &mut impl Card,
     iccid: Iccid,
     nickname: &str,
+    _: &Committed,
 ) -> Result<(), FunctionError> {
     let request = SetNicknameRequest {
         iccid,

@@ -80,7 +80,7 @@ async fn a_running_operation_hears_that_it_is_cancelled() {
         State::Running
     );
     ticket.cancelled().await;
-    assert!(!ticket.point_of_no_return());
+    assert!(ticket.commit().is_err());
     let id = ticket.id();
     ticket.fail(Problem::new(Code::Cancelled));
     assert_eq!(operations.find(id).unwrap().state, State::Cancelled);
@@ -91,7 +91,8 @@ async fn past_the_point_of_no_return_it_can_no_longer_be_cancelled() {
     let operations = operations();
     let ticket = operations.start("default", Kind::Download, None).unwrap();
     ticket.begin();
-    assert!(ticket.point_of_no_return());
+    assert!(ticket.commit().is_ok());
+    assert!(!operations.find(ticket.id()).unwrap().cancellable);
     let refused = operations.cancel(ticket.id()).unwrap_err();
     assert_eq!(refused, OperationError::PastPointOfNoReturn(ticket.id()));
 }

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::{Operations, State};
+use crate::commit::{Cancellation, Cancelled, Committed};
 use crate::job::{Achievement, Offer, OperationId, Progress, Reply, Stage};
 use crate::problem::{Code, Problem};
 
@@ -14,7 +15,7 @@ use crate::problem::{Code, Problem};
 pub struct Ticket {
     pub(super) id: OperationId,
     pub(super) operations: Operations,
-    pub(super) cancelled: watch::Receiver<bool>,
+    pub(super) cancellation: Cancellation,
 }
 
 impl Ticket {
@@ -46,29 +47,35 @@ impl Ticket {
             .change(self.id, |operation| operation.progress = Some(progress));
     }
 
-    /// From here on it can no longer be cancelled. `false`: somebody did, just before.
-    pub fn point_of_no_return(&self) -> bool {
-        self.operations
-            .change(self.id, |operation| operation.cancellable = false);
-        !self.is_cancelled()
+    /// Passes the point of no return: from here on it can no longer be cancelled.
+    ///
+    /// # Errors
+    ///
+    /// When it was cancelled before.
+    pub fn commit(&self) -> Result<Committed, Cancelled> {
+        let committed = self.cancellation.commit()?;
+        // Nothing but what follows from the commit: `cancellable`.
+        self.operations.change(self.id, |_| {});
+        Ok(committed)
     }
 
-    /// Whether somebody asked it to stop.
+    /// Until when it can be cancelled.
+    pub fn cancellation(&self) -> &Cancellation {
+        &self.cancellation
+    }
+
+    /// Whether it was cancelled.
     pub fn is_cancelled(&self) -> bool {
-        *self.cancelled.borrow()
+        self.cancellation.is_cancelled()
     }
 
-    /// Resolves when somebody asks it to stop.
+    /// Resolves when it is cancelled.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future changes nothing.
     pub async fn cancelled(&self) {
-        let mut cancelled = self.cancelled.clone();
-        if cancelled.wait_for(|cancelled| *cancelled).await.is_err() {
-            // The operation is forgotten, so nobody can cancel it.
-            std::future::pending::<()>().await;
-        }
+        self.cancellation.cancelled().await;
     }
 
     /// Shows a profile and waits for somebody's answer, but at most `longest`.

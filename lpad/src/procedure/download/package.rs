@@ -13,6 +13,7 @@ use es10_apdu::transport::Outcome;
 
 use super::session::{Session, call};
 use super::{DownloadError, Failure, InDoubt, Installed, Progress, SessionEnd, Step};
+use crate::commit::Committed;
 use crate::procedure::{Card, FunctionError, Server, notifications};
 
 /// The eUICC made the key the package will be bound to.
@@ -134,6 +135,7 @@ impl Bound {
         self,
         card: &mut impl Card,
         server: &impl Server,
+        _: &Committed,
         mut progress: impl FnMut(Progress) + Send,
     ) -> Result<Installed, DownloadError> {
         let total = self.package.len();
