@@ -2,7 +2,6 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use rustls::ClientConfig;
@@ -12,6 +11,7 @@ use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use crate::deadlines::Deadlines;
 use crate::envelope::{Answer, AnswerError, ProtocolError};
 use crate::error::{Error, Phase};
 use crate::function::Es9Function;
@@ -328,27 +328,6 @@ impl Default for Options {
             deadlines: Deadlines::default(),
             max_body: 4 * 1024 * 1024,
             clock: Arc::new(DefaultTimeProvider),
-        }
-    }
-}
-
-/// How long to wait for what.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Deadlines {
-    /// Name resolution, TCP and TLS together. 30 s by default.
-    pub connect: Duration,
-    /// An answer. 120 s by default, because some servers are slow in making a profile package.
-    pub response: Duration,
-    /// The acknowledgement of a notification. 30 s by default.
-    pub notification: Duration,
-}
-
-impl Default for Deadlines {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(30),
-            response: Duration::from_secs(120),
-            notification: Duration::from_secs(30),
         }
     }
 }

@@ -98,6 +98,7 @@ impl Answer {
 
 /// Why an answer brings no output.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
 pub enum AnswerError {
     /// The HTTP status is not one of a function that was executed.
     #[error("HTTP status {0}")]

@@ -169,6 +169,7 @@ pub enum Outcome {
 
 /// What a deadline was set for.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
 pub enum Phase {
     /// Name resolution, TCP and TLS.
     Connect,

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::client::Deadlines;
+use crate::deadlines::Deadlines;
 use crate::envelope::{Answer, AnswerError};
 
 /// One function of ES9+: the request is the type itself, serialised as the JSON body.

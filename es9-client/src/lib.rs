@@ -9,6 +9,7 @@
 
 mod certificate;
 mod client;
+mod deadlines;
 mod envelope;
 mod error;
 mod function;
@@ -21,7 +22,8 @@ mod wire;
 pub mod es9;
 
 pub use certificate::{Certificate, CertificateError, KeyId, Timestamp};
-pub use client::{Counters, Deadlines, Es9Client, Options};
+pub use client::{Counters, Es9Client, Options};
+pub use deadlines::Deadlines;
 pub use envelope::{Answer, AnswerError, ExecutionStatus, ProtocolError};
 pub use error::{Error, Outcome, Phase};
 pub use function::Es9Function;

@@ -140,6 +140,7 @@ impl Root {
 
 /// Why a folder of certificate issuers cannot be used.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum RootsError {
     /// The folder or a file cannot be read.
     #[error("{}: {cause}", .path.display())]

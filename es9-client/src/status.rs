@@ -151,6 +151,7 @@ impl NextStep {
 
 /// How an LPA reacts to a status code.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
 pub enum Reaction {
     /// A fault of the server or its configuration: give up and report.
     Report,

@@ -257,6 +257,7 @@ impl fmt::Debug for ServerAddress {
 
 /// Why a text is not the address of an RSP server.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
 pub enum AddressError {
     /// There is nothing in it.
     #[error("the server address is empty")]

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::client::Deadlines;
+use crate::deadlines::Deadlines;
 use crate::envelope::{Answer, AnswerError};
 use crate::function::Es9Function;
 use crate::wire::Opaque;
