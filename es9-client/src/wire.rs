@@ -167,16 +167,19 @@ pub struct TransactionIdError;
 
 /// Where an RSP server is reached: a fully qualified domain name and, in test set-ups, a port.
 ///
-/// Host names are compared without regard to case. The port is part of the address's identity but
-/// never of the name that is checked or signed.
-#[derive(Clone)]
+/// There is one spelling of an address: the host in lower case, and no port if it is 443. It goes
+/// to servers and to the eUICC like this, because some servers compare `smdpAddress` octet by
+/// octet, and a QR code in alphanumeric mode can only hold capitals. So `to_string` is also the key
+/// under which the notifications of one recipient belong together.
+#[derive(Clone, Eq, Hash, PartialEq)]
 pub struct ServerAddress {
     host: String,
+    /// Nothing if it is 443.
     port: Option<u16>,
 }
 
 impl ServerAddress {
-    /// The host name in the spelling of whoever gave the address.
+    /// The host name, in lower case.
     pub fn host(&self) -> &str {
         &self.host
     }
@@ -189,7 +192,7 @@ impl ServerAddress {
     /// The same server on the given port.
     pub fn with_port(self, port: u16) -> Self {
         Self {
-            port: Some(port),
+            port: Some(port).filter(|port| *port != HTTPS),
             ..self
         }
     }
@@ -212,39 +215,20 @@ impl FromStr for ServerAddress {
             None => text,
         };
         let (host, port) = match address.split_once(':') {
-            Some((host, port)) => (host, Some(parse_port(port)?)),
-            None => (address, None),
+            Some((host, port)) => (host, parse_port(port)?),
+            None => (address, HTTPS),
         };
         check_host(host)?;
-        Ok(Self {
-            host: host.to_owned(),
-            port,
-        })
-    }
-}
-
-impl PartialEq for ServerAddress {
-    fn eq(&self, other: &Self) -> bool {
-        self.is_host(&other.host) && self.port() == other.port()
-    }
-}
-
-impl Eq for ServerAddress {}
-
-impl Hash for ServerAddress {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        for byte in self.host.bytes() {
-            state.write_u8(byte.to_ascii_lowercase());
-        }
-        state.write_u16(self.port());
+        let host = host.to_ascii_lowercase();
+        Ok(Self { host, port: None }.with_port(port))
     }
 }
 
 impl fmt::Display for ServerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.port {
-            Some(port) if port != HTTPS => write!(f, "{}:{port}", self.host),
-            _ => f.write_str(&self.host),
+            Some(port) => write!(f, "{}:{port}", self.host),
+            None => f.write_str(&self.host),
         }
     }
 }
@@ -371,7 +355,7 @@ mod tests {
             ("smdp.example.com", "smdp.example.com", 443),
             ("smdp.example.com:8443", "smdp.example.com", 8443),
             ("https://smdp.example.com", "smdp.example.com", 443),
-            ("HTTPS://RSP-3022.IDEMIA.IO:443", "RSP-3022.IDEMIA.IO", 443),
+            ("HTTPS://RSP-3022.IDEMIA.IO:443", "rsp-3022.idemia.io", 443),
             ("3.example.x1", "3.example.x1", 443),
         ] {
             let address: ServerAddress = text.parse().unwrap();
@@ -423,13 +407,26 @@ mod tests {
     }
 
     #[test]
-    fn addresses_compare_without_regard_to_case_and_with_their_port() {
+    fn an_address_is_written_in_one_way_however_it_was_typed() {
+        for (typed, written) in [
+            ("SMDP.EXAMPLE.COM", "smdp.example.com"),
+            ("smdp.example.com:443", "smdp.example.com"),
+            ("smdp.example.com:0443", "smdp.example.com"),
+            ("https://Smdp.Example.com/", "smdp.example.com"),
+            ("HTTPS://SMDP.EXAMPLE.COM:8443/", "smdp.example.com:8443"),
+        ] {
+            let address: ServerAddress = typed.parse().unwrap();
+            assert_eq!(address.to_string(), written, "{typed}");
+            assert_eq!(address, written.parse().unwrap(), "{typed}");
+        }
+    }
+
+    #[test]
+    fn the_port_is_part_of_an_address_and_443_is_the_usual_one() {
         let parse = |text: &str| text.parse::<ServerAddress>().unwrap();
-        assert_eq!(parse("SMDP.example.com"), parse("smdp.EXAMPLE.com:443"));
-        assert_ne!(parse("smdp.example.com"), parse("smdp.example.com:8443"));
-        assert_eq!(
-            parse("smdp.example.com:443").to_string(),
-            "smdp.example.com"
-        );
+        let address = parse("smdp.example.com");
+        assert_ne!(address, parse("smdp.example.com:8443"));
+        assert_eq!(parse("smdp.example.com:8443").with_port(443), address);
+        assert!(address.is_host("SMDP.example.COM"));
     }
 }

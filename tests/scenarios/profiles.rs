@@ -273,6 +273,8 @@ async fn the_default_smdp_is_set_changed_and_taken_away() {
     for (address, stored) in [
         ("smdp.example.com", Some("smdp.example.com")),
         ("other.example.com", Some("other.example.com")),
+        ("https://SMDP.Example.com:443/", Some("smdp.example.com")),
+        ("smdp.example.com:8443", Some("smdp.example.com:8443")),
         ("", None),
     ] {
         succeeded(

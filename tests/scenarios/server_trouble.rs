@@ -266,6 +266,25 @@ async fn a_server_out_of_reach_is_told_from_one_nobody_knows_and_one_that_is_sil
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_host_in_capitals_as_in_a_qr_code_is_sent_in_lower_case() {
+    let mut bed = Bed::start().await;
+    let order = bed.order("M-1");
+    let operation = bed.download("LPA:1$SMDP.EXAMPLE.COM$M-1").await;
+    assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
+    assert_eq!(bed.order_state(order), OrderState::Installed);
+    let requests = bed.bench.smdp.requests();
+    let mut addresses = requests
+        .iter()
+        .filter_map(|request| request.body.as_ref()?.get("smdpAddress"));
+    assert_eq!(addresses.next().unwrap(), HOST_NAME);
+    for request in &requests {
+        let host = request.headers.iter().find(|(name, _)| name == "host");
+        assert_eq!(host.unwrap().1, HOST_NAME);
+    }
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_no_the_server_did_not_hear_is_told_with_what_kept_it() {
     let mut bed = Bed::start().await;
     bed.order("M-1");

@@ -59,9 +59,11 @@ pub(super) fn route(request: &Request<'_>, euicc: &str, rest: &[&str]) -> Result
 
 fn set_addresses(request: &Request<'_>, euicc: &str) -> Result<Action, Problem> {
     let address = request.json::<AddressesChange>()?.default_smdp;
-    if !address.is_empty() {
-        parse_address(&address)?;
-    }
+    // Every LPA that ever reads the card must understand what is written to it.
+    let address = match address.is_empty() {
+        true => address,
+        false => parse_address(&address)?.to_string(),
+    };
     Ok(request.start(euicc, Job::SetDefaultSmdp(address)))
 }
 
