@@ -2,18 +2,19 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
-use tokio::sync::Mutex as AsyncMutex;
-use tokio::time::timeout;
+use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard};
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
-use crate::deadlines::Deadlines;
+use crate::deadlines::{Deadline, Deadlines};
 use crate::envelope::{Answer, AnswerError, ProtocolError};
-use crate::error::{Error, Phase};
+use crate::error::{Error, Outcome, Phase};
 use crate::function::Es9Function;
 use crate::http::{self, Connect, Connection, Counted, ExchangeError, NameNotResolved, Traffic};
 use crate::roots::Roots;
@@ -23,7 +24,11 @@ use crate::wire::ServerAddress;
 /// Calls the functions of ES9+ on any number of servers.
 ///
 /// There is one connection per server address. It is kept alive between calls, so that a whole
-/// session needs one TLS handshake; calls to the same address wait for each other.
+/// session needs one TLS handshake; calls to the same address wait for each other. Those who must
+/// not wait for each other need a client each.
+///
+/// Every future can be dropped at any await: a connection in the middle of a call is closed then,
+/// and the next call makes a new one.
 pub struct Es9Client<C> {
     connect: C,
     tls: Arc<ClientConfig>,
@@ -51,36 +56,25 @@ impl<C: Connect> Es9Client<C> {
     /// Connects to a server before there is something to say, so that the handshake runs while the
     /// eUICC is still answering.
     ///
-    /// # Errors
-    ///
-    /// When the server cannot be reached or its certificate is refused.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future gives the attempt up; nothing was sent but the handshake.
+    /// [`Deadlines::connect`] is for the connection. A server that is busy with an earlier call is
+    /// waited for as long as a call would.
     pub async fn connect(&self, address: &ServerAddress) -> Result<(), Error> {
+        let deadline = Deadline::after(self.options.deadlines.response);
         let slot = self.slot(address);
-        let mut connection = slot.lock().await;
-        if !connection.as_ref().is_some_and(Connection::is_open) {
-            *connection = Some(self.dial(address).await?);
+        let mut kept = turn(&slot, address, deadline).await?;
+        if !kept.as_ref().is_some_and(Kept::is_usable) {
+            let connection = self.dial(address, deadline).await?;
+            *kept = Some(Kept::now(connection));
         }
         Ok(())
     }
 
     /// Calls one function and returns its answer.
     ///
-    /// A request is sent once. When a kept connection turns out to be closed before any byte of the
-    /// request was written, a new one is made; anything later is an error, and
-    /// [`Error::outcome`] tells what is known about the server.
-    ///
-    /// # Errors
-    ///
-    /// When there is no connection, no answer in time, no answer that can be understood, or when
-    /// the server refuses.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future closes the connection; the server may have acted on the request.
+    /// All of it happens within [`Es9Function::deadline`]. A request whose answer was lost because
+    /// the connection closed is sent once more if the function is [`Es9Function::REPEATABLE`]; one
+    /// that was not answered in time is not. [`Error::outcome`] tells what is known about the
+    /// server; it may have acted on the request, too, when the future is dropped.
     pub async fn call<F: Es9Function>(
         &self,
         address: &ServerAddress,
@@ -130,17 +124,13 @@ impl<C: Connect> Es9Client<C> {
         })
     }
 
-    /// Closes all connections that are not in use.
-    ///
-    /// # Cancel safety
-    ///
-    /// Connections that are not closed yet are dropped.
+    /// Closes all connections on which no call is under way.
     pub async fn close(&self) {
         let slots = std::mem::take(&mut *self.lock_slots());
         for slot in slots.into_values() {
-            let connection = slot.try_lock().ok().and_then(|mut slot| slot.take());
-            if let Some(connection) = connection {
-                connection.close().await;
+            let kept = slot.try_lock().ok().and_then(|mut kept| kept.take());
+            if let Some(kept) = kept {
+                kept.connection.close().await;
             }
         }
     }
@@ -155,41 +145,66 @@ impl<C: Connect> Es9Client<C> {
         }
     }
 
-    /// Sends one request on the kept connection or a new one.
+    /// Sends a request on the kept connection or a new one, and once more if its answer is lost.
     async fn exchange<F: Es9Function>(
         &self,
         address: &ServerAddress,
         body: Bytes,
     ) -> Result<Answer, Error> {
+        let deadline = Deadline::after(F::deadline(&self.options.deadlines));
         let slot = self.slot(address);
-        let mut kept = slot.lock().await;
-        loop {
-            let (mut connection, is_new) = match kept.take().filter(Connection::is_open) {
-                Some(connection) => (connection, false),
-                None => (self.dial(address).await?, true),
-            };
-            match self
-                .exchange_on::<F>(&mut connection, address, body.clone())
-                .await
-            {
-                Err(Error::Closed { sent: false, .. }) if !is_new => {
-                    tracing::debug!(host = address.host(), "the kept connection was closed");
-                }
-                Err(error) => return Err(error),
-                Ok(answer) => {
-                    *kept = Some(connection);
-                    return Ok(answer);
+        let mut kept = turn(&slot, address, deadline).await?;
+        let connection = take_usable(&mut kept);
+        let (connection, answer) = match self
+            .exchange_once::<F>(connection, address, body.clone(), deadline)
+            .await
+        {
+            Err(lost @ Error::Closed { .. }) if F::REPEATABLE => {
+                tracing::info!(error = %lost, function = F::NAME, "asking once more");
+                match self.exchange_once::<F>(None, address, body, deadline).await {
+                    // The server may have acted on the first request: that must not be hidden.
+                    Err(error) if error.outcome() == Outcome::NotReached => Err(lost),
+                    result => result,
                 }
             }
-        }
+            result => result,
+        }?;
+        *kept = Some(Kept::now(connection));
+        Ok(answer)
     }
 
-    async fn exchange_on<F: Es9Function>(
+    /// Sends a request on a connection, or on a new one if it could not be written there.
+    async fn exchange_once<F: Es9Function>(
         &self,
-        connection: &mut Connection,
+        kept: Option<Connection>,
         address: &ServerAddress,
         body: Bytes,
-    ) -> Result<Answer, Error> {
+        deadline: Deadline,
+    ) -> Result<(Connection, Answer), Error> {
+        if let Some(connection) = kept {
+            match self
+                .exchange_on::<F>(connection, address, body.clone(), deadline)
+                .await
+            {
+                Err(Error::Closed { sent: false, .. }) => {
+                    tracing::debug!(host = address.host(), "the kept connection was closed");
+                }
+                result => return result,
+            }
+        }
+        let connection = self.dial(address, deadline).await?;
+        self.exchange_on::<F>(connection, address, body, deadline)
+            .await
+    }
+
+    /// Sends a request, and gives the connection back if it was answered.
+    async fn exchange_on<F: Es9Function>(
+        &self,
+        mut connection: Connection,
+        address: &ServerAddress,
+        body: Bytes,
+        deadline: Deadline,
+    ) -> Result<(Connection, Answer), Error> {
         let host = || address.host().to_owned();
         let function = F::NAME;
         let protocol = |cause| Error::Protocol {
@@ -198,50 +213,39 @@ impl<C: Connect> Es9Client<C> {
             cause,
         };
         let limit = self.options.max_body;
-        let after = F::deadline(&self.options.deadlines);
         let request = http::request(address, F::INTERFACE, function, body).map_err(protocol)?;
-        let Ok(result) = timeout(after, connection.exchange(request, limit)).await else {
-            self.requests.fetch_add(1, Ordering::Relaxed);
-            let phase = Phase::Response;
-            return Err(Error::Timeout {
-                host: host(),
-                phase,
-                after,
-            });
-        };
-        if !matches!(result, Err(ExchangeError::NotSent)) {
+        let result = deadline.limit(connection.exchange(request, limit)).await;
+        if !matches!(result, Ok(Err(ExchangeError::NotSent))) {
             self.requests.fetch_add(1, Ordering::Relaxed);
         }
-        result.map_err(|error| match error {
-            ExchangeError::NotSent => Error::Closed {
-                host: host(),
-                sent: false,
-            },
-            ExchangeError::Closed => Error::Closed {
-                host: host(),
-                sent: true,
-            },
-            ExchangeError::TooLarge => Error::TooLarge {
-                host: host(),
-                function,
-                limit,
-            },
-            ExchangeError::NotHttp(reason) => protocol(ProtocolError::NotHttp { reason }),
-        })
+        let answer = result
+            .map_err(|_| timed_out(address, Phase::Response, deadline))?
+            .map_err(|error| match error {
+                ExchangeError::NotSent => Error::Closed {
+                    host: host(),
+                    sent: false,
+                },
+                ExchangeError::Closed => Error::Closed {
+                    host: host(),
+                    sent: true,
+                },
+                ExchangeError::TooLarge => Error::TooLarge {
+                    host: host(),
+                    function,
+                    limit,
+                },
+                ExchangeError::NotHttp(reason) => protocol(ProtocolError::NotHttp { reason }),
+            })?;
+        Ok((connection, answer))
     }
 
-    /// Makes a new connection within the deadline for that.
-    async fn dial(&self, address: &ServerAddress) -> Result<Connection, Error> {
-        let after = self.options.deadlines.connect;
-        timeout(after, self.dial_without_deadline(address))
+    /// Makes a new connection within the deadline for that, which ends with the call's.
+    async fn dial(&self, address: &ServerAddress, call: Deadline) -> Result<Connection, Error> {
+        let deadline = call.within(self.options.deadlines.connect);
+        deadline
+            .limit(self.dial_without_deadline(address))
             .await
-            .unwrap_or_else(|_| {
-                Err(Error::Timeout {
-                    host: address.host().to_owned(),
-                    phase: Phase::Connect,
-                    after,
-                })
-            })
+            .unwrap_or_else(|_| Err(timed_out(address, Phase::Connect, deadline)))
     }
 
     async fn dial_without_deadline(&self, address: &ServerAddress) -> Result<Connection, Error> {
@@ -284,7 +288,8 @@ impl<C: Connect> Es9Client<C> {
         })
     }
 
-    /// The place of the connection to this address. Places that nobody needs any more go away.
+    /// The place of the connection to this address. Unused places without a usable connection go
+    /// away, so that there are never more than servers that were called lately.
     fn slot(&self, address: &ServerAddress) -> Arc<Slot> {
         let mut slots = self.lock_slots();
         slots.retain(|_, slot| {
@@ -292,7 +297,7 @@ impl<C: Connect> Es9Client<C> {
             in_use
                 || slot
                     .try_lock()
-                    .is_ok_and(|c| c.as_ref().is_some_and(Connection::is_open))
+                    .is_ok_and(|kept| kept.as_ref().is_some_and(Kept::is_usable))
         });
         slots.entry(address.clone()).or_default().clone()
     }
@@ -345,4 +350,56 @@ pub struct Counters {
     pub bytes_received: u64,
 }
 
-type Slot = AsyncMutex<Option<Connection>>;
+/// The place of the one connection to a server. Whoever calls it holds the lock meanwhile.
+type Slot = AsyncMutex<Option<Kept>>;
+
+/// A connection between two calls.
+#[derive(Debug)]
+struct Kept {
+    connection: Connection,
+    since: Instant,
+}
+
+impl Kept {
+    fn now(connection: Connection) -> Self {
+        let since = Instant::now();
+        Self { connection, since }
+    }
+
+    /// Whether a request may be sent on it as far as is known here.
+    fn is_usable(&self) -> bool {
+        self.connection.is_open() && self.since.elapsed() < LONGEST_IDLE
+    }
+}
+
+fn take_usable(kept: &mut Option<Kept>) -> Option<Connection> {
+    let kept = kept.take()?;
+    if kept.is_usable() {
+        return Some(kept.connection);
+    }
+    // The call does not wait for the goodbye, which has a deadline of its own.
+    tokio::spawn(kept.connection.close());
+    None
+}
+
+/// Waits until no other call uses the connection.
+async fn turn<'s>(
+    slot: &'s Slot,
+    address: &ServerAddress,
+    deadline: Deadline,
+) -> Result<AsyncMutexGuard<'s, Option<Kept>>, Error> {
+    let lock = deadline.limit(slot.lock()).await;
+    lock.map_err(|_| timed_out(address, Phase::EarlierCall, deadline))
+}
+
+fn timed_out(address: &ServerAddress, phase: Phase, deadline: Deadline) -> Error {
+    Error::Timeout {
+        host: address.host().to_owned(),
+        phase,
+        after: deadline.after,
+    }
+}
+
+/// Routers between here and the server forget idle connections without a word. A request on such a
+/// one costs the whole deadline, a new handshake less than a second.
+const LONGEST_IDLE: Duration = Duration::from_secs(20);

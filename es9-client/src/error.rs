@@ -107,7 +107,7 @@ impl Error {
             Self::Connect { .. } | Self::Dns { .. } | Self::Tls { .. } => Outcome::NotReached,
             Self::Closed { sent: false, .. } => Outcome::NotReached,
             Self::Timeout {
-                phase: Phase::Connect,
+                phase: Phase::Connect | Phase::EarlierCall,
                 ..
             } => Outcome::NotReached,
             Self::Protocol {
@@ -173,6 +173,8 @@ pub enum Outcome {
 pub enum Phase {
     /// Name resolution, TCP and TLS.
     Connect,
+    /// The end of an earlier call to the same server.
+    EarlierCall,
     /// The answer, from the first byte of the request to the last of the body.
     Response,
 }
@@ -181,6 +183,7 @@ impl std::fmt::Display for Phase {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Connect => "accept a secure connection",
+            Self::EarlierCall => "finish an earlier call",
             Self::Response => "answer",
         })
     }
@@ -209,6 +212,7 @@ mod tests {
         for error in [
             connect(io::ErrorKind::ConnectionRefused),
             timeout(Phase::Connect),
+            timeout(Phase::EarlierCall),
             closed(false),
         ] {
             assert_eq!(error.outcome(), Outcome::NotReached, "{error}");
@@ -256,6 +260,7 @@ mod tests {
                 NextStep::CheckNetwork,
             ),
             (timeout(Phase::Response), NextStep::RetryLater),
+            (timeout(Phase::EarlierCall), NextStep::RetryLater),
             (http(502), NextStep::RetryLater),
             (http(404), NextStep::ReportServerFault),
             (closed(true), NextStep::RetryLater),

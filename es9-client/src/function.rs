@@ -19,18 +19,18 @@ pub trait Es9Function: Serialize + Sync {
     /// The section of SGP.22 v2.5 that defines the function.
     const SECTION: &'static str;
 
+    /// Whether the request may be sent a second time when its answer was lost. It may if the
+    /// server answers it in the same way again, or has nothing to lose by it.
+    const REPEATABLE: bool = false;
+
     /// What a successful answer holds.
     type Response: Send;
 
-    /// How long the answer may take once the connection stands.
+    /// How long a call may take, whatever it has to wait for.
     fn deadline(deadlines: &Deadlines) -> Duration {
         deadlines.response
     }
 
     /// Reads the server's answer.
-    ///
-    /// # Errors
-    ///
-    /// When the server says that the function was not executed, or its answer cannot be read.
     fn response(answer: &Answer) -> Result<Self::Response, AnswerError>;
 }

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use es9_client::es9::{CancelSessionRequestEs9, HandleNotification};
 use es9_client::{
-    CertificateError, Connect, Error, Es9Client, NameNotResolved, Opaque, Options, Outcome, Phase,
-    ProtocolError, Roots, ServerAddress, TcpConnect, TlsError,
+    Answer, AnswerError, CertificateError, Connect, Error, Es9Client, Es9Function, NameNotResolved,
+    Opaque, Options, Outcome, Phase, ProtocolError, Roots, ServerAddress, TcpConnect, TlsError,
 };
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivateSec1KeyDer, UnixTime};
@@ -19,19 +19,17 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::time_provider::TimeProvider;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ServerConfig, SupportedProtocolVersion};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
-use tokio::time::Instant;
+use serde::Serialize;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, copy_bidirectional, duplex};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::time::{Instant, sleep};
 use tokio_rustls::TlsAcceptor;
 
 type Stream = tokio_rustls::server::TlsStream<DuplexStream>;
 
 #[tokio::test(start_paused = true)]
 async fn five_calls_and_an_early_connect_need_one_handshake() {
-    let server = Server::start(|mut stream| async move {
-        while read_request(&mut stream).await.is_some() {
-            stream.write_all(EXECUTED).await.unwrap();
-        }
-    });
+    let server = Server::start(answer_all);
     let client = client(&server);
     client.connect(&address()).await.unwrap();
     for _ in 0..5 {
@@ -45,11 +43,7 @@ async fn five_calls_and_an_early_connect_need_one_handshake() {
 
 #[tokio::test(start_paused = true)]
 async fn calls_that_come_while_the_handshake_runs_wait_for_it() {
-    let server = Server::start(|mut stream| async move {
-        while read_request(&mut stream).await.is_some() {
-            stream.write_all(EXECUTED).await.unwrap();
-        }
-    });
+    let server = Server::start(answer_all);
     let (client, address, cancel) = (client(&server), address(), cancel());
     let (early, first, second) = tokio::join!(
         client.connect(&address),
@@ -103,22 +97,80 @@ async fn a_connection_that_the_server_closed_between_calls_is_made_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_was_sent_is_never_sent_again() {
+async fn a_kept_connection_that_was_idle_for_20_s_is_replaced_before_it_is_used() {
+    let server = Server::start(answer_all);
+    let client = client(&server);
+    client.call(&address(), &cancel()).await.unwrap();
+    sleep(Duration::from_secs(19)).await;
+    client.call(&address(), &cancel()).await.unwrap();
+    assert_eq!(server.connections(), 1);
+    sleep(Duration::from_secs(20)).await;
+    client.call(&address(), &cancel()).await.unwrap();
+    assert_eq!(server.connections(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_is_asked_for_once_more() {
     let requests = Arc::new(AtomicUsize::new(0));
     let count = requests.clone();
     let server = Server::start(move |mut stream| {
         let count = count.clone();
         async move {
             read_request(&mut stream).await;
-            count.fetch_add(1, Ordering::Relaxed);
+            if count.fetch_add(1, Ordering::Relaxed) == 1 {
+                stream.write_all(EXECUTED).await.unwrap();
+            }
         }
     });
-    let error = client(&server)
-        .call(&address(), &cancel())
-        .await
-        .unwrap_err();
+    let client = client(&server);
+    client.call(&address(), &cancel()).await.unwrap();
+    assert_eq!(requests.load(Ordering::Relaxed), 2);
+    assert_eq!(client.counters().requests, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_is_never_sent_a_third_time() {
+    let requests = Arc::new(AtomicUsize::new(0));
+    let server = closes_without_an_answer(&requests);
+    let client = client(&server);
+    let error = client.call(&address(), &cancel()).await.unwrap_err();
     assert!(matches!(error, Error::Closed { sent: true, .. }), "{error}");
     assert_eq!(error.outcome(), Outcome::Unknown);
+    assert_eq!(requests.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_does_harm_twice_is_sent_once() {
+    #[derive(Serialize)]
+    struct RegisterEvent {}
+    impl Es9Function for RegisterEvent {
+        const NAME: &'static str = "registerEvent";
+        const SECTION: &'static str = "5.5.1";
+        type Response = ();
+
+        fn response(answer: &Answer) -> Result<(), AnswerError> {
+            answer.executed()
+        }
+    }
+    let requests = Arc::new(AtomicUsize::new(0));
+    let server = closes_without_an_answer(&requests);
+    let client = client(&server);
+    let error = client.call(&address(), &RegisterEvent {}).await;
+    assert_eq!(error.unwrap_err().outcome(), Outcome::Unknown);
+    assert_eq!(requests.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_gone_when_asked_once_more_may_still_have_acted() {
+    let requests = Arc::new(AtomicUsize::new(0));
+    let server = closes_without_an_answer(&requests);
+    let first = Mutex::new(Some(server.dial().unwrap()));
+    let client = connecting(move |_| {
+        let first = first.lock().unwrap().take();
+        first.ok_or_else(|| io::ErrorKind::ConnectionRefused.into())
+    });
+    let error = client.call(&address(), &cancel()).await.unwrap_err();
+    assert_eq!(error.outcome(), Outcome::Unknown, "{error}");
     assert_eq!(requests.load(Ordering::Relaxed), 1);
 }
 
@@ -175,14 +227,12 @@ async fn http_500_and_redirects_are_errors_with_their_status() {
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_server_is_given_up_at_the_deadline_of_the_function() {
-    let server =
-        Server::start(
-            |mut stream| async move { while read_request(&mut stream).await.is_some() {} },
-        );
+    let server = Server::start(be_silent);
     let client = client(&server);
     let begin = Instant::now();
     let error = client.call(&address(), &cancel()).await.unwrap_err();
     assert_eq!(begin.elapsed().as_secs(), 120);
+    assert_eq!(client.counters().requests, 1);
     assert!(
         matches!(
             error,
@@ -205,6 +255,59 @@ async fn a_silent_server_is_given_up_at_the_deadline_of_the_function() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_deadline_is_one_for_connecting_asking_and_asking_once_more() {
+    let begin = Instant::now();
+    let server = Server::start(move |mut stream| async move {
+        read_request(&mut stream).await;
+        match begin.elapsed().as_secs() {
+            0..60 => sleep(Duration::from_secs(60)).await,
+            _ => be_silent(stream).await,
+        }
+    });
+    let client = connecting(slowly(&server, Duration::from_secs(20)));
+    let error = client.call(&address(), &cancel()).await.unwrap_err();
+    assert_eq!(begin.elapsed().as_secs(), 120);
+    assert_eq!(
+        error.to_string(),
+        "smdp.example.com did not answer within 120 s"
+    );
+    assert_eq!(client.counters().requests, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_notification_has_one_deadline_for_the_connection_and_the_answer() {
+    let server = Server::start(be_silent);
+    let client = connecting(slowly(&server, Duration::from_secs(29)));
+    let begin = Instant::now();
+    let error = client.call(&address(), &notification()).await.unwrap_err();
+    assert_eq!(begin.elapsed().as_secs(), 30);
+    assert_eq!(error.outcome(), Outcome::Unknown);
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_for_an_earlier_call_counts() {
+    let server = Server::start(be_silent);
+    let client = client(&server);
+    let (address, package, notification) = (address(), cancel(), notification());
+    let begin = Instant::now();
+    let earlier = client.call(&address, &package);
+    let later = async {
+        let error = client.call(&address, &notification).await.unwrap_err();
+        assert_eq!(begin.elapsed().as_secs(), 30);
+        error
+    };
+    let (earlier, later) = tokio::join!(earlier, later);
+    earlier.unwrap_err();
+    assert_eq!(begin.elapsed().as_secs(), 120);
+    assert_eq!(
+        later.to_string(),
+        "smdp.example.com did not finish an earlier call within 30 s"
+    );
+    assert_eq!(later.outcome(), Outcome::NotReached);
+    assert_eq!(client.counters().requests, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_that_sends_its_answer_byte_by_byte_forever_is_given_up_too() {
     let server = Server::start(|mut stream| async move {
         read_request(&mut stream).await;
@@ -213,7 +316,7 @@ async fn a_server_that_sends_its_answer_byte_by_byte_forever_is_given_up_too() {
             .await
             .unwrap();
         while stream.write_all(b"1\r\n \r\n").await.is_ok() {
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            sleep(Duration::from_secs(1)).await;
         }
     });
     let error = client(&server)
@@ -404,7 +507,7 @@ async fn failures_below_tls_are_told_apart() {
 
 #[tokio::test(start_paused = true)]
 async fn close_ends_the_connection_towards_the_server() {
-    let (ended, mut end) = tokio::sync::mpsc::unbounded_channel();
+    let (ended, mut end) = unbounded_channel();
     let server = Server::start(move |mut stream| {
         let ended = ended.clone();
         async move {
@@ -416,6 +519,20 @@ async fn close_ends_the_connection_towards_the_server() {
     client.connect(&address()).await.unwrap();
     client.close().await;
     assert_eq!(end.recv().await, Some(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_spares_a_call_under_way() {
+    let server = Server::start(|mut stream| async move {
+        while read_request(&mut stream).await.is_some() {
+            sleep(Duration::from_secs(10)).await;
+            stream.write_all(EXECUTED).await.unwrap();
+        }
+    });
+    let (client, address, cancel) = (client(&server), address(), cancel());
+    let (answer, ()) = tokio::join!(client.call(&address, &cancel), client.close());
+    answer.unwrap();
+    assert_eq!(server.connections(), 1);
 }
 
 #[tokio::test]
@@ -452,13 +569,46 @@ fn connecting(
 }
 
 fn client(server: &Server) -> Es9Client<Memory> {
-    let incoming = server.incoming.clone();
-    connecting(move |_| {
-        let (near, far) = duplex(16 * 1024);
-        incoming
-            .send(far)
-            .map_err(|_| io::ErrorKind::ConnectionRefused)?;
+    let server = server.clone();
+    connecting(move |_| server.dial())
+}
+
+/// Reaches a server that takes its time to begin with TLS.
+fn slowly(
+    server: &Server,
+    pause: Duration,
+) -> impl Fn(&str) -> io::Result<DuplexStream> + Send + Sync + 'static {
+    let server = server.clone();
+    move |_| {
+        let (near, mut far) = duplex(16 * 1024);
+        let server = server.clone();
+        tokio::spawn(async move {
+            sleep(pause).await;
+            let mut near = server.dial()?;
+            copy_bidirectional(&mut near, &mut far).await
+        });
         Ok(near)
+    }
+}
+
+async fn answer_all(mut stream: Stream) {
+    while read_request(&mut stream).await.is_some() {
+        stream.write_all(EXECUTED).await.unwrap();
+    }
+}
+
+async fn be_silent(mut stream: Stream) {
+    while read_request(&mut stream).await.is_some() {}
+}
+
+fn closes_without_an_answer(requests: &Arc<AtomicUsize>) -> Server {
+    let requests = requests.clone();
+    Server::start(move |mut stream| {
+        let requests = requests.clone();
+        async move {
+            read_request(&mut stream).await;
+            requests.fetch_add(1, Ordering::Relaxed);
+        }
     })
 }
 
@@ -486,8 +636,9 @@ impl TimeProvider for In2026 {
 }
 
 /// A TLS server with the test certificate for `smdp.example.com`.
+#[derive(Clone)]
 struct Server {
-    incoming: tokio::sync::mpsc::UnboundedSender<DuplexStream>,
+    incoming: UnboundedSender<DuplexStream>,
     connections: Arc<AtomicUsize>,
 }
 
@@ -507,7 +658,7 @@ impl Server {
         F: Future<Output = ()> + Send + 'static,
     {
         let acceptor = TlsAcceptor::from(server_config(version));
-        let (incoming, mut streams) = tokio::sync::mpsc::unbounded_channel();
+        let (incoming, mut streams) = unbounded_channel();
         let connections = Arc::new(AtomicUsize::new(0));
         let count = connections.clone();
         tokio::spawn(async move {
@@ -522,6 +673,14 @@ impl Server {
             incoming,
             connections,
         }
+    }
+
+    fn dial(&self) -> io::Result<DuplexStream> {
+        let (near, far) = duplex(16 * 1024);
+        self.incoming
+            .send(far)
+            .map_err(|_| io::ErrorKind::ConnectionRefused)?;
+        Ok(near)
     }
 
     fn connections(&self) -> usize {

@@ -73,7 +73,7 @@ impl Daemon {
     where
         P: FnMut(&EuiccConfig) -> O,
         O: OpenPort,
-        C: Connect + 'static,
+        C: Connect + Clone + 'static,
     {
         let Parts {
             mut ports,
@@ -106,14 +106,16 @@ impl Daemon {
             deadlines: deadlines(&config.es9),
             ..es9
         };
-        let server = Arc::new(Es9Client::new(connect, roots, options));
         let (engines_closer, engines_closing) = closing();
         let mut engines = JoinSet::new();
         let mut handles = BTreeMap::new();
         for euicc in &config.euiccs {
+            // A client each: a server that one eUICC waits for must not delay another one, and the
+            // end of a job closes no connection but its own.
+            let server = Es9Client::new(connect.clone(), roots.clone(), options.clone());
             let context = Context {
                 config: euicc.clone(),
-                server: Arc::clone(&server),
+                server: Arc::new(server),
                 journal: journal.clone(),
                 operations: operations.clone(),
                 events: events.clone(),

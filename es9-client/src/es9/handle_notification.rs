@@ -21,6 +21,7 @@ pub struct HandleNotification {
 impl Es9Function for HandleNotification {
     const NAME: &'static str = "handleNotification";
     const SECTION: &'static str = "5.6.4";
+    const REPEATABLE: bool = true;
     type Response = ();
 
     fn deadline(deadlines: &Deadlines) -> Duration {

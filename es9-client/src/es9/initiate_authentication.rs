@@ -23,6 +23,7 @@ pub struct InitiateAuthenticationRequest {
 impl Es9Function for InitiateAuthenticationRequest {
     const NAME: &'static str = "initiateAuthentication";
     const SECTION: &'static str = "5.6.1";
+    const REPEATABLE: bool = true;
     type Response = InitiateAuthenticationOkEs9;
 
     fn response(answer: &Answer) -> Result<Self::Response, AnswerError> {

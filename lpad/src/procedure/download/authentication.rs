@@ -12,7 +12,7 @@ use es10_apdu::es10b::{
 use es10_apdu::types::{Certificate, Oid, Signature, SubjectKeyIdentifier};
 
 use super::offer::{Offer, judge};
-use super::session::{Session, call, member, read};
+use super::session::{Session, member, read};
 use super::{Device, DownloadError, Failure, Order, SessionEnd, Step};
 use crate::procedure::{Card, Server};
 
@@ -65,7 +65,7 @@ impl Initiated {
             euicc_info1: info1.bytes().into(),
             smdp_address: order.address.host().to_owned(),
         };
-        let answer = call(server, &order.address, &request).await?;
+        let answer = server.call(&order.address, &request).await?;
         let initiated = Self::read(order, answer)?;
         let signed = &initiated.server_signed1;
         let order = &initiated.session.order;
@@ -180,7 +180,7 @@ impl ServerAuthenticated {
     ) -> Result<Offer, DownloadError> {
         let Self { session, response } = self;
         let request = session.authenticate_client(&response);
-        let answer = match call(server, &session.order.address, &request).await {
+        let answer = match server.call(&session.order.address, &request).await {
             Ok(answer) => answer,
             Err(error) => {
                 let step = Step::AuthenticateClient;

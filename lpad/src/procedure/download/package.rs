@@ -11,7 +11,7 @@ use es10_apdu::es10b::{
 use es10_apdu::isdr::CallError;
 use es10_apdu::transport::Outcome;
 
-use super::session::{Session, call};
+use super::session::Session;
 use super::{DownloadError, Failure, InDoubt, Installed, Progress, SessionEnd, Step};
 use crate::commit::Committed;
 use crate::procedure::{Card, FunctionError, Server, notifications};
@@ -44,7 +44,7 @@ impl Prepared {
         } = self;
         let step = Step::GetBoundProfilePackage;
         let request = session.get_bound_profile_package(&response);
-        let answer = match call(server, &session.order.address, &request).await {
+        let answer = match server.call(&session.order.address, &request).await {
             Ok(answer) => answer,
             Err(error) => return Err(session.server_failed(card, server, step, error).await),
         };

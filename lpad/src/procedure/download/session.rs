@@ -1,10 +1,10 @@
 //! The session all states share: its name, its checks and its end.
 
+use es9_client::Opaque;
 use es9_client::es9::{
     AuthenticateClientOk, AuthenticateClientRequest, CancelSessionRequestEs9,
     GetBoundProfilePackageRequest,
 };
-use es9_client::{Es9Function, Opaque, ServerAddress};
 use es10_apdu::asn1::{CodecError, Extensible, Raw};
 use es10_apdu::bpp::BoundProfilePackage;
 use es10_apdu::es10b::{
@@ -180,7 +180,7 @@ impl Session {
             transaction_id: self.transaction_id.clone(),
             cancel_session_response: Opaque::from(response.bytes()),
         };
-        call(server, &self.order.address, &request).await?;
+        server.call(&self.order.address, &request).await?;
         Ok(())
     }
 
@@ -225,31 +225,6 @@ impl Session {
         // Both types hold 1 to 16 octets.
         TransactionId::from_octets(self.transaction_id.value())
             .expect("the client checked the length")
-    }
-}
-
-/// Calls a function, and once more when the answer was lost: a kept connection may have died in
-/// silence while somebody was thinking, and the server gives the same answer to the same request.
-pub(super) async fn call<F: Es9Function>(
-    server: &impl Server,
-    address: &ServerAddress,
-    function: &F,
-) -> Result<F::Response, es9_client::Error> {
-    match server.call(address, function).await {
-        Err(error) if is_lost(&error) => {
-            tracing::info!(%error, function = F::NAME, "asking once more");
-            server.call(address, function).await
-        }
-        answer => answer,
-    }
-}
-
-fn is_lost(error: &es9_client::Error) -> bool {
-    use es9_client::{Error, Phase};
-    match error {
-        Error::Closed { .. } => true,
-        Error::Timeout { phase, .. } => *phase == Phase::Response,
-        _ => false,
     }
 }
 
