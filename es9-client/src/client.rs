@@ -12,11 +12,12 @@ use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard};
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
+use crate::connect::{Connect, NameNotResolved};
 use crate::deadlines::{Deadline, Deadlines};
 use crate::envelope::{Answer, AnswerError, ProtocolError};
 use crate::error::{Error, Outcome, Phase};
 use crate::function::Es9Function;
-use crate::http::{self, Connect, Connection, Counted, ExchangeError, NameNotResolved, Traffic};
+use crate::http::{self, Connection, Counted, ExchangeError, Traffic};
 use crate::roots::Roots;
 use crate::tls::{self, TlsError};
 use crate::wire::ServerAddress;

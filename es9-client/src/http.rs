@@ -1,7 +1,5 @@
-//! One HTTP/1.1 connection over TLS, and how to get the stream below it.
+//! One HTTP/1.1 connection over TLS.
 
-use std::collections::HashMap;
-use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,78 +14,12 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::envelope::{Answer, ProtocolError};
 use crate::wire::ServerAddress;
-
-/// Opens byte streams to servers. TLS and deadlines are put on top by the client.
-pub trait Connect: Send + Sync {
-    /// What comes out.
-    type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
-
-    /// Opens a stream to a port of a host.
-    ///
-    /// An error whose inner error is [`NameNotResolved`] is reported as such.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future gives the attempt up.
-    fn connect(
-        &self,
-        host: &str,
-        port: u16,
-    ) -> impl Future<Output = io::Result<Self::Stream>> + Send;
-}
-
-/// Connects over TCP.
-#[derive(Clone, Debug, Default)]
-pub struct TcpConnect {
-    connect_to: HashMap<String, String>,
-}
-
-impl TcpConnect {
-    /// Connects to the server's own address.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Connects to `host:port` targets instead for the hosts named in the map. Names that are
-    /// checked or signed stay as they are.
-    pub fn with_targets(targets: impl IntoIterator<Item = (String, String)>) -> Self {
-        let lower = |(host, target): (String, String)| (host.to_ascii_lowercase(), target);
-        Self {
-            connect_to: targets.into_iter().map(lower).collect(),
-        }
-    }
-}
-
-impl Connect for TcpConnect {
-    type Stream = TcpStream;
-
-    async fn connect(&self, host: &str, port: u16) -> io::Result<TcpStream> {
-        let target = match self.connect_to.get(&host.to_ascii_lowercase()) {
-            Some(target) => target.clone(),
-            None => format!("{host}:{port}"),
-        };
-        let addresses: Vec<_> = lookup_host(target)
-            .await
-            .map_err(|cause| io::Error::new(cause.kind(), NameNotResolved(cause)))?
-            .collect();
-        let stream = TcpStream::connect(&*addresses).await?;
-        stream.set_nodelay(true)?;
-        Ok(stream)
-    }
-}
-
-/// The inner error of an [`io::Error`] when a host name could not be resolved.
-#[derive(Debug, Error)]
-#[error("{0}")]
-pub struct NameNotResolved(pub io::Error);
 
 /// A connection that is kept alive between calls.
 #[derive(Debug)]

@@ -9,6 +9,7 @@
 
 mod certificate;
 mod client;
+mod connect;
 mod deadlines;
 mod envelope;
 mod error;
@@ -23,11 +24,11 @@ pub mod es9;
 
 pub use certificate::{Certificate, CertificateError, KeyId, Timestamp};
 pub use client::{Counters, Es9Client, Options};
+pub use connect::{Connect, NameNotResolved, TcpConnect};
 pub use deadlines::Deadlines;
 pub use envelope::{Answer, AnswerError, ExecutionStatus, ProtocolError};
 pub use error::{Error, Outcome, Phase};
 pub use function::Es9Function;
-pub use http::{Connect, NameNotResolved, TcpConnect};
 pub use roots::{Root, Roots, RootsError};
 pub use status::{Meaning, NextStep, Reaction, StatusCodeData};
 pub use tls::{RspServerVerifier, TlsError};
