@@ -293,6 +293,12 @@ pub enum CertificateError {
         /// Whose certificate it is.
         subject: String,
     },
+    /// A server showed the certificate of an issuer.
+    #[error("the certificate of {subject} is for issuing certificates, not for a server")]
+    NotAServer {
+        /// Whose certificate it is.
+        subject: String,
+    },
     /// The certificate is not good yet, or the clock is wrong.
     #[error("the certificate of {subject} is good from {not_before} on; the clock here says {now}")]
     NotYetValid {

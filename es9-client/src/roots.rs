@@ -25,8 +25,8 @@ impl Roots {
         Self(GSMA.iter().map(BuiltIn::root).collect())
     }
 
-    /// Adds the issuer with this certificate. A key that is already there is kept as it is, because
-    /// issuers renew their certificates under the same key.
+    /// Adds the issuer with this certificate. A key that is already there is trusted until the later
+    /// of both dates, because issuers renew their certificates under the same key.
     ///
     /// # Errors
     ///
@@ -47,13 +47,15 @@ impl Roots {
         if certificate.public_key.algorithm != alg_id::ECDSA_P256.as_ref() {
             return Err(CertificateError::UnsupportedAlgorithm { subject });
         }
-        if self.by_key_id(&key_id).is_none() {
-            self.0.push(Root {
-                name: subject,
-                key_id,
-                public_key: certificate.public_key,
-                not_after: certificate.not_after,
-            });
+        let root = Root {
+            name: subject,
+            key_id,
+            public_key: certificate.public_key,
+            not_after: certificate.not_after,
+        };
+        match self.0.iter_mut().find(|known| known.has_key_of(&root)) {
+            Some(known) => known.not_after = known.not_after.max(root.not_after),
+            None => self.0.push(root),
         }
         Ok(())
     }
@@ -101,9 +103,10 @@ impl Roots {
         Ok(count)
     }
 
-    /// The issuer whose key has this identifier.
-    pub fn by_key_id(&self, key_id: &KeyId) -> Option<&Root> {
-        self.0.iter().find(|root| root.key_id == *key_id)
+    /// The issuers whose keys have this identifier. It is meant to be one, but nobody checks how an
+    /// issuer makes up its identifier.
+    pub fn with_key_id(&self, key_id: &KeyId) -> impl Iterator<Item = &Root> {
+        self.0.iter().filter(move |root| root.key_id == *key_id)
     }
 
     /// All issuers.
@@ -135,6 +138,10 @@ impl Root {
     /// Until when the issuer may be trusted.
     pub fn not_after(&self) -> Timestamp {
         self.not_after
+    }
+
+    fn has_key_of(&self, other: &Self) -> bool {
+        self.key_id == other.key_id && self.public_key == other.public_key
     }
 }
 

@@ -59,41 +59,52 @@ impl RspServerVerifier {
             .take(MAX_SENT)
             .filter_map(|der| Certificate::parse(der).ok())
             .collect();
-        self.check_chain(&server, &others, now)?;
+        self.check_chain(&server, &[], &others, now)?;
         server.check_server(host)
     }
 
-    /// Walks from the server's certificate up to a trusted issuer, by key identifiers.
+    /// Checks that a trusted issuer stands above `subject`, and that each issuer in between may
+    /// have issued what is below it, by key identifiers.
+    ///
+    /// Several certificates can have the same key identifier, for example an issuer's old and
+    /// renewed one: all of them are tried, each with everything above it. There are few enough of
+    /// them, and few enough levels, to do without a limit on the tries.
     fn check_chain(
         &self,
-        server: &Certificate,
+        subject: &Certificate,
+        below: &[&Certificate],
         others: &[Certificate],
         now: Timestamp,
     ) -> Result<(), CertificateError> {
-        let mut chain = vec![server];
-        let mut subject = server;
-        loop {
-            subject.check_dates(now)?;
-            subject.check_extensions()?;
-            let Some(issuer_id) = subject.authority_key_id() else {
-                return Err(subject.without_issuer(None));
-            };
-            if let Some(root) = self.roots.by_key_id(issuer_id) {
-                root.check_dates(now)?;
-                return self.check_signature(subject, &root.public_key);
-            }
-            let issuer = others
-                .iter()
-                .find(|other| other.subject_key_id() == Some(issuer_id) && !other.is_self_signed())
-                .ok_or_else(|| subject.without_issuer(Some(issuer_id)))?;
+        subject.check_dates(now)?;
+        subject.check_extensions()?;
+        let Some(issuer_id) = subject.authority_key_id() else {
+            return Err(subject.without_issuer(None));
+        };
+        let chain = [below, &[subject]].concat();
+        let by_root = self.roots.with_key_id(issuer_id).map(|root| {
+            root.check_dates(now)?;
+            self.check_signature(subject, &root.public_key)
+        });
+        let issuers = others
+            .iter()
+            .filter(|other| other.subject_key_id() == Some(issuer_id) && !other.is_self_signed());
+        let by_other = issuers.map(|issuer| {
             if chain.len() > MAX_INTERMEDIATES {
                 return Err(CertificateError::TooLong);
             }
             issuer.check_issuer(&chain)?;
             self.check_signature(subject, &issuer.public_key)?;
-            chain.push(issuer);
-            subject = issuer;
+            self.check_chain(issuer, &chain, others, now)
+        });
+        let mut refusal = None;
+        for attempt in by_root.chain(by_other) {
+            match attempt {
+                Ok(()) => return Ok(()),
+                Err(error) => refusal = refusal.or(Some(error)),
+            }
         }
+        Err(refusal.unwrap_or_else(|| subject.without_issuer(Some(issuer_id))))
     }
 
     fn check_signature(
@@ -249,6 +260,12 @@ impl Certificate {
     fn check_server(&self, host: &str) -> Result<(), CertificateError> {
         let subject = || self.subject();
         self.check_role(SERVER_ROLES)?;
+        // An issuer's key must not be in the hands of a server. RFC 5280 section 4.2.1.9 makes cA
+        // the mark of an issuer, whatever else the certificate says.
+        let constraints = self.extensions.basic_constraints.as_ref();
+        if constraints.is_some_and(|constraints| constraints.ca) {
+            return Err(CertificateError::NotAServer { subject: subject() });
+        }
         if self.public_key.algorithm != alg_id::ECDSA_P256.as_ref() {
             return Err(CertificateError::UnsupportedAlgorithm { subject: subject() });
         }

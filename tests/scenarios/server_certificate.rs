@@ -234,6 +234,26 @@ async fn a_key_that_is_not_for_tls_servers_is_refused() {
 }
 
 #[tokio::test]
+async fn a_server_that_could_issue_certificates_is_refused_in_tls_1_2_and_1_3() {
+    let ci = Issuer::root();
+    let server = ci.issue(&CertificateSpec {
+        basic_constraints: Some(BasicConstraints { path_length: None }),
+        ..dp_tls()
+    });
+    for version in [&TLS12, &TLS13] {
+        let handshake = Handshake {
+            version,
+            ..Handshake::new(&ci, &server)
+        };
+        let refusal = certificate_error(handshake.run().await.unwrap_err());
+        assert!(
+            matches!(refusal, CertificateError::NotAServer { .. }),
+            "{refusal}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_critical_extension_that_is_not_understood_is_named() {
     let refusal = refusal(&CertificateSpec {
         unknown_critical_extension: true,
@@ -402,6 +422,87 @@ async fn an_issuer_that_may_only_certify_others_is_refused() {
     );
 }
 
+#[tokio::test]
+async fn every_issuer_with_the_key_of_a_certificate_is_tried() {
+    let ci = Issuer::root();
+    let good = ci.issue(&sub_ca(DP_SUB_CA, None));
+    let expired = CertificateSpec {
+        not_before: now() - 2 * DAY,
+        not_after: now() - DAY,
+        ..sub_ca(DP_SUB_CA, None)
+    };
+    let leaf = CertificateSpec {
+        basic_constraints: None,
+        ..sub_ca(DP_SUB_CA, None)
+    };
+    let renewed = |spec: &CertificateSpec| {
+        let key = good.key.public_key();
+        spec.issue(&key, &ci.certificate, &ci.key)
+    };
+    let stranger = Issuer::root();
+    let cross = sub_ca(DP_SUB_CA, None);
+    let cross = cross.issue(&good.key.public_key(), &stranger.certificate, &stranger.key);
+    let server = good.issue(&dp_tls());
+    let same_name = CertificateSpec {
+        subject_key_identifier: good
+            .certificate
+            .subject_key_identifier()
+            .map(<[u8]>::to_vec),
+        ..sub_ca(DP_SUB_CA, None)
+    };
+    let others = vec![
+        renewed(&expired),
+        cross,
+        renewed(&leaf),
+        ci.issue(&same_name).certificate,
+        good.certificate.clone(),
+    ];
+    for version in [&TLS12, &TLS13] {
+        Handshake {
+            version,
+            others: others.clone(),
+            ..Handshake::new(&ci, &server)
+        }
+        .run()
+        .await
+        .unwrap();
+    }
+
+    let others = others[..4].to_vec();
+    let handshake = Handshake {
+        others,
+        ..Handshake::new(&ci, &server)
+    };
+    let refusal = certificate_error(handshake.run().await.unwrap_err());
+    assert!(
+        matches!(refusal, CertificateError::Expired { .. }),
+        "the first reason is told: {refusal}"
+    );
+}
+
+#[tokio::test]
+async fn two_roots_with_one_key_identifier_do_not_hide_each_other() {
+    let ci = Issuer::root();
+    let key = PrivateKey::generate().unwrap();
+    let id = ci.certificate.subject_key_identifier().map(<[u8]>::to_vec);
+    let spec = CertificateSpec {
+        subject_key_identifier: id,
+        ..CertificateSpec::ci(now())
+    };
+    let certificate = spec.self_sign(&key);
+    let other = Issuer { certificate, key };
+    let server = ci.issue(&dp_tls());
+    for trusted in [vec![&ci, &other], vec![&other, &ci]] {
+        Handshake {
+            trusted,
+            ..Handshake::new(&ci, &server)
+        }
+        .run()
+        .await
+        .unwrap();
+    }
+}
+
 /// Shows a certificate made to this specification by a trusted issuer.
 async fn refusal(spec: &CertificateSpec) -> CertificateError {
     let ci = Issuer::root();
@@ -463,7 +564,7 @@ impl Issuer {
 
 /// One attempt of the client to connect to a server over a stream in memory.
 struct Handshake<'a> {
-    trusted: &'a Issuer,
+    trusted: Vec<&'a Issuer>,
     server: &'a Issuer,
     others: Vec<Certificate>,
     version: &'static SupportedProtocolVersion,
@@ -473,7 +574,7 @@ struct Handshake<'a> {
 impl<'a> Handshake<'a> {
     fn new(trusted: &'a Issuer, server: &'a Issuer) -> Self {
         Self {
-            trusted,
+            trusted: vec![trusted],
             server,
             others: Vec::new(),
             version: &TLS13,
@@ -483,7 +584,9 @@ impl<'a> Handshake<'a> {
 
     async fn run(self) -> Result<(), Error> {
         let mut roots = Roots::empty();
-        roots.add_der(self.trusted.certificate.der()).unwrap();
+        for issuer in &self.trusted {
+            roots.add_der(issuer.certificate.der()).unwrap();
+        }
         let (near, far) = duplex(64 * 1024);
         let acceptor = TlsAcceptor::from(self.server_config());
         tokio::spawn(async move {
