@@ -236,6 +236,7 @@ impl<C: Connect> Es9Client<C> {
                     limit,
                 },
                 ExchangeError::NotHttp(reason) => protocol(ProtocolError::NotHttp { reason }),
+                ExchangeError::Encoded(coding) => protocol(ProtocolError::Encoded { coding }),
             })?;
         Ok((connection, answer))
     }

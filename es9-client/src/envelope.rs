@@ -126,6 +126,12 @@ pub enum ProtocolError {
         /// What the parser found.
         reason: String,
     },
+    /// The body is compressed.
+    #[error("the answer is coded as {:?}, which was not asked for", shorten(coding.clone()))]
+    Encoded {
+        /// The value of `Content-Encoding`.
+        coding: String,
+    },
     /// There is no body where there should be one.
     #[error("the answer has no body")]
     NoBody,

@@ -11,8 +11,10 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
-use hyper::{Request, Response};
+use hyper::header::{
+    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderName, USER_AGENT,
+};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::JoinHandle;
@@ -100,6 +102,8 @@ pub(crate) enum ExchangeError {
     TooLarge,
     /// The server does not speak HTTP/1.1.
     NotHttp(String),
+    /// The body is compressed, which was not asked for.
+    Encoded(String),
 }
 
 impl From<hyper::Error> for ExchangeError {
@@ -126,6 +130,8 @@ pub(crate) fn request(
         .header("X-Admin-Protocol", ADMIN_PROTOCOL)
         .header(CONTENT_TYPE, "application/json")
         .header(ACCEPT, "application/json")
+        // Without it any coding would be welcome, says RFC 9110 section 12.5.3.
+        .header(ACCEPT_ENCODING, "identity")
         .body(Full::new(body))
         .map_err(|error| ProtocolError::Request {
             reason: error.to_string(),
@@ -134,6 +140,17 @@ pub(crate) fn request(
 
 async fn read(response: Response<Incoming>, max_body: usize) -> Result<Answer, ExchangeError> {
     let (head, body) = response.into_parts();
+    let header = |name: HeaderName| {
+        let value = head.headers.get(name)?;
+        Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+    };
+    // The bodies of other statuses are not looked at.
+    if head.status == StatusCode::OK
+        && let Some(coding) = header(CONTENT_ENCODING)
+        && !coding.eq_ignore_ascii_case("identity")
+    {
+        return Err(ExchangeError::Encoded(coding));
+    }
     if body.size_hint().lower() > max_body as u64 {
         return Err(ExchangeError::TooLarge);
     }
@@ -143,11 +160,9 @@ async fn read(response: Response<Incoming>, max_body: usize) -> Result<Answer, E
         Err(error) if error.is::<LengthLimitError>() => ExchangeError::TooLarge,
         Err(_) => ExchangeError::Closed,
     })?;
-    let content_type = head.headers.get(CONTENT_TYPE);
     Ok(Answer {
         status: head.status.as_u16(),
-        content_type: content_type
-            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()),
+        content_type: header(CONTENT_TYPE),
         body: body.to_bytes(),
     })
 }

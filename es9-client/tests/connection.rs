@@ -2,9 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
-use std::future::Future;
+use std::future::{Future, pending};
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use rustls::{ServerConfig, SupportedProtocolVersion};
 use serde::Serialize;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, copy_bidirectional, duplex};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 type Stream = tokio_rustls::server::TlsStream<DuplexStream>;
@@ -428,6 +428,101 @@ async fn headers_without_end_and_foreign_protocols_are_no_http() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_compressed_answer_is_called_one_unless_its_status_says_enough() {
+    for (status, coding, error) in [
+        (
+            "200 OK",
+            "gzip",
+            Some(
+                "smdp.example.com answered cancelSession in a way that cannot be understood: \
+                 the answer is coded as \"gzip\", which was not asked for",
+            ),
+        ),
+        ("200 OK", "Identity", None),
+        (
+            "502 Bad Gateway",
+            "gzip",
+            Some("smdp.example.com answered cancelSession with HTTP status 502"),
+        ),
+    ] {
+        let server = Server::start(move |mut stream| async move {
+            let request = read_request(&mut stream).await.unwrap();
+            assert!(
+                request.contains("accept-encoding: identity\r\n"),
+                "{request}"
+            );
+            let answer = String::from_utf8_lossy(EXECUTED);
+            let answer =
+                answer.replace("200 OK", &format!("{status}\r\nContent-Encoding: {coding}"));
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        });
+        let answer = client(&server).call(&address(), &cancel()).await;
+        assert_eq!(
+            answer.err().map(|error| error.to_string()).as_deref(),
+            error
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_may_be_dropped_at_any_await_and_the_next_one_works() {
+    // One that is silent, one that takes no TLS, and a name that nobody resolves.
+    for stuck_at in [StuckAt::Answer, StuckAt::Handshake, StuckAt::Name] {
+        let is_gone = Arc::new(AtomicBool::new(false));
+        let server = Server::start({
+            let is_gone = is_gone.clone();
+            move |stream| {
+                let is_gone = is_gone.clone();
+                async move {
+                    match is_gone.load(Ordering::Relaxed) {
+                        true => answer_all(stream).await,
+                        false => be_silent(stream).await,
+                    }
+                }
+            }
+        });
+        let connect = Stuck {
+            server: server.clone(),
+            stuck_at,
+            is_gone: is_gone.clone(),
+            held: Mutex::default(),
+        };
+        let client = with_connect(connect);
+        let (address, cancel) = (address(), cancel());
+        let moment = Duration::from_secs(1);
+        // The second one waits for the first one's connection.
+        let (first, second) = tokio::join!(
+            timeout(moment, client.call(&address, &cancel)),
+            timeout(moment, client.call(&address, &cancel)),
+        );
+        assert!(first.is_err() && second.is_err(), "{stuck_at:?}");
+        is_gone.store(true, Ordering::Relaxed);
+        let begin = Instant::now();
+        client.call(&address, &cancel).await.unwrap();
+        assert!(begin.elapsed() < moment, "{stuck_at:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_waits_for_another_may_be_dropped_and_disturbs_nobody() {
+    let server = Server::start(|mut stream| async move {
+        while read_request(&mut stream).await.is_some() {
+            sleep(Duration::from_secs(10)).await;
+            stream.write_all(EXECUTED).await.unwrap();
+        }
+    });
+    let (client, address, cancel) = (client(&server), address(), cancel());
+    let (first, second) = tokio::join!(
+        client.call(&address, &cancel),
+        timeout(Duration::from_secs(1), client.call(&address, &cancel)),
+    );
+    first.unwrap();
+    assert!(second.is_err());
+    client.call(&address, &cancel).await.unwrap();
+    assert_eq!((server.connections(), client.counters().requests), (1, 2));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refused_certificate_keeps_its_reason_in_tls_1_2_and_1_3() {
     for version in [&TLS12, &TLS13] {
         let server = Server::start_with(version, |_| async {});
@@ -559,13 +654,17 @@ fn calls_can_be_spawned() {
 fn connecting(
     connect: impl Fn(&str) -> io::Result<DuplexStream> + Send + Sync + 'static,
 ) -> Es9Client<Memory> {
+    with_connect(Memory(Box::new(connect)))
+}
+
+fn with_connect<C: Connect>(connect: C) -> Es9Client<C> {
     let mut roots = Roots::empty();
     roots.add_der(&vector("certificates", "CI")).unwrap();
     let options = Options {
         clock: Arc::new(In2026),
         ..Options::default()
     };
-    Es9Client::new(Memory(Box::new(connect)), roots, options)
+    Es9Client::new(connect, roots, options)
 }
 
 fn client(server: &Server) -> Es9Client<Memory> {
@@ -621,6 +720,38 @@ impl Connect for Memory {
 
     async fn connect(&self, host: &str, _port: u16) -> io::Result<DuplexStream> {
         (self.0)(host)
+    }
+}
+
+/// What keeps a server from answering for a while.
+#[derive(Clone, Copy, Debug)]
+enum StuckAt {
+    Name,
+    Answer,
+    Handshake,
+}
+
+struct Stuck {
+    server: Server,
+    stuck_at: StuckAt,
+    is_gone: Arc<AtomicBool>,
+    held: Mutex<Vec<DuplexStream>>,
+}
+
+impl Connect for Stuck {
+    type Stream = DuplexStream;
+
+    async fn connect(&self, _host: &str, _port: u16) -> io::Result<DuplexStream> {
+        match self.stuck_at {
+            _ if self.is_gone.load(Ordering::Relaxed) => self.server.dial(),
+            StuckAt::Name => pending().await,
+            StuckAt::Answer => self.server.dial(),
+            StuckAt::Handshake => {
+                let (near, far) = duplex(1024);
+                self.held.lock().unwrap().push(far);
+                Ok(near)
+            }
+        }
     }
 }
 
