@@ -24,6 +24,7 @@ use crate::memory::events::{EventKind, Events, Follower};
 use crate::memory::journal::{Journal, SharedJournal};
 use crate::memory::operations::Operations;
 use crate::memory::snapshot::Snapshot;
+use crate::memory::state_folder::StateFolder;
 use crate::modem::{OpenPort, SerialPort};
 use crate::runtime::clock::Clock;
 use crate::runtime::closing::{Closer, closing};
@@ -58,6 +59,8 @@ pub struct Daemon {
     operations: Operations,
     events: Events,
     handles: BTreeMap<String, EngineHandle>,
+    /// Held until the end.
+    _state: StateFolder,
 }
 
 impl Daemon {
@@ -87,7 +90,7 @@ impl Daemon {
             let count = roots.add_folder(folder)?;
             tracing::info!(count, folder = %folder.display(), "further certificate issuers");
         }
-        // First of all: the socket tells whether another daemon is at work on the same files.
+        // First of all: the socket tells whether another daemon is at work for the same clients.
         let socket = config.api.socket.clone();
         let keeps_socket = listener.is_none();
         let listener = match listener {
@@ -97,10 +100,16 @@ impl Daemon {
                 source,
             })?,
         };
-        let journal = journal(&config.state)?;
+        let (state, mut journal) = open_state(&config.state).inspect_err(|_| {
+            if keeps_socket {
+                // Made just now; the error to be told is the other one.
+                let _ = std::fs::remove_file(&socket);
+            }
+        })?;
+        let start = journal.count_start();
+        let journal = SharedJournal::new(journal);
         let last_operation = journal.intent().last_operation;
-        // Numbers that rise with the time rise over restarts as well.
-        let events = Events::new(clock.unix_seconds().saturating_mul(1000).max(1));
+        let events = Events::of_start(start);
         let operations = Operations::new(events.clone(), clock.clone(), last_operation);
         let options = Options {
             deadlines: deadlines(&config.es9),
@@ -146,6 +155,7 @@ impl Daemon {
             operations,
             events,
             handles,
+            _state: state,
         })
     }
 
@@ -189,13 +199,16 @@ impl Daemon {
     }
 }
 
-fn journal(config: &StateConfig) -> Result<SharedJournal, StartError> {
-    let directory = &config.directory;
-    let journal = Journal::open(directory).map_err(|source| StartError::State {
-        path: directory.clone(),
+fn open_state(config: &StateConfig) -> Result<(StateFolder, Journal), StartError> {
+    let path = &config.directory;
+    let opened = StateFolder::hold(path).and_then(|folder| {
+        let journal = Journal::open(&folder)?;
+        Ok((folder, journal))
+    });
+    opened.map_err(|source| StartError::State {
+        path: path.clone(),
         source,
-    })?;
-    Ok(SharedJournal::new(journal))
+    })
 }
 
 fn deadlines(config: &Es9Config) -> Deadlines {

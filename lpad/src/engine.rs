@@ -470,6 +470,7 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         StartedOperation {
             operation: ticket.id(),
             euicc: self.context.config.name.clone(),
+            eid: None,
             kind: job.kind(),
             iccid,
             address,

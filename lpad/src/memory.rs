@@ -1,6 +1,8 @@
 //! What the daemon knows: intent that must survive, operations, events, and what the card said last.
 
+pub mod digest;
 pub mod events;
 pub mod journal;
 pub mod operations;
 pub mod snapshot;
+pub mod state_folder;

@@ -78,7 +78,10 @@ impl<C> Context<C> {
 
     /// Writes that an operation's outcome is known. Without it the next start asks the card again.
     pub(super) fn finished(&self, operation: OperationId) {
-        if let Err(error) = self.journal.append(Record::OperationFinished { operation }) {
+        if let Err(error) = self.journal.append(Record::OperationFinished {
+            operation,
+            ending: None,
+        }) {
             tracing::warn!(%operation, %error, "the journal cannot be written");
         }
     }

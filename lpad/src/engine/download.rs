@@ -174,14 +174,10 @@ fn is_nothing_there(problem: &Problem) -> bool {
 fn remember_port<C>(context: &Context<C>, address: &ServerAddress) {
     let host = address.host().to_ascii_lowercase();
     let known = context.journal.intent().host_ports.get(&host).copied();
-    if known.unwrap_or(HTTPS) != address.port() {
-        let record = Record::HostPort {
-            host,
-            port: address.port(),
-        };
-        if let Err(error) = context.journal.append(record) {
-            tracing::warn!(%error, "the journal cannot be written");
-        }
+    if (known.is_some() || address.port() != HTTPS)
+        && let Err(error) = context.journal.reached(&host, address.port())
+    {
+        tracing::warn!(%error, "the journal cannot be written");
     }
 }
 

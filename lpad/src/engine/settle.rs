@@ -158,6 +158,7 @@ mod tests {
         StartedOperation {
             operation: OperationId(3),
             euicc: "default".into(),
+            eid: None,
             kind,
             iccid: Some(iccid.into()),
             address: None,

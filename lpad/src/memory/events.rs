@@ -9,7 +9,9 @@ use tokio::sync::watch;
 /// One thing that happened.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Event {
-    /// Its number; later events have higher ones.
+    /// Its number; later events have higher ones, also after a restart. It is the number of the
+    /// daemon's start times 2^30 plus a count, so that it stays below 2^53, where JSON's numbers are
+    /// exact everywhere, for eight million starts.
     pub id: u64,
     /// What it is about.
     pub kind: EventKind,
@@ -54,9 +56,12 @@ struct Ring {
 }
 
 impl Events {
-    /// An empty ring. `first_id` should be above every number given out before a restart, so that
-    /// a reader that comes back with an old number is not answered with the wrong events.
-    pub fn new(first_id: u64) -> Self {
+    /// An empty ring for the daemon's start of this number.
+    pub fn of_start(start: u64) -> Self {
+        Self::new(start.saturating_mul(EVENTS_OF_A_START).saturating_add(1))
+    }
+
+    pub(crate) fn new(first_id: u64) -> Self {
         let ring = Ring {
             events: VecDeque::new(),
             next_id: first_id,
@@ -86,12 +91,14 @@ impl Events {
     pub fn follow(&self, last_seen: Option<u64>) -> Follower {
         let newest = self.newest.subscribe();
         let newest_id = *newest.borrow();
-        // A number from the future is from another life of the daemon: start over.
-        let last = last_seen.map_or(newest_id, |id| if id <= newest_id { id } else { 0 });
+        // A number that was not given out yet is of an earlier journal: what came since is gone.
+        let is_unknown = last_seen.is_some_and(|id| id > newest_id);
+        let last = if is_unknown { Some(0) } else { last_seen };
         Follower {
             ring: Arc::clone(&self.ring),
             newest,
-            last,
+            last: last.unwrap_or(newest_id),
+            missed: is_unknown,
         }
     }
 
@@ -111,6 +118,8 @@ pub struct Follower {
     ring: Arc<Mutex<Ring>>,
     newest: watch::Receiver<u64>,
     last: u64,
+    /// Whether it is known that it missed events, and it was not told yet.
+    missed: bool,
 }
 
 impl Follower {
@@ -137,7 +146,9 @@ impl Follower {
             .find(|event| event.id > self.last)?
             .clone();
         drop(ring);
-        if event.id > self.last + 1 && self.last != 0 {
+        let is_gap = event.id > self.last + 1 && self.last != 0;
+        if is_gap || self.missed {
+            self.missed = false;
             self.last = event.id - 1;
             let data = serde_json::json!({ "next": event.id });
             return Some(Event {
@@ -153,6 +164,9 @@ impl Follower {
 
 /// How many events a late reader can still get.
 pub const EVENTS_KEPT: usize = 512;
+/// How many numbers each start of the daemon has for its events: at one event a second they last
+/// for 34 years.
+const EVENTS_OF_A_START: u64 = 1 << 30;
 
 #[cfg(test)]
 mod tests {
@@ -182,6 +196,36 @@ mod tests {
         let missed = follower.next().await.unwrap();
         assert_eq!((missed.kind, missed.id), (EventKind::Missed, 5));
         assert_eq!(follower.next().await.unwrap().id, 6);
+    }
+
+    #[tokio::test]
+    async fn a_reader_of_an_earlier_start_is_told_that_it_missed_events() {
+        let events = Events::of_start(1);
+        events.publish(EventKind::Operation, &1);
+        let seen = events.follow(Some(0)).next().await.unwrap().id;
+        let events = Events::of_start(2);
+        events.publish(EventKind::Operation, &2);
+        let mut follower = events.follow(Some(seen));
+        let missed = follower.next().await.unwrap();
+        assert_eq!(missed.kind, EventKind::Missed);
+        let next = follower.next().await.unwrap();
+        assert_eq!((next.id, next.data), (missed.id + 1, 2.into()));
+    }
+
+    #[tokio::test]
+    async fn a_reader_of_an_earlier_journal_is_told_that_it_missed_events() {
+        let events = Events::of_start(1);
+        events.publish(EventKind::Operation, &1);
+        let later = Events::of_start(9).follow(None).last;
+        let mut follower = events.follow(Some(later));
+        assert_eq!(follower.next().await.unwrap().kind, EventKind::Missed);
+        assert_eq!(follower.next().await.unwrap().data, 1);
+    }
+
+    #[test]
+    fn numbers_of_events_are_exact_in_json() {
+        let last = Events::of_start(8_000_000).follow(None).last;
+        assert!(last + EVENTS_OF_A_START < 1 << 53);
     }
 
     #[tokio::test]

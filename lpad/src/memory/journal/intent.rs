@@ -1,0 +1,419 @@
+//! What the records of the journal amount to.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use es10_apdu::types::Eid;
+
+use super::record::{AskedOperation, Attempt, Ending, Record, StartedOperation};
+use crate::job::OperationId;
+use crate::memory::digest::Digest;
+
+/// What the journal amounts to: everything still open, and what is worth remembering.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Intent {
+    /// How often the daemon was started.
+    pub starts: u64,
+    /// What is known of the logical channels behind the ports.
+    pub channels: BTreeMap<PathBuf, KnownChannel>,
+    /// Operations that were asked for and have not ended, those under way among them.
+    pub asked: BTreeMap<OperationId, AskedOperation>,
+    /// Operations that were under way when the daemon ended.
+    pub operations: BTreeMap<OperationId, StartedOperation>,
+    /// Operations that ended so that their request must not be carried out again: those that
+    /// succeeded and whose client gave a key.
+    pub answered: BTreeMap<OperationId, (AskedOperation, Ending)>,
+    /// Attempts at orders that nobody has to ask for, the latest one last.
+    pub attempts: Vec<Attempt>,
+    /// TCP ports other than 443 that servers were reached on.
+    pub host_ports: HostPorts,
+    /// The highest operation number given out.
+    pub last_operation: OperationId,
+}
+
+/// The logical channel behind a port.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct KnownChannel {
+    /// Its number, or that of the last one: a card gives the lowest free number, so that the next
+    /// one is most likely the same. `None` before the first one.
+    pub number: Option<u8>,
+    /// Whether it is open.
+    pub phase: Phase,
+    /// The start of the system in which that was so.
+    pub boot: String,
+}
+
+/// Whether a logical channel is open.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Phase {
+    /// It was to be opened, and the card's answer was not seen.
+    Opening,
+    /// It is.
+    Open,
+    /// It is not.
+    Closed,
+}
+
+/// TCP ports by host name, the one used last at the end.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct HostPorts(Vec<(String, u16)>);
+
+impl HostPorts {
+    /// The port a host was reached on last.
+    pub fn get(&self, host: &str) -> Option<&u16> {
+        let known = self.0.iter().find(|(known, _)| known == host);
+        known.map(|(_, port)| port)
+    }
+
+    /// A host is used: of too many the one goes that was not used for the longest time.
+    fn uses(&mut self, host: String, port: u16) {
+        self.0.retain(|(known, _)| *known != host);
+        self.0.push((host, port));
+        let beyond = self.0.len().saturating_sub(HOST_PORTS_KEPT);
+        self.0.drain(..beyond);
+    }
+}
+
+impl Intent {
+    /// The operations that are open on a card: those begun for its EID, and those of an older
+    /// journal that has only the eUICC's name in the configuration.
+    pub fn open_on(&self, euicc: &str, eid: Eid) -> Vec<StartedOperation> {
+        let is_its = |started: &&StartedOperation| match started.eid {
+            Some(own) => own == eid,
+            None => started.euicc == euicc,
+        };
+        self.operations.values().filter(is_its).cloned().collect()
+    }
+
+    /// The operations that were begun behind the same port on another card: only that one can tell
+    /// how they ended.
+    pub fn left_on_another_card(&self, euicc: &str, eid: Eid) -> Vec<StartedOperation> {
+        let is_of_another = |started: &&StartedOperation| {
+            started.euicc == euicc && started.eid.is_some_and(|own| own != eid)
+        };
+        self.operations
+            .values()
+            .filter(is_of_another)
+            .cloned()
+            .collect()
+    }
+
+    /// The operations that were asked for and never begun.
+    pub fn never_begun(&self) -> Vec<AskedOperation> {
+        let asked = self.asked.values();
+        asked
+            .filter(|asked| !self.operations.contains_key(&asked.operation))
+            .cloned()
+            .collect()
+    }
+
+    /// The attempts at an order for a card.
+    pub fn attempts_at(&self, eid: Eid, order: Digest) -> Option<Attempt> {
+        let mut attempts = self.attempts.iter();
+        attempts
+            .find(|attempt| attempt.eid == eid && attempt.order == order)
+            .copied()
+    }
+
+    pub(super) fn apply(&mut self, record: Record) {
+        match record {
+            Record::DaemonStarted { number } => self.starts = self.starts.max(number),
+            Record::ChannelOpened {
+                port,
+                channel,
+                boot,
+            } => {
+                let number = Some(channel);
+                let phase = Phase::Open;
+                let channel = KnownChannel {
+                    number,
+                    phase,
+                    boot,
+                };
+                self.channels.insert(port, channel);
+            }
+            Record::ChannelOpening { port, boot } => {
+                let earlier = self.channels.remove(&port);
+                let number = earlier
+                    .filter(|earlier| earlier.boot == boot)
+                    .and_then(|earlier| earlier.number);
+                let phase = Phase::Opening;
+                let channel = KnownChannel {
+                    number,
+                    phase,
+                    boot,
+                };
+                self.channels.insert(port, channel);
+            }
+            Record::ChannelClosed { port } => {
+                if let Some(channel) = self.channels.get_mut(&port) {
+                    channel.phase = Phase::Closed;
+                }
+            }
+            Record::OperationAsked(asked) => {
+                self.last_operation = self.last_operation.max(asked.operation);
+                self.asked.insert(asked.operation, asked);
+                keep_latest(&mut self.asked, OPEN_KEPT);
+            }
+            Record::OperationStarted(started) => {
+                self.last_operation = self.last_operation.max(started.operation);
+                self.operations.insert(started.operation, started);
+                keep_latest(&mut self.operations, OPEN_KEPT);
+            }
+            Record::LoadingBpp {
+                operation,
+                transaction_id,
+                iccid,
+            } => {
+                if let Some(started) = self.operations.get_mut(&operation) {
+                    started.transaction_id = Some(transaction_id);
+                    started.iccid = Some(iccid);
+                }
+            }
+            Record::OperationFinished { operation, ending } => self.finish(operation, ending),
+            Record::Attempt(attempt) => {
+                self.attempts
+                    .retain(|other| (other.eid, other.order) != (attempt.eid, attempt.order));
+                self.attempts.push(attempt);
+                let beyond = self.attempts.len().saturating_sub(ATTEMPTS_KEPT);
+                self.attempts.drain(..beyond);
+            }
+            Record::AttemptsOver { eid } => self.attempts.retain(|attempt| attempt.eid != eid),
+            Record::HostPort { host, port } => self.host_ports.uses(host, port),
+            Record::LastOperation { operation } => {
+                self.last_operation = self.last_operation.max(operation);
+            }
+        }
+    }
+
+    /// What failed or was cancelled may be asked for again under the same key after a restart:
+    /// nothing is done twice by it. What succeeded, or was told to have never begun, is not.
+    fn finish(&mut self, operation: OperationId, ending: Option<Ending>) {
+        self.operations.remove(&operation);
+        let asked = self.asked.remove(&operation);
+        if let (Some(asked), Some(ending @ (Ending::Succeeded | Ending::NotBegun))) =
+            (asked, ending)
+            && asked.request.is_some()
+        {
+            self.answered.insert(operation, (asked, ending));
+            keep_latest(&mut self.answered, ANSWERED_KEPT);
+        }
+    }
+
+    /// A server was reached where it was reached before: it counts as used without a record.
+    pub(super) fn uses(&mut self, host: &str) {
+        if let Some(port) = self.host_ports.get(host).copied() {
+            self.host_ports.uses(host.to_owned(), port);
+        }
+    }
+
+    /// The records that say the same in the fewest lines.
+    pub(super) fn records(&self) -> impl Iterator<Item = Record> + '_ {
+        let started = Record::DaemonStarted {
+            number: self.starts,
+        };
+        let last = Record::LastOperation {
+            operation: self.last_operation,
+        };
+        let channels = self.channels.iter().flat_map(|(port, known)| {
+            let (port, boot) = (port.clone(), known.boot.clone());
+            let opened = known.number.map(|channel| Record::ChannelOpened {
+                port: port.clone(),
+                channel,
+                boot: boot.clone(),
+            });
+            let phase = match known.phase {
+                Phase::Opening => Some(Record::ChannelOpening { port, boot }),
+                Phase::Open => None,
+                Phase::Closed => Some(Record::ChannelClosed { port }),
+            };
+            opened.into_iter().chain(phase)
+        });
+        let answered = self.answered.values().flat_map(|(asked, ending)| {
+            let finished = Record::OperationFinished {
+                operation: asked.operation,
+                ending: Some(*ending),
+            };
+            [Record::OperationAsked(asked.clone()), finished]
+        });
+        let asked = self.asked.values().cloned().map(Record::OperationAsked);
+        let operations = self
+            .operations
+            .values()
+            .cloned()
+            .map(Record::OperationStarted);
+        let attempts = self.attempts.iter().copied().map(Record::Attempt);
+        let ports = self
+            .host_ports
+            .0
+            .iter()
+            .map(|(host, port)| Record::HostPort {
+                host: host.clone(),
+                port: *port,
+            });
+        [started, last]
+            .into_iter()
+            .chain(channels)
+            .chain(answered)
+            .chain(asked)
+            .chain(operations)
+            .chain(attempts)
+            .chain(ports)
+    }
+}
+
+fn keep_latest<T>(operations: &mut BTreeMap<OperationId, T>, limit: usize) {
+    while operations.len() > limit {
+        operations.pop_first();
+    }
+}
+
+/// How many servers with a TCP port of their own are remembered.
+const HOST_PORTS_KEPT: usize = 64;
+/// How many operations that have not ended are remembered: cards that never come back leave some.
+const OPEN_KEPT: usize = 256;
+/// How many operations that have ended answer their key after a restart.
+const ANSWERED_KEPT: usize = 64;
+/// For how many orders attempts are counted.
+const ATTEMPTS_KEPT: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::Kind;
+    use crate::memory::journal::RequestKey;
+
+    #[test]
+    fn the_server_that_was_not_used_for_the_longest_time_is_forgotten() {
+        let mut intent = Intent::default();
+        let host = |n: usize| format!("smdp-{n:03}.example.com");
+        for n in 0..HOST_PORTS_KEPT {
+            let (host, port) = (host(n), 8443);
+            intent.apply(Record::HostPort { host, port });
+        }
+        intent.uses(&host(0));
+        let (newcomer, port) = ("a.example.com".to_owned(), 1);
+        intent.apply(Record::HostPort {
+            host: newcomer,
+            port,
+        });
+        assert_eq!(intent.host_ports.get("a.example.com"), Some(&1));
+        assert_eq!(intent.host_ports.get(&host(0)), Some(&8443));
+        assert_eq!(intent.host_ports.get(&host(1)), None);
+        assert_eq!(again(&intent), intent);
+    }
+
+    #[test]
+    fn operations_are_told_apart_by_the_card_they_were_begun_on() {
+        let mut intent = Intent::default();
+        for (number, euicc, eid) in [
+            (1, "left", Some(eid(1))),
+            (2, "left", Some(eid(2))),
+            (3, "left", None),
+            (4, "right", Some(eid(1))),
+            (5, "right", None),
+        ] {
+            intent.apply(started(number, euicc, eid));
+        }
+        let numbers = |open: Vec<StartedOperation>| {
+            let numbers = open.iter().map(|started| started.operation.0);
+            numbers.collect::<Vec<_>>()
+        };
+        // The cards of the two ports were swapped: the operation follows its card.
+        assert_eq!(numbers(intent.open_on("left", eid(1))), [1, 3, 4]);
+        assert_eq!(numbers(intent.left_on_another_card("left", eid(1))), [2]);
+        assert_eq!(numbers(intent.open_on("right", eid(2))), [2, 5]);
+        assert_eq!(numbers(intent.left_on_another_card("right", eid(2))), [4]);
+    }
+
+    #[test]
+    fn attempts_are_counted_by_card_and_order_and_end_with_the_card() {
+        let mut intent = Intent::default();
+        let order = Digest::of(&[b"smdp.example.com", b"M-1"]);
+        let attempt = |eid, order, failures| {
+            Record::Attempt(Attempt {
+                eid,
+                order,
+                failures,
+                empty: 0,
+                at_s: 7,
+            })
+        };
+        for failures in 0..3 {
+            intent.apply(attempt(eid(1), order, failures));
+        }
+        intent.apply(attempt(eid(2), order, 9));
+        let failures = |intent: &Intent, eid| {
+            let attempts = intent.attempts_at(eid, order);
+            attempts.map(|attempt| attempt.failures)
+        };
+        assert_eq!(failures(&intent, eid(1)), Some(2));
+        assert_eq!(failures(&intent, eid(2)), Some(9));
+        assert_eq!(intent.attempts_at(eid(1), Digest::of(&[b"other"])), None);
+        assert_eq!(again(&intent), intent);
+        intent.apply(Record::AttemptsOver { eid: eid(1) });
+        assert_eq!(failures(&intent, eid(1)), None);
+        assert_eq!(failures(&intent, eid(2)), Some(9));
+        for n in 0..2 * ATTEMPTS_KEPT {
+            let order = Digest::of(&[n.to_string().as_bytes()]);
+            intent.apply(attempt(eid(3), order, 1));
+        }
+        assert_eq!(intent.attempts.len(), ATTEMPTS_KEPT);
+    }
+
+    #[test]
+    fn what_succeeded_keeps_its_key_and_what_failed_may_be_asked_for_again() {
+        let mut intent = Intent::default();
+        let endings = [
+            (1, Some(Ending::Succeeded)),
+            (2, Some(Ending::Failed)),
+            (3, Some(Ending::Cancelled)),
+            (4, Some(Ending::NotBegun)),
+            (5, None),
+        ];
+        for (number, ending) in endings {
+            let operation = OperationId(number);
+            let key = number.to_string();
+            intent.apply(Record::OperationAsked(AskedOperation {
+                operation,
+                euicc: "default".into(),
+                eid: None,
+                kind: Kind::Delete,
+                request: Some(RequestKey::new(&key, 0, "DELETE", "/", b"")),
+                at_s: 0,
+            }));
+            intent.apply(Record::OperationFinished { operation, ending });
+        }
+        let kept: Vec<u64> = intent.answered.keys().map(|id| id.0).collect();
+        assert_eq!(kept, [1, 4]);
+        assert_eq!(intent.last_operation, OperationId(5));
+        assert!(intent.asked.is_empty());
+        assert_eq!(again(&intent), intent);
+    }
+
+    /// What a compacted journal of it says.
+    fn again(intent: &Intent) -> Intent {
+        let mut again = Intent::default();
+        intent.records().for_each(|record| again.apply(record));
+        again
+    }
+
+    fn eid(last: u8) -> Eid {
+        format!("8904903212345123451234567890{last:04}")
+            .parse()
+            .unwrap()
+    }
+
+    fn started(number: u64, euicc: &str, eid: Option<Eid>) -> Record {
+        Record::OperationStarted(StartedOperation {
+            operation: OperationId(number),
+            euicc: euicc.into(),
+            eid,
+            kind: Kind::Enable,
+            iccid: None,
+            address: None,
+            enable: false,
+            transaction_id: None,
+        })
+    }
+}

@@ -1,0 +1,390 @@
+//! The records of the journal, and the lines they are written in.
+
+use std::io;
+use std::path::PathBuf;
+
+use es10_apdu::types::Eid;
+use serde::{Deserialize, Serialize};
+
+use crate::job::{Kind, OperationId};
+use crate::memory::digest::Digest;
+
+/// One record of intent.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Record {
+    /// The daemon was started.
+    DaemonStarted {
+        /// How often so far.
+        number: u64,
+    },
+    /// A logical channel is about to be opened on the card behind a port.
+    ChannelOpening {
+        /// The port.
+        port: PathBuf,
+        /// The start of the system, as in [`Record::ChannelOpened`].
+        boot: String,
+    },
+    /// A logical channel is open on the card behind a port.
+    ChannelOpened {
+        /// The port.
+        port: PathBuf,
+        /// The channel's number.
+        channel: u8,
+        /// The start of the system it was opened in; a later start finds another card.
+        boot: String,
+    },
+    /// That channel is closed, or the card was reset.
+    ChannelClosed {
+        /// The port.
+        port: PathBuf,
+    },
+    /// A client asked for an operation, and is about to be told its number.
+    OperationAsked(AskedOperation),
+    /// An operation began to change things.
+    OperationStarted(StartedOperation),
+    /// A download is about to send the profile package to the card.
+    LoadingBpp {
+        /// The download.
+        operation: OperationId,
+        /// The RSP session.
+        transaction_id: String,
+        /// The profile.
+        iccid: String,
+    },
+    /// An operation ended and its outcome is known.
+    OperationFinished {
+        /// The operation.
+        operation: OperationId,
+        /// How it ended; older journals do not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ending: Option<Ending>,
+    },
+    /// A profile is about to be looked for without being asked.
+    Attempt(Attempt),
+    /// The attempts for a card are over: it has a profile, or another order is tried.
+    AttemptsOver {
+        /// The card.
+        #[serde(with = "printed")]
+        eid: Eid,
+    },
+    /// A server was reached on this TCP port.
+    HostPort {
+        /// The server's host name.
+        host: String,
+        /// The TCP port.
+        port: u16,
+    },
+    /// The highest operation number given out, where no other record says so.
+    LastOperation {
+        /// The number.
+        operation: OperationId,
+    },
+}
+
+impl Record {
+    /// What is known of channels is void after the next start of the system. It need not be on the
+    /// medium; being written is enough to outlive the daemon.
+    pub(super) fn outlives_the_system(&self) -> bool {
+        !matches!(
+            self,
+            Self::ChannelOpening { .. } | Self::ChannelOpened { .. } | Self::ChannelClosed { .. }
+        )
+    }
+
+    /// The line it is written in: checksum, length, record.
+    pub(super) fn line(&self) -> io::Result<String> {
+        Ok(line_of(&serde_json::to_string(self)?))
+    }
+}
+
+/// What a client asked for.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct AskedOperation {
+    /// The operation.
+    pub operation: OperationId,
+    /// The eUICC by its name in the configuration.
+    pub euicc: String,
+    /// The card it is for, when one was known.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "printed::optional"
+    )]
+    pub eid: Option<Eid>,
+    /// What it does.
+    pub kind: Kind,
+    /// What tells the request from others, when the client gave it a key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<RequestKey>,
+    /// When, in seconds since 1970.
+    #[serde(default)]
+    pub at_s: u64,
+}
+
+/// What an operation set out to do.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct StartedOperation {
+    /// The operation.
+    pub operation: OperationId,
+    /// The eUICC by its name in the configuration.
+    pub euicc: String,
+    /// The card it is for; older journals do not say.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "printed::optional"
+    )]
+    pub eid: Option<Eid>,
+    /// What it does.
+    pub kind: Kind,
+    /// The profile it is about, when that is known from the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iccid: Option<String>,
+    /// The server a profile is downloaded from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Whether a downloaded profile is to be enabled afterwards.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub enable: bool,
+    /// Set once the profile package was about to be sent to the card.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transaction_id: Option<String>,
+}
+
+/// How an operation ended.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ending {
+    /// Done as asked.
+    Succeeded,
+    /// With a problem.
+    Failed,
+    /// A client cancelled it.
+    Cancelled,
+    /// The daemon ended before it was begun.
+    NotBegun,
+}
+
+/// What tells a repeated request from a new one: `Idempotency-Key`, who sent it, and a digest of what
+/// was asked.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct RequestKey {
+    /// The client's key.
+    pub key: String,
+    /// The client's user: keys of different users have nothing to do with each other.
+    pub uid: u32,
+    /// The digest of method, path and body.
+    #[serde(with = "printed")]
+    pub digest: Digest,
+}
+
+impl RequestKey {
+    /// The key of a request of HTTP.
+    pub fn new(key: &str, uid: u32, method: &str, path: &str, body: &[u8]) -> Self {
+        Self {
+            key: key.to_owned(),
+            uid,
+            digest: Digest::of(&[method.as_bytes(), path.as_bytes(), body]),
+        }
+    }
+
+    /// Whether the same user used the same key.
+    pub fn is_key_of(&self, other: &Self) -> bool {
+        self.uid == other.uid && self.key == other.key
+    }
+}
+
+/// The attempts at an order that nobody has to ask for.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Attempt {
+    /// The card.
+    #[serde(with = "printed")]
+    pub eid: Eid,
+    /// The order: a digest of the server's address and the matching identifier.
+    #[serde(with = "printed")]
+    pub order: Digest,
+    /// How many failed.
+    pub failures: u32,
+    /// How many found nothing to download.
+    pub empty: u32,
+    /// When the last one was begun, in seconds since 1970.
+    pub at_s: u64,
+}
+
+/// A line of the journal, read.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Line {
+    /// A record.
+    Record(Record),
+    /// A whole line with a record of another version of lpad: kept as it is, and not understood.
+    Foreign(String),
+    /// Not a whole line.
+    Torn,
+}
+
+impl Line {
+    pub(super) fn parse(octets: &[u8]) -> Self {
+        let Some((text, json)) = whole(octets) else {
+            return Self::Torn;
+        };
+        match serde_json::from_str(json) {
+            Ok(record) => Self::Record(record),
+            Err(_) => Self::Foreign(text.to_owned()),
+        }
+    }
+}
+
+/// The line with the JSON of a record.
+pub(super) fn line_of(json: &str) -> String {
+    let (crc, len) = (crc32(json.as_bytes()), json.len());
+    format!("{{\"crc\":\"{crc:08x}\",\"len\":{len},\"record\":{json}}}\n")
+}
+
+/// The line as text and the JSON of its record, when length and checksum are right.
+fn whole(octets: &[u8]) -> Option<(&str, &str)> {
+    let line = std::str::from_utf8(octets).ok()?;
+    let (crc, text) = line
+        .strip_suffix("}\n")?
+        .strip_prefix("{\"crc\":\"")?
+        .split_once("\",\"len\":")?;
+    let (len, json) = text.split_once(",\"record\":")?;
+    let is_whole =
+        len.parse() == Ok(json.len()) && u32::from_str_radix(crc, 16) == Ok(crc32(json.as_bytes()));
+    is_whole.then_some((line, json))
+}
+
+/// CRC-32 of ISO/IEC 13239, bit by bit: the journal's lines are short.
+fn crc32(octets: &[u8]) -> u32 {
+    !octets.iter().fold(u32::MAX, |crc, octet| {
+        (0..8).fold(crc ^ u32::from(*octet), |crc, _| match crc & 1 {
+            0 => crc >> 1,
+            _ => (crc >> 1) ^ 0xEDB8_8320,
+        })
+    })
+}
+
+/// Values written as people write them.
+mod printed {
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(
+        value: &impl Display,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(value)
+    }
+
+    pub(super) fn deserialize<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+    where
+        T: FromStr<Err: Display>,
+        D: Deserializer<'de>,
+    {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(de::Error::custom)
+    }
+
+    pub(super) mod optional {
+        use super::{Deserialize, Deserializer, Display, FromStr, Serializer, de};
+
+        pub(crate) fn serialize<S: Serializer>(
+            value: &Option<impl Display>,
+            serializer: S,
+        ) -> Result<S::Ok, S::Error> {
+            match value {
+                Some(value) => serializer.collect_str(value),
+                None => serializer.serialize_none(),
+            }
+        }
+
+        pub(crate) fn deserialize<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+        where
+            T: FromStr<Err: Display>,
+            D: Deserializer<'de>,
+        {
+            let text = Option::<String>::deserialize(deserializer)?;
+            text.map(|text| text.parse().map_err(de::Error::custom))
+                .transpose()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checksum_is_crc_32() {
+        assert_eq!(crc32(b"123456789"), 0xCBF4_3926);
+    }
+
+    #[test]
+    fn a_line_is_read_as_it_was_written() {
+        let eid: Eid = "89049032123451234512345678901235".parse().unwrap();
+        let asked = AskedOperation {
+            operation: OperationId(7),
+            euicc: "default".into(),
+            eid: Some(eid),
+            kind: Kind::Delete,
+            request: Some(RequestKey::new("k", 1000, "DELETE", "/v1/x", b"")),
+            at_s: 3,
+        };
+        let attempt = Attempt {
+            eid,
+            order: Digest::of(&[b"smdp.example.com", b""]),
+            failures: 2,
+            empty: 1,
+            at_s: 4,
+        };
+        for record in [
+            Record::OperationAsked(asked),
+            Record::Attempt(attempt),
+            Record::AttemptsOver { eid },
+            Record::OperationFinished {
+                operation: OperationId(7),
+                ending: Some(Ending::NotBegun),
+            },
+        ] {
+            let line = record.line().unwrap();
+            assert_eq!(Line::parse(line.as_bytes()), Line::Record(record));
+        }
+    }
+
+    #[test]
+    fn the_lines_of_the_first_release_are_understood() {
+        let json = r#"{"type":"operation-started","operation":"3","euicc":"default","kind":"enable","iccid":"8900"}"#;
+        let line = line_of(json);
+        let Line::Record(Record::OperationStarted(started)) = Line::parse(line.as_bytes()) else {
+            panic!("{line}");
+        };
+        assert_eq!((started.operation, started.eid), (OperationId(3), None));
+        let json = r#"{"type":"operation-finished","operation":"3"}"#;
+        let finished = Record::OperationFinished {
+            operation: OperationId(3),
+            ending: None,
+        };
+        assert_eq!(
+            Line::parse(line_of(json).as_bytes()),
+            Line::Record(finished)
+        );
+    }
+
+    #[test]
+    fn a_whole_line_of_another_version_is_foreign_and_any_other_is_torn() {
+        let foreign = line_of(r#"{"type":"from-the-future","operation":"9"}"#);
+        assert_eq!(
+            Line::parse(foreign.as_bytes()),
+            Line::Foreign(foreign.clone())
+        );
+        for position in 0..foreign.len() {
+            let mut damaged = foreign.clone().into_bytes();
+            damaged[position] ^= 1;
+            assert_eq!(Line::parse(&damaged), Line::Torn, "{position}");
+            assert_eq!(Line::parse(&damaged[..position]), Line::Torn, "{position}");
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The state folder: one daemon at a time holds it, and its files are opened with care.
+//!
+//! The folder may lie on a medium that others write to. A file in it is used only when it is a regular
+//! file of the daemon's own user: a symbolic link would let another file be overwritten, and opening
+//! a pipe or a device might never return.
+
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
+use rustix::io::Errno;
+
+/// The state folder, held by this daemon alone until it is dropped.
+#[derive(Debug)]
+pub struct StateFolder {
+    path: PathBuf,
+    lock: Arc<Mutex<File>>,
+}
+
+impl StateFolder {
+    /// Makes the folder when it is missing, and holds it.
+    ///
+    /// # Errors
+    ///
+    /// When another daemon holds it, or it cannot be used.
+    pub fn hold(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            path: path.to_owned(),
+            lock: Arc::new(Mutex::new(hold(path)?)),
+        })
+    }
+
+    /// The folder for those who write in it while it is held.
+    pub(super) fn held(&self) -> HeldFolder {
+        HeldFolder {
+            path: self.path.clone(),
+            lock: Arc::downgrade(&self.lock),
+        }
+    }
+}
+
+/// The folder as long as the daemon holds it: what is left of one that has ended writes nothing.
+#[derive(Clone, Debug)]
+pub(super) struct HeldFolder {
+    path: PathBuf,
+    lock: Weak<Mutex<File>>,
+}
+
+impl HeldFolder {
+    /// The path of a file in it.
+    pub(super) fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Fails when the daemon does not hold the folder any more.
+    pub(super) fn must_be_held(&self) -> io::Result<()> {
+        self.lock().map(drop)
+    }
+
+    /// Makes the folder again, and holds it again, when it was removed.
+    pub(super) fn restore(&self) -> io::Result<()> {
+        let lock = self.lock()?;
+        let mut lock = lock.lock().unwrap_or_else(PoisonError::into_inner);
+        if !is_file_at(&lock, &self.join(LOCK)) {
+            *lock = hold(&self.path)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the medium has the names of the files.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        File::open(&self.path)?.sync_all()
+    }
+
+    /// The names of the files that begin with `prefix` and end in a number, by number.
+    pub(super) fn numbered(&self, prefix: &str) -> io::Result<Vec<(u64, PathBuf)>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let name = entry?.file_name();
+            let number = name.to_str().and_then(|name| name.strip_prefix(prefix));
+            if let Some(number) = number.and_then(|number| number.parse().ok()) {
+                found.push((number, self.path.join(&name)));
+            }
+        }
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    fn lock(&self) -> io::Result<Arc<Mutex<File>>> {
+        let lock = self.lock.upgrade();
+        lock.ok_or_else(|| io::Error::other("this daemon has ended"))
+    }
+}
+
+fn hold(folder: &Path) -> io::Result<File> {
+    if !folder.exists() {
+        fs::create_dir_all(folder)?;
+        fs::set_permissions(folder, Permissions::from_mode(0o700))?;
+    }
+    let file = open_own(&folder.join(LOCK))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(Errno::WOULDBLOCK) => Err(io::Error::new(
+            io::ErrorKind::ResourceBusy,
+            "another lpad keeps its state here",
+        )),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Opens a regular file of the daemon's own user for reading and appending, and makes it when it is
+/// missing. Never waits, whatever the name stands for.
+pub(super) fn open_own(path: &Path) -> io::Result<File> {
+    // Opening some devices has effects, so that what is there is looked at first.
+    match fs::symlink_metadata(path) {
+        Ok(metadata) => must_be_own(path, &metadata)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE;
+    let careful = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::from(open(path, flags | careful, Mode::RUSR | Mode::WUSR)?);
+    // It may have been exchanged in between.
+    must_be_own(path, &file.metadata()?)?;
+    Ok(file)
+}
+
+fn must_be_own(path: &Path, metadata: &fs::Metadata) -> io::Result<()> {
+    let name = path.file_name().unwrap_or_default().display();
+    let refused = |why: String| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    let kind = metadata.file_type();
+    if !kind.is_file() {
+        let kind = match () {
+            () if kind.is_symlink() => "a symbolic link",
+            () if kind.is_dir() => "a folder",
+            () if kind.is_fifo() => "a pipe",
+            () if kind.is_socket() => "a socket",
+            () => "a device",
+        };
+        return refused(format!("{name} is {kind}, not a file; remove it"));
+    }
+    let (owner, own) = (metadata.uid(), rustix::process::geteuid().as_raw());
+    if owner != own {
+        return refused(format!(
+            "{name} belongs to user {owner}, and lpad runs as user {own}"
+        ));
+    }
+    Ok(())
+}
+
+/// Whether `path` still names this file.
+pub(super) fn is_file_at(file: &File, path: &Path) -> bool {
+    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    let open = file.metadata().map(identity);
+    let named = fs::symlink_metadata(path).map(identity);
+    matches!((open, named), (Ok(open), Ok(named)) if open == named)
+}
+
+/// Name of the file whose lock is held.
+const LOCK: &str = "lock";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_daemon_at_a_time_holds_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let first = StateFolder::hold(&path).unwrap();
+        let refused = StateFolder::hold(&path).unwrap_err();
+        assert_eq!(refused.to_string(), "another lpad keeps its state here");
+        let held = first.held();
+        assert!(held.must_be_held().is_ok());
+        drop(first);
+        assert!(held.must_be_held().is_err());
+        StateFolder::hold(&path).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_was_removed_is_made_and_held_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let first = StateFolder::hold(&path).unwrap();
+        fs::remove_dir_all(&path).unwrap();
+        first.held().restore().unwrap();
+        assert!(StateFolder::hold(&path).is_err());
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_removed_folder_that_another_daemon_holds_now_is_left_to_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let first = StateFolder::hold(&path).unwrap();
+        fs::remove_dir_all(&path).unwrap();
+        let _second = StateFolder::hold(&path).unwrap();
+        let refused = first.held().restore().unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ResourceBusy);
+    }
+}
