@@ -108,9 +108,8 @@ impl Daemon {
         })?;
         let start = journal.count_start();
         let journal = SharedJournal::new(journal);
-        let last_operation = journal.intent().last_operation;
         let events = Events::of_start(start);
-        let operations = Operations::new(events.clone(), clock.clone(), last_operation);
+        let operations = Operations::new(events.clone(), clock.clone(), journal.clone());
         let options = Options {
             deadlines: deadlines(&config.es9),
             ..es9
@@ -181,7 +180,7 @@ impl Daemon {
     ///
     /// Dropping the future ends everything at once; the journal knows what was under way.
     pub async fn shutdown(mut self) {
-        self.operations.cancel_all();
+        self.operations.end_all();
         self.engines_closer.close();
         let ended = async { while self.engines.join_next().await.is_some() {} };
         if timeout(ENGINES_END, ended).await.is_err() {

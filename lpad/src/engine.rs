@@ -239,10 +239,15 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         };
         let job = Job::Download(download);
         let name = self.context.config.name.clone();
-        let ticket = match self.context.operations.start(&name, job.kind(), None) {
-            Ok(ticket) => ticket,
-            Err(error) => return self.bootstrap.ended(Err(&error.into())),
-        };
+        let ticket =
+            match self
+                .context
+                .operations
+                .start(&name, self.context.eid(), job.kind(), None)
+            {
+                Ok(ticket) => ticket,
+                Err(error) => return self.bootstrap.ended(Err(&error.into())),
+            };
         let outcome = self.carry_out(job, ticket).await;
         self.bootstrap.ended(outcome.as_ref());
     }
@@ -368,11 +373,8 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
             let enabled = self.enable_installed(&ticket, &mut achieved).await;
             self.context.update(|known| known.euicc.busy_with = None);
             match enabled {
-                Ok(()) => {
-                    self.context.finished(id);
-                    ticket.succeed(achieved);
-                }
-                Err(Unfinished { problem, .. }) => ticket.fail(problem),
+                Ok(()) => ticket.succeed(achieved),
+                Err(Unfinished { problem, .. }) => ticket.leave_in_doubt(problem),
             }
         }
     }
@@ -414,8 +416,13 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         self.context.update(|known| known.euicc.busy_with = None);
         match &outcome {
             Ok(achieved) => ticket.succeed(achieved.clone()),
-            Err(problem) => ticket.fail(problem.clone()),
+            Err(Unfinished {
+                problem,
+                in_doubt: true,
+            }) => ticket.leave_in_doubt(problem.clone()),
+            Err(Unfinished { problem, .. }) => ticket.fail(problem.clone()),
         }
+        let outcome = outcome.map_err(|unfinished| unfinished.problem);
         if let Err(problem) = &outcome
             && problem.code.is_card_out_of_reach()
         {
@@ -434,24 +441,16 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         }
     }
 
-    /// Carries a job out between its two records in the journal.
-    async fn prepared(&mut self, job: Job, ticket: &Ticket) -> Result<Achievement, Problem> {
+    /// Carries a job out behind its record in the journal.
+    async fn prepared(&mut self, job: Job, ticket: &Ticket) -> Result<Achievement, Unfinished> {
         if !self.ready {
-            if let Err(problem) = self.start().await {
-                // Its number is used up all the same.
-                self.context.used_number(ticket.id());
-                return Err(problem);
-            }
+            self.start().await?;
             self.ready = true;
             self.take_up().await;
         }
         let started = self.record(&job, ticket);
         self.context.intend(Record::OperationStarted(started))?;
-        let outcome = self.job(job, ticket).await;
-        if !matches!(outcome, Err(Unfinished { in_doubt: true, .. })) {
-            self.context.finished(ticket.id());
-        }
-        outcome.map_err(|unfinished| unfinished.problem)
+        self.job(job, ticket).await
     }
 
     fn record(&self, job: &Job, ticket: &Ticket) -> StartedOperation {
@@ -468,14 +467,11 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
             _ => None,
         };
         StartedOperation {
-            operation: ticket.id(),
-            euicc: self.context.config.name.clone(),
-            eid: None,
-            kind: job.kind(),
+            eid: self.context.eid(),
             iccid,
             address,
             enable: matches!(job, Job::Download(Download { enable: true, .. })),
-            transaction_id: None,
+            ..StartedOperation::new(ticket.id(), &self.context.config.name, job.kind())
         }
     }
 
@@ -509,12 +505,13 @@ async fn read_anew<C: Connect + 'static, T: Transport>(
     isdr: &mut Isdr<T>,
 ) -> Result<(String, Vec<(Ticket, Achievement)>), Problem> {
     let state = CardState::read(isdr).await?;
-    let open = context.journal.intent().operations;
-    let own = open
-        .into_values()
-        .filter(|started| started.euicc == context.config.name);
+    let intent = context.journal.intent();
+    let (name, eid) = (&context.config.name, state.eid.parse().ok());
     let mut unfinished = Vec::new();
-    for started in own {
+    for left in intent.left_on_another_card(name, eid) {
+        context.operations.leave(&left);
+    }
+    for started in intent.open_on(name, eid) {
         let now = context.clock.unix_seconds();
         let operation = settle::resolve_operation(isdr, &state, &started, now).await?;
         let (id, outcome) = (operation.id, operation.state.name());
@@ -527,10 +524,7 @@ async fn read_anew<C: Connect + 'static, T: Transport>(
             Some(achieved) if started.enable => {
                 unfinished.push((context.operations.resume(operation), achieved));
             }
-            _ => {
-                context.finished(id);
-                context.operations.restore(operation);
-            }
+            _ => context.operations.restore(operation),
         }
     }
     outbox.begin(isdr, Whom::Everybody).await?;

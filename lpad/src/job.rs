@@ -94,7 +94,7 @@ pub enum Consent {
 }
 
 /// What a reset erases, SGP.22 v2.5 section 5.7.19, tag BF34.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ResetScope {
     /// Operational profiles.
     pub operational_profiles: bool,

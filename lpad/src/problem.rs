@@ -151,7 +151,7 @@ codes! {
     Busy = "busy", 409, true,
         "The eUICC is busy", "Wait until the operation named here has ended, or cancel it.";
     /// The idempotency key was used for something else.
-    IdempotencyKeyReused = "idempotency-key-reused", 409, false,
+    IdempotencyKeyReused = "idempotency-key-reused", 422, false,
         "The Idempotency-Key was used for another request", "Use a new key for a new request.";
     /// The operation has ended.
     OperationEnded = "operation-ended", 409, false,
@@ -359,6 +359,9 @@ impl From<OperationError> for Problem {
             OperationError::Unknown(id) => (Code::UnknownOperation, id),
             OperationError::QueueFull(id) => (Code::Busy, id),
             OperationError::KeyReused(id) => (Code::IdempotencyKeyReused, id),
+            OperationError::Unwritable(_) => {
+                return Self::because(Code::StateUnwritable, &error);
+            }
             OperationError::Ended(id) => (Code::OperationEnded, id),
             OperationError::PastPointOfNoReturn(id) => (Code::PastPointOfNoReturn, id),
             OperationError::NotAsking(id) => (Code::NotAwaitingAnswer, id),

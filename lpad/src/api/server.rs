@@ -37,7 +37,8 @@ use super::{openapi, routes};
 use crate::config::ApiConfig;
 use crate::engine::EngineHandle;
 use crate::memory::events::Events;
-use crate::memory::operations::{Operation, Operations, RequestKey};
+use crate::memory::journal::RequestKey;
+use crate::memory::operations::{Operation, Operations};
 use crate::memory::snapshot::{Availability, Snapshot};
 use crate::problem::{Code, Problem};
 use crate::runtime::closing::Closing;
@@ -157,13 +158,13 @@ impl Api {
         leave: oneshot::Receiver<()>,
         closing: Closing,
     ) {
-        let access = match Actor::of(&stream) {
-            Ok(actor) => self.permissions.access(actor),
-            Err(_) => Access::None,
+        // The kernel tells who connected, unless the client has left already.
+        let Ok(actor) = Actor::of(&stream) else {
+            return;
         };
         let service = service_fn(|request| {
             let (api, closing) = (Arc::clone(&self), closing.clone());
-            async move { Ok::<_, Infallible>(api.request(access, request, closing).await) }
+            async move { Ok::<_, Infallible>(api.request(actor, request, closing).await) }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -191,11 +192,11 @@ impl Api {
 
     async fn request(
         &self,
-        access: Access,
+        actor: Actor,
         request: hyper::Request<Incoming>,
         closing: Closing,
     ) -> Response<BoxBody<Bytes, Infallible>> {
-        match self.answer(access, request, closing).await {
+        match self.answer(actor, request, closing).await {
             Ok(response) => response,
             Err(problem) => problem_response(&problem),
         }
@@ -203,10 +204,11 @@ impl Api {
 
     async fn answer(
         &self,
-        access: Access,
+        actor: Actor,
         request: hyper::Request<Incoming>,
         closing: Closing,
     ) -> Result<Response<BoxBody<Bytes, Infallible>>, Problem> {
+        let access = self.permissions.access(actor);
         if access == Access::None {
             return Err(Problem::new(Code::Forbidden));
         }
@@ -223,13 +225,26 @@ impl Api {
         if access < action.access() {
             return Err(Problem::new(Code::Forbidden));
         }
-        self.act(action, &body, closing).await
+        let request_key = match &action {
+            Action::Start {
+                idempotency_key: Some(key),
+                ..
+            } => Some(RequestKey::new(
+                key,
+                actor.uid,
+                head.method.as_str(),
+                head.uri.path(),
+                &body,
+            )),
+            _ => None,
+        };
+        self.act(action, request_key, closing).await
     }
 
     async fn act(
         &self,
         action: Action,
-        body: &Bytes,
+        request_key: Option<RequestKey>,
         closing: Closing,
     ) -> Result<Response<BoxBody<Bytes, Infallible>>, Problem> {
         match action {
@@ -261,16 +276,8 @@ impl Api {
                 let notifications = self.card(&name).await?.notifications;
                 Ok(ok(&NotificationList { notifications }))
             }
-            Action::Start {
-                euicc,
-                job,
-                idempotency_key,
-            } => {
-                let request = idempotency_key.map(|key| RequestKey {
-                    key,
-                    digest: digest(&euicc, body),
-                });
-                Ok(accepted(&self.engine(&euicc)?.start(job, request)?))
+            Action::Start { euicc, job, .. } => {
+                Ok(accepted(&self.engine(&euicc)?.start(job, request_key)?))
             }
             Action::Operations => Ok(ok(&OperationList {
                 operations: self.operations.list(),
@@ -345,16 +352,6 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Pro
         _ => Err(Problem::new(Code::InvalidRequest)
             .detail(format!("{name} has 1 to 128 printable characters."))),
     }
-}
-
-fn digest(euicc: &str, body: &[u8]) -> [u8; 32] {
-    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
-    context.update(euicc.as_bytes());
-    context.update(&[0]);
-    context.update(body);
-    let mut octets = [0; 32];
-    octets.copy_from_slice(context.finish().as_ref());
-    octets
 }
 
 fn ok(body: &impl Serialize) -> Response<BoxBody<Bytes, Infallible>> {

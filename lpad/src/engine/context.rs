@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use es9_client::Es9Client;
+use es10_apdu::types::Eid;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::reading::CardState;
 use crate::config::EuiccConfig;
-use crate::job::OperationId;
 use crate::memory::events::{EventKind, Events};
 use crate::memory::journal::{Record, SharedJournal};
 use crate::memory::operations::Operations;
@@ -76,21 +76,9 @@ impl<C> Context<C> {
         });
     }
 
-    /// Writes that an operation's outcome is known. Without it the next start asks the card again.
-    pub(super) fn finished(&self, operation: OperationId) {
-        if let Err(error) = self.journal.append(Record::OperationFinished {
-            operation,
-            ending: None,
-        }) {
-            tracing::warn!(%operation, %error, "the journal cannot be written");
-        }
-    }
-
-    /// Writes that an operation's number is used up though nothing was begun.
-    pub(super) fn used_number(&self, operation: OperationId) {
-        if let Err(error) = self.journal.append(Record::LastOperation { operation }) {
-            tracing::warn!(%operation, %error, "the journal cannot be written");
-        }
+    /// The card, when it was ever read.
+    pub(super) fn eid(&self) -> Option<Eid> {
+        self.snapshot.borrow().euicc.eid.as_deref()?.parse().ok()
     }
 
     /// Writes what is about to be done.

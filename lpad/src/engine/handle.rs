@@ -6,7 +6,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use crate::job::Job;
-use crate::memory::operations::{Operation, OperationError, Operations, RequestKey, Ticket};
+use crate::memory::journal::RequestKey;
+use crate::memory::operations::{Operation, OperationError, Operations, Ticket};
 use crate::memory::snapshot::Snapshot;
 
 /// What reaches an engine's queue.
@@ -77,7 +78,10 @@ impl EngineHandle {
         {
             return Ok(operation);
         }
-        let ticket = self.operations.start(&self.name, job.kind(), request)?;
+        let eid = self.snapshot().euicc.eid.and_then(|eid| eid.parse().ok());
+        let ticket = self
+            .operations
+            .start(&self.name, eid, job.kind(), request)?;
         let id = ticket.id();
         if let Err(refused) = self.commands.try_send(Command::Run(job, ticket)) {
             // Dropping the ticket ends the operation as interrupted.

@@ -156,14 +156,8 @@ mod tests {
 
     fn started(kind: Kind, iccid: &str) -> StartedOperation {
         StartedOperation {
-            operation: OperationId(3),
-            euicc: "default".into(),
-            eid: None,
-            kind,
             iccid: Some(iccid.into()),
-            address: None,
-            enable: false,
-            transaction_id: None,
+            ..StartedOperation::new(OperationId(3), "default", kind)
         }
     }
 

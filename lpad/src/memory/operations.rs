@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use es10_apdu::types::Eid;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
@@ -12,6 +13,9 @@ use tokio::time::timeout;
 use crate::commit::{Cancellation, TooLate};
 use crate::job::{Achievement, Answer, Decision, Kind, Offer, OperationId, Progress, Stage};
 use crate::memory::events::{EventKind, Events};
+use crate::memory::journal::{
+    AskedOperation, Ending, Intent, Record, RequestKey, SharedJournal, StartedOperation,
+};
 use crate::problem::{Code, Problem};
 use crate::runtime::clock::Clock;
 
@@ -30,6 +34,7 @@ pub struct Operations {
 #[derive(Debug)]
 struct Shared {
     table: Mutex<Table>,
+    journal: SharedJournal,
     events: Events,
     clock: Clock,
 }
@@ -48,17 +53,9 @@ struct Entry {
     request: Option<RequestKey>,
 }
 
-/// What tells a repeated request from a new one: `Idempotency-Key` and a digest of the body.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct RequestKey {
-    /// The client's key.
-    pub key: String,
-    /// SHA-256 of what was asked.
-    pub digest: [u8; 32],
-}
-
 /// Why a call on an operation is refused.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum OperationError {
     /// There is no such operation.
     #[error("there is no operation {0}")]
@@ -69,6 +66,9 @@ pub enum OperationError {
     /// The key was used for something else.
     #[error("the Idempotency-Key was used for operation {0}, which asked for something else")]
     KeyReused(OperationId),
+    /// Its number cannot be kept, so that it is not begun.
+    #[error("the journal cannot be written: {0}")]
+    Unwritable(String),
     /// It has ended.
     #[error("operation {0} has ended")]
     Ended(OperationId),
@@ -84,29 +84,60 @@ pub enum OperationError {
 }
 
 impl Operations {
-    /// No operations yet; numbers go on after `last`.
-    pub fn new(events: Events, clock: Clock, last: OperationId) -> Self {
+    /// The operations the journal knows of: those that were asked for and never begun have ended,
+    /// those that were under way run until the card has told how they ended.
+    pub fn new(events: Events, clock: Clock, journal: SharedJournal) -> Self {
+        let intent = journal.intent();
         let table = Mutex::new(Table {
             entries: BTreeMap::new(),
-            last,
+            last: intent.last_operation,
         });
-        Self {
+        let operations = Self {
             shared: Arc::new(Shared {
                 table,
+                journal,
                 events,
                 clock,
             }),
+        };
+        operations.recall(&intent);
+        operations
+    }
+
+    fn recall(&self, intent: &Intent) {
+        for (asked, ending) in intent.answered.values() {
+            self.put(
+                Operation::ended_earlier(asked, *ending),
+                asked.request.clone(),
+            );
+        }
+        for asked in intent.never_begun() {
+            let operation = Operation::ended_earlier(&asked, Ending::NotBegun);
+            self.put(operation, Cancellation::default(), asked.request.clone());
+            self.note_ending(asked.operation, Ending::NotBegun);
+        }
+        for started in intent.operations.values() {
+            let asked = intent.asked.get(&started.operation);
+            let mut operation = Operation::new(started.operation, &started.euicc, started.kind);
+            operation.state = State::Running;
+            operation.cancellable = false;
+            operation.created_at_s = asked.map_or(0, |asked| asked.at_s);
+            let request = asked.and_then(|asked| asked.request.clone());
+            self.put(operation, passed(), request);
         }
     }
 
-    /// Queues an operation and gives the engine's side of it.
+    /// Queues an operation for a card, when one is known, and gives the engine's side of it. Its
+    /// number is on the medium, so that it is never given to another one.
     ///
     /// # Errors
     ///
-    /// `QueueFull` when [`QUEUE_LENGTH`] operations of this eUICC have not ended.
+    /// `QueueFull` when [`QUEUE_LENGTH`] operations of this eUICC have not ended, `Unwritable` when
+    /// its number cannot be kept.
     pub fn start(
         &self,
         euicc: &str,
+        eid: Option<Eid>,
         kind: Kind,
         request: Option<RequestKey>,
     ) -> Result<Ticket, OperationError> {
@@ -122,21 +153,21 @@ impl Operations {
             return Err(OperationError::QueueFull(*holder));
         }
         let id = OperationId(table.last.0 + 1);
-        table.last = id;
-        let operation = Operation {
-            id,
+        let asked = AskedOperation {
+            operation: id,
             euicc: euicc.to_owned(),
+            eid,
             kind,
-            state: State::Queued,
-            stage: None,
-            progress: None,
-            cancellable: true,
-            offer: None,
-            result: None,
-            problem: None,
-            created_at_s: self.shared.clock.unix_seconds(),
-            finished_at_s: None,
+            request: request.clone(),
+            at_s: self.shared.clock.unix_seconds(),
         };
+        let operation = Operation {
+            created_at_s: asked.at_s,
+            ..Operation::new(id, euicc, kind)
+        };
+        let written = self.shared.journal.append(Record::OperationAsked(asked));
+        written.map_err(|error| OperationError::Unwritable(error.to_string()))?;
+        table.last = id;
         self.shared.events.publish(EventKind::Operation, &operation);
         let cancellation = Cancellation::default();
         let operation = watch::Sender::new(operation);
@@ -167,7 +198,7 @@ impl Operations {
             let earlier = entry
                 .request
                 .as_ref()
-                .filter(|earlier| earlier.key == request.key)?;
+                .filter(|earlier| earlier.is_key_of(request))?;
             Some((
                 *id,
                 earlier.digest == request.digest,
@@ -181,25 +212,59 @@ impl Operations {
         }
     }
 
-    /// Puts an operation of an earlier life of the daemon into the history.
+    /// The card told how an operation ended that was cut off, in an earlier life of the daemon or in
+    /// this one.
     pub fn restore(&self, operation: Operation) {
-        self.insert(operation, Cancellation::default());
+        let ending = match operation.state {
+            State::Succeeded => Ending::Succeeded,
+            State::Cancelled => Ending::Cancelled,
+            _ => Ending::Failed,
+        };
+        self.note_ending(operation.id, ending);
+        self.put(operation, Cancellation::default(), None);
     }
 
-    /// Takes an operation of an earlier life of the daemon up again; it runs from now on.
+    /// Another card is in the slot than the one an operation was begun on: how it ended is not known
+    /// before that one is back, and the journal keeps it open until then.
+    pub fn leave(&self, started: &StartedOperation) {
+        if self
+            .find(started.operation)
+            .is_ok_and(|known| known.state.is_final())
+        {
+            return;
+        }
+        let card = started
+            .eid
+            .map_or_else(String::new, |eid| format!(" {eid}"));
+        let problem = Problem::new(Code::Interrupted)
+            .detail(format!(
+                "lpad was stopped while this was under way on the card{card}, and another one is in the slot."
+            ))
+            .next_step("Put that card in again: lpad reads from it how this ended.")
+            .of_operation(started.operation);
+        let ended = Operation {
+            state: State::Failed,
+            cancellable: false,
+            problem: Some(problem),
+            finished_at_s: Some(self.shared.clock.unix_seconds()),
+            ..Operation::new(started.operation, &started.euicc, started.kind)
+        };
+        self.put(ended, Cancellation::default(), None);
+    }
+
+    /// Resumes an operation that was cut off; it runs from now on.
     pub(crate) fn resume(&self, operation: Operation) -> Ticket {
         let id = operation.id;
-        let cancellation = Cancellation::default();
-        // Its first step was done in the earlier life, so it passed the point of no return there.
-        let _ = cancellation.commit();
+        let cancellation = passed();
         let operation = Operation {
             state: State::Running,
             stage: None,
             result: None,
+            problem: None,
             finished_at_s: None,
             ..operation
         };
-        self.insert(operation, cancellation.clone());
+        self.put(operation, cancellation.clone(), None);
         Ticket {
             id,
             operations: self.clone(),
@@ -207,17 +272,41 @@ impl Operations {
         }
     }
 
-    fn insert(&self, operation: Operation, cancellation: Cancellation) {
+    /// Puts an operation into the history. One that is there already changes, and stays the same
+    /// for those who watch it and for its key.
+    fn put(
+        &self,
+        operation: Operation,
+        cancellation: Cancellation,
+        request: Option<RequestKey>,
+    ) {
         let mut table = self.table();
         table.last = table.last.max(operation.id);
-        self.shared.events.publish(EventKind::Operation, &operation);
-        let entry = Entry {
-            cancellation,
-            answer: None,
-            request: None,
-            operation: watch::Sender::new(operation.clone()),
+        let shown = match table.entries.get_mut(&operation.id) {
+            Some(entry) => {
+                let created_at_s = entry.operation.borrow().created_at_s;
+                let operation = Operation {
+                    created_at_s,
+                    ..operation
+                };
+                entry.answer = None;
+                entry.cancellation = cancellation;
+                entry.operation.send_replace(operation.clone());
+                operation
+            }
+            None => {
+                let entry = Entry {
+                    cancellation,
+                    answer: None,
+                    request,
+                    operation: watch::Sender::new(operation.clone()),
+                };
+                table.entries.insert(operation.id, entry);
+                operation
+            }
         };
-        table.entries.insert(operation.id, entry);
+        drop(table);
+        self.shared.events.publish(EventKind::Operation, &shown);
     }
 
     /// One operation.
@@ -282,6 +371,7 @@ impl Operations {
             operation.state
         };
         if state == State::Queued {
+            self.note_ending(id, Ending::Cancelled);
             self.finish(
                 id,
                 State::Cancelled,
@@ -292,11 +382,17 @@ impl Operations {
         self.find(id)
     }
 
-    /// Asks every operation to stop that still can.
-    pub fn cancel_all(&self) {
+    /// The daemon ends: every operation stops that still can. Those that wait are told the same as
+    /// after the next start.
+    pub fn end_all(&self) {
         for operation in self.list() {
-            // One that has ended or is past the point of no return is left alone.
-            let _ = self.cancel(operation.id);
+            match operation.state {
+                State::Queued => {
+                    self.finish(operation.id, State::Failed, None, Some(never_begun()));
+                }
+                // One that has ended or is past the point of no return is left alone.
+                _ => drop(self.cancel(operation.id)),
+            }
         }
     }
 
@@ -372,6 +468,17 @@ impl Operations {
         // Readers of events get every change but at most one per percent; `wait` sees every byte.
         if !only_bytes || percent(&before) != percent(&now) {
             self.shared.events.publish(EventKind::Operation, &*now);
+        }
+    }
+
+    /// Writes that an operation's outcome is known. Without it the next start asks the card again.
+    fn note_ending(&self, operation: OperationId, ending: Ending) {
+        let record = Record::OperationFinished {
+            operation,
+            ending: Some(ending),
+        };
+        if let Err(error) = self.shared.journal.append(record) {
+            tracing::warn!(%operation, %error, "the journal cannot be written");
         }
     }
 
@@ -487,6 +594,62 @@ pub struct Operation {
     /// When it ended, in seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at_s: Option<u64>,
+}
+
+impl Operation {
+    fn new(id: OperationId, euicc: &str, kind: Kind) -> Self {
+        Self {
+            id,
+            euicc: euicc.to_owned(),
+            kind,
+            state: State::Queued,
+            stage: None,
+            progress: None,
+            cancellable: true,
+            offer: None,
+            result: None,
+            problem: None,
+            created_at_s: 0,
+            finished_at_s: None,
+        }
+    }
+
+    /// One that ended in an earlier life of the daemon, with what the journal knows of it.
+    fn ended_earlier(asked: &AskedOperation, ending: Ending) -> Self {
+        let operation = Self {
+            cancellable: false,
+            created_at_s: asked.at_s,
+            ..Self::new(asked.operation, &asked.euicc, asked.kind)
+        };
+        match ending {
+            Ending::Succeeded => Self {
+                state: State::Succeeded,
+                stage: Some(Stage::Done),
+                result: Some(Achievement::default()),
+                ..operation
+            },
+            Ending::Failed | Ending::Cancelled | Ending::NotBegun => Self {
+                state: State::Failed,
+                problem: Some(never_begun().of_operation(asked.operation)),
+                ..operation
+            },
+        }
+    }
+}
+
+/// Of an operation that passed the point of no return in an earlier life of the daemon.
+fn passed() -> Cancellation {
+    let cancellation = Cancellation::default();
+    // It was never cancelled.
+    let _ = cancellation.commit();
+    cancellation
+}
+
+/// Why an operation that waited has ended with the daemon.
+fn never_begun() -> Problem {
+    Problem::new(Code::Interrupted)
+        .detail("lpad was stopped before this was begun; nothing was done.")
+        .next_step("Ask for it again.")
 }
 
 /// How many operations of one eUICC may run and wait.

@@ -77,9 +77,9 @@ impl HostPorts {
 impl Intent {
     /// The operations that are open on a card: those begun for its EID, and those of an older
     /// journal that has only the eUICC's name in the configuration.
-    pub fn open_on(&self, euicc: &str, eid: Eid) -> Vec<StartedOperation> {
+    pub fn open_on(&self, euicc: &str, eid: Option<Eid>) -> Vec<StartedOperation> {
         let is_its = |started: &&StartedOperation| match started.eid {
-            Some(own) => own == eid,
+            Some(own) => eid == Some(own),
             None => started.euicc == euicc,
         };
         self.operations.values().filter(is_its).cloned().collect()
@@ -87,9 +87,9 @@ impl Intent {
 
     /// The operations that were begun behind the same port on another card: only that one can tell
     /// how they ended.
-    pub fn left_on_another_card(&self, euicc: &str, eid: Eid) -> Vec<StartedOperation> {
+    pub fn left_on_another_card(&self, euicc: &str, eid: Option<Eid>) -> Vec<StartedOperation> {
         let is_of_another = |started: &&StartedOperation| {
-            started.euicc == euicc && started.eid.is_some_and(|own| own != eid)
+            started.euicc == euicc && started.eid.is_some_and(|own| eid != Some(own))
         };
         self.operations
             .values()
@@ -320,10 +320,16 @@ mod tests {
             numbers.collect::<Vec<_>>()
         };
         // The cards of the two ports were swapped: the operation follows its card.
-        assert_eq!(numbers(intent.open_on("left", eid(1))), [1, 3, 4]);
-        assert_eq!(numbers(intent.left_on_another_card("left", eid(1))), [2]);
-        assert_eq!(numbers(intent.open_on("right", eid(2))), [2, 5]);
-        assert_eq!(numbers(intent.left_on_another_card("right", eid(2))), [4]);
+        assert_eq!(numbers(intent.open_on("left", Some(eid(1)))), [1, 3, 4]);
+        assert_eq!(
+            numbers(intent.left_on_another_card("left", Some(eid(1)))),
+            [2]
+        );
+        assert_eq!(numbers(intent.open_on("right", Some(eid(2)))), [2, 5]);
+        assert_eq!(
+            numbers(intent.left_on_another_card("right", Some(eid(2)))),
+            [4]
+        );
     }
 
     #[test]
@@ -406,14 +412,8 @@ mod tests {
 
     fn started(number: u64, euicc: &str, eid: Option<Eid>) -> Record {
         Record::OperationStarted(StartedOperation {
-            operation: OperationId(number),
-            euicc: euicc.into(),
             eid,
-            kind: Kind::Enable,
-            iccid: None,
-            address: None,
-            enable: false,
-            transaction_id: None,
+            ..StartedOperation::new(OperationId(number), euicc, Kind::Enable)
         })
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use es10_apdu::types::Eid;
 use serde::{Deserialize, Serialize};
 
-use crate::job::{Kind, OperationId};
+use crate::job::{Kind, OperationId, ResetScope};
 use crate::memory::digest::Digest;
 
 /// One record of intent.
@@ -151,6 +151,30 @@ pub struct StartedOperation {
     /// Set once the profile package was about to be sent to the card.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transaction_id: Option<String>,
+    /// The nickname or address that is to be written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// What a reset erases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reset: Option<ResetScope>,
+}
+
+impl StartedOperation {
+    /// With nothing said yet of what it is about.
+    pub fn new(operation: OperationId, euicc: &str, kind: Kind) -> Self {
+        Self {
+            operation,
+            euicc: euicc.to_owned(),
+            eid: None,
+            kind,
+            iccid: None,
+            address: None,
+            enable: false,
+            transaction_id: None,
+            value: None,
+            reset: None,
+        }
+    }
 }
 
 /// How an operation ended.

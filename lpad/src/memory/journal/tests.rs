@@ -309,14 +309,8 @@ fn grow(journal: &mut Journal, bytes: u64) {
 fn story() -> Vec<Record> {
     let started = |operation, kind| {
         Record::OperationStarted(StartedOperation {
-            operation: OperationId(operation),
-            euicc: "default".into(),
-            eid: None,
-            kind,
-            iccid: None,
             address: Some("smdp.example.com".into()),
-            enable: false,
-            transaction_id: None,
+            ..StartedOperation::new(OperationId(operation), "default", kind)
         })
     };
     vec![

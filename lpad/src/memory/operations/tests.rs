@@ -1,16 +1,72 @@
 //! An operation's life, in every order.
 
+use std::ops::Deref;
+use std::path::Path;
 use std::time::Duration;
+
+use tempfile::TempDir;
 
 use super::*;
 use crate::job::Reply;
 use crate::memory::events::Events;
+use crate::memory::journal::Journal;
+use crate::memory::state_folder::StateFolder;
 use crate::problem::Code;
 use crate::runtime::clock::Clock;
 use crate::secret::Secret;
 
-fn operations() -> Operations {
-    Operations::new(Events::new(1), Clock::system(), OperationId(0))
+/// The operations of a daemon that was never started before.
+fn operations() -> Life {
+    let folder = tempfile::tempdir().unwrap();
+    let life = Life::begin(folder.path());
+    Life {
+        _folder: Some(folder),
+        ..life
+    }
+}
+
+/// One life of the daemon, as far as operations are concerned.
+struct Life {
+    operations: Operations,
+    journal: SharedJournal,
+    _state: StateFolder,
+    _folder: Option<TempDir>,
+}
+
+impl Deref for Life {
+    type Target = Operations;
+
+    fn deref(&self) -> &Operations {
+        &self.operations
+    }
+}
+
+impl Life {
+    fn begin(folder: &Path) -> Self {
+        let state = StateFolder::hold(folder).unwrap();
+        let journal = SharedJournal::new(Journal::open(&state).unwrap());
+        Self {
+            operations: Operations::new(Events::new(1), Clock::system(), journal.clone()),
+            journal,
+            _state: state,
+            _folder: None,
+        }
+    }
+
+    /// An operation that changes the card from now on.
+    fn started(&self, kind: Kind, request: Option<RequestKey>) -> Ticket {
+        let ticket = self.operations.start("default", None, kind, request);
+        let ticket = ticket.unwrap();
+        ticket.begin();
+        let started = StartedOperation::new(ticket.id(), "default", kind);
+        let record = Record::OperationStarted(started);
+        self.journal.append(record).unwrap();
+        ticket
+    }
+}
+
+fn key(name: &str, uid: u32, body: &str) -> RequestKey {
+    RequestKey::new(name, uid, "DELETE", "/v1/x", body.as_bytes())
 }
 
 fn offer(confirmation_code_required: bool) -> Offer {
@@ -30,7 +86,9 @@ fn accept(code: Option<&str>) -> Answer {
 #[tokio::test]
 async fn an_operation_goes_from_queued_to_succeeded() {
     let operations = operations();
-    let ticket = operations.start("default", Kind::Enable, None).unwrap();
+    let ticket = operations
+        .start("default", None, Kind::Enable, None)
+        .unwrap();
     let id = ticket.id();
     assert_eq!(operations.find(id).unwrap().state, State::Queued);
     assert!(ticket.begin());
@@ -48,7 +106,9 @@ async fn an_operation_goes_from_queued_to_succeeded() {
 #[tokio::test]
 async fn a_ticket_that_is_dropped_ends_the_operation_as_interrupted() {
     let operations = operations();
-    let ticket = operations.start("default", Kind::Enable, None).unwrap();
+    let ticket = operations
+        .start("default", None, Kind::Enable, None)
+        .unwrap();
     let id = ticket.id();
     drop(ticket);
     let ended = operations.find(id).unwrap();
@@ -58,7 +118,9 @@ async fn a_ticket_that_is_dropped_ends_the_operation_as_interrupted() {
 #[tokio::test]
 async fn a_queued_operation_is_cancelled_at_once_and_never_begins() {
     let operations = operations();
-    let ticket = operations.start("default", Kind::Enable, None).unwrap();
+    let ticket = operations
+        .start("default", None, Kind::Enable, None)
+        .unwrap();
     assert_eq!(
         operations.cancel(ticket.id()).unwrap().state,
         State::Cancelled
@@ -73,7 +135,9 @@ async fn a_queued_operation_is_cancelled_at_once_and_never_begins() {
 #[tokio::test]
 async fn a_running_operation_hears_that_it_is_cancelled() {
     let operations = operations();
-    let ticket = operations.start("default", Kind::Download, None).unwrap();
+    let ticket = operations
+        .start("default", None, Kind::Download, None)
+        .unwrap();
     ticket.begin();
     assert_eq!(
         operations.cancel(ticket.id()).unwrap().state,
@@ -89,7 +153,9 @@ async fn a_running_operation_hears_that_it_is_cancelled() {
 #[tokio::test]
 async fn past_the_point_of_no_return_it_can_no_longer_be_cancelled() {
     let operations = operations();
-    let ticket = operations.start("default", Kind::Download, None).unwrap();
+    let ticket = operations
+        .start("default", None, Kind::Download, None)
+        .unwrap();
     ticket.begin();
     assert!(ticket.commit().is_ok());
     assert!(!operations.find(ticket.id()).unwrap().cancellable);
@@ -100,7 +166,9 @@ async fn past_the_point_of_no_return_it_can_no_longer_be_cancelled() {
 #[tokio::test(start_paused = true)]
 async fn an_offer_waits_for_its_answer_and_wants_the_code_with_it() {
     let operations = operations();
-    let ticket = operations.start("default", Kind::Download, None).unwrap();
+    let ticket = operations
+        .start("default", None, Kind::Download, None)
+        .unwrap();
     let id = ticket.id();
     ticket.begin();
     let asking =
@@ -119,7 +187,9 @@ async fn an_offer_waits_for_its_answer_and_wants_the_code_with_it() {
 #[tokio::test(start_paused = true)]
 async fn an_offer_nobody_answers_times_out() {
     let operations = operations();
-    let ticket = operations.start("default", Kind::Download, None).unwrap();
+    let ticket = operations
+        .start("default", None, Kind::Download, None)
+        .unwrap();
     ticket.begin();
     let reply = ticket.ask(offer(false), Duration::from_secs(300)).await;
     assert_eq!(reply, Reply::TimedOut);
@@ -129,34 +199,185 @@ async fn an_offer_nobody_answers_times_out() {
 async fn the_queue_of_an_euicc_is_bounded_and_names_its_holder() {
     let operations = operations();
     let tickets: Vec<Ticket> = (0..QUEUE_LENGTH)
-        .map(|_| operations.start("default", Kind::Enable, None).unwrap())
+        .map(|_| {
+            operations
+                .start("default", None, Kind::Enable, None)
+                .unwrap()
+        })
         .collect();
-    let refused = operations.start("default", Kind::Enable, None).unwrap_err();
+    let refused = operations
+        .start("default", None, Kind::Enable, None)
+        .unwrap_err();
     assert_eq!(refused, OperationError::QueueFull(tickets[0].id()));
-    assert!(operations.start("other", Kind::Enable, None).is_ok());
+    assert!(operations.start("other", None, Kind::Enable, None).is_ok());
 }
 
 #[tokio::test]
 async fn a_repeated_request_finds_the_operation_it_started() {
     let operations = operations();
-    let request = RequestKey {
-        key: "k".into(),
-        digest: [1; 32],
-    };
+    let request = key("k", 0, "");
     assert_eq!(operations.repeated(&request), Ok(None));
     let ticket = operations
-        .start("default", Kind::Enable, Some(request.clone()))
+        .start("default", None, Kind::Enable, Some(request.clone()))
         .unwrap();
     let found = operations.repeated(&request).unwrap().unwrap();
     assert_eq!(found.id, ticket.id());
-    let other = RequestKey {
-        digest: [2; 32],
-        ..request
-    };
     assert_eq!(
-        operations.repeated(&other),
+        operations.repeated(&key("k", 0, "other")),
         Err(OperationError::KeyReused(ticket.id()))
     );
+    // Keys of different users have nothing to do with each other.
+    assert_eq!(operations.repeated(&key("k", 1, "other")), Ok(None));
+}
+
+#[tokio::test]
+async fn a_queued_operation_that_was_killed_is_told_as_never_begun_and_answers_its_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let life = Life::begin(folder.path());
+    let request = key("k", 0, "");
+    let ticket = life
+        .operations
+        .start("default", None, Kind::Rename, Some(request.clone()));
+    let id = ticket.as_ref().unwrap().id();
+    // Killed: nothing of it is written.
+    drop(life);
+    drop(ticket);
+    for _ in 0..3 {
+        let life = Life::begin(folder.path());
+        let known = life.operations.find(id).unwrap();
+        assert_eq!((known.state, known.kind), (State::Failed, Kind::Rename));
+        let problem = known.problem.unwrap();
+        assert_eq!(problem.code, Code::Interrupted);
+        assert!(problem.detail.contains("nothing was done"), "{problem}");
+        let found = life.operations.repeated(&request).unwrap().unwrap();
+        assert_eq!(found.id, id);
+        let next = life.operations.start("default", None, Kind::Delete, None);
+        assert!(next.unwrap().id() > id);
+    }
+}
+
+#[tokio::test]
+async fn the_daemons_end_tells_what_waits_the_same_as_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let life = Life::begin(folder.path());
+    let ticket = life.operations.start("default", None, Kind::Rename, None);
+    let id = ticket.as_ref().unwrap().id();
+    life.operations.end_all();
+    let told = life.operations.find(id).unwrap();
+    drop((ticket, life));
+    let after = Life::begin(folder.path()).operations.find(id).unwrap();
+    assert_eq!((after.state, after.problem), (told.state, told.problem));
+}
+
+#[tokio::test]
+async fn what_was_done_is_not_done_again_for_the_same_key_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let life = Life::begin(folder.path());
+    let done = life.started(Kind::Delete, Some(key("done", 0, "")));
+    let id = done.id();
+    done.succeed(Achievement::default());
+    let failed = life.started(Kind::Delete, Some(key("failed", 0, "")));
+    failed.fail(Problem::new(Code::CardRefused));
+    drop(life);
+    let life = Life::begin(folder.path());
+    let found = life.operations.repeated(&key("done", 0, "")).unwrap();
+    let found = found.unwrap();
+    assert_eq!((found.id, found.state), (id, State::Succeeded));
+    assert_eq!(
+        life.operations.repeated(&key("done", 0, "other")),
+        Err(OperationError::KeyReused(id))
+    );
+    assert_eq!(life.operations.repeated(&key("failed", 0, "")), Ok(None));
+}
+
+#[tokio::test]
+async fn what_was_under_way_runs_until_the_card_has_told_and_keeps_those_who_watch() {
+    let folder = tempfile::tempdir().unwrap();
+    let life = Life::begin(folder.path());
+    let request = key("k", 0, "");
+    let ticket = life.started(Kind::Delete, Some(request.clone()));
+    let id = ticket.id();
+    drop((ticket, life));
+    let life = Life::begin(folder.path());
+    let running = life.operations.repeated(&request).unwrap().unwrap();
+    assert_eq!((running.id, running.state), (id, State::Running));
+    assert!(!running.cancellable);
+    let waiting = life.operations.clone();
+    let waiting = tokio::spawn(async move { waiting.wait(id, Duration::from_secs(60)).await });
+    tokio::task::yield_now().await;
+    life.operations.restore(Operation {
+        state: State::Succeeded,
+        ..running
+    });
+    let told = waiting.await.unwrap().unwrap();
+    assert_eq!(told.state, State::Succeeded);
+    assert!(life.journal.intent().operations.is_empty());
+    let again = life.operations.repeated(&request).unwrap().unwrap();
+    assert_eq!(again.state, State::Succeeded);
+}
+
+#[tokio::test]
+async fn an_operation_in_doubt_stays_open_and_changes_when_the_card_has_told() {
+    let life = operations();
+    let ticket = life.started(Kind::Delete, None);
+    let id = ticket.id();
+    ticket.leave_in_doubt(Problem::new(Code::ModemTimeout));
+    let failed = life.operations.find(id).unwrap();
+    assert_eq!(failed.state, State::Failed);
+    assert!(life.journal.intent().operations.contains_key(&id));
+    let mut watching = life.operations.watch(id).unwrap();
+    let resumed = life.operations.resume(failed);
+    assert_eq!(watching.borrow_and_update().state, State::Running);
+    resumed.succeed(Achievement::default());
+    assert!(watching.has_changed().unwrap());
+    assert_eq!(watching.borrow().state, State::Succeeded);
+    assert!(life.journal.intent().operations.is_empty());
+}
+
+#[tokio::test]
+async fn a_dropped_ticket_leaves_the_journal_open() {
+    let life = operations();
+    let ticket = life.started(Kind::Delete, None);
+    let id = ticket.id();
+    drop(ticket);
+    assert_eq!(life.operations.find(id).unwrap().state, State::Failed);
+    assert!(life.journal.intent().operations.contains_key(&id));
+}
+
+#[tokio::test]
+async fn an_operation_left_on_another_card_is_told_and_stays_open() {
+    let life = operations();
+    let id = life.started(Kind::Delete, None).id();
+    let started = StartedOperation {
+        eid: "89049032123451234512345678901235".parse().ok(),
+        ..StartedOperation::new(id, "default", Kind::Delete)
+    };
+    let ticket = life.operations.resume(life.operations.find(id).unwrap());
+    std::mem::forget(ticket);
+    life.operations.leave(&started);
+    let left = life.operations.find(id).unwrap();
+    assert_eq!(left.state, State::Failed);
+    let problem = left.problem.unwrap();
+    assert!(
+        problem.detail.contains("another one is in the slot"),
+        "{problem}"
+    );
+    assert!(life.journal.intent().operations.contains_key(&id));
+}
+
+#[tokio::test]
+async fn an_operation_whose_number_cannot_be_kept_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let life = Life::begin(&state);
+    std::fs::remove_dir_all(&state).unwrap();
+    std::fs::write(&state, "").unwrap();
+    let refused = life.operations.start("default", None, Kind::Delete, None);
+    assert!(matches!(refused, Err(OperationError::Unwritable(_))));
+    assert!(life.operations.list().is_empty());
+    std::fs::remove_file(&state).unwrap();
+    let started = life.operations.start("default", None, Kind::Delete, None);
+    assert_eq!(started.unwrap().id(), OperationId(1));
 }
 
 #[tokio::test]
@@ -164,7 +385,7 @@ async fn only_the_latest_operations_are_kept() {
     let operations = operations();
     for _ in 0..HISTORY_KEPT + 3 {
         operations
-            .start("default", Kind::Enable, None)
+            .start("default", None, Kind::Enable, None)
             .unwrap()
             .succeed(Achievement::default());
     }
@@ -177,10 +398,12 @@ async fn only_the_latest_operations_are_kept() {
 
 #[tokio::test]
 async fn bytes_are_events_only_once_per_percent() {
-    let events = Events::new(1);
-    let operations = Operations::new(events.clone(), Clock::system(), OperationId(0));
+    let operations = operations();
+    let events = operations.shared.events.clone();
     let mut follower = events.follow(Some(0));
-    let ticket = operations.start("default", Kind::Download, None).unwrap();
+    let ticket = operations
+        .start("default", None, Kind::Download, None)
+        .unwrap();
     for done in 0..=10_000 {
         ticket.progress(Progress {
             done,

@@ -8,9 +8,11 @@ use tokio::time::timeout;
 use super::{Operations, State};
 use crate::commit::{Cancellation, Cancelled, Committed};
 use crate::job::{Achievement, Offer, OperationId, Progress, Reply, Stage};
+use crate::memory::journal::Ending;
 use crate::problem::{Code, Problem};
 
-/// The engine's side of an operation. One that is dropped unfinished fails as interrupted.
+/// The engine's side of an operation. One that is dropped unfinished fails as interrupted; the journal
+/// keeps it open, so that the next start settles it.
 #[derive(Debug)]
 pub struct Ticket {
     pub(super) id: OperationId,
@@ -111,18 +113,28 @@ impl Ticket {
     /// Ends it well.
     pub fn succeed(self, result: Achievement) {
         tracing::info!(operation = %self.id, "succeeded");
+        self.operations.note_ending(self.id, Ending::Succeeded);
         self.operations
             .finish(self.id, State::Succeeded, Some(result), None);
     }
 
     /// Ends it with a problem; a problem that says `cancelled` ends it as cancelled.
     pub fn fail(self, problem: Problem) {
-        let state = match problem.code {
-            Code::Cancelled => State::Cancelled,
-            _ => State::Failed,
+        let (state, ending) = match problem.code {
+            Code::Cancelled => (State::Cancelled, Ending::Cancelled),
+            _ => (State::Failed, Ending::Failed),
         };
         tracing::warn!(operation = %self.id, "{problem}");
+        self.operations.note_ending(self.id, ending);
         self.operations.finish(self.id, state, None, Some(problem));
+    }
+
+    /// Ends it with a problem while it is not known what the card did: the journal keeps it open,
+    /// until the card has told.
+    pub fn leave_in_doubt(self, problem: Problem) {
+        tracing::warn!(operation = %self.id, "{problem}");
+        self.operations
+            .finish(self.id, State::Failed, None, Some(problem));
     }
 }
 
