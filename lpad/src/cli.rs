@@ -167,6 +167,7 @@ impl Session {
         if self.json {
             return self.print_json(&EuiccList { euiccs });
         }
+        let health = self.client.health().await?;
         let version = self.client.version().await?;
         let mut overviews = Vec::new();
         for euicc in euiccs {
@@ -188,7 +189,7 @@ impl Session {
                 operation,
             });
         }
-        self.print(&render::status(&version, &overviews))
+        self.print(&render::status(&version, &health.problems, &overviews))
     }
 
     async fn euicc_command(&self, command: EuiccCommand) -> Result<(), CliError> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use es9_client::{Connect, Deadlines, Es9Client, Options, Roots, RootsError, TcpConnect};
 use listenfd::ListenFd;
+use rustix::process::Signal;
 use sd_notify::NotifyState;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -138,6 +139,7 @@ impl Daemon {
         let api = Api {
             engines: handles.clone(),
             operations: operations.clone(),
+            journal,
             events: events.clone(),
             permissions: Permissions::new(&config.api),
             max_connections: config.api.max_connections,
@@ -233,6 +235,9 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
     let mut hang_up = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
+    // A file that may not grow any more is an error to be told, not the end of the daemon.
+    let too_large = SignalKind::from_raw(Signal::XFSZ.as_raw());
+    let _ignored = signal(too_large).map_err(StartError::Signals)?;
     let targets = config.es9.connect_to.iter();
     let targets = targets.map(|(host, target)| (host.clone(), target.to_string()));
     let parts = Parts {

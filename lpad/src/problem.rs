@@ -258,6 +258,9 @@ codes! {
     /// lpad cannot write its state.
     StateUnwritable = "state-unwritable", 503, true,
         "lpad cannot write its state", "Check free space and permissions of the state folder.";
+    /// A journal was damaged; lpad goes on with what can be read of it.
+    JournalDamaged = "journal-damaged", 500, false,
+        "The journal was damaged", "Check the medium; look at the files named here and remove them. Operations from before may be missing.";
     /// A mistake in lpad.
     Internal = "internal", 500, false,
         "lpad made a mistake", "Report this with the log.";

@@ -136,7 +136,7 @@ async fn a_repeated_request_with_the_same_key_is_the_same_operation() {
     assert_eq!(later.json["state"], "succeeded");
 
     let other = ask_with(&bed, "POST", DOWNLOADS, &key, &download("M-2")).await;
-    other.is_problem(409, "idempotency-key-reused");
+    other.is_problem(422, "idempotency-key-reused");
     assert_eq!(other.json["operation"], first.json["id"]);
     assert_eq!(bed.client.operations().await.unwrap().len(), 1);
 }
@@ -614,10 +614,10 @@ fn id(operation: &Value) -> &str {
 
 /// What a client gets for one request.
 #[derive(Debug)]
-struct Reply {
-    status: u16,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
     head: String,
-    json: Value,
+    pub(crate) json: Value,
 }
 
 impl Reply {
@@ -630,7 +630,7 @@ impl Reply {
 
     /// Checks that it is this problem, with everything a problem has.
     #[track_caller]
-    fn is_problem(&self, status: u16, code: &str) {
+    pub(crate) fn is_problem(&self, status: u16, code: &str) {
         let document = &self.json;
         assert_eq!(
             (self.status, document["code"].as_str()),
@@ -651,11 +651,17 @@ impl Reply {
     }
 }
 
-async fn ask(bed: &Bed, method: &str, path: &str, body: &str) -> Reply {
+pub(crate) async fn ask(bed: &Bed, method: &str, path: &str, body: &str) -> Reply {
     ask_with(bed, method, path, &[], body).await
 }
 
-async fn ask_with(bed: &Bed, method: &str, path: &str, headers: &[&str], body: &str) -> Reply {
+pub(crate) async fn ask_with(
+    bed: &Bed,
+    method: &str,
+    path: &str,
+    headers: &[&str],
+    body: &str,
+) -> Reply {
     let mut stream = connect(bed).await;
     let request = request(method, path, headers, body);
     // A server that has heard enough may close before everything is written.

@@ -54,6 +54,8 @@ async fn every_answer_is_as_described_and_every_described_answer_is_given() {
         .await;
     api.a_card_that_was_never_read_is_a_problem(&refusing_card().await, 409)
         .await;
+    api.nothing_starts_without_its_state(&Bed::start().await)
+        .await;
     // Whoever runs the tests is the daemon's own user, who may do everything.
     let unseen = api.description.unseen().into_iter();
     let unseen: Vec<_> = unseen.filter(|reply| !reply.ends_with("403")).collect();
@@ -390,7 +392,38 @@ impl Api {
         call.body = r#"{"default":true}"#.into();
         let refused = self.send(bed, &call).await;
         assert_eq!(refused.json["code"], "idempotency-key-reused");
+        for operation in self.starting_operations() {
+            let other = Call {
+                method: &operation.method,
+                target: target(&operation, EUICC, "1"),
+                body: sample(&operation, EUICC),
+                ..call.clone()
+            };
+            let refused = self.send(bed, &other).await;
+            assert_eq!(refused.status, 422, "{operation:?}: {refused:?}");
+        }
         self.ended(bed, &first).await;
+    }
+
+    async fn nothing_starts_without_its_state(&mut self, bed: &Bed) {
+        let state = bed.folder().join("state");
+        fs::remove_dir_all(&state).unwrap();
+        fs::write(&state, "in the way").unwrap();
+        let health = self.ask(bed, "GET", "/v1/health", "").await;
+        assert_eq!(health.json["problems"][0]["code"], "state-unwritable");
+        for operation in self.starting_operations() {
+            let target = target(&operation, EUICC, "1");
+            let body = sample(&operation, EUICC);
+            let reply = self.ask(bed, &operation.method, &target, &body).await;
+            assert_eq!(reply.json["code"], "state-unwritable", "{target}");
+        }
+    }
+
+    fn starting_operations(&self) -> Vec<Operation> {
+        let operations = self.description.operations().into_iter();
+        operations
+            .filter(|operation| operation.method != "GET" && operation.template.contains("{euicc}"))
+            .collect()
     }
 
     /// While an offer waits for its answer, nothing else gets its turn.
@@ -406,13 +439,11 @@ impl Api {
         }
         let euicc = self.ask(bed, "GET", "/v1/euiccs/default", "").await;
         assert_eq!(euicc.json["busy_with"], asking["id"]);
-        for operation in self.description.operations() {
-            if operation.method != "GET" && operation.template.contains("{euicc}") {
-                let target = target(&operation, EUICC, "1");
-                let body = sample(&operation, EUICC);
-                let reply = self.ask(bed, &operation.method, &target, &body).await;
-                assert_eq!(reply.json["code"], "busy", "{target}");
-            }
+        for operation in self.starting_operations() {
+            let target = target(&operation, EUICC, "1");
+            let body = sample(&operation, EUICC);
+            let reply = self.ask(bed, &operation.method, &target, &body).await;
+            assert_eq!(reply.json["code"], "busy", "{target}");
         }
         let asking = format!("/v1/operations/{}", asking["id"].as_str().unwrap());
         let first = &queued[0].headers["location"];

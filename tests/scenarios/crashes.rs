@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::process::{ExitStatus, Output, Stdio};
 use std::time::Duration;
 
-use lpad::client::Client;
+use lpad::client::{Client, ClientError};
 use lpad::job::{Consent, OperationId};
 use lpad::memory::operations::{Operation, State};
+use lpad::memory::snapshot::Availability;
 use lpad::problem::Code;
 use lpad_tests::bed::{Bed, EUICC, accepting};
 use lpad_tests::bench::{Bench, HOST_NAME};
@@ -273,7 +274,7 @@ impl Gateway {
     }
 }
 
-fn lpad(configuration: &std::path::Path) -> Command {
+pub(crate) fn lpad(configuration: &std::path::Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_demo"));
     command.arg("lpad").arg(configuration);
     command.stdin(Stdio::null()).stdout(Stdio::null());
@@ -495,7 +496,7 @@ async fn without_room_for_the_journal_nothing_is_begun_on_the_card() {
     // No file may grow any more: what a full disk looks like to the daemon.
     let demo = env!("CARGO_BIN_EXE_demo");
     let configuration = gateway.configuration.display();
-    let script = format!("trap '' XFSZ; ulimit -f 0; exec '{demo}' lpad '{configuration}'");
+    let script = format!("ulimit -f 0; exec '{demo}' lpad '{configuration}'");
     gateway.daemon = Command::new("sh")
         .args(["-c", &script])
         .stdout(Stdio::null())
@@ -503,18 +504,27 @@ async fn without_room_for_the_journal_nothing_is_begun_on_the_card() {
         .kill_on_drop(true)
         .spawn()
         .unwrap();
-    gateway.is_ready().await;
-    let operation = gateway.download("M-1").await;
-    let problem = operation.problem.unwrap();
+    gateway
+        .until(async || {
+            let euicc = gateway.client.euicc(EUICC).await;
+            euicc.is_ok_and(|euicc| euicc.state == Availability::Ready)
+        })
+        .await;
+    let health = gateway.client.health().await.unwrap();
+    assert_eq!(health.status, "degraded");
+    let request = accepting(&format!("1${HOST_NAME}$M-1"));
+    let refused = gateway.client.download(EUICC, &request).await.unwrap_err();
+    let ClientError::Problem(problem) = refused else {
+        panic!("{refused}");
+    };
     assert_eq!(problem.code, Code::StateUnwritable);
-    assert_eq!(
-        problem.detail,
-        "The journal cannot be written: File too large (os error 27)."
-    );
+    assert_eq!(health.problems[0].code, problem.code);
+    assert!(problem.detail.contains("File too large"), "{problem}");
     assert_eq!(
         problem.next_step,
         "Check free space and permissions of the state folder."
     );
+    assert!(gateway.client.operations().await.unwrap().is_empty());
     assert!(gateway.bench.card.open_channels().is_empty());
     assert_eq!(gateway.bench.card.memory().profiles.len(), 0);
     gateway.terminate().await;

@@ -31,4 +31,5 @@ mod reservations;
 mod server_certificate;
 mod server_restart;
 mod server_trouble;
+mod state_folder;
 mod truth;

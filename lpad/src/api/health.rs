@@ -4,26 +4,48 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::memory::journal::SharedJournal;
 use crate::memory::snapshot::Availability;
+use crate::problem::{Code, Problem};
 
 /// Body of `GET /v1/health`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Health {
-    /// `ok` when every eUICC can be used, else `degraded`.
+    /// `ok` when every eUICC can be used and the state can be written, else `degraded`.
     pub status: String,
     /// Each eUICC and whether it can be used.
     pub euiccs: BTreeMap<String, Availability>,
+    /// What an operator should look at, beside the eUICCs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<Problem>,
 }
 
 impl Health {
     /// Sums up.
-    pub fn new(euiccs: BTreeMap<String, Availability>) -> Self {
-        let ready = euiccs.values().all(|state| *state == Availability::Ready);
+    pub fn new(euiccs: BTreeMap<String, Availability>, journal: &SharedJournal) -> Self {
+        let is_ready = euiccs.values().all(|state| *state == Availability::Ready);
+        let unwritable = journal.trouble().map(|why| {
+            Problem::new(Code::StateUnwritable)
+                .detail(format!("The journal cannot be written: {why}."))
+        });
+        let status = match is_ready && unwritable.is_none() {
+            true => "ok",
+            false => "degraded",
+        };
         Self {
-            status: if ready { "ok" } else { "degraded" }.to_owned(),
+            status: status.to_owned(),
             euiccs,
+            problems: unwritable.into_iter().chain(damaged(journal)).collect(),
         }
     }
+}
+
+fn damaged(journal: &SharedJournal) -> Option<Problem> {
+    let damaged = journal.damaged();
+    let names = damaged.iter().map(|path| path.display().to_string());
+    let names = names.collect::<Vec<_>>().join(", ");
+    let detail = format!("The journal was damaged, and is set aside as {names}.");
+    (!damaged.is_empty()).then(|| Problem::new(Code::JournalDamaged).detail(detail))
 }
 
 /// Body of `GET /v1/version`.

@@ -37,7 +37,7 @@ use super::{openapi, routes};
 use crate::config::ApiConfig;
 use crate::engine::EngineHandle;
 use crate::memory::events::Events;
-use crate::memory::journal::RequestKey;
+use crate::memory::journal::{RequestKey, SharedJournal};
 use crate::memory::operations::{Operation, Operations};
 use crate::memory::snapshot::{Availability, Snapshot};
 use crate::problem::{Code, Problem};
@@ -107,6 +107,8 @@ pub struct Api {
     pub engines: BTreeMap<String, EngineHandle>,
     /// All operations.
     pub operations: Operations,
+    /// What is kept on disk.
+    pub journal: SharedJournal,
     /// What happens.
     pub events: Events,
     /// Who may do what.
@@ -248,7 +250,7 @@ impl Api {
         closing: Closing,
     ) -> Result<Response<BoxBody<Bytes, Infallible>>, Problem> {
         match action {
-            Action::Health => Ok(ok(&Health::new(self.availability()))),
+            Action::Health => Ok(ok(&Health::new(self.availability(), &self.journal))),
             Action::Version => Ok(ok(&Version::own())),
             Action::OpenApi => Ok(text(StatusCode::OK, JSON, openapi::DOCUMENT)),
             Action::Euiccs => {

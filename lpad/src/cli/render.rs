@@ -18,8 +18,15 @@ pub(super) struct Overview {
     pub(super) operation: Option<Operation>,
 }
 
-pub(super) fn status(version: &Version, overviews: &[Overview]) -> String {
+pub(super) fn status(version: &Version, problems: &[Problem], overviews: &[Overview]) -> String {
     let mut text = format!("lpad {} (SGP.22 v{})\n", version.version, version.sgp22);
+    for problem in problems {
+        text.push('\n');
+        text.push_str(&facts(&[
+            ("Problem", problem.detail.clone()),
+            ("Next", problem.next_step.clone()),
+        ]));
+    }
     for overview in overviews {
         let euicc = &overview.euicc;
         text.push_str(&format!("\n{}: {}\n", euicc.name, euicc.state.name()));
@@ -350,7 +357,7 @@ mod tests {
             sgp22: "2.5".into(),
         };
         assert_eq!(
-            status(&version, &[overview]),
+            status(&version, &[], &[overview]),
             "lpad 0.1.0 (SGP.22 v2.5)\n\
              \n\
              default: ready\n\

@@ -106,10 +106,8 @@ impl Operations {
 
     fn recall(&self, intent: &Intent) {
         for (asked, ending) in intent.answered.values() {
-            self.put(
-                Operation::ended_earlier(asked, *ending),
-                asked.request.clone(),
-            );
+            let operation = Operation::ended_earlier(asked, *ending);
+            self.put(operation, Cancellation::default(), asked.request.clone());
         }
         for asked in intent.never_begun() {
             let operation = Operation::ended_earlier(&asked, Ending::NotBegun);
@@ -274,12 +272,7 @@ impl Operations {
 
     /// Puts an operation into the history. One that is there already changes, and stays the same
     /// for those who watch it and for its key.
-    fn put(
-        &self,
-        operation: Operation,
-        cancellation: Cancellation,
-        request: Option<RequestKey>,
-    ) {
+    fn put(&self, operation: Operation, cancellation: Cancellation, request: Option<RequestKey>) {
         let mut table = self.table();
         table.last = table.last.max(operation.id);
         let shown = match table.entries.get_mut(&operation.id) {

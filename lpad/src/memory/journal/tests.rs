@@ -207,29 +207,22 @@ fn a_journal_that_is_no_file_is_refused_and_what_it_names_is_left_alone() {
     let state = State::new();
     let other = state.folder.path().join("other");
     fs::write(&other, "valuable").unwrap();
-    let cases: [(&str, &dyn Fn(&Path)); 4] = [
-        ("is a symbolic link", &|path| symlink(&other, path).unwrap()),
-        ("is a symbolic link", &|path| {
-            symlink("/dev/full", path).unwrap();
-        }),
-        ("is a pipe", &|path| {
-            mknodat(CWD, path, FileType::Fifo, Mode::RWXU, 0).unwrap();
-        }),
-        ("is a folder", &|path| fs::create_dir(path).unwrap()),
-    ];
     for name in [NAME, "lock"] {
-        for (expected, make) in cases {
+        for kind in ["symbolic link", "pipe", "folder"] {
             let state = State::new();
             fs::create_dir(state.path("")).unwrap();
-            make(&state.path(name));
+            let path = state.path(name);
+            match kind {
+                "symbolic link" => symlink(&other, &path).unwrap(),
+                "pipe" => mknodat(CWD, &path, FileType::Fifo, Mode::RWXU, 0).unwrap(),
+                _ => fs::create_dir(&path).unwrap(),
+            }
             let refused = StateFolder::hold(&state.path(""))
                 .and_then(|folder| Journal::open(&folder))
                 .unwrap_err()
                 .to_string();
-            assert!(
-                refused.starts_with(&format!("{name} {expected}")),
-                "{refused}"
-            );
+            let expected = format!("{name} is a {kind}, not a file");
+            assert!(refused.starts_with(&expected), "{refused}");
         }
     }
     assert_eq!(fs::read_to_string(&other).unwrap(), "valuable");
