@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{interval, timeout};
 
-use crate::api::actor::Permissions;
+use crate::api::actor::{Accounts, Permissions};
 use crate::api::{Api, bind};
 use crate::client::Client;
-use crate::config::{Config, Es9Config, EuiccConfig, StateConfig};
+use crate::config::{ApiConfig, Config, ConfigError, Es9Config, EuiccConfig, StateConfig};
 use crate::engine::{Context, Engine, EngineHandle};
 use crate::memory::events::{EventKind, Events, Follower};
 use crate::memory::journal::{Journal, SharedJournal};
@@ -248,6 +248,9 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         clock: Clock::system(),
         listener: activated().map_err(StartError::Activation)?,
     };
+    if let Some(unknown) = unknown_group(&config) {
+        tracing::warn!("{unknown}");
+    }
     let socket = config.api.socket.clone();
     let daemon = Daemon::start(config, parts)?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), socket = %socket.display(), "lpad is up");
@@ -279,6 +282,41 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     tracing::info!("lpad ends");
     daemon.shutdown().await;
     Ok(())
+}
+
+/// Looks for what a configuration names outside its file: the groups and the folder of certificate
+/// issuers. `path` is for messages only.
+///
+/// # Errors
+///
+/// When one of them is not there or cannot be used.
+pub fn check(config: &Config, path: &Path) -> Result<(), ConfigError> {
+    let unusable = |message| ConfigError::Value {
+        path: path.to_owned(),
+        message,
+    };
+    unknown_group(config).map_or(Ok(()), |message| Err(unusable(message)))?;
+    if let Some(folder) = &config.trust.extra_roots {
+        let found = Roots::empty().add_folder(folder);
+        found.map_err(|error| unusable(StartError::from(error).to_string()))?;
+    }
+    Ok(())
+}
+
+/// The group that is configured and does not exist. The admin group of the default need not exist:
+/// without it root and the daemon's own user are the admins.
+fn unknown_group(config: &Config) -> Option<String> {
+    let accounts = Accounts::read();
+    let admins = &config.api.admin_group;
+    let admins = Some(admins).filter(|name| **name != ApiConfig::default().admin_group);
+    let groups = [
+        ("admin_group", admins),
+        ("reader_group", config.api.reader_group.as_ref()),
+    ];
+    groups.into_iter().find_map(|(key, name)| {
+        let name = name.filter(|name| accounts.group_id(name).is_none())?;
+        Some(format!("[api] {key}: there is no group \"{name}\""))
+    })
 }
 
 /// The socket systemd listened on before it started the daemon.

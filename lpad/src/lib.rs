@@ -27,4 +27,4 @@ pub mod procedure;
 pub mod runtime;
 pub mod secret;
 
-pub use daemon::{Daemon, Parts, StartError, run};
+pub use daemon::{Daemon, Parts, StartError, check, run};

@@ -87,6 +87,35 @@ fn a_wrong_configuration_is_told_with_file_line_and_what_to_write() {
 }
 
 #[test]
+fn a_group_or_a_folder_that_is_not_there_is_told() {
+    let port = "[[euicc]]\nport = \"/dev/ttyUSB2\"\n";
+    for (configuration, message) in [
+        (
+            "[api]\nadmin_group = \"lpad-nobody\"\n",
+            "lpad: lpad.toml: [api] admin_group: there is no group \"lpad-nobody\"\n",
+        ),
+        (
+            "[api]\nreader_group = \"lpad-nobody\"\n",
+            "lpad: lpad.toml: [api] reader_group: there is no group \"lpad-nobody\"\n",
+        ),
+        (
+            "[trust]\nextra_roots = \"/nowhere/ci.d\"\n",
+            "lpad: lpad.toml: [trust] extra_roots: ",
+        ),
+    ] {
+        let checked = check(&format!("{configuration}{port}"));
+        assert_eq!((checked.code, &*checked.out), (2, ""), "{configuration}");
+        assert!(
+            checked.err.starts_with(message),
+            "{configuration}\n gives {}",
+            checked.err
+        );
+    }
+    let root = "[api]\nreader_group = \"root\"\n";
+    assert_eq!(check(&format!("{root}{port}")).code, 0);
+}
+
+#[test]
 fn a_configuration_that_is_not_there_is_told_with_its_path() {
     let output = lpad(&["--check", "--config", "/nowhere/lpad.toml"]);
     let checked = Checked::of(&output);

@@ -70,14 +70,14 @@ impl Permissions {
 
 /// The system's users and groups.
 #[derive(Debug)]
-pub(super) struct Accounts {
+pub(crate) struct Accounts {
     passwd: String,
     group: String,
 }
 
 impl Accounts {
     /// Reads them; files that cannot be read know nobody.
-    pub(super) fn read() -> Self {
+    pub(crate) fn read() -> Self {
         Self {
             passwd: fs::read_to_string("/etc/passwd").unwrap_or_default(),
             group: fs::read_to_string("/etc/group").unwrap_or_default(),
@@ -85,7 +85,7 @@ impl Accounts {
     }
 
     /// The number of a group.
-    pub(super) fn group_id(&self, name: &str) -> Option<u32> {
+    pub(crate) fn group_id(&self, name: &str) -> Option<u32> {
         self.group_line(name)?.split(':').nth(2)?.parse().ok()
     }
 

@@ -23,7 +23,10 @@ async fn main() -> ExitCode {
         Err(error) => return fail(&error, 2),
     };
     if arguments.check {
-        return say(&format!("{}: fine\n", arguments.config.display()));
+        return match lpad::check(&config, &arguments.config) {
+            Ok(()) => say(&format!("{}: fine\n", arguments.config.display())),
+            Err(error) => fail(&error, 2),
+        };
     }
     log::init(config.log.level);
     match lpad::run(config).await {
