@@ -10,7 +10,7 @@ use es10_apdu::asn1::Raw;
 use es10_apdu::es10b::ProfileInstallationResult;
 use es10_apdu::function::Es10Function;
 use es10_apdu::isdr::{CallError, Isdr};
-use es10_apdu::transport::Transport;
+use es10_apdu::transport::{Outcome, Transport};
 
 pub mod download;
 pub mod euicc;
@@ -54,6 +54,22 @@ impl<T: Transport> Card for Isdr<T> {
         segment: &[u8],
     ) -> Result<Option<Raw<ProfileInstallationResult>>, CallError> {
         Self::load_segment(self, segment).await
+    }
+}
+
+/// Calls a function, and once more when the card has certainly not executed it: it was not reached,
+/// or answered with a status word. Cards do that once after a command that was cut off between its
+/// blocks: they still wait for the next one of those.
+pub(crate) async fn call_again<F: Es10Function>(
+    card: &mut impl Card,
+    function: &F,
+) -> Result<F::Response, CallError> {
+    match card.call(function).await {
+        Err(error) if error.outcome() != Outcome::Unknown => {
+            tracing::info!(%error, function = F::NAME, "not executed: once more");
+            card.call(function).await
+        }
+        answer => answer,
     }
 }
 

@@ -15,6 +15,7 @@ mod crashes;
 mod dependencies;
 mod downloads;
 mod first_boot;
+mod hiccups;
 mod layers;
 mod lives;
 mod log;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use es9_client::{Connect, Es9Client, NextStep, ServerAddress};
+use es9_client::{Connect, Es9Client, ServerAddress};
 use es10_apdu::es10b::{CancelSessionReason, ErrorReason};
 use es10_apdu::isdr::Isdr;
 use es10_apdu::transport::Transport;
@@ -319,14 +319,14 @@ struct DownloadSession<'a, C> {
 }
 
 impl<C: Connect + 'static> DownloadSession<'_, C> {
-    /// Runs once, and once more when the server has forgotten the session on the way.
+    /// Runs once, and once more after a hiccup that another session may get over.
     async fn run<T: Transport>(
         &mut self,
         card: &mut Isdr<T>,
         order: Order,
     ) -> Result<Installed, Ended> {
         match self.attempt(card, order.clone()).await {
-            Err(Ended::Download(error)) if is_forgotten(&error) => {
+            Err(Ended::Download(error)) if error.deserves_another_session() => {
                 tracing::warn!(%error, "starting again");
                 self.attempt(card, order).await
             }
@@ -352,7 +352,7 @@ impl<C: Connect + 'static> DownloadSession<'_, C> {
         }
         let offer = match authenticated.offer(card, server).await {
             Ok(offer) => offer,
-            Err(error) if is_forgotten(&error) => return Err(error.into()),
+            Err(error) if error.deserves_another_session() => return Err(error.into()),
             Err(error) => return Err(refused_offer(error, of_eid)),
         };
         let (offer, code) = self.consent(card, offer).await?;
@@ -464,11 +464,6 @@ fn shown(offer: &Offer, has_code: bool) -> Shown {
         policy_consent_required: consent.strong,
         confirmation_code_required: offer.confirmation_code_required() && !has_code,
     }
-}
-
-/// Whether the server lost the session, as one that restarts does.
-fn is_forgotten(error: &DownloadError) -> bool {
-    matches!(&error.failure, Failure::Server(cause) if cause.next_step() == NextStep::RestartSession)
 }
 
 /// Asked for whatever it has for this EID, a server that knows of no order has nothing to download.

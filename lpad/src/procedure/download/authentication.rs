@@ -14,7 +14,7 @@ use es10_apdu::types::{Certificate, Oid, Signature, SubjectKeyIdentifier};
 use super::offer::{Offer, judge};
 use super::session::{Session, member, read};
 use super::{Device, DownloadError, Failure, Order, SessionEnd, Step};
-use crate::procedure::{Card, Server};
+use crate::procedure::{Card, Server, call_again};
 
 /// The server signed the eUICC's challenge; the eUICC has not seen it yet.
 #[derive(Debug)]
@@ -55,11 +55,9 @@ impl Initiated {
         server: &impl Server,
         order: Order,
     ) -> Result<Self, Failure> {
-        let info1 = card.call(&GetEuiccInfo1Request {}).await?;
-        let challenge = card
-            .call(&GetEuiccChallengeRequest {})
-            .await?
-            .euicc_challenge;
+        let info1 = call_again(card, &GetEuiccInfo1Request {}).await?;
+        let challenge = call_again(card, &GetEuiccChallengeRequest {}).await?;
+        let challenge = challenge.euicc_challenge;
         let request = InitiateAuthenticationRequest {
             euicc_challenge: challenge.octets().into(),
             euicc_info1: info1.bytes().into(),
@@ -141,8 +139,7 @@ impl Initiated {
             session,
             failure,
         };
-        let response = card
-            .call(&request)
+        let response = call_again(card, &request)
             .await
             .map_err(|error| at(SessionEnd::NotOpened, Failure::Card(error)))?;
         let AuthenticateServerResponse::AuthenticateResponseError(refusal) = &*response else {
@@ -190,9 +187,8 @@ impl ServerAuthenticated {
         let offered = match session.read_offer(answer) {
             Ok(offered) => offered,
             Err(failure) => {
-                let reason = CancelSessionReason::UNDEFINED_REASON;
                 let step = Step::AuthenticateClient;
-                return Err(session.fail(card, server, step, reason, failure).await);
+                return Err(session.fail(card, server, step, failure).await);
             }
         };
         match judge(card, &offered.metadata).await {
@@ -201,15 +197,7 @@ impl ServerAuthenticated {
                 offered,
                 consent,
             }),
-            Err(failure) => {
-                let reason = match failure {
-                    Failure::Rules(_) => CancelSessionReason::PPR_NOT_ALLOWED,
-                    _ => CancelSessionReason::UNDEFINED_REASON,
-                };
-                Err(session
-                    .fail(card, server, Step::Consent, reason, failure)
-                    .await)
-            }
+            Err(failure) => Err(session.fail(card, server, Step::Consent, failure).await),
         }
     }
 
@@ -223,8 +211,9 @@ impl ServerAuthenticated {
         server: &impl Server,
         reason: CancelSessionReason,
     ) -> DownloadError {
+        let failure = Failure::Declined(reason);
         self.session
-            .declined(card, server, Step::AuthenticateClient, reason)
+            .fail(card, server, Step::AuthenticateClient, failure)
             .await
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use es9_client::{CertificateError, ServerAddress, TransactionIdError};
+use es9_client::{CertificateError, NextStep, ServerAddress, TransactionIdError};
 use es10_apdu::asn1::CodecError;
 use es10_apdu::bpp::BppError;
 use es10_apdu::es10b::{
@@ -26,6 +26,27 @@ pub struct DownloadError {
     /// Why.
     #[source]
     pub failure: Failure,
+}
+
+impl DownloadError {
+    /// Whether another session may bring the profile at once: the server forgot this one, or the
+    /// card had a hiccup, and can be spoken to all the same. The order was kept.
+    pub fn deserves_another_session(&self) -> bool {
+        match (&self.failure, &self.session) {
+            (Failure::Server(cause), _) => cause.next_step() == NextStep::RestartSession,
+            (Failure::Card(_) | Failure::Function(_), session) => match session {
+                SessionEnd::NotOpened => self.step == Step::AuthenticateServer,
+                SessionEnd::Cancelled(_) | SessionEnd::CancelFailed(_, CancelError::Server(_)) => {
+                    true
+                }
+                SessionEnd::CancelFailed(_, CancelError::Card(cause)) => {
+                    !matches!(cause, FunctionError::Call(CallError::Transport { .. }))
+                }
+                SessionEnd::Closed | SessionEnd::InDoubt(_) | SessionEnd::Reported => false,
+            },
+            _ => false,
+        }
+    }
 }
 
 /// The steps of a download, named for what is being done.

@@ -13,7 +13,7 @@ use super::package::Prepared;
 use super::rules::{self, Consent};
 use super::session::{Offered, Session};
 use super::{DownloadError, Failure, SessionEnd, Step};
-use crate::procedure::{Card, Server, euicc, profiles};
+use crate::procedure::{Card, Server, call_again, euicc, profiles};
 use crate::secret::Secret;
 
 /// The server accepted the eUICC and offers a profile.
@@ -58,10 +58,9 @@ impl Offer {
             (false, _) => None,
             (true, Some(code)) => Some(hash_cc(code, self.session.transaction_id.value())),
             (true, None) => {
-                let reason = CancelSessionReason::POSTPONED;
                 let failure = Failure::ConfirmationCodeRequired;
                 let step = Step::Consent;
-                return Err(self.session.fail(card, server, step, reason, failure).await);
+                return Err(self.session.fail(card, server, step, failure).await);
             }
         };
         let Self {
@@ -74,12 +73,9 @@ impl Offer {
             smdp_certificate: offered.smdp_certificate,
         };
         let step = Step::PrepareDownload;
-        let response = match card.call(&request).await {
+        let response = match call_again(card, &request).await {
             Ok(response) => response,
-            Err(error) => {
-                let reason = CancelSessionReason::UNDEFINED_REASON;
-                return Err(session.fail(card, server, step, reason, error.into()).await);
-            }
+            Err(error) => return Err(session.fail(card, server, step, error.into()).await),
         };
         let PrepareDownloadResponse::DownloadResponseError(refusal) = &*response else {
             return Ok(Prepared {
@@ -112,8 +108,9 @@ impl Offer {
         server: &impl Server,
         reason: CancelSessionReason,
     ) -> DownloadError {
+        let failure = Failure::Declined(reason);
         self.session
-            .declined(card, server, Step::Consent, reason)
+            .fail(card, server, Step::Consent, failure)
             .await
     }
 }

@@ -58,13 +58,7 @@ impl Prepared {
                 metadata,
                 package,
             }),
-            Err(failure) => {
-                let reason = match failure {
-                    Failure::MetadataMismatch { .. } => CancelSessionReason::METADATA_MISMATCH,
-                    _ => CancelSessionReason::LOAD_BPP_EXECUTION_ERROR,
-                };
-                Err(session.fail(card, server, step, reason, failure).await)
-            }
+            Err(failure) => Err(session.fail(card, server, step, failure).await),
         }
     }
 
@@ -78,8 +72,9 @@ impl Prepared {
         server: &impl Server,
         reason: CancelSessionReason,
     ) -> DownloadError {
+        let failure = Failure::Declined(reason);
         self.session
-            .declined(card, server, Step::GetBoundProfilePackage, reason)
+            .fail(card, server, Step::GetBoundProfilePackage, failure)
             .await
     }
 }
@@ -118,12 +113,13 @@ impl Bound {
         server: &impl Server,
         reason: CancelSessionReason,
     ) -> DownloadError {
+        let failure = Failure::Declined(reason);
         self.session
-            .declined(card, server, Step::Install, reason)
+            .fail(card, server, Step::Install, failure)
             .await
     }
 
-    /// Loads the package into the card. No segment is ever sent twice.
+    /// Loads the package into the card. A segment that the card may have seen is never sent again.
     ///
     /// # Errors
     /// With [`SessionEnd::Reported`] the eUICC said why. With [`SessionEnd::InDoubt`] an answer was
@@ -141,10 +137,13 @@ impl Bound {
         let total = self.package.len();
         let mut done = 0;
         for Segment { bytes, .. } in self.package.segments() {
-            match card.load_segment(bytes).await {
+            match load(card, bytes).await {
                 Ok(None) => {}
                 Ok(Some(result)) => return self.conclude(&result),
-                Err(error) => return Err(self.broken_off(card, server, error).await),
+                Err(error) => {
+                    let is_first = done == 0;
+                    return Err(self.broken_off(card, server, error, is_first).await);
+                }
             }
             done += bytes.len();
             progress(Progress { done, total });
@@ -153,13 +152,16 @@ impl Bound {
         Err(self.doubtful(Failure::NoResult))
     }
 
+    /// A segment failed. The first one only opens the secure channel, so whatever became of it
+    /// nothing is installed. After a later one that was lost only the card opened anew can tell.
     async fn broken_off(
         self,
         card: &mut impl Card,
         server: &impl Server,
         error: CallError,
+        is_first: bool,
     ) -> DownloadError {
-        if error.outcome() == Outcome::Unknown {
+        if error.outcome() == Outcome::Unknown && !is_first {
             return self.doubtful(error.into());
         }
         let data = match notifications::pending(card).await {
@@ -173,9 +175,8 @@ impl Bound {
                 failure: outcome_of(&data).err().unwrap_or_else(|| error.into()),
             },
             None => {
-                let reason = CancelSessionReason::LOAD_BPP_EXECUTION_ERROR;
                 self.session
-                    .fail(card, server, Step::Install, reason, error.into())
+                    .fail(card, server, Step::Install, error.into())
                     .await
             }
         }
@@ -201,6 +202,20 @@ impl Bound {
             session,
             failure,
         }
+    }
+}
+
+/// Sends a segment, and once more when the card has seen nothing of it: it waits for this one.
+async fn load(
+    card: &mut impl Card,
+    segment: &[u8],
+) -> Result<Option<Raw<ProfileInstallationResult>>, CallError> {
+    match card.load_segment(segment).await {
+        Err(error) if error.outcome() == Outcome::NotReached => {
+            tracing::info!(%error, "the card was not reached: the segment once more");
+            card.load_segment(segment).await
+        }
+        answer => answer,
     }
 }
 

@@ -14,7 +14,7 @@ use es10_apdu::es10b::{
 use es10_apdu::types::{Certificate, Signature, TransactionId};
 
 use super::{CancelError, DownloadError, Failure, InDoubt, Order, SessionEnd, Step};
-use crate::procedure::{Card, FunctionError, Server};
+use crate::procedure::{Card, FunctionError, Server, call_again};
 
 /// What all states share.
 #[derive(Debug)]
@@ -124,9 +124,7 @@ impl Session {
         error: es9_client::Error,
     ) -> DownloadError {
         if error.outcome() != es9_client::Outcome::Refused {
-            // The order must survive a bad line: postponed keeps it, other reasons may end it.
-            let reason = CancelSessionReason::POSTPONED;
-            return self.fail(card, server, step, reason, error.into()).await;
+            return self.fail(card, server, step, error.into()).await;
         }
         // The server has closed the session; the card is told for its own sake only.
         self.free_card(card).await;
@@ -137,27 +135,15 @@ impl Session {
         }
     }
 
-    /// Ends the session because somebody, or nobody, said so.
-    pub(super) async fn declined(
-        &self,
-        card: &mut impl Card,
-        server: &impl Server,
-        step: Step,
-        reason: CancelSessionReason,
-    ) -> DownloadError {
-        let failure = Failure::Declined(reason);
-        self.fail(card, server, step, reason, failure).await
-    }
-
     /// Cancels the session on card and server, and makes the failure an error.
     pub(super) async fn fail(
         &self,
         card: &mut impl Card,
         server: &impl Server,
         step: Step,
-        reason: CancelSessionReason,
         failure: Failure,
     ) -> DownloadError {
+        let reason = cancel_reason(step, &failure);
         let session = match self.cancel(card, server, reason).await {
             Ok(()) => SessionEnd::Cancelled(reason),
             Err(error) => SessionEnd::CancelFailed(reason, error),
@@ -190,12 +176,11 @@ impl Session {
         reason: CancelSessionReason,
     ) -> Result<Raw<CancelSessionResponse>, FunctionError> {
         let transaction_id = self.octets();
-        let response = card
-            .call(&CancelSessionRequest {
-                transaction_id,
-                reason,
-            })
-            .await?;
+        let request = CancelSessionRequest {
+            transaction_id,
+            reason,
+        };
+        let response = call_again(card, &request).await?;
         match &*response {
             CancelSessionResponse::CancelSessionResponseOk(_) => Ok(response),
             CancelSessionResponse::CancelSessionResponseError(error) => Err(
@@ -225,6 +210,36 @@ impl Session {
         // Both types hold 1 to 16 octets.
         TransactionId::from_octets(self.transaction_id.value())
             .expect("the client checked the length")
+    }
+}
+
+/// The reason a session is cancelled with.
+///
+/// Only what the server sent, the card's rules and the person may end an order. Whatever else goes
+/// wrong passes, and the same order is to work afterwards: "postponed" keeps it.
+fn cancel_reason(step: Step, failure: &Failure) -> CancelSessionReason {
+    match failure {
+        Failure::Declined(reason) => *reason,
+        Failure::Rules(_) => CancelSessionReason::PPR_NOT_ALLOWED,
+        Failure::MetadataMismatch { .. } => CancelSessionReason::METADATA_MISMATCH,
+        Failure::Bpp(_) => CancelSessionReason::LOAD_BPP_EXECUTION_ERROR,
+        Failure::ServerData { .. } | Failure::TransactionIdMismatch { .. } => match step {
+            Step::GetBoundProfilePackage => CancelSessionReason::LOAD_BPP_EXECUTION_ERROR,
+            _ => CancelSessionReason::UNDEFINED_REASON,
+        },
+        Failure::AuthenticationRefused(_)
+        | Failure::Certificate(_)
+        | Failure::ChallengeMismatch
+        | Failure::Installation { .. }
+        | Failure::OidMismatch { .. }
+        | Failure::PreparationRefused(_)
+        | Failure::ServerAddressMismatch { .. }
+        | Failure::TransactionId(_) => CancelSessionReason::UNDEFINED_REASON,
+        Failure::Card(_)
+        | Failure::ConfirmationCodeRequired
+        | Failure::Function(_)
+        | Failure::NoResult
+        | Failure::Server(_) => CancelSessionReason::POSTPONED,
     }
 }
 
