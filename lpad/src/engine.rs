@@ -27,11 +27,11 @@ pub(crate) use self::context::Context;
 use self::first_boot::Bootstrap;
 use self::handle::Command;
 pub use self::handle::EngineHandle;
-use self::outbox::{Outbox, Whom};
+use self::outbox::{Outbox, Urgency};
 use self::port::CardPort;
 pub use self::port::PortError;
 use self::reading::CardState;
-use self::session::{close, read_again};
+use self::session::{close, read_again, show_notifications};
 use crate::commit::Cancelled;
 use crate::job::{Achievement, Download, Job};
 use crate::memory::journal::{Record, StartedOperation};
@@ -39,7 +39,6 @@ use crate::memory::operations::Ticket;
 use crate::memory::snapshot::{ProfileState, Snapshot};
 use crate::modem::{self, OpenPort};
 use crate::problem::{Code, Problem};
-use crate::procedure::FunctionError;
 use crate::runtime::backoff::Backoff;
 use crate::runtime::closing::Closing;
 
@@ -225,8 +224,8 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
     /// Something is due: a recipient to be tried again, or a first profile to be looked for.
     async fn due(&mut self) {
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= Instant::now());
-        if is_due(self.outbox.next_attempt()) {
-            self.retry_notifications().await;
+        if self.outbox.is_due() {
+            self.tidy_up().await;
         }
         if is_due(self.bootstrap.next_attempt()) {
             self.look_for_first_profile().await;
@@ -252,30 +251,10 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         self.bootstrap.ended(outcome.as_ref());
     }
 
-    async fn retry_notifications(&mut self) {
-        let Self {
-            card,
-            context,
-            outbox,
-            ..
-        } = self;
-        let tried = match card.session().await {
-            Ok(mut isdr) => {
-                let begun = outbox.begin(&mut isdr, Whom::Due).await;
-                close(isdr).await;
-                begun.map_err(Problem::from)
-            }
-            Err(error) => Err(error.into()),
-        };
-        if let Err(problem) = tried {
-            tracing::warn!(euicc = context.config.name, "{problem}");
-            self.lose(problem);
-        }
-    }
-
-    /// Deliveries in the background had something to say.
+    /// Deliveries in the background had something to say, or notifications are due.
     async fn tidy_up(&mut self) {
-        if self.outbox.is_busy() || !self.ready {
+        let is_due = self.outbox.is_due();
+        if !self.ready || self.outbox.is_busy() && !is_due {
             return;
         }
         let Self {
@@ -284,24 +263,28 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
             outbox,
             ..
         } = self;
-        let mut notifications = context.known().notifications;
-        if outbox.has_acknowledged() {
-            let removed = match card.session().await {
+        if is_due {
+            let round = match card.session().await {
                 Ok(mut isdr) => {
-                    let removed = remove(outbox, &mut isdr).await;
+                    let round = outbox.round(&mut isdr, Urgency::Due).await;
                     close(isdr).await;
-                    removed.map_err(Problem::from)
+                    match round {
+                        Err(error) if error.loses_card() => Err(Problem::from(error)),
+                        // The outbox has told it, and tries again by itself.
+                        _ => Ok(()),
+                    }
                 }
                 Err(error) => Err(error.into()),
             };
-            match removed {
-                Ok(left) => notifications = left,
-                Err(problem) => return self.lose(problem),
+            if let Err(problem) = round {
+                tracing::warn!(euicc = context.config.name, "{problem}");
+                return self.lose(problem);
             }
         }
-        outbox.annotate(&mut notifications);
-        context.update(|known| known.notifications = notifications);
-        context.server.close().await;
+        show_notifications(context, outbox);
+        if !self.outbox.is_busy() {
+            self.context.server.close().await;
+        }
     }
 
     /// The card cannot be used until it was read anew.
@@ -489,14 +472,6 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
     }
 }
 
-async fn remove<C: Connect + 'static, T: Transport>(
-    outbox: &mut Outbox<C>,
-    isdr: &mut Isdr<T>,
-) -> Result<Vec<crate::memory::snapshot::Notification>, FunctionError> {
-    outbox.remove_acknowledged(isdr).await?;
-    reading::notifications(isdr).await
-}
-
 /// Reads everything, settles what was in doubt, begins to deliver what waits; gives the EID and the
 /// downloads that have to be taken up again.
 async fn read_anew<C: Connect + 'static, T: Transport>(
@@ -527,11 +502,15 @@ async fn read_anew<C: Connect + 'static, T: Transport>(
             _ => context.operations.restore(operation),
         }
     }
-    outbox.begin(isdr, Whom::Everybody).await?;
-    let notifications = reading::notifications(isdr).await?;
+    outbox.belongs_to(&state.eid);
+    match outbox.round(isdr, Urgency::Now).await {
+        Err(error) if error.loses_card() => return Err(error.into()),
+        // What the card does not give of its notifications is tried again later.
+        _ => {}
+    }
     let eid = state.eid.clone();
     context.card_was_read(state);
-    context.update(|known| known.notifications = notifications);
+    show_notifications(context, outbox);
     Ok((eid, unfinished))
 }
 

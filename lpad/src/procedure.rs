@@ -10,7 +10,7 @@ use es10_apdu::asn1::Raw;
 use es10_apdu::es10b::ProfileInstallationResult;
 use es10_apdu::function::Es10Function;
 use es10_apdu::isdr::{CallError, Isdr};
-use es10_apdu::transport::{Outcome, Transport};
+use es10_apdu::transport::{Fault, Outcome, Transport};
 
 pub mod download;
 pub mod euicc;
@@ -116,6 +116,16 @@ pub enum FunctionError {
 }
 
 impl FunctionError {
+    /// Whether the way to the card is lost; otherwise only this call failed.
+    pub(crate) fn loses_card(&self) -> bool {
+        match self {
+            Self::Call(CallError::Transport { error, .. }) => {
+                !matches!(error.fault, Fault::Garbled(_))
+            }
+            Self::Call(_) | Self::Refused { .. } => false,
+        }
+    }
+
     /// The refusal of `function` with the given result.
     pub(crate) fn refused<F: Es10Function>(code: i64, text: &dyn fmt::Display) -> Self {
         let refusal = Refusal {

@@ -22,6 +22,7 @@ mod log;
 mod lpactl;
 mod modem_trouble;
 mod notifications;
+mod notifications_aside;
 mod operator_reports;
 mod packages;
 mod power_loss;

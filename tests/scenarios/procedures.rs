@@ -5,6 +5,7 @@ use es10_apdu::at::{AtPort, Csim, ModemProfile};
 use es10_apdu::isdr::{Isdr, IsdrOptions};
 use lpad::commit::Cancellation;
 use lpad::procedure::download::{Device, Initiated, Order};
+use lpad::procedure::notifications::Retrieved;
 use lpad::procedure::{notifications, profiles};
 use lpad::secret::Secret;
 use lpad_tests::bench::{Bench, HOST_NAME};
@@ -73,27 +74,24 @@ async fn a_profile_reserved_under_a_matching_id_is_installed_and_reported() {
     assert_eq!(list[0].iccid, Some(installed.iccid));
     assert!(!list[0].is_enabled());
 
-    let pending = notifications::pending(&mut card).await.unwrap();
-    for notification in &pending.notifications {
+    let listed = notifications::metadata(&mut card).await.unwrap();
+    for number in listed.items.iter().map(|one| one.seq_number) {
+        let Retrieved::Octets(octets) = notifications::retrieve(&mut card, number).await.unwrap()
+        else {
+            panic!("{number} is listed and not there");
+        };
         let address = HOST_NAME.parse().unwrap();
-        notifications::deliver(&server, &address, notification)
+        notifications::deliver(&server, &address, &octets)
             .await
             .unwrap();
-        notifications::remove(&mut card, notification.metadata().seq_number)
-            .await
-            .unwrap();
+        notifications::remove(&mut card, number).await.unwrap();
     }
     assert_eq!(
         bench.smdp.order(ordered).unwrap().state(),
         OrderState::Installed
     );
-    assert!(
-        notifications::pending(&mut card)
-            .await
-            .unwrap()
-            .notifications
-            .is_empty()
-    );
+    let left = notifications::metadata(&mut card).await.unwrap();
+    assert!(left.items.is_empty());
     assert_eq!(server.counters().handshakes, 1);
     card.close().await.unwrap();
     assert!(bench.card.open_channels().is_empty());

@@ -146,7 +146,11 @@ pub(super) fn notifications(notifications: &[Notification]) -> String {
             notification.event.clone(),
             notification.address.clone(),
             notification.iccid.clone().unwrap_or_default(),
-            notification.last_error.clone().unwrap_or_default(),
+            notification
+                .set_aside
+                .clone()
+                .or_else(|| notification.last_error.clone())
+                .unwrap_or_default(),
         ]);
     }
     table.render()

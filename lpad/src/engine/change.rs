@@ -5,10 +5,12 @@ use es10_apdu::transport::Outcome;
 use es10_apdu::types::ResetOptions;
 
 use super::session::{
-    MODEM_RETURNS, Reading, close, commit, profiles_when_back, read_again, wind_up, wind_up_anew,
+    MODEM_RETURNS, Reading, close, commit, profiles_when_back, read_again, show_notifications,
+    wind_up, wind_up_anew,
 };
 use super::{Engine, Unfinished, reading, switch};
-use crate::engine::outbox::Whom;
+use crate::commit::Cancelled;
+use crate::engine::outbox::Urgency;
 use crate::job::{Achievement, ResetScope, Stage};
 use crate::memory::operations::Ticket;
 use crate::modem::OpenPort;
@@ -116,17 +118,32 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
             outbox,
             ..
         } = self;
-        let mut isdr = card.session().await.map_err(Problem::from)?;
-        let delivered = outbox.deliver(&mut isdr, Whom::Everybody).await;
-        let read = read_again(context, outbox, &mut isdr).await;
-        close(isdr).await;
-        let delivered = delivered.map_err(Problem::from)?;
-        read.map_err(Problem::from)?;
-        Ok(Achievement {
-            notifications_delivered: delivered.delivered,
-            notifications_pending: delivered.pending,
-            ..Achievement::default()
-        })
+        let mut urgency = Urgency::Now;
+        let mut achieved = Achievement::default();
+        loop {
+            let mut isdr = card.session().await.map_err(Problem::from)?;
+            let delivered = outbox.deliver(&mut isdr, urgency).await;
+            close(isdr).await;
+            show_notifications(context, outbox);
+            let delivered = delivered.map_err(Problem::from)?;
+            achieved.notifications_delivered += delivered.delivered;
+            achieved.notifications_pending = delivered.pending;
+            if ticket.is_cancelled() {
+                return Err(Cancelled.into());
+            }
+            if !outbox.is_busy() && !outbox.is_due() {
+                return Ok(achieved);
+            }
+            // A server that takes its time is waited for without the channel.
+            while outbox.is_busy() {
+                tokio::select! {
+                    biased;
+                    () = ticket.cancelled() => return Err(Cancelled.into()),
+                    () = outbox.settle() => {}
+                }
+            }
+            urgency = Urgency::Due;
+        }
     }
 
     pub(super) async fn reset(

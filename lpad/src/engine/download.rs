@@ -133,6 +133,9 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         };
         let ended = session.run(&mut isdr, order).await;
         let name = session.name;
+        if ended.as_ref().map_or_else(Ended::is_reported, |_| true) {
+            outbox.has_answered(&address);
+        }
         let (doubt, cause) = match ended {
             Ok(installed) => {
                 let reading = match request.enable {

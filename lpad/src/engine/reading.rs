@@ -1,5 +1,6 @@
 //! Reading the card into what the API shows.
 
+use es10_apdu::asn1::Unreadable;
 use es10_apdu::es10b::{EuiccInfo2, NotificationMetadata};
 use es10_apdu::es10c::ProfileInfo;
 
@@ -97,7 +98,22 @@ pub(super) async fn notifications(
     card: &mut impl Card,
 ) -> Result<Vec<Notification>, FunctionError> {
     let list = notifications::metadata(card).await?;
-    Ok(list.items.iter().map(notification).collect())
+    let readable = list.items.iter().map(notification);
+    Ok(readable
+        .chain(list.unreadable.iter().map(unreadable))
+        .collect())
+}
+
+/// An entry of the card's list that cannot be read.
+pub(super) fn unreadable(entry: &Unreadable) -> Notification {
+    Notification {
+        event: "unreadable".to_owned(),
+        set_aside: Some(format!(
+            "the card's entry {} cannot be read: {}",
+            entry.index, entry.error
+        )),
+        ..Notification::default()
+    }
 }
 
 pub(super) fn notification(metadata: &NotificationMetadata) -> Notification {
@@ -111,7 +127,6 @@ pub(super) fn notification(metadata: &NotificationMetadata) -> Notification {
         event,
         address: metadata.notification_address.to_string(),
         iccid: metadata.iccid.map(|iccid| iccid.to_string()),
-        failed_attempts: 0,
-        last_error: None,
+        ..Notification::default()
     }
 }

@@ -11,7 +11,7 @@ use super::context::Context;
 use super::port::CardPort;
 use super::reading;
 use crate::commit::{Cancelled, Committed};
-use crate::engine::outbox::{Delivered, Outbox, Whom};
+use crate::engine::outbox::{Delivered, Outbox, Urgency};
 use crate::job::{Achievement, Stage};
 use crate::memory::operations::Ticket;
 use crate::memory::snapshot::Profile;
@@ -78,7 +78,7 @@ pub(super) async fn wind_up<C: Connect + 'static, T: Transport>(
 ) -> WoundUp {
     ticket.stage(Stage::DeliveringNotifications);
     let mut wound_up = WoundUp::default();
-    match outbox.deliver(&mut isdr, Whom::Due).await {
+    match outbox.deliver(&mut isdr, Urgency::Due).await {
         Ok(delivered) => wound_up.delivered = delivered,
         Err(error) => {
             let warning = format!("Notifications stay on the card for now: {error}.");
@@ -87,8 +87,8 @@ pub(super) async fn wind_up<C: Connect + 'static, T: Transport>(
     }
     if reading == Reading::Now {
         ticket.stage(Stage::ReadingCard);
-        let all_delivered = wound_up.warnings.is_empty() && wound_up.delivered.pending == 0;
-        if let Err(error) = read_changes(context, outbox, &mut isdr, all_delivered).await {
+        let is_known = wound_up.warnings.is_empty();
+        if let Err(error) = read_changes(context, outbox, &mut isdr, is_known).await {
             let warning = format!("The card could not be read again: {error}.");
             wound_up.warnings.push(warning);
         }
@@ -102,20 +102,29 @@ async fn read_changes<C: Connect + 'static, T: Transport>(
     context: &Context<C>,
     outbox: &Outbox<C>,
     isdr: &mut Isdr<T>,
-    all_delivered: bool,
+    outbox_knows: bool,
 ) -> Result<(), FunctionError> {
     let profiles = reading::profiles(isdr).await?;
-    let mut notifications = match all_delivered {
-        true => Vec::new(),
-        false => reading::notifications(isdr).await?,
-    };
-    outbox.annotate(&mut notifications);
     context.update(|known| {
         known.profiles = profiles;
-        known.notifications = notifications;
         known.changed();
     });
+    if outbox_knows {
+        show_notifications(context, outbox);
+        return Ok(());
+    }
+    let mut notifications = reading::notifications(isdr).await?;
+    outbox.annotate(&mut notifications);
+    context.update(|known| known.notifications = notifications);
     Ok(())
+}
+
+/// Shows the notifications as the outbox knows them since its last round.
+pub(super) fn show_notifications<C: Connect + 'static>(context: &Context<C>, outbox: &Outbox<C>) {
+    context.update(|known| {
+        known.notifications = outbox.shown();
+        known.euicc.notifications_set_aside = outbox.set_aside();
+    });
 }
 
 /// Reads all that may change while the daemon runs.

@@ -58,6 +58,9 @@ pub struct Euicc {
     /// Why it cannot be used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<Problem>,
+    /// How many notifications are set aside, because the card does not give or remove them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub notifications_set_aside: usize,
     /// When the card was read last, in seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_at_s: Option<u64>,
@@ -67,6 +70,10 @@ pub struct Euicc {
     /// What the card says it can do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub info: Option<EuiccInfo>,
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// Whether an eUICC can be used.
@@ -183,4 +190,7 @@ pub struct Notification {
     /// Why the last delivery failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
+    /// Why it is set aside: it is tried again less and less often, and holds up no other one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_aside: Option<String>,
 }

@@ -1,114 +1,131 @@
-//! Reading, delivering and removing notifications, one at a time.
+//! Listing, reading, delivering and removing notifications, one at a time.
 //!
-//! SGP.22 v2.5 section 3.5. Order, patience and recipients that are down are the business of
-//! [`outbox`](crate::outbox).
+//! SGP.22 v2.5 section 3.5. Order, patience and recipients that are down are the business of the
+//! engine's outbox.
 
 use es9_client::es9::HandleNotification;
 use es9_client::{Opaque, ServerAddress};
-use es10_apdu::asn1::{List, Raw, Unreadable};
+use es10_apdu::asn1::{List, Raw};
 use es10_apdu::es10b::{
     DeleteNotificationStatus, ListNotificationRequest, ListNotificationResponse,
-    NotificationMetadata, NotificationSentRequest, PendingNotification,
-    RetrieveNotificationsListRequest, RetrieveNotificationsListResponse, SearchCriteria,
+    NotificationMetadata, NotificationSentRequest, NotificationsError, PendingNotification,
+    ProfileInstallationResultData, RetrieveNotificationsListRequest,
+    RetrieveNotificationsListResponse, SearchCriteria,
 };
-use es10_apdu::isdr::CallError;
-use es10_apdu::transport::{Fault, Garbled, TransportError};
+use es10_apdu::types::{Iccid, NotificationEvent, TransactionId};
 
-use super::{Card, FunctionError, Server};
+use super::{Card, FunctionError, Server, call_again};
 
-/// What waits on the card for delivery.
-#[derive(Debug, Default)]
-pub struct Pending {
-    /// In the card's order, octets as received.
-    pub notifications: Vec<Raw<PendingNotification>>,
-    /// Elements of the list that could not be read; they stay on the card.
-    pub unreadable: Vec<Unreadable>,
-}
-
-/// Reads all pending notifications; when the card has more than one answer holds, one by one.
+/// Lists what waits on the card, without its content.
 ///
 /// # Errors
-/// When the card is not reached, or refuses for another reason than having none.
-///
-/// # Cancel safety
-/// Nothing changes on the card.
-pub async fn pending(card: &mut impl Card) -> Result<Pending, FunctionError> {
-    match card
-        .call(&RetrieveNotificationsListRequest::default())
-        .await
-    {
-        Ok(RetrieveNotificationsListResponse::NotificationList(list)) => Ok(Pending {
-            notifications: list.items,
-            unreadable: list.unreadable,
-        }),
-        // Old cards say "no result" or "undefined error" for an empty list: the list of metadata
-        // tells an empty one from a failure.
-        Ok(RetrieveNotificationsListResponse::NotificationsListResultError(_)) => {
-            one_by_one(card).await
-        }
-        Err(CallError::Transport {
-            error:
-                TransportError {
-                    fault: Fault::Garbled(Garbled::TooLong { .. }),
-                    ..
-                },
-            ..
-        }) => one_by_one(card).await,
-        Err(error) => Err(error.into()),
-    }
-}
-
-async fn one_by_one(card: &mut impl Card) -> Result<Pending, FunctionError> {
-    let metadata = metadata(card).await?;
-    let numbers = metadata.items.iter().map(|entry| entry.seq_number);
-    let mut pending = retrieve(card, numbers.collect::<Vec<_>>()).await?;
-    pending.unreadable.extend(metadata.unreadable);
-    Ok(pending)
-}
-
-/// Lists what waits on the card, without its content: a fraction of the octets.
-///
-/// # Errors
-/// When the card is not reached.
-///
-/// # Cancel safety
-/// Nothing changes on the card.
+/// When the card is not reached, or answers something else.
 pub async fn metadata(card: &mut impl Card) -> Result<List<NotificationMetadata>, FunctionError> {
-    match card.call(&ListNotificationRequest::default()).await? {
+    match call_again(card, &ListNotificationRequest::default()).await? {
         ListNotificationResponse::NotificationMetadataList(list) => Ok(list),
         // Some cards answer so when there is none.
         ListNotificationResponse::ListNotificationsResultError(_) => Ok(List::default()),
     }
 }
 
-/// Reads the pending notifications with these numbers, one by one.
-///
-/// # Errors
-/// When the card is not reached, or has one of them no more.
-///
-/// # Cancel safety
-/// Nothing changes on the card.
-pub async fn retrieve(card: &mut impl Card, numbers: Vec<i64>) -> Result<Pending, FunctionError> {
-    let mut pending = Pending::default();
-    for number in numbers {
-        let search_criteria = Some(SearchCriteria::SeqNumber(number));
-        let request = RetrieveNotificationsListRequest { search_criteria };
-        match card.call(&request).await? {
-            RetrieveNotificationsListResponse::NotificationList(list) => {
-                pending.notifications.extend(list.items);
-                pending.unreadable.extend(list.unreadable);
-            }
-            RetrieveNotificationsListResponse::NotificationsListResultError(error) => {
-                return Err(FunctionError::refused::<RetrieveNotificationsListRequest>(
-                    error.0, &error,
-                ));
-            }
-        }
-    }
-    Ok(pending)
+/// A notification read by its number.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Retrieved {
+    /// Its octets as the card gave them. Whether lpad can read them does not matter: they are for
+    /// the recipient.
+    Octets(Vec<u8>),
+    /// The card does not have it.
+    Gone,
 }
 
-/// Hands a notification to its recipient. Success is the recipient's acknowledgement.
+/// Reads the notification with this number.
+///
+/// One at a time, because a card gives all of them in one answer otherwise, which grows without end
+/// while the recipients are out of reach.
+///
+/// # Errors
+/// When the card is not reached, or does not give it.
+pub async fn retrieve(card: &mut impl Card, number: i64) -> Result<Retrieved, FunctionError> {
+    let list = match call(card, number).await? {
+        Answer::List(list) => list,
+        Answer::Gone => return Ok(Retrieved::Gone),
+    };
+    let wanted = |one: &&Raw<PendingNotification>| one.metadata().seq_number == number;
+    let readable = list.items.iter().find(wanted).map(Raw::bytes);
+    let unreadable = || list.unreadable.first().map(|one| one.encoding.as_slice());
+    Ok(match readable.or_else(unreadable) {
+        Some(octets) => Retrieved::Octets(octets.to_vec()),
+        None => Retrieved::Gone,
+    })
+}
+
+/// Looks for the result of a session's installation.
+///
+/// `None` when no notification of the card is a result of this session that can be read.
+///
+/// # Errors
+/// When the card is not reached.
+pub async fn installation_result(
+    card: &mut impl Card,
+    transaction_id: &TransactionId,
+    iccid: Option<Iccid>,
+) -> Result<Option<ProfileInstallationResultData>, FunctionError> {
+    let listed = metadata(card).await?;
+    let may_be = |one: &&NotificationMetadata| {
+        let event = one.profile_management_operation;
+        let same_profile = one
+            .iccid
+            .zip(iccid)
+            .is_none_or(|(found, wanted)| found == wanted);
+        event.intersects(NotificationEvent::INSTALL) && same_profile
+    };
+    // The session is the latest that this profile had, so its result is the newest.
+    let candidates = listed.items.iter().rev().filter(may_be);
+    for number in candidates.map(|one| one.seq_number) {
+        let list = match call(card, number).await {
+            Ok(Answer::List(list)) => list,
+            Ok(Answer::Gone) => continue,
+            Err(error) if error.loses_card() => return Err(error),
+            Err(error) => {
+                tracing::warn!(number, %error, "a notification cannot be read");
+                continue;
+            }
+        };
+        let data = list.items.iter().find_map(|one| match &**one {
+            PendingNotification::ProfileInstallationResult(result) => {
+                let data = &*result.profile_installation_result_data;
+                (data.transaction_id == *transaction_id).then(|| data.clone())
+            }
+            PendingNotification::OtherSignedNotification(_) => None,
+        });
+        if data.is_some() {
+            return Ok(data);
+        }
+    }
+    Ok(None)
+}
+
+enum Answer {
+    List(List<Raw<PendingNotification>>),
+    Gone,
+}
+
+async fn call(card: &mut impl Card, number: i64) -> Result<Answer, FunctionError> {
+    let search_criteria = Some(SearchCriteria::SeqNumber(number));
+    let request = RetrieveNotificationsListRequest { search_criteria };
+    match call_again(card, &request).await? {
+        RetrieveNotificationsListResponse::NotificationList(list) => Ok(Answer::List(list)),
+        RetrieveNotificationsListResponse::NotificationsListResultError(
+            NotificationsError::NO_RESULT_AVAILABLE,
+        ) => Ok(Answer::Gone),
+        RetrieveNotificationsListResponse::NotificationsListResultError(error) => Err(
+            FunctionError::refused::<RetrieveNotificationsListRequest>(error.0, &error),
+        ),
+    }
+}
+
+/// Hands a notification, as the card gave it, to its recipient. Success is the recipient's
+/// acknowledgement.
 ///
 /// # Errors
 /// When it was not acknowledged; it must stay on the card then.
@@ -118,9 +135,9 @@ pub async fn retrieve(card: &mut impl Card, numbers: Vec<i64>) -> Result<Pending
 pub async fn deliver(
     server: &impl Server,
     address: &ServerAddress,
-    notification: &Raw<PendingNotification>,
+    notification: &[u8],
 ) -> Result<(), es9_client::Error> {
-    let pending_notification = Opaque::from(notification.bytes());
+    let pending_notification = Opaque::from(notification);
     server
         .call(
             address,

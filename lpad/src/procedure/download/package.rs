@@ -5,8 +5,8 @@
 use es10_apdu::asn1::Raw;
 use es10_apdu::bpp::{BoundProfilePackage, Segment};
 use es10_apdu::es10b::{
-    CancelSessionReason, FinalResult, PendingNotification, PrepareDownloadResponse,
-    ProfileInstallationResult, ProfileInstallationResultData, StoreMetadataRequest,
+    CancelSessionReason, FinalResult, PrepareDownloadResponse, ProfileInstallationResult,
+    ProfileInstallationResultData, StoreMetadataRequest,
 };
 use es10_apdu::isdr::CallError;
 use es10_apdu::transport::Outcome;
@@ -164,17 +164,19 @@ impl Bound {
         if error.outcome() == Outcome::Unknown && !is_first {
             return self.doubtful(error.into());
         }
-        let data = match notifications::pending(card).await {
-            Ok(pending) => find_result(&pending.notifications, &self.in_doubt()),
-            Err(_) => return self.doubtful(error.into()),
+        let found = match find_result(card, &self.in_doubt()).await {
+            // A card that waits for the next segment lists no notifications.
+            Err(cause) if is_first && !cause.loses_card() => Ok(None),
+            found => found,
         };
-        match data {
-            Some(data) => DownloadError {
+        match found {
+            Err(_) => self.doubtful(error.into()),
+            Ok(Some(data)) => DownloadError {
                 step: Step::Install,
                 session: SessionEnd::Reported,
                 failure: outcome_of(&data).err().unwrap_or_else(|| error.into()),
             },
-            None => {
+            Ok(None) => {
                 self.session
                     .fail(card, server, Step::Install, error.into())
                     .await
@@ -232,23 +234,15 @@ pub async fn resolve(
     card: &mut impl Card,
     doubt: &InDoubt,
 ) -> Result<Option<Result<Installed, Failure>>, FunctionError> {
-    let pending = notifications::pending(card).await?.notifications;
-    Ok(find_result(&pending, doubt).map(|data| outcome_of(&data)))
+    let result = find_result(card, doubt).await?;
+    Ok(result.map(|data| outcome_of(&data)))
 }
 
-fn find_result(
-    pending: &[Raw<PendingNotification>],
+async fn find_result(
+    card: &mut impl Card,
     doubt: &InDoubt,
-) -> Option<ProfileInstallationResultData> {
-    pending
-        .iter()
-        .find_map(|notification| match &**notification {
-            PendingNotification::ProfileInstallationResult(result) => {
-                let data = &result.profile_installation_result_data;
-                (data.transaction_id == doubt.transaction_id).then(|| (**data).clone())
-            }
-            PendingNotification::OtherSignedNotification(_) => None,
-        })
+) -> Result<Option<ProfileInstallationResultData>, FunctionError> {
+    notifications::installation_result(card, &doubt.transaction_id, doubt.iccid).await
 }
 
 fn outcome_of(data: &ProfileInstallationResultData) -> Result<Installed, Failure> {

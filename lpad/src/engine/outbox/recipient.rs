@@ -1,0 +1,78 @@
+//! A recipient of notifications, and how it behaves.
+
+use es9_client::{AddressError, ServerAddress};
+use tokio::time::Instant;
+
+use crate::memory::journal::SharedJournal;
+
+/// A recipient: one name for one server, however its address is written.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) struct Recipient(String);
+
+impl Recipient {
+    /// The recipient at an address: in lower case, without the port that is meant anyway.
+    pub(super) fn of(address: &str) -> Self {
+        let written = match address.parse::<ServerAddress>() {
+            Ok(server) => server.to_string(),
+            // It is shown and set aside; until then it needs a name.
+            Err(_) => address.to_owned(),
+        };
+        Self(written.to_ascii_lowercase())
+    }
+
+    /// The recipient's name.
+    pub(super) fn name(&self) -> &str {
+        &self.0
+    }
+
+    /// Where the recipient is reached: on the port it was reached on before, when it names none.
+    pub(super) fn server(&self, journal: &SharedJournal) -> Result<ServerAddress, AddressError> {
+        let server: ServerAddress = self.0.parse()?;
+        let ports = journal.intent().host_ports;
+        Ok(match ports.get(server.host()) {
+            Some(port) if !self.0.contains(':') => server.with_port(*port),
+            _ => server,
+        })
+    }
+}
+
+/// How a recipient behaves.
+#[derive(Debug, Default)]
+pub(super) struct Manners {
+    /// Something is on its way to it.
+    pub(super) busy: bool,
+    /// Deliveries that failed in a row.
+    pub(super) failures: u32,
+    /// Until when it is left alone.
+    pub(super) rests_until: Option<Instant>,
+    /// Why the last delivery failed.
+    pub(super) last_error: Option<String>,
+}
+
+impl Manners {
+    /// It has just answered: nothing keeps it from being given the next one.
+    pub(super) fn has_answered(&mut self) {
+        self.failures = 0;
+        self.rests_until = None;
+        self.last_error = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_server_is_one_recipient_however_it_is_written() {
+        let recipient = Recipient::of("smdp.example.com");
+        for address in [
+            "SMDP.Example.COM",
+            "smdp.example.com:443",
+            "https://smdp.example.com/",
+        ] {
+            assert_eq!(Recipient::of(address), recipient, "{address}");
+        }
+        assert_ne!(Recipient::of("smdp.example.com:8443"), recipient);
+        assert_ne!(Recipient::of("no address"), recipient);
+    }
+}
