@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::der::Header;
 
-/// Longest protected TLV, tag, length field and MAC included.
+/// Longest protected TLV that SGP.22 allows, tag, length field and MAC included.
 pub const MAX_TLV: usize = 1020;
 /// Longest plaintext of an encrypted TLV: one octet of a full block is padding.
 pub const MAX_ENCRYPTED_PLAINTEXT: usize = 1007;
@@ -24,7 +24,7 @@ pub const MAX_MAC_ONLY_CONTENT: usize = 1008;
 /// Why a protected TLV was not accepted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum BspError {
-    /// Not one TLV, too long, too short for a MAC, or not of whole blocks.
+    /// Not one TLV, too short for a MAC, or not of whole blocks.
     #[error("the protected TLV has a wrong structure")]
     Structure,
     /// The MAC or, after decryption, the padding is wrong.
@@ -156,14 +156,15 @@ impl Bsp {
         self.counter = self.counter.saturating_sub(1);
     }
 
-    /// Opens one protected TLV: the MAC is verified before anything is decrypted.
+    /// Opens one protected TLV: the MAC is verified before anything is decrypted. How long it may
+    /// be is for the card to say.
     ///
     /// # Errors
     ///
     /// See [`BspError`]. After an error the chaining value is of no use any more.
     pub fn unprotect(&mut self, tlv: &[u8]) -> Result<Vec<u8>, BspError> {
         let header = Header::parse(tlv).ok_or(BspError::Structure)?;
-        if tlv.len() > MAX_TLV || header.size.checked_add(header.length) != Some(tlv.len()) {
+        if header.size.checked_add(header.length) != Some(tlv.len()) {
             return Err(BspError::Structure);
         }
         let tag = u8::try_from(header.tag).map_err(|_| BspError::Structure)?;

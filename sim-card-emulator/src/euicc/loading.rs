@@ -101,6 +101,9 @@ impl Euicc {
     fn process(&self, loading: &mut Loading, segment: &[u8]) -> Result<(), Failure> {
         let elements = loading.elements(segment, self.settings.uncut_sequences)?;
         for element in &elements {
+            if element.len() > self.settings.segment_limit {
+                return Err(ErrorReason::BSP_STRUCTURE_ERROR.into());
+            }
             let plain = loading.bsp.unprotect(element)?;
             loading.pieces += 1;
             if loading.part == Part::ProfileElements {

@@ -71,8 +71,13 @@ pub struct Settings {
     /// Install whole profiles only: what a network access application needs must be in the
     /// package, in the right order, and EF.ICCID must be the header's.
     pub strict_content: bool,
-    /// Let the ISD-R be selected on the basic channel.
+    /// Let the ISD-R be selected on the basic channel, as most cards do.
     pub isdr_on_basic_channel: bool,
+    /// Name the ISD-R in EF.DIR while no profile is in use; without it there is no EF.DIR then.
+    pub isdr_in_directory: bool,
+    /// Octets of a protected TLV of a package, at most. SGP.22 allows 1020, but cards accept 1036,
+    /// and widespread servers send them.
+    pub segment_limit: usize,
     /// Number of notifications kept.
     pub notifications: usize,
     /// What happens when there is no room for another notification.
@@ -217,7 +222,9 @@ impl Default for Settings {
             terminal_capability_required: false,
             lpae_active: false,
             strict_content: false,
-            isdr_on_basic_channel: false,
+            isdr_on_basic_channel: true,
+            isdr_in_directory: true,
+            segment_limit: 1036,
             notifications: 100,
             full_store: FullStore::default(),
             empty_list: EmptyList::default(),

@@ -28,9 +28,16 @@ impl Euicc {
             return Arc::clone(files);
         }
         let profile = self.memory.profiles.iter().find(|profile| profile.enabled);
-        let files = Arc::new(profile.map_or_else(FileSystem::without_profile, |profile| {
-            FileSystem::of_package(&profile.package, &profile.iccid)
-        }));
+        let files = match profile {
+            Some(profile) => FileSystem::of_package(&profile.package, &profile.iccid),
+            None => {
+                let isdr = self.settings.isdr_aids.iter();
+                let isdr = isdr.filter(|_| self.settings.isdr_in_directory);
+                let isdr: Vec<_> = isdr.map(|aid| (&aid[..], "ISD-R")).collect();
+                FileSystem::without_profile(&isdr)
+            }
+        };
+        let files = Arc::new(files);
         self.files = Some(Arc::clone(&files));
         files
     }

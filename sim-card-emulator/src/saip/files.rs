@@ -80,9 +80,13 @@ impl FileSystem {
     }
 
     /// The files of a card without a profile in use (SGP.22 v2.5 section 3.2.2): what a terminal
-    /// must know to supply it with power, and no number.
-    pub fn without_profile() -> Self {
+    /// must know to supply it with power, and no number. EF.DIR names `applications`, and is not
+    /// there without any.
+    pub fn without_profile(applications: &[(&[u8], &str)]) -> Self {
         let mut builder = Builder::new();
+        if !applications.is_empty() {
+            builder.put_directory(applications);
+        }
         for (identifier, short, content) in [ENV_CLASSES, UMPC] {
             builder.put_in_master(identifier, short, Body::Transparent(content.to_vec()));
         }

@@ -33,7 +33,7 @@ fn channels_above_three_have_their_own_class_bytes() {
 }
 
 #[test]
-fn the_isdr_answers_select_with_its_aid_and_is_not_on_the_basic_channel() {
+fn the_isdr_answers_select_with_its_aid() {
     let mut bench = Bench::new();
     let information = bench.apdu(&format!("01A4040010{ISDR}00"));
     assert_eq!(
@@ -41,10 +41,17 @@ fn the_isdr_answers_select_with_its_aid_and_is_not_on_the_basic_channel() {
         format!("6F1F8410{ISDR}A5049F6501FFE00582030205009000")
     );
     assert_eq!(bench.apdu("01A4040005A00000055900"), "6A82");
-    assert_eq!(bench.apdu(&format!("00A4040010{ISDR}00")), "6985");
-    assert_eq!(bench.apdu("80E2910003BF2E0000"), "6985");
-    bench.euicc.settings_mut().isdr_on_basic_channel = true;
+}
+
+#[test]
+fn the_isdr_is_on_the_basic_channel_unless_the_card_keeps_it_from_there() {
+    let mut bench = Bench::new();
     assert!(bench.apdu(&format!("00A4040010{ISDR}00")).ends_with("9000"));
+    assert!(bench.apdu("80E2910003BF2E0000").starts_with("BF2E12"));
+    let mut strict = Bench::new();
+    strict.euicc.settings_mut().isdr_on_basic_channel = false;
+    assert_eq!(strict.apdu(&format!("00A4040010{ISDR}00")), "6985");
+    assert_eq!(strict.apdu("80E2910003BF2E0000"), "6985");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use rsp_common::der::tlv;
 
-use super::bench::{Bench, ICCID, Package, metadata_of};
+use super::bench::{Bench, ICCID, ISDR, Package, metadata_of};
 use crate::saip::files::tests::{element, fcp, file_of};
 
 const USIM: &str = "A0000000871002FFFFFFFF8903020000";
@@ -244,11 +244,22 @@ fn every_channel_has_a_file_of_its_own() {
 fn without_a_profile_in_use_there_is_no_number() {
     let mut bench = Bench::new();
     assert_eq!(bench.apdu("00A4000C022FE2"), "6A82");
-    assert_eq!(bench.apdu("00A4000C022F00"), "6A82");
     assert_eq!(bench.apdu(&format!("00A4040C10{USIM}")), "6A82");
     assert_eq!(bench.apdu("00A4000C022F08"), "9000");
     assert_eq!(bench.apdu("00B0000000"), "3C3C0000009000");
     assert_eq!(bench.apdu("00A4000C022F09"), "9000");
+}
+
+#[test]
+fn without_a_profile_in_use_the_list_of_applications_names_the_isdr() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.apdu("00A4000C022F00"), "9000");
+    let isdr = format!("61194F10{ISDR}50054953442D52{}", "FF".repeat(11));
+    assert_eq!(bench.apdu("00B2010426"), format!("{isdr}9000"));
+    assert_eq!(bench.apdu("00B2020400"), "6A83");
+    let mut strict = Bench::new();
+    strict.euicc.settings_mut().isdr_in_directory = false;
+    assert_eq!(strict.apdu("00A4000C022F00"), "6A82");
 }
 
 #[test]

@@ -195,19 +195,28 @@ fn announced_lengths_must_be_true() {
 
 #[test]
 fn an_overlong_element_is_a_structure_error() {
-    let mut bench = Bench::new();
-    let package = Package {
-        piece: 1008,
-        ..bench.session()
-    };
-    let result = refused(&mut bench, &package.segments());
-    assert_eq!(
-        result,
-        (
-            BppCommandId::LOAD_PROFILE_ELEMENTS,
-            ErrorReason::BSP_STRUCTURE_ERROR
-        )
-    );
+    // Elements of 1036 and of 1052 octets, at a card of the field and at a strict one.
+    for (limit, piece, is_taken) in [(1036, 1008, true), (1036, 1024, false), (1020, 1008, false)] {
+        let mut bench = Bench::new();
+        bench.euicc.settings_mut().segment_limit = limit;
+        let package = Package {
+            piece,
+            ..bench.session()
+        };
+        if is_taken {
+            assert!(bench.load(&package.segments()).is_some());
+            assert_eq!(bench.euicc.memory().profiles.len(), 1);
+            continue;
+        }
+        let result = refused(&mut bench, &package.segments());
+        assert_eq!(
+            result,
+            (
+                BppCommandId::LOAD_PROFILE_ELEMENTS,
+                ErrorReason::BSP_STRUCTURE_ERROR
+            )
+        );
+    }
 }
 
 #[test]

@@ -133,8 +133,7 @@ impl Builder {
             self.put_in_master(EF_ICCID, 0x02, number);
         }
         if self.is_silent(EF_DIR) {
-            let body = self.directory();
-            self.put_in_master(EF_DIR, 0x1E, body);
+            self.list_applications();
         }
         self.into_file_system()
     }
@@ -156,19 +155,26 @@ impl Builder {
         });
     }
 
-    /// EF.DIR with a record for each application (ETSI TS 102 221 section 13.1).
-    fn directory(&self) -> Body {
-        let mut content = Vec::new();
+    /// Puts every application of the package into EF.DIR.
+    fn list_applications(&mut self) {
         let aids = self.files.iter().filter_map(|file| match &file.body {
-            Body::Directory { aid } => aid.as_ref(),
+            Body::Directory { aid } => aid.clone(),
             _ => None,
         });
-        for aid in aids.take(MOST_RECORDS) {
-            let label = match aid.get(5..7) {
-                Some([0x10, 0x02]) => "USIM",
-                Some([0x10, 0x04]) => "ISIM",
-                _ => "CSIM",
-            };
+        let aids: Vec<Vec<u8>> = aids.collect();
+        let label = |aid: &[u8]| match aid.get(5..7) {
+            Some([0x10, 0x02]) => "USIM",
+            Some([0x10, 0x04]) => "ISIM",
+            _ => "CSIM",
+        };
+        let applications: Vec<_> = aids.iter().map(|aid| (&aid[..], label(aid))).collect();
+        self.put_directory(&applications);
+    }
+
+    /// EF.DIR with a record for each application (ETSI TS 102 221 section 13.1).
+    pub(super) fn put_directory(&mut self, applications: &[(&[u8], &str)]) {
+        let mut content = Vec::new();
+        for (aid, label) in applications.iter().take(MOST_RECORDS) {
             let mut record = constructed(0x61, &[tlv(0x4F, aid), tlv(0x50, label.as_bytes())]);
             record.resize(DIRECTORY_RECORD, 0xFF);
             content.extend(record);
@@ -176,11 +182,12 @@ impl Builder {
         if content.is_empty() {
             content.resize(DIRECTORY_RECORD, 0xFF);
         }
-        Body::Records {
+        let body = Body::Records {
             cyclic: false,
             length: DIRECTORY_RECORD,
             content,
-        }
+        };
+        self.put_in_master(EF_DIR, 0x1E, body);
     }
 
     pub(super) fn into_file_system(self) -> FileSystem {

@@ -41,7 +41,6 @@ impl Lpa {
     fn new(change: impl FnOnce(&mut OrderRequest)) -> Self {
         let pki = Pki::generate(&PkiOptions::default()).unwrap();
         let mut card = Card::new(Identity::from_pki(&pki).unwrap(), Settings::default());
-        card.configure(|settings| settings.isdr_on_basic_channel = true);
         let smdp = Smdp::new(Config::new(HOST_NAME, pki)).unwrap();
         let profile = Profile::builder(Iccid::nth(1)).size(3000).build();
         let mut request = OrderRequest::with_matching_id(profile, "M-1");
@@ -220,6 +219,19 @@ async fn delivered(fault: &str, change: impl FnOnce(&mut OrderRequest)) -> Outco
 }
 
 #[tokio::test]
+async fn a_strict_card_takes_pieces_as_long_as_the_specification_says() {
+    for (limit, expected) in [(1036, None), (1020, Some((5, 7)))] {
+        let mut lpa = Lpa::new(plain);
+        lpa.card
+            .configure(|settings| settings.segment_limit = limit);
+        let fault = Fault::Package("piece-size=1008".parse().unwrap());
+        lpa.smdp
+            .set_fault(Function::GetBoundProfilePackage, Calls::NEXT, fault);
+        assert_eq!(lpa.download().await, Outcome::Result(expected), "{limit}");
+    }
+}
+
+#[tokio::test]
 async fn what_the_euicc_says_to_each_fault_of_a_package() {
     let change: fn(&mut OrderRequest) = plain;
     let mut wrong = Vec::new();
@@ -238,7 +250,8 @@ async fn what_the_euicc_says_to_each_fault_of_a_package() {
         ("repeated-piece=88:1", plain, Some((3, 8))),
         ("repeated-piece=86:1", plain, Some((5, 8))),
         ("extra-piece", plain, Some((5, 12))),
-        ("piece-size=1008", plain, Some((5, 7))),
+        ("piece-size=1008", plain, None),
+        ("piece-size=1024", plain, Some((5, 7))),
         ("piece-size=991", plain, None),
         ("piece-size=100", plain, None),
         ("metadata-pieces=40", plain, None),
