@@ -6,7 +6,7 @@
 //!
 //! The baseline is SGP.22 v2.5.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 use std::{fmt, io};
@@ -49,7 +49,8 @@ pub use self::callback::{Callback, CallbackMethod};
 pub use self::config_file::{ConfigFile, ConfigFileError};
 pub use self::es2::{Event, EventError, EventRegistrar, Registration, StockedProfile};
 pub use self::es9::Function;
-pub use self::folder::{FolderError, orders_of_folder, stock_of_folder};
+pub use self::folder::FolderError;
+use self::folder::{Folder, Found};
 pub use self::notification::{ReceivedNotification, Sequence, Verdict};
 pub use self::order::{Failure, Order, OrderId, OrderRequest, OrderState};
 pub use self::order_settings::{OrderSettings, OrderSettingsError};
@@ -175,6 +176,7 @@ struct Shared {
     config: Config,
     tls: RwLock<(TlsChoice, Endpoint)>,
     state: Mutex<State>,
+    folder: Mutex<Option<Folder>>,
     courier: Courier,
     changes: watch::Sender<u64>,
 }
@@ -210,6 +212,7 @@ impl Smdp {
             tls: RwLock::new((config.tls.clone(), tls)),
             config,
             state: Mutex::new(state),
+            folder: Mutex::default(),
             courier,
             changes: watch::Sender::new(0),
         })))
@@ -267,6 +270,47 @@ impl Smdp {
     /// yet is replaced.
     pub fn stock(&self, profile: StockedProfile) {
         self.update(|state| state.stock.add(profile));
+    }
+
+    /// Takes every package in a folder, `<matching id>.der` with the settings in
+    /// `<matching id>.toml`, as an order or as a profile that can be ordered; and those that come
+    /// later, as soon as anything is asked.
+    ///
+    /// # Errors
+    ///
+    /// When the folder or a file in it cannot be read, or is not what its name says.
+    pub fn serve_folder(&self, path: &Path) -> Result<(), FolderError> {
+        let mut folder = Folder::new(path);
+        for found in folder.look()? {
+            self.take(found?);
+        }
+        *self.0.folder.lock().unwrap_or_else(PoisonError::into_inner) = Some(folder);
+        Ok(())
+    }
+
+    /// Takes what has come into the folder.
+    fn look_into_folder(&self) {
+        let mut folder = self.0.folder.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = folder.as_mut().map(Folder::look).transpose();
+        drop(folder);
+        match found {
+            Ok(found) => {
+                for found in found.into_iter().flatten() {
+                    match found {
+                        Ok(found) => self.take(found),
+                        Err(error) => tracing::warn!(%error, "a package cannot be served"),
+                    }
+                }
+            }
+            Err(error) => tracing::warn!(%error, "the folder of packages cannot be read"),
+        }
+    }
+
+    fn take(&self, found: Found) {
+        match found {
+            Found::Order(order) => drop(self.create_order_once(*order)),
+            Found::Stock(profile) => self.stock(*profile),
+        }
     }
 
     /// One order as it is now.

@@ -1,6 +1,8 @@
 //! A folder of profiles: `<matching id>.der`, with an optional `<matching id>.toml` beside it.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 use std::{fs, io};
 
 use super::es2::StockedProfile;
@@ -45,28 +47,67 @@ pub enum FolderError {
     },
 }
 
-/// Makes an order of every package in a folder, in the order of their names, except those that are
-/// ordered over ES2+.
-///
-/// # Errors
-///
-/// When the folder or a file in it cannot be read, or is not what its name says.
-pub fn orders_of_folder(folder: &Path) -> Result<Vec<OrderRequest>, FolderError> {
-    let entries = entries(folder)?.into_iter();
-    let orders = entries.filter(|entry| !entry.settings.is_for_stock());
-    orders.map(Entry::order).collect()
+/// A folder that is looked into again and again.
+#[derive(Debug)]
+pub(super) struct Folder {
+    path: PathBuf,
+    /// The packages taken so far, as they were then.
+    taken: BTreeSet<State>,
 }
 
-/// Gives the profiles of a folder that are ordered over ES2+: the settings beside them have a
-/// `profile_type`.
-///
-/// # Errors
-///
-/// As [`orders_of_folder`].
-pub fn stock_of_folder(folder: &Path) -> Result<Vec<StockedProfile>, FolderError> {
-    let entries = entries(folder)?.into_iter();
-    let stock = entries.filter(|entry| entry.settings.is_for_stock());
-    stock.map(Entry::stocked).collect()
+/// What tells whether a package has changed: its name, and what it and its settings were.
+type State = (PathBuf, Option<Written>, Option<Written>);
+
+/// When a file was written, and its length.
+type Written = (SystemTime, u64);
+
+/// What a package in a folder is for.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// It can be downloaded.
+    Order(Box<OrderRequest>),
+    /// The operator orders it over ES2+: the settings beside it have a `profile_type`.
+    Stock(Box<StockedProfile>),
+}
+
+impl Folder {
+    pub(super) fn new(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            taken: BTreeSet::new(),
+        }
+    }
+
+    /// The packages that are new or have changed since the last look, in the order of their names.
+    ///
+    /// One that cannot be used, as a file that is still being copied, is looked at again when it has
+    /// changed.
+    ///
+    /// # Errors
+    ///
+    /// When the folder cannot be read.
+    pub(super) fn look(&mut self) -> Result<Vec<Result<Found, FolderError>>, FolderError> {
+        let mut packages = Vec::new();
+        for entry in fs::read_dir(&self.path).map_err(at(&self.path))? {
+            let path = entry.map_err(at(&self.path))?.path();
+            if path.extension().is_some_and(|extension| extension == "der") {
+                packages.push(path);
+            }
+        }
+        packages.sort();
+        let packages = packages.into_iter();
+        let new = packages.filter(|path| {
+            let settings = path.with_extension("toml");
+            let state = (path.clone(), written(path), written(&settings));
+            self.taken.insert(state)
+        });
+        Ok(new.map(|path| Entry::read(path)?.found()).collect())
+    }
+}
+
+fn written(path: &Path) -> Option<Written> {
+    let data = fs::metadata(path).ok()?;
+    Some((data.modified().ok()?, data.len()))
 }
 
 /// A package with the settings beside it.
@@ -91,6 +132,13 @@ impl Entry {
         })
     }
 
+    fn found(self) -> Result<Found, FolderError> {
+        Ok(match self.settings.is_for_stock() {
+            true => Found::Stock(Box::new(self.stocked()?)),
+            false => Found::Order(Box::new(self.order()?)),
+        })
+    }
+
     fn order(self) -> Result<OrderRequest, FolderError> {
         let mut settings = self.settings;
         let matching_id = self.path.file_stem().unwrap_or_default().to_string_lossy();
@@ -107,19 +155,6 @@ impl Entry {
         let stocked = self.settings.stocked_of(self.profile, self.path.parent());
         stocked.map_err(no_order(&self.path))
     }
-}
-
-/// The packages of a folder, in the order of their names.
-fn entries(folder: &Path) -> Result<Vec<Entry>, FolderError> {
-    let mut packages = Vec::new();
-    for entry in fs::read_dir(folder).map_err(at(folder))? {
-        let path = entry.map_err(at(folder))?.path();
-        if path.extension().is_some_and(|extension| extension == "der") {
-            packages.push(path);
-        }
-    }
-    packages.sort();
-    packages.into_iter().map(Entry::read).collect()
 }
 
 fn no_order(package: &Path) -> impl Fn(OrderSettingsError) -> FolderError {
@@ -151,8 +186,13 @@ fn at(path: &Path) -> impl Fn(io::Error) -> FolderError {
 
 #[cfg(test)]
 mod tests {
+    use hyper::Method;
+    use rsp_common::pki::{Pki, PkiOptions};
+
     use super::*;
     use crate::profile::{Iccid, NotificationEvent, ProfileClass};
+    use crate::smdp::testing::Admin;
+    use crate::smdp::{Config, Smdp};
 
     fn folder(name: &str, settings: &str) -> PathBuf {
         let suffix = hex::encode(crate::rsp::random::<8>());
@@ -169,14 +209,24 @@ mod tests {
         folder
     }
 
+    /// What is found in a folder, which is removed.
+    fn found_in(folder: &Path) -> Vec<Result<Found, FolderError>> {
+        let found = Folder::new(folder).look().unwrap();
+        fs::remove_dir_all(folder).unwrap();
+        found
+    }
+
+    fn order_in(folder: &Path) -> OrderRequest {
+        match found_in(folder).remove(0).unwrap() {
+            Found::Order(order) => *order,
+            Found::Stock(stocked) => panic!("{stocked:?}"),
+        }
+    }
+
     #[test]
     fn a_package_alone_can_be_downloaded_any_number_of_times_under_its_name() {
         let folder = folder("MATCHING-1", "");
-        let orders = orders_of_folder(&folder).unwrap();
-        fs::remove_dir_all(folder).unwrap();
-        let [order] = orders.as_slice() else {
-            panic!("{orders:?}")
-        };
+        let order = order_in(&folder);
         assert_eq!(order.matching_id, "MATCHING-1");
         assert_eq!(order.max_downloads, None);
         assert_eq!(order.profile.metadata.profile_name, "In a file");
@@ -194,8 +244,7 @@ mod tests {
             notifications = ["enable"]
         "#;
         let folder = folder("A", settings);
-        let order = orders_of_folder(&folder).unwrap().remove(0);
-        fs::remove_dir_all(folder).unwrap();
+        let order = order_in(&folder);
         assert_eq!(
             order.eid.as_deref(),
             Some("89049032123451234512345678901235")
@@ -209,31 +258,50 @@ mod tests {
 
     #[test]
     fn a_package_with_a_profile_type_waits_for_the_operator() {
-        let folder = folder("A", "profile_type = \"gold\"\nonly_operator = \"2.999.1\"");
-        let orders = orders_of_folder(&folder).unwrap();
-        let stock = stock_of_folder(&folder).unwrap();
-        fs::write(
-            folder.join("A.toml"),
-            "profile_type = \"gold\"\neid = \"1\"",
-        )
-        .unwrap();
-        let error = stock_of_folder(&folder).unwrap_err().to_string();
-        fs::remove_dir_all(folder).unwrap();
-        assert!(orders.is_empty());
-        assert_eq!(stock[0].profile_type, "gold");
-        assert_eq!(stock[0].operator.as_deref(), Some("2.999.1"));
-        assert_eq!(stock[0].profile.metadata.profile_name, "In a file");
+        let gold = folder("A", "profile_type = \"gold\"\nonly_operator = \"2.999.1\"");
+        let Found::Stock(stocked) = found_in(&gold).remove(0).unwrap() else {
+            panic!("it can be downloaded")
+        };
+        assert_eq!(stocked.profile_type, "gold");
+        assert_eq!(stocked.operator.as_deref(), Some("2.999.1"));
+        assert_eq!(stocked.profile.metadata.profile_name, "In a file");
+        let wrong = folder("A", "profile_type = \"gold\"\neid = \"1\"");
+        let error = found_in(&wrong).remove(0).unwrap_err().to_string();
         assert!(error.contains("A.toml"), "{error}");
     }
 
     #[test]
     fn a_misspelt_setting_is_an_error_that_names_its_file() {
         let folder = folder("A", "confirmationcode = \"1\"");
-        let error = orders_of_folder(&folder).unwrap_err().to_string();
-        fs::remove_dir_all(folder).unwrap();
+        let error = found_in(&folder).remove(0).unwrap_err().to_string();
         assert!(
             error.contains("A.toml") && error.contains("confirmationcode"),
             "{error}"
         );
+    }
+    #[tokio::test]
+    async fn a_package_that_comes_while_the_server_runs_is_found_and_taken_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let pki = Pki::generate(&PkiOptions::default()).unwrap();
+        let smdp = Smdp::new(Config::new("smdp.example.com", pki)).unwrap();
+        smdp.serve_folder(folder.path()).unwrap();
+        let admin = Admin::start(&smdp).await;
+        let path = "/admin/v1/orders";
+        let package = Profile::builder(Iccid::nth(5)).build().package;
+        for (name, octets, orders) in [
+            ("NONE", &[][..], 0),
+            ("LATER-1", &package, 1),
+            ("HALF", &package[..20], 1),
+            ("HALF", &package, 2),
+        ] {
+            if !octets.is_empty() {
+                fs::write(folder.path().join(format!("{name}.der")), octets).unwrap();
+            }
+            for _ in 0..2 {
+                let told = admin.send(Method::GET, path, &[], "").await;
+                assert_eq!(told.json.as_array().unwrap().len(), orders, "{name}");
+            }
+        }
+        assert_eq!(smdp.orders()[0].matching_id(), "LATER-1");
     }
 }

@@ -106,6 +106,7 @@ impl Smdp {
         request: Request<B>,
         listener: Listener,
     ) -> Result<Response<Body>, CutOff> {
+        self.look_into_folder();
         let path = request.uri().path();
         if admin::is_api(path) {
             return self.reservation_api(request, listener).await;

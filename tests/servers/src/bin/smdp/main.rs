@@ -9,7 +9,6 @@ use clap::Parser;
 use rsp_common::pki::PkiError;
 use rsp_servers::smdp::{
     Config, ConfigFile, ConfigFileError, FolderError, OrderSettingsError, Smdp, SmdpError,
-    orders_of_folder, stock_of_folder,
 };
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -133,12 +132,7 @@ async fn run(arguments: Arguments) -> Result<(), Error> {
 /// Takes the orders and plans the faults of the configuration.
 fn provide(smdp: &Smdp, file: &ConfigFile) -> Result<(), Error> {
     if let Some(folder) = &file.profiles {
-        for order in orders_of_folder(folder)? {
-            smdp.create_order_once(order);
-        }
-        for profile in stock_of_folder(folder)? {
-            smdp.stock(profile);
-        }
+        smdp.serve_folder(folder)?;
     }
     for (place, settings) in file.orders.iter().enumerate() {
         let (settings, number, folder) = (settings.clone(), place + 1, Some("".as_ref()));
