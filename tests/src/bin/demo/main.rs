@@ -90,7 +90,7 @@ async fn run(keep: bool) -> Result<(), Box<dyn Error>> {
     world.end().await
 }
 
-/// Waits until somebody wants the demo to end: Ctrl-C, a closed terminal, or kill.
+/// Waits for the end: Ctrl-C, a closed terminal, or kill.
 async fn interrupted() -> Result<(), Box<dyn Error>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -134,7 +134,7 @@ async fn tell(world: &mut World) -> Result<(), Box<dyn Error>> {
     world.lpactl(&["profile", "enable", &iccid]).await?;
     world.lpactl(&["profile", "list"]).await?;
 
-    heading("Everybody concerned has been told");
+    heading("All notifications have arrived");
     world.lpactl(&["notification", "list"]).await?;
     world.delivered(&[&by_eid.sid, &by_code.sid]).await?;
     check(world, &iccid).await?;

@@ -218,24 +218,22 @@ impl World {
     pub(crate) fn show_what_to_try(&self) {
         let socket = self.client.socket().display();
         println!("\nEverything keeps running. In another terminal, in this folder:\n");
+        println!("  export LPAD_SOCKET={socket}");
         for command in ["status", "profile list", "euicc info", "events"] {
-            println!("  cargo run -q -p lpad --bin lpactl -- --socket {socket} {command}");
+            println!("  cargo run -q --bin lpactl -- {command}");
         }
-        println!("  curl --unix-socket {socket} http://lpad/v1/euiccs/{EUICC}/profiles");
+        println!("  curl --unix-socket $LPAD_SOCKET http://lpad/v1/euiccs/{EUICC}/profiles");
         let Operator {
             address,
             account_sid,
             auth_token,
         } = &self.operator;
         println!("\nReserve a profile, then download it:\n");
-        println!(
-            "  curl -u {account_sid}:{auth_token} -d GenerateMatchingId=true \
-             http://{address}/v1/ESimProfiles"
-        );
-        println!("  curl -u {account_sid}:{auth_token} http://{address}/v1/ESimProfiles");
-        println!(
-            "  cargo run -q -p lpad --bin lpactl -- --socket {socket} download 'LPA:1${HOST_NAME}$…'"
-        );
+        for field in ["-d GenerateMatchingId=true ", ""] {
+            println!("  curl -u {account_sid}:{auth_token} \\");
+            println!("      {field}http://{address}/v1/ESimProfiles");
+        }
+        println!("  cargo run -q --bin lpactl -- download 'LPA:1${HOST_NAME}$…'");
         println!(
             "\nThe daemon's log: {}",
             self.folder.path().join("lpad.log").display()
