@@ -7,6 +7,7 @@ mod info;
 mod load_crl;
 mod metadata;
 mod notification;
+mod notification_metadata;
 mod prepare_download;
 mod profile_installation_result;
 mod rat;
@@ -35,10 +36,11 @@ pub use load_crl::{
 pub use metadata::{Opaque, StoreMetadataRequest};
 pub use notification::{
     DeleteNotificationStatus, ListNotificationRequest, ListNotificationResponse,
-    NotificationMetadata, NotificationSentRequest, NotificationSentResponse, NotificationsError,
-    OtherSignedNotification, PendingNotification, RetrieveNotificationsListRequest,
-    RetrieveNotificationsListResponse, SearchCriteria,
+    NotificationSentRequest, NotificationSentResponse, NotificationsError, OtherSignedNotification,
+    PendingNotification, RetrieveNotificationsListRequest, RetrieveNotificationsListResponse,
+    SearchCriteria,
 };
+pub use notification_metadata::NotificationMetadata;
 pub use prepare_download::{
     DownloadErrorCode, EuiccSigned2, PrepareDownloadRequest, PrepareDownloadResponse,
     PrepareDownloadResponseError, PrepareDownloadResponseOk, SmdpSigned2,

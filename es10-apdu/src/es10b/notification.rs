@@ -2,10 +2,10 @@
 
 use rasn::{AsnType, Decode, Decoder, Encode, Encoder};
 
-use super::ProfileInstallationResult;
+use super::{NotificationMetadata, ProfileInstallationResult};
 use crate::asn1::{List, Open, Raw, elements, sequences};
 use crate::function::functions;
-use crate::types::{Certificate, Iccid, NotificationEvent, Signature, Text, result_code};
+use crate::types::{Certificate, NotificationEvent, Signature, result_code};
 
 /// Asks for the metadata of pending notifications.
 ///
@@ -28,24 +28,6 @@ pub enum ListNotificationResponse {
     NotificationMetadataList(List<NotificationMetadata>),
     /// No list.
     ListNotificationsResultError(NotificationsError),
-}
-
-/// What a notification is about.
-///
-/// SGP.22 v2.5 section 5.7.9, tag BF2F.
-#[derive(AsnType, Clone, Debug, Decode, Encode, Eq, PartialEq)]
-#[rasn(tag(context, 47))]
-pub struct NotificationMetadata {
-    /// Rises by one with each notification of an eUICC.
-    #[rasn(tag(context, 0))]
-    pub seq_number: i64,
-    /// What happened, one bit.
-    #[rasn(tag(context, 1))]
-    pub profile_management_operation: NotificationEvent,
-    /// The recipient, an FQDN.
-    pub notification_address: Text,
-    /// The profile.
-    pub iccid: Option<Iccid>,
 }
 
 /// Asks for pending notifications themselves; all of them without criteria.
@@ -161,7 +143,6 @@ result_code! {
 
 sequences!(
     ListNotificationRequest,
-    NotificationMetadata,
     NotificationSentRequest,
     NotificationSentResponse,
     OtherSignedNotification,
