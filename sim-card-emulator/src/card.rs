@@ -1,4 +1,4 @@
-//! An eUICC in a holder: shared between the modem and whoever watches or disturbs it.
+//! An eUICC in a holder: shared between the modem and the test that watches or disturbs it.
 //!
 //! A test looks at the card, waits for what shall happen in it, takes its power away at a chosen
 //! command, and puts its flash back as it was:
@@ -26,7 +26,7 @@
 //! assert_eq!(card.memory().default_dp_address, "a.b");
 //! assert_eq!(counters.borrow().calls(0xBF3F), 1);
 //!
-//! // The next command is executed, and nobody is told.
+//! // The next command is executed, and its answer is lost.
 //! card.cut_power(1, PowerCut::AfterExecution);
 //! assert!(card.transmit(set_address).is_empty());
 //! assert!(!state.borrow_and_update().powered);
@@ -115,7 +115,7 @@ struct Holder {
     folder: Option<StateFolder>,
     saved_revision: u64,
     powered: bool,
-    /// Resets by whomever.
+    /// Resets, whatever caused them.
     power_ups: u64,
     cut: Option<(u64, PowerCut)>,
 }

@@ -70,7 +70,7 @@ pub struct Euicc {
     session: Session,
     refresh: Option<Refresh>,
     terminal: Terminal,
-    /// The files of the profile in use, once somebody asked for one.
+    /// The files of the profile in use, once one was asked for.
     files: Option<Arc<FileSystem>>,
     /// Key references of the PINs that were given.
     verified_pins: BTreeSet<u8>,
@@ -113,7 +113,7 @@ impl Euicc {
     }
 
     /// Executes one command APDU as far as the card gets when its power fails meanwhile: what is
-    /// done in several steps is only begun. Nobody sees the answer.
+    /// done in several steps is only begun. The answer is lost.
     pub fn begin(&mut self, apdu: &[u8], env: &mut dyn Env) {
         self.power_fails_halfway = true;
         self.handle(apdu, env);

@@ -46,7 +46,7 @@ pub trait Card: Send {
     /// included; nothing when the card has no power.
     fn transmit(&mut self, command: &[u8]) -> Vec<u8>;
 
-    /// Executes a command APDU of the modem itself, which nobody counts.
+    /// Executes a command APDU of the modem itself, which is not counted.
     fn transmit_own(&mut self, command: &[u8]) -> Vec<u8> {
         self.transmit(command)
     }
@@ -54,8 +54,8 @@ pub trait Card: Send {
     /// Switches the card off and on: open channels and unfinished commands are gone.
     fn reset(&mut self);
 
-    /// How often the card has been reset, by whomever: a modem that sees it rise reads the card
-    /// anew, as one does whose card was taken out and put back.
+    /// How often the card has been reset, whatever caused it: a modem that sees it rise reads the
+    /// card again, as one does whose card was taken out and put back.
     fn power_ups(&self) -> u64 {
         0
     }
@@ -76,7 +76,7 @@ pub struct Modem<C> {
     is_started: bool,
     /// Whether it tells when it has started, as after a restart.
     tells_start: bool,
-    /// Whether somebody has opened the port.
+    /// Whether a client has opened the port.
     is_connected: bool,
     /// So many command lines are not heard.
     deaf_for: u64,
@@ -383,5 +383,5 @@ struct LineTooLong;
 
 /// Bytes of a command line at most; a STORE DATA block of 255 bytes needs 535.
 const LINE_LIMIT: usize = 2048;
-/// The rate of a line nobody has set.
+/// The rate of a line until one is set.
 const STANDARD_RATE: u32 = 115_200;

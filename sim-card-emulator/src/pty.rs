@@ -74,7 +74,7 @@ impl Pty {
         grantpt(&master)?;
         unlockpt(&master)?;
         let slave = ioctl_tiocgptpeer(&master, flags)?;
-        // Before anybody knows the path: a fresh terminal echoes what the modem says back to it.
+        // Before a client knows the path: a fresh terminal echoes what the modem says back to it.
         let mut attributes = tcgetattr(&slave)?;
         attributes.make_raw();
         tcsetattr(&slave, OptionalActions::Now, &attributes)?;

@@ -56,7 +56,7 @@ impl Emulator {
             log.read_line(&mut said).unwrap();
             assert!(said.len() > length, "it ended: {said}");
         }
-        // Nobody reads what else it says; it is little, and the pipe must stay open.
+        // What else it says is not read; it is little, and the pipe must stay open.
         child.stderr = Some(log.into_inner());
         Self { child }
     }

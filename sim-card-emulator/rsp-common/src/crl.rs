@@ -188,7 +188,7 @@ pub struct CrlSpec {
     pub part: Option<Part>,
     /// Spoil the signature.
     pub wrong_signature: bool,
-    /// Add a critical extension nobody knows.
+    /// Add an unknown critical extension.
     pub unknown_critical_extension: bool,
 }
 

@@ -1,7 +1,7 @@
 //! The test PKI: a fresh one made in memory, or one kept in a folder.
 //!
 //! A folder holds `ci.der eum.der euicc.der dpauth.der dppb.der dptls.der dsauth.der dstls.der`,
-//! and beside each the private key `*.key` in PEM. Whoever uses the folder asks for what it needs,
+//! and beside each the private key `*.key` in PEM. Each program asks the folder for what it needs,
 //! so a card does without the server's keys and a server without the card's.
 //!
 //! There may be several certificate issuers (CIs). The first is in the folder itself, further ones
@@ -166,7 +166,7 @@ impl Pki {
     /// # Errors
     ///
     /// When a file that is there cannot be read or does not hold what its name says. A file that
-    /// is not there is missed later, by whoever needs it.
+    /// is not there is missed later, when it is needed.
     pub fn load(folder: &Path) -> Result<Self, PkiError> {
         let mut pki = Self {
             first: Hierarchy::load(folder)?,

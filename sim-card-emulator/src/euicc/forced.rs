@@ -1,4 +1,4 @@
-//! Answers that are given because somebody wanted them, without anything being done.
+//! Answers that are given because a test wants them, without anything being done.
 
 use es10_apdu::apdu::StatusWord;
 use es10_apdu::es10b::ErrorReason;

@@ -175,7 +175,7 @@ impl Chain {
         Signature::new(&self.key.sign(message))
     }
 
-    /// The eUICC certificate and its EUM's, for whoever verifies a signature.
+    /// The eUICC certificate and its EUM's, for a server that verifies a signature.
     pub(super) fn certificates(&self) -> (types::Certificate, types::Certificate) {
         let carry = |certificate: &Certificate| {
             types::Certificate::from_ber(certificate.der())

@@ -42,8 +42,8 @@ impl Euicc {
         files
     }
 
-    /// Another profile is in use: the files of before are gone, and whoever had one selected has
-    /// the master file selected now.
+    /// Another profile is in use: the files of before are gone, and a channel that had one selected
+    /// has the master file selected now.
     pub(super) fn forget_files(&mut self) {
         self.files = None;
         self.verified_pins.clear();

@@ -58,7 +58,7 @@ impl<C: Card> Modem<C> {
         Ok(Some(job))
     }
 
-    /// Whether this modem minds how the digits are written.
+    /// Whether this modem refuses digits that are written like this.
     fn is_misspelt(&self, text: &str) -> bool {
         let digits = text.rsplit(',').next().unwrap_or_default();
         let lower = digits.bytes().any(|letter| letter.is_ascii_lowercase());

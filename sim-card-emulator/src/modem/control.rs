@@ -345,7 +345,7 @@ pub enum Effect {
 pub enum Moment {
     /// The card has not seen the command yet.
     BeforeExecution,
-    /// The card has executed the command, and nobody has been told.
+    /// The card has executed the command, and its answer is lost.
     BeforeAnswer,
 }
 

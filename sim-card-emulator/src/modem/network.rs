@@ -126,7 +126,7 @@ enum Stat {
 }
 
 impl<C: Card> Modem<C> {
-    /// Looks for the network anew, after radio, card or network have changed.
+    /// Looks for the network again, after radio, card or network have changed.
     pub(super) fn search(&mut self) {
         self.forget(&Event::Found);
         let radio = self.settings.cfun == 1 && !self.settings.deregistered;

@@ -10,7 +10,7 @@ use super::session::OwnLpa;
 use super::{Action, After, Card, Event, Modem, Quirk, Settings};
 
 impl<C: Card> Modem<C> {
-    /// Somebody has opened the port.
+    /// A client has opened the port.
     pub(super) fn connect(&mut self) {
         self.is_connected = true;
         self.deaf_for = self.control.value(Quirk::DropFirst).unwrap_or(0);
@@ -47,7 +47,7 @@ impl<C: Card> Modem<C> {
         self.reboot();
     }
 
-    /// Begins anew, with the next action: settings are those of a fresh modem, and so are the
+    /// Restarts with the next action: settings are those of a fresh modem, and so are the
     /// card's channels.
     pub(super) fn reboot(&mut self) {
         self.settings = Settings::default();
@@ -110,13 +110,13 @@ impl<C: Card> Modem<C> {
         }
     }
 
-    /// Begins anew on the same port.
+    /// Restarts on the same port.
     pub(super) fn restart(&mut self) {
         self.reboot();
         self.tells_start = true;
     }
 
-    /// Takes the port away; the modem begins anew when it is back.
+    /// Takes the port away; the modem has restarted when it is back.
     pub(super) fn leave(&mut self, absent: Duration) {
         self.tells_start = true;
         self.actions.push_back(Action::HangUp { absent });

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use super::quirks::error::QuirkError;
 
-/// A modem somebody has met, or an ideal one.
+/// A modem of the field, or an ideal one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Preset {
     name: &'static str,

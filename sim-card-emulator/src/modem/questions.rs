@@ -1,4 +1,4 @@
-//! Whether the card is there for anybody, and what the modem says of it.
+//! Whether the card can be used, and what the modem says of it.
 
 use std::time::Duration;
 

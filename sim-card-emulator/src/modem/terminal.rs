@@ -21,7 +21,7 @@ pub(super) struct Sim {
     application: Option<Vec<u8>>,
     /// The length of what the card wants fetched.
     pub(super) proactive: Option<u8>,
-    /// When it was read; before, nobody knows.
+    /// When it was read; until then it is unknown.
     started: Option<Instant>,
     /// A REFRESH is under way.
     pub(super) is_refreshing: bool,
@@ -109,7 +109,7 @@ impl<C: Card> Modem<C> {
         self.search();
     }
 
-    /// Reads the card anew when somebody has reset it.
+    /// Reads the card again after a reset.
     pub(super) fn notice_card(&mut self) {
         if self.settings.card_is_on() && self.card.power_ups() != self.sim.power_ups {
             self.start_card();

@@ -169,7 +169,7 @@ pub const EF_ICCID: u16 = 0x2FE2;
 const ENV_CLASSES: (u16, u8, &[u8]) = (0x2F09, 0x09, &[0x01]);
 /// EF.UMPC: at most 60 mA, and no time-out of its own.
 const UMPC: (u16, u8, &[u8]) = (0x2F08, 0x08, &[0x3C, 0x3C, 0x00, 0x00, 0x00]);
-/// Access rules by which everybody reads.
+/// Access rules that let every terminal read.
 const ALWAYS_READABLE: [u8; 3] = [0x2F, 0x06, 0x01];
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! The packages follow the TCA eUICC Profile Package: Interoperable Format Technical Specification
 //! (SAIP): a plain concatenation of profile elements, the header first and the end element last.
 //! What [`ProfileBuilder`] makes is valid by the grammar and our own; what
-//! [`Profile::from_package`] takes is somebody else's and is served byte for byte.
+//! [`Profile::from_package`] takes was made elsewhere and is served byte for byte.
 
 use std::fmt;
 

@@ -97,11 +97,11 @@ pub struct Config {
     pub clock: Clock,
     /// Tells an SM-DS of the orders that name one; without it none can be reached.
     pub event_registrar: Option<Arc<dyn EventRegistrar>>,
-    /// Whose certificates an operator must show who calls ES2+ over TLS; nobody's leaves the
-    /// functions open to everybody. The plain port is always open.
+    /// Whose certificates an operator must show who calls ES2+ over TLS; an empty list leaves the
+    /// functions open to every caller. The plain port is always open.
     pub es2_client_roots: Vec<Certificate>,
     /// The operator: where ES2+.HandleDownloadProgressInfo goes, `http` or `https`; a path of its
-    /// own stands before the function's. `None` tells nobody.
+    /// own stands before the function's. `None` reports nothing.
     pub operator_url: Option<Uri>,
     /// Whose certificates callbacks and reports over `https` accept, besides the PKI's CI.
     pub callback_roots: Vec<Certificate>,
@@ -266,7 +266,7 @@ impl Smdp {
         self.update(|state| state.orders.get_mut(order).map(Order::withdraw));
     }
 
-    /// Adds a profile that can be ordered over ES2+; one with the same ICCID that nobody ordered
+    /// Adds a profile that can be ordered over ES2+; one with the same ICCID that was not ordered
     /// yet is replaced.
     pub fn stock(&self, profile: StockedProfile) {
         self.update(|state| state.stock.add(profile));

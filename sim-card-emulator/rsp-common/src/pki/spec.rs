@@ -53,7 +53,7 @@ pub struct CertificateSpec {
     pub crl_distribution_points: Vec<String>,
     /// Leave the authority key identifier out.
     pub without_authority_key_identifier: bool,
-    /// Add a critical extension that nobody knows.
+    /// Add an unknown critical extension.
     pub unknown_critical_extension: bool,
     /// Spoil the signature.
     pub wrong_signature: bool,

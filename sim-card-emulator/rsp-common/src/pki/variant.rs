@@ -544,7 +544,7 @@ const ENTRIES: &[Entry] = &[
     entry(
         "dptls-cn-only",
         Role::DpTls,
-        "the host stands in the TLS certificate's commonName only, where nobody looks",
+        "the host stands in the TLS certificate's commonName only, where no client looks",
         Change::Spec(|spec, _| spec.dns_names.clear()),
     ),
     entry(

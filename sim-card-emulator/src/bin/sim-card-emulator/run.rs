@@ -48,7 +48,7 @@ enum Place<'c> {
     Reader(&'c str),
 }
 
-/// Puts the card into the PC/SC reader again and again: `pcscd` may start late, and start anew.
+/// Puts the card into the PC/SC reader again and again: `pcscd` may start late, and restart.
 async fn serve_reader(mut card: Card, address: &str) -> Result<(), Box<dyn Error>> {
     let eid = card.inspect(|euicc| euicc.eid());
     let mut pause = SHORTEST_PAUSE;

@@ -100,5 +100,5 @@ fn tries_left(left: u8) -> StatusWord {
 
 /// The PIN was wrong too often.
 const BLOCKED: StatusWord = StatusWord(0x6983);
-/// Nobody asks for the PIN.
+/// The PIN is not asked for.
 const DISABLED: StatusWord = StatusWord(0x6984);

@@ -99,7 +99,7 @@ quirks! {
         "Codes with the words OK and ERROR in them come around every answer.";
     UrcAtRandom "urc-at-random" Kind::Count(25), "modems on the move",
         "In every place of an exchange a code comes with a chance of so many percent.";
-    LateAnswer "late-answer" Kind::Time(300_000), "modems that answer after everybody gave up",
+    LateAnswer "late-answer" Kind::Time(300_000), "modems that answer after the client gave up",
         "The first last block of a STORE DATA chain is answered so late.";
     DropFirst "drop-first" Kind::Count(1), "modems that lose the first command on a port",
         "So many command lines are not heard after the port was opened.";

@@ -29,7 +29,7 @@ fn a_modem_reads_the_card_when_both_get_their_power() {
     talk(&mut modem, "AT\r");
     must_be_start(&modem.card().own);
     modem.card().own.clear();
-    // With the radio alone nothing is read anew.
+    // With the radio alone nothing is read again.
     talk(&mut modem, "AT+CFUN=4\rAT+CFUN=1\r");
     assert!(modem.card().own.is_empty());
     talk(&mut modem, "AT+CFUN=0\rAT+CFUN=1\r");

@@ -113,7 +113,7 @@ impl Filling {
             .unwrap_or_default()
     }
 
-    /// Lengthens the content; the pattern begins anew with each record.
+    /// Lengthens the content; the pattern restarts with each record.
     fn extend(&self, content: &mut Vec<u8>, end: usize, record: usize) {
         for position in content.len()..end {
             let position = if record == 0 {

@@ -1,6 +1,6 @@
 //! The templates of the files a terminal asks for.
 //!
-//! Annex A of the TCA specification, as far as a file is of use to somebody who only looks.
+//! Annex A of the TCA specification, as far as a file is of use to a terminal that only reads.
 
 /// Files of a profile element that go into one directory.
 pub(super) struct Group {

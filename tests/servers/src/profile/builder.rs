@@ -42,7 +42,7 @@ impl ProfileBuilder {
         self
     }
 
-    /// Chooses the subscriber; [`Imsi::of`] the ICCID when nobody does.
+    /// Chooses the subscriber; [`Imsi::of`] the ICCID by default.
     pub fn imsi(mut self, imsi: Imsi) -> Self {
         self.imsi = imsi;
         self
@@ -89,7 +89,7 @@ impl ProfileBuilder {
         self
     }
 
-    /// Fills the package up to this many bytes with nonStandard elements nobody must understand.
+    /// Fills the package up to this many bytes with nonStandard elements, which a card may skip.
     ///
     /// The result can be up to [`FILLER_SLACK`] bytes shorter, never longer unless what must be in
     /// it is.
@@ -160,7 +160,7 @@ pub const FILLER_SLACK: usize = SMALLEST_FILLER + 4;
 /// Bytes a nonStandard element needs besides its content, at least.
 const SMALLEST_FILLER: usize = 13;
 
-/// The element nobody but its issuer (here 2.999, the example arc) has to understand.
+/// The element that only its issuer (here 2.999, the example arc) has to understand.
 fn non_standard(identification: u16, content: usize) -> Vec<u8> {
     let content: Vec<u8> = (0..=250).cycle().take(content).collect();
     tlv(

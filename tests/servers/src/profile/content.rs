@@ -144,7 +144,7 @@ fn pins(configurations: &[Vec<u8>]) -> Vec<u8> {
     tlv(0xA1, &tlv(0xA0, &configurations.concat()))
 }
 
-/// A code that is not asked for until somebody enables it.
+/// A code that is not asked for until it is enabled.
 fn pin(reference: u8, value: &[u8], unblocking: Option<u8>) -> Vec<u8> {
     let unblocking = unblocking.map(|reference| unsigned(0x82, reference.into()));
     let fields = [
@@ -156,7 +156,7 @@ fn pin(reference: u8, value: &[u8], unblocking: Option<u8>) -> Vec<u8> {
     tlv(0x30, &fields.concat())
 }
 
-/// Milenage with keys everybody may know.
+/// Milenage with keys that are public.
 fn authentication() -> (u32, Vec<u8>) {
     let parameters = [
         tlv(0x80, &[1]),
@@ -214,7 +214,7 @@ const USIM_TEMPLATE: u8 = 4;
 const USIM_AID: [u8; 16] = [
     0xA0, 0x00, 0x00, 0x00, 0x87, 0x10, 0x02, 0xFF, 0xFF, 0xFF, 0xFF, 0x89, 0x03, 0x02, 0x00, 0x00,
 ];
-/// Access rules: everybody reads, nobody does anything else.
+/// Access rules: reading is always allowed, anything else never.
 const RULES: [u8; 10] = [0x80, 0x01, 0x01, 0x90, 0x00, 0x80, 0x01, 0x5A, 0x97, 0x00];
 /// EF.UST: the name of the network, and GSM access.
 const SERVICES: [u8; 17] = [0, 0, 0x04, 0x04, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];

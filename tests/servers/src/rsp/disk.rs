@@ -22,7 +22,7 @@ pub(crate) fn replace(folder: &Path, name: &str, text: &[u8]) -> io::Result<()> 
         .truncate(true)
         .mode(0o600)
         .open(&draft)?;
-    // A draft left behind by somebody else could be anybody's to read.
+    // A draft that another program left behind may be readable by every user.
     file.set_permissions(Permissions::from_mode(0o600))?;
     file.write_all(text)?;
     file.sync_all()?;

@@ -68,7 +68,7 @@ named! {
         "wrapped-base64" => WrappedBase64,
         /// Writes every slash of the body with a backslash before it.
         "escaped-slashes" => EscapedSlashes,
-        /// Adds members nobody knows, nested ones among them.
+        /// Adds unknown members, nested ones among them.
         "unknown-members" => UnknownMembers,
         /// Writes the members from the last to the first.
         "members-reversed" => MembersReversed,

@@ -56,7 +56,7 @@ impl<C> Default for Sessions<C> {
 }
 
 impl<C> Sessions<C> {
-    /// Opens a session; those nobody came back for make room.
+    /// Opens a session; abandoned ones make room.
     pub(crate) fn open(&mut self, session: Session<C>) {
         self.0
             .retain(|session| session.since.elapsed() < SESSION_LIFETIME);

@@ -1,7 +1,7 @@
 //! Calls this server makes by itself: callbacks to customers, reports to the operator.
 //!
 //! They are real HTTP requests with a deadline and a bounded number of tries. Those to one
-//! recipient follow each other; nobody else waits for them.
+//! recipient follow each other; others do not wait for them.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -195,10 +195,10 @@ impl Courier {
         })))
     }
 
-    /// Makes a call after those of the same queue; without a tokio runtime nobody is called.
+    /// Makes a call after those of the same queue; without a tokio runtime nothing is called.
     pub(super) fn send(&self, queue: &str, call: Call) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-            tracing::warn!(queue, "there is no runtime to call anybody in");
+            tracing::warn!(queue, "there is no runtime to make a call in");
             return;
         };
         let mut queues = self.queues();

@@ -45,7 +45,7 @@ pub struct ConfigFile {
     /// Faults of the reservation API: `NAME` always, `N:NAME` the n-th time.
     pub reservation_faults: Vec<ReservationFaultPlan>,
     /// Files with the certificates, in DER, of the issuers of those who may call ES2+ over TLS;
-    /// without any everybody may.
+    /// without any every caller is accepted.
     pub es2_client_roots: Vec<PathBuf>,
     /// The operator: where ES2+.HandleDownloadProgressInfo goes, `http` or `https`.
     pub operator_url: Option<String>,

@@ -1,4 +1,4 @@
-//! A private API that steers the server while it runs, for whoever tests an LPA with it.
+//! A private API that steers the server while it runs, for tests of LPAs.
 //!
 //! It speaks JSON, asks for no credentials, and is served next to the reservation API on the plain
 //! listener only ([`Smdp::serve_admin`]). Paths begin with `/admin/v1/`:

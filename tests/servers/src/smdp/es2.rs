@@ -4,7 +4,7 @@
 //! `releaseProfile` and `cancelOrder`, in JSON, over TLS or on the plain port. What is ordered is in
 //! stock ([`Smdp::stock`], or a profile with a `profile_type` in a folder or the configuration
 //! file). Over TLS a client certificate is needed when [`Config::es2_client_roots`] has issuers of
-//! such; without any, and on the plain port, nobody asks who calls.
+//! such; without any, and on the plain port, every caller is accepted.
 //!
 //! A profile is Available in stock, Allocated or Linked (to an EID) once it is ordered, Confirmed,
 //! then Released. From there its order is that of every other download, whose steps are told to

@@ -145,7 +145,8 @@ impl Entry {
         settings
             .matching_id
             .get_or_insert_with(|| matching_id.into());
-        // What lies in a folder is there for everybody, until it says how often.
+        // A package in a folder can be downloaded any number of times, unless its settings say how
+        // often.
         settings.repeat |= settings.max_downloads.is_none();
         let order = settings.order_of(self.profile, self.path.parent());
         order.map_err(no_order(&self.path))

@@ -1,4 +1,4 @@
-//! What clients asked, as they asked it, for whoever examines an LPA.
+//! What clients asked, as they asked it, for those who examine an LPA.
 
 use std::collections::VecDeque;
 

@@ -236,7 +236,7 @@ enum Listener {
 }
 
 impl Listener {
-    /// Whoever reaches the plain port needs none.
+    /// A client of the plain port needs none.
     fn has_certificate(self) -> bool {
         matches!(
             self,

@@ -152,7 +152,7 @@ struct Saved {
     stock: Stock,
 }
 
-/// Reads a copy; one this server does not understand is left alone for whoever does.
+/// Reads a copy; one this server does not understand is left for a newer one.
 fn saved(text: &[u8]) -> io::Result<Saved> {
     #[derive(Deserialize)]
     struct Head {

@@ -79,7 +79,7 @@ where
     })
 }
 
-/// A request somebody received.
+/// A request that was received.
 #[derive(Debug)]
 pub(super) struct Received {
     pub(super) method: Method,
@@ -88,7 +88,7 @@ pub(super) struct Received {
     pub(super) body: Bytes,
 }
 
-/// Somebody who is called: answers with these statuses, the last one for good.
+/// A server that is called: it answers with these statuses, and stays with the last one.
 pub(super) async fn called(statuses: &[u16]) -> (SocketAddr, mpsc::Receiver<Received>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -118,7 +118,7 @@ where
             headers: parts.headers,
             body: body.collect().await?.to_bytes(),
         };
-        // Who does not listen any more has seen enough.
+        // A test that has ended receives nothing any more.
         let _ = sender.send(received).await;
         let answer = Response::builder().status(status);
         Ok::<_, hyper::Error>(answer.body(Full::<Bytes>::default()).unwrap())

@@ -413,7 +413,7 @@ async fn events_are_registered_and_deleted_over_es12() {
     let rig = Rig::new();
     let registrar = rig.registrar();
     registrar.register(rig.told(ROOT, "M-1")).await.unwrap();
-    // A root SM-DS has nobody to forward it to.
+    // A root SM-DS forwards to no other.
     assert_eq!(rig.root.events(), [rig.event("M-1")]);
     let again = registrar.register(rig.told(ROOT, "M-1")).await;
     assert_eq!(again, Err(EventError::Refused));

@@ -159,7 +159,7 @@ fn list(help: &mut String, name: &Named) {
 const EXAMPLES: &str = "\
 Examples:
   smdp --listen 127.0.0.1:8443 --pki pki --profiles profiles
-      Serves each profiles/NAME.der to whoever shows the matching ID NAME.
+      Serves each profiles/NAME.der to every LPA that shows the matching ID NAME.
   smdp --example-config > smdp.toml; smdp --config smdp.toml
       Serves what the file says.
   smdp --config smdp.toml --tls expired

@@ -98,7 +98,7 @@ fn load_pki(folder: Option<&Path>, host_name: Option<&str>) -> Result<Pki, Error
     Ok(match folder {
         Some(folder) => Pki::load_or_create(folder, &options)?,
         None => {
-            tracing::warn!("without --pki and --state nobody knows this server's issuer");
+            tracing::warn!("without --pki and --state no client knows this server's issuer");
             Pki::generate(&options)?
         }
     })
@@ -121,7 +121,7 @@ fn provide_tls(pki: &mut Pki, host_name: &str) -> Result<(), Error> {
         return Ok(pki.issue_tls(&[host_name.to_owned()], SystemTime::now())?);
     }
     if is_named {
-        // The missing key is reported by whoever needs it.
+        // The missing key is reported when it is needed.
         return Ok(());
     }
     let found = if names.is_empty() {

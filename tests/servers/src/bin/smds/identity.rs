@@ -24,7 +24,7 @@ pub(crate) fn of(config: &Config) -> Result<(Pki, String, String), Box<dyn Error
     let mut pki = match config.pki.as_ref().or(in_state.as_ref()) {
         Some(folder) => Pki::load_or_create(folder, &options)?,
         None => {
-            tracing::warn!("without --pki and --state nobody knows this server's issuer");
+            tracing::warn!("without --pki and --state no client knows this server's issuer");
             Pki::generate(&options)?
         }
     };

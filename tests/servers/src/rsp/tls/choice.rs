@@ -26,7 +26,7 @@ named! {
         "tls1.2" => Tls12,
         /// TLS 1.3 and no earlier version.
         "tls1.3" => Tls13,
-        /// A certificate under an issuer nobody knows, as every web server has.
+        /// A certificate under an unknown issuer, as every web server has.
         "other-ci" => OtherCi,
         /// A certificate signed by its own key.
         "self-signed" => SelfSigned,
@@ -40,7 +40,7 @@ named! {
         "wrong-role" => WrongRole,
         /// A certificate with critical policies, as those of the other roles are.
         "critical-policies" => CriticalPolicies,
-        /// A certificate with a critical extension nobody knows.
+        /// A certificate with an unknown critical extension.
         "unknown-extension" => UnknownExtension,
         /// A certificate for another host.
         "other-host" => OtherHost,

@@ -46,7 +46,7 @@ impl Form {
             })
     }
 
-    /// A URL to be called and how; nobody is called without the URL.
+    /// A URL to be called and how; without the URL nothing is called.
     pub(super) fn callback(
         &self,
         url: &'static str,

@@ -44,7 +44,7 @@ named! {
         "metadata" => Metadata(field: MetadataField),
         /// Has another ICCID in the header of the profile than in StoreMetadata.
         "header-iccid" => HeaderIccid,
-        /// Puts an element into the profile that must be understood and that nobody knows.
+        /// Puts an element into the profile that must be understood and that no card knows.
         "unknown-element" => UnknownElement,
         /// Leaves out the last element of the profile.
         "missing-end" => MissingEnd,
@@ -60,7 +60,7 @@ named! {
         "swapped" => Swapped(parts: TagPair),
         /// Leaves out a part: BF23, A0, A1, A2 or A3.
         "missing" => Missing(part: Tag),
-        /// Puts a part with this tag, which nobody knows, before A3.
+        /// Puts a part with this unknown tag before A3.
         "unknown-part" => UnknownPart(tag: Tag),
         /// Writes the lengths behind this tag (BF36, BF23, A0 to A3, 86, 87 or 88) with an octet
         /// more than needed; the MAC is right.
@@ -175,7 +175,7 @@ fn start_of_end(package: &[u8]) -> usize {
     last.map_or(package.len(), |last| package.len() - last.encoding.len())
 }
 
-/// An element of an unknown tag with the flag "mandated" and a number nobody else has.
+/// An element of an unknown tag with the flag "mandated" and a number of its own.
 fn unknown_element() -> Vec<u8> {
     let header = [tlv(0x80, &[]), tlv(0x81, &[0x7F, 0xFF])].concat();
     tlv(0xBF7F, &tlv(0xA0, &header))

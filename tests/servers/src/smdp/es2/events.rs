@@ -32,7 +32,7 @@ pub enum EventError {
 /// The end of a registration or deletion.
 pub type Registration<'a> = Pin<Box<dyn Future<Output = Result<(), EventError>> + Send + 'a>>;
 
-/// Speaks ES12 with an SM-DS; whoever calls it sets the deadline.
+/// Speaks ES12 with an SM-DS; the caller sets the deadline.
 pub trait EventRegistrar: fmt::Debug + Send + Sync {
     /// Makes the SM-DS tell the eUICC of the event.
     fn register(&self, event: Event) -> Registration<'_>;

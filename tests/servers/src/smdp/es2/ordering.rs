@@ -218,7 +218,7 @@ async fn delete(registrar: std::sync::Arc<dyn EventRegistrar>, event: Event) {
     }
 }
 
-/// The newest order for a profile; `without` is said of one in stock nobody ordered.
+/// The newest order for a profile; `without` is said of one in stock that was not ordered.
 fn order_of(state: &State, iccid: &str, without: StatusCode) -> Result<OrderId, StatusCode> {
     match state.orders.of_iccid(iccid) {
         Some(order) => Ok(order),

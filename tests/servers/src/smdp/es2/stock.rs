@@ -54,7 +54,7 @@ pub(super) enum Wanted<'a> {
 pub(in crate::smdp) struct Stock(Vec<Item>);
 
 impl Stock {
-    /// Adds a profile; one with the same ICCID that nobody ordered yet is replaced.
+    /// Adds a profile; one with the same ICCID that was not ordered yet is replaced.
     pub(in crate::smdp) fn add(&mut self, stocked: StockedProfile) {
         let iccid = stocked.profile.metadata.iccid.to_string();
         match self.0.iter_mut().find(|item| item.has_iccid(&iccid)) {

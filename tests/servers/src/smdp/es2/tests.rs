@@ -422,7 +422,7 @@ async fn the_stock_and_its_orders_survive_a_restart() {
     operator.ask(release(1)).await.unwrap();
 }
 
-/// Orders a profile over TLS, with the certificate of somebody; the HTTP status, if there is one.
+/// Orders a profile over TLS, with a client certificate; the HTTP status, if there is one.
 async fn order_over_tls(smdp: &Smdp, caller: Option<&Pki>) -> Option<HttpStatus> {
     let mut roots = RootCertStore::empty();
     let ci = smdp.config().pki.certificate(Role::Ci).unwrap();

@@ -294,7 +294,7 @@ async fn secure_server(pki: &Pki) -> (u16, mpsc::Receiver<Received>, mpsc::Recei
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let stream = TlsAcceptor::from(config.clone()).accept(stream).await;
-            // Who does not listen has no question about it.
+            // A receiver that is gone asks nothing.
             let _ = handshaken.send(stream.is_ok()).await;
             if let Ok(stream) = stream {
                 serve_one(stream, 204, sender.clone()).await;

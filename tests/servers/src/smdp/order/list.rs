@@ -49,7 +49,7 @@ impl Orders {
             .collect()
     }
 
-    /// The events of orders that are closed, which nobody needs to learn of any more.
+    /// The events of orders that are closed, which no eUICC needs to learn of any more.
     pub(in crate::smdp) fn take_ended_events(&mut self, host_name: &str) -> Vec<Event> {
         let ended = self.list.iter_mut();
         let ended = ended.filter(|order| order.has_event && order.state.is_closed());

@@ -76,7 +76,7 @@ fn the_server_answers_what_each_variant_of_a_certificate_says() {
     let right = Rig::new();
     for variant in Variant::all() {
         let said = variant.explanation().rsplit(' ').next().unwrap_or_default();
-        // Without its TLS certificate nobody gets that far.
+        // Without its TLS certificate no client gets that far.
         if variant.role() == Role::DpTls {
             continue;
         }
