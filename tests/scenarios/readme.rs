@@ -67,9 +67,8 @@ async fn every_command_of_the_readme_can_be_followed() {
         Config::load(&file).unwrap_or_else(|error| panic!("{}: {error}", block.place));
     }
     story.follow(&blocks).await;
-    let socket = story.folder.path().join("lpad.sock");
-    let profiles = Client::new(socket).profiles(EUICC).await.unwrap();
-    assert_eq!(profiles.len(), 1, "the profile reserved by hand");
+    let installed = fs::read_dir(story.folder.path().join("card/profiles")).unwrap();
+    assert_eq!(installed.count(), 1, "the profile reserved by hand");
     story.end().await;
 }
 
