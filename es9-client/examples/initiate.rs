@@ -7,7 +7,7 @@
 //! It poses as an eUICC that knows one certificate issuer after the other. No session goes further
 //! than its first step, and no order is touched.
 
-#![allow(clippy::print_stdout, reason = "an example talks to whoever runs it")]
+#![allow(clippy::print_stdout, reason = "an example prints what it finds")]
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -30,12 +30,8 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Reads a certificate in DER.
-    ///
-    /// # Errors
-    ///
-    /// [`CertificateError::Malformed`] when it is not a version 3 certificate, when a known
-    /// extension cannot be read or when an extension is there twice.
+    /// Reads a version 3 certificate in DER. Every known extension must be readable, and no
+    /// extension may be there twice.
     pub fn parse(der: &[u8]) -> Result<Self, CertificateError> {
         let outer: SignedCertificate = decode(der, "certificate")?;
         let signed = outer.tbs_certificate.into_bytes();
@@ -43,6 +39,7 @@ impl Certificate {
         if tbs.version != Version::V3 {
             return Err(CertificateError::Malformed("version"));
         }
+        // The outer one is not signed: RFC 5280 section 4.1.1.2 wants both to be the same.
         if tbs.signature != outer.signature_algorithm {
             return Err(CertificateError::Malformed("signature algorithm"));
         }

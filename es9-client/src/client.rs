@@ -25,10 +25,10 @@ use crate::wire::ServerAddress;
 /// Calls the functions of ES9+ on any number of servers.
 ///
 /// There is one connection per server address. It is kept alive between calls, so that a whole
-/// session needs one TLS handshake; calls to the same address wait for each other. Those who must
+/// session needs one TLS handshake; calls to the same address wait for each other. eUICCs that must
 /// not wait for each other need a client each.
 ///
-/// Every future can be dropped at any await: a connection in the middle of a call is closed then,
+/// Every future may be dropped at any await: a connection in the middle of a call is closed then,
 /// and the next call makes a new one.
 pub struct Es9Client<C> {
     connect: C,
@@ -57,8 +57,8 @@ impl<C: Connect> Es9Client<C> {
     /// Connects to a server before there is something to say, so that the handshake runs while the
     /// eUICC is still answering.
     ///
-    /// [`Deadlines::connect`] is for the connection. A server that is busy with an earlier call is
-    /// waited for as long as a call would.
+    /// [`Deadlines::connect`] is for the new connection. Before that, an earlier call to the server
+    /// may take as long as calls may.
     pub async fn connect(&self, address: &ServerAddress) -> Result<(), Error> {
         let deadline = Deadline::after(self.options.deadlines.response);
         let slot = self.slot(address);
@@ -75,7 +75,7 @@ impl<C: Connect> Es9Client<C> {
     /// All of it happens within [`Es9Function::deadline`]. A request whose answer was lost because
     /// the connection closed is sent once more if the function is [`Es9Function::REPEATABLE`]; one
     /// that was not answered in time is not. [`Error::outcome`] tells what is known about the
-    /// server; it may have acted on the request, too, when the future is dropped.
+    /// server. When the future is dropped, the server may have acted on the request.
     pub async fn call<F: Es9Function>(
         &self,
         address: &ServerAddress,
@@ -87,6 +87,7 @@ impl<C: Connect> Es9Client<C> {
             function: F::NAME,
             cause,
         };
+        // Written once: a second request must be the same octets.
         let body = serde_json::to_vec(function)
             .map(Bytes::from)
             .map_err(|error| {
@@ -110,7 +111,8 @@ impl<C: Connect> Es9Client<C> {
             },
             AnswerError::Protocol(cause) => protocol(cause),
             AnswerError::Status { status, data } => {
-                // The server's own words help its operator, and nobody else.
+                // The server's own words are for the log only: they help its operator, and may be in
+                // any language.
                 tracing::info!(
                     host = address.host(), function = F::NAME, %status, %data,
                     server_message = data.message, "the server refused"
@@ -290,8 +292,8 @@ impl<C: Connect> Es9Client<C> {
         })
     }
 
-    /// The place of the connection to this address. Unused places without a usable connection go
-    /// away, so that there are never more than servers that were called lately.
+    /// The place of the connection to this address. Places without a call or a usable connection
+    /// are removed here: addresses come from activation codes and notifications, and would pile up.
     fn slot(&self, address: &ServerAddress) -> Arc<Slot> {
         let mut slots = self.lock_slots();
         slots.retain(|_, slot| {
@@ -352,7 +354,7 @@ pub struct Counters {
     pub bytes_received: u64,
 }
 
-/// The place of the one connection to a server. Whoever calls it holds the lock meanwhile.
+/// The place of the one connection to a server. A call holds the lock until it ends.
 type Slot = AsyncMutex<Option<Kept>>;
 
 /// A connection between two calls.

@@ -25,10 +25,6 @@ impl Answer {
     ///
     /// SGP.22 v2.5 section 6.5.1.4. Some servers leave `header` out on success: complete output
     /// without it is accepted.
-    ///
-    /// # Errors
-    ///
-    /// When the server says that the function failed, or the answer cannot be read.
     pub fn output<T: DeserializeOwned>(&self) -> Result<T, AnswerError> {
         let body = self.json_body()?;
         match self.parse::<Envelope>(body)?.header {
@@ -38,11 +34,7 @@ impl Answer {
         Ok(self.parse(body)?)
     }
 
-    /// Reads the answer of a function without output.
-    ///
-    /// # Errors
-    ///
-    /// As [`output`](Self::output), and when there is no `header` to tell success.
+    /// Reads the answer of a function without output, where only `header` can tell success.
     pub fn executed(&self) -> Result<(), AnswerError> {
         self.parse::<Envelope>(self.json_body()?)?
             .header
@@ -53,11 +45,7 @@ impl Answer {
     /// Reads the acknowledgement of a notification: status 204 without a body.
     ///
     /// SGP.22 v2.5 section 6.3. Status 200 with `Executed-Success` is accepted too; status 200
-    /// alone acknowledges nothing.
-    ///
-    /// # Errors
-    ///
-    /// When the notification was not acknowledged.
+    /// alone acknowledges nothing: it may come from a captive portal.
     pub fn acknowledged(&self) -> Result<(), AnswerError> {
         if self.status == 204 {
             return Ok(());

@@ -65,6 +65,7 @@ impl Connection {
         if self.sender.ready().await.is_err() {
             return Err(ExchangeError::NotSent);
         }
+        // hyper gives the request back only if nothing of it was written.
         let response = self.sender.try_send_request(request).await;
         let response = response.map_err(|mut error| match error.take_message() {
             Some(_) => ExchangeError::NotSent,
@@ -81,7 +82,8 @@ impl Connection {
     }
 }
 
-/// Drives a connection, and ends with it.
+/// Drives a connection, and ends with it. Without the abort, hyper would wait for the answer to a
+/// request that was given up, for as long as the server likes.
 #[derive(Debug)]
 struct Task(JoinHandle<()>);
 
@@ -151,6 +153,7 @@ async fn read(response: Response<Incoming>, max_body: usize) -> Result<Answer, E
     {
         return Err(ExchangeError::Encoded(coding));
     }
+    // A server that announces too much need not be read first.
     if body.size_hint().lower() > max_body as u64 {
         return Err(ExchangeError::TooLarge);
     }
@@ -217,7 +220,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
     }
 }
 
-/// The version the field sends; servers do not act on it.
+/// By the text the highest version this side supports. LPAs in the field send this one, and no
+/// server is known to act on it.
 const ADMIN_PROTOCOL: &str = "gsma/rsp/v2.2.2";
 
 const GOODBYE: Duration = Duration::from_secs(2);

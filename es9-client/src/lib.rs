@@ -1,8 +1,8 @@
 //! The LPA's side of ES9+: SGP.22 chapter 6 over HTTPS.
 //!
 //! [`Es9Client::call`] sends one function to an SM-DP+ and returns its typed answer. DER objects
-//! stay opaque bytes here: what somebody signed must arrive unchanged at the other end. The
-//! server's certificate is checked against the GSMA certificate issuers ([`Roots`]) and must have
+//! stay opaque bytes here: what was signed must arrive unchanged at the other end. The server's
+//! certificate is checked against the GSMA certificate issuers ([`Roots`]) and must have
 //! been issued for the TLS role of an SM-DP+ or SM-DS; there is no way to turn that off.
 //!
 //! The baseline is SGP.22 v2.5.

@@ -25,12 +25,9 @@ impl Roots {
         Self(GSMA.iter().map(BuiltIn::root).collect())
     }
 
-    /// Adds the issuer with this certificate. A key that is already there is trusted until the later
-    /// of both dates, because issuers renew their certificates under the same key.
-    ///
-    /// # Errors
-    ///
-    /// When it is not the certificate of an issuer with a P-256 key and a subject key identifier.
+    /// Adds the issuer with this certificate: a root with a P-256 key and a subject key identifier.
+    /// A key that is already there is trusted until the later of both dates, because issuers renew
+    /// their certificates under the same key.
     pub fn add_der(&mut self, der: &[u8]) -> Result<(), CertificateError> {
         let certificate = Certificate::parse(der)?;
         let subject = certificate.subject();
@@ -62,11 +59,7 @@ impl Roots {
 
     /// Adds every root from the files `*.der`, `*.pem`, `*.crt` and `*.cer` of a folder, each in
     /// DER or PEM, and returns how many there were. Other certificates are not trusted for lying
-    /// there; a log line says so.
-    ///
-    /// # Errors
-    ///
-    /// When the folder does not exist or a file cannot be used; the error names the file.
+    /// there; a log line says so. A file that cannot be used is an error that names it.
     pub fn add_folder(&mut self, folder: &Path) -> Result<usize, RootsError> {
         let unreadable = |path: &Path| {
             let path = path.to_path_buf();
@@ -103,8 +96,7 @@ impl Roots {
         Ok(count)
     }
 
-    /// The issuers whose keys have this identifier. It is meant to be one, but nobody checks how an
-    /// issuer makes up its identifier.
+    /// The issuers whose keys have this identifier: one, unless two have chosen the same.
     pub fn with_key_id(&self, key_id: &KeyId) -> impl Iterator<Item = &Root> {
         self.0.iter().filter(move |root| root.key_id == *key_id)
     }
@@ -360,7 +352,7 @@ mod tests {
             .map(String::from_utf8_lossy)
             .collect();
         format!(
-            "Subject: somebody\n-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
+            "Subject: an issuer\n-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
             lines.join("\n")
         )
     }

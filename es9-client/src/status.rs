@@ -27,7 +27,7 @@ pub struct StatusCodeData {
 }
 
 impl StatusCodeData {
-    /// What the pair of codes means for somebody who wants a profile.
+    /// What the pair of codes means for a download.
     ///
     /// A pair that is not in the table is explained by its reason alone.
     pub fn meaning(&self) -> Meaning {
@@ -71,11 +71,11 @@ impl Meaning {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum NextStep {
-    /// Somebody at the operator or the eUICC's maker has to change something.
+    /// The operator or the eUICC's maker has to change something.
     AskOperator,
     /// The order is closed: only another one helps.
     AskOperatorForNewCode,
-    /// The activation code has a mistake, or belongs to somebody else's order.
+    /// The activation code has a mistake, or belongs to another order.
     CheckActivationCode,
     /// The gateway's clock is wrong.
     CheckClock,
@@ -112,12 +112,12 @@ impl NextStep {
         }
     }
 
-    /// Whether the same operation may succeed later although nobody did anything.
+    /// Whether the same operation may succeed later by itself.
     pub fn is_retryable(self) -> bool {
         self.reaction() == Reaction::Retry
     }
 
-    /// The step in words, for whoever stands in front of the gateway.
+    /// The step in words, for the user.
     pub fn advice(self) -> &'static str {
         match self {
             Self::AskOperator => {
@@ -161,7 +161,7 @@ pub enum Reaction {
     AskAgain,
     /// It may pass: start again or try later, with a pause that grows.
     Retry,
-    /// Nobody here can do anything: the operator has to act.
+    /// Only the operator can help.
     Stop,
 }
 

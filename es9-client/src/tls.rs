@@ -38,11 +38,8 @@ impl RspServerVerifier {
         }
     }
 
-    /// Checks a server's certificate and the further ones that came with it.
-    ///
-    /// # Errors
-    ///
-    /// The first reason found not to trust the server: clock, chain, dates, then role and name.
+    /// Checks a server's certificate and the further ones that came with it: the clock first, then
+    /// chain and dates, then role and name.
     pub fn verify<'a>(
         &self,
         server: &[u8],
@@ -54,6 +51,7 @@ impl RspServerVerifier {
             return Err(CertificateError::ImplausibleClock { now });
         }
         let server = Certificate::parse(server)?;
+        // Those that cannot be read are skipped, because servers send certificates of no use.
         let others: Vec<_> = others
             .into_iter()
             .take(MAX_SENT)
@@ -86,6 +84,7 @@ impl RspServerVerifier {
             root.check_dates(now)?;
             self.check_signature(subject, &root.public_key)
         });
+        // A root that came along is skipped: only those known here are trusted.
         let issuers = others
             .iter()
             .filter(|other| other.subject_key_id() == Some(issuer_id) && !other.is_self_signed());

@@ -466,7 +466,7 @@ async fn a_compressed_answer_is_called_one_unless_its_status_says_enough() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_may_be_dropped_at_any_await_and_the_next_one_works() {
-    // One that is silent, one that takes no TLS, and a name that nobody resolves.
+    // One that is silent, one that takes no TLS, and a name that is never resolved.
     for stuck_at in [StuckAt::Answer, StuckAt::Handshake, StuckAt::Name] {
         let is_gone = Arc::new(AtomicBool::new(false));
         let server = Server::start({
@@ -504,7 +504,7 @@ async fn a_call_may_be_dropped_at_any_await_and_the_next_one_works() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_waits_for_another_may_be_dropped_and_disturbs_nobody() {
+async fn a_call_that_waits_for_another_may_be_dropped_without_disturbing_it() {
     let server = Server::start(|mut stream| async move {
         while read_request(&mut stream).await.is_some() {
             sleep(Duration::from_secs(10)).await;

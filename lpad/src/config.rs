@@ -108,11 +108,11 @@ pub struct TrustConfig {
 pub struct Es9Config {
     /// Host name → address and port to connect to in its place; names and TLS stay the host's.
     pub connect_to: BTreeMap<String, SocketAddr>,
-    /// Deadline for TCP and TLS, in seconds.
+    /// Deadline for a new connection (name, TCP and TLS), in seconds.
     pub connect_timeout_s: u64,
-    /// Deadline for one answer of a server, in seconds.
+    /// Deadline for a whole call to a server, connection and retry included, in seconds.
     pub response_timeout_s: u64,
-    /// Deadline for a server's answer to a notification, in seconds.
+    /// The same for a call that delivers a notification, in seconds.
     pub notification_timeout_s: u64,
 }
 

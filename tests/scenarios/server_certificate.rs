@@ -410,7 +410,7 @@ async fn an_issuer_in_between_needs_the_right_to_issue_this_certificate() {
 
 #[tokio::test]
 async fn an_issuer_that_may_only_certify_others_is_refused() {
-    let permitted = Some(("Somebody Else".to_owned(), "1".to_owned()));
+    let permitted = Some(("Another Organisation".to_owned(), "1".to_owned()));
     let constrained = CertificateSpec {
         permitted: permitted.into_iter().collect(),
         ..sub_ca(DP_SUB_CA, None)

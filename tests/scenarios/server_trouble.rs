@@ -155,7 +155,7 @@ async fn a_body_of_64_megabytes_does_not_fill_the_memory() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_answer_is_asked_for_once_more_and_nobody_notices() {
+async fn a_lost_answer_is_asked_for_once_more_and_the_download_goes_on() {
     let mut bed = Bed::start().await;
     for function in DOWNLOAD {
         for fault in [
@@ -231,7 +231,7 @@ async fn a_right_answer_under_a_wrong_content_type_is_taken() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_out_of_reach_is_told_from_one_nobody_knows_and_one_that_is_silent() {
+async fn a_server_out_of_reach_an_unknown_name_and_a_silent_server_are_told_apart() {
     let mut bed = Bed::start().await;
     bed.order("M-1");
     for (reach, detail) in [
