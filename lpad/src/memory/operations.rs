@@ -375,17 +375,20 @@ impl Operations {
         self.find(id)
     }
 
-    /// The daemon ends: every operation stops that still can. Those that wait are told the same as
-    /// after the next start.
+    /// The daemon ends: every operation stops that still can. Those that wait are never begun, and are
+    /// told the same as after the next start.
     pub fn end_all(&self) {
         for operation in self.list() {
-            match operation.state {
-                State::Queued => {
-                    self.finish(operation.id, State::Failed, None, Some(never_begun()));
-                }
+            if operation.state != State::Queued {
                 // One that has ended or is past the point of no return is left alone.
-                _ => drop(self.cancel(operation.id)),
+                let _ = self.cancel(operation.id);
+                continue;
             }
+            if let Some(entry) = self.table().entries.get(&operation.id) {
+                // One that waits has not passed the point of no return.
+                let _ = entry.cancellation.cancel();
+            }
+            self.finish(operation.id, State::Failed, None, Some(never_begun()));
         }
     }
 

@@ -261,8 +261,10 @@ async fn the_daemons_end_tells_what_waits_the_same_as_the_next_start() {
     let folder = tempfile::tempdir().unwrap();
     let life = Life::begin(folder.path());
     let ticket = life.operations.start("default", None, Kind::Rename, None);
-    let id = ticket.as_ref().unwrap().id();
+    let ticket = ticket.unwrap();
+    let id = ticket.id();
     life.operations.end_all();
+    assert!(!ticket.begin());
     let told = life.operations.find(id).unwrap();
     drop((ticket, life));
     let after = Life::begin(folder.path()).operations.find(id).unwrap();
