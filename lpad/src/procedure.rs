@@ -14,6 +14,7 @@ use es10_apdu::transport::{Fault, Outcome, Transport};
 
 pub mod download;
 pub mod euicc;
+pub mod interruptible;
 pub mod notifications;
 pub mod profiles;
 
@@ -78,7 +79,7 @@ pub trait Server: Sync {
     /// Calls an ES9+ function.
     ///
     /// # Errors
-    /// As [`Es9Client::call`].
+    /// As [`Es9Client::call`], and when the server is not waited for any longer.
     ///
     /// # Cancel safety
     /// The server may have executed the function.
@@ -86,7 +87,18 @@ pub trait Server: Sync {
         &self,
         address: &ServerAddress,
         function: &F,
-    ) -> impl Future<Output = Result<F::Response, es9_client::Error>> + Send;
+    ) -> impl Future<Output = Result<F::Response, ServerError>> + Send;
+}
+
+/// A call to a server that brought no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The server failed or refused.
+    #[error(transparent)]
+    Failed(#[from] es9_client::Error),
+    /// The job was cancelled while the server was waited for.
+    #[error("the server was not waited for any longer")]
+    Interrupted,
 }
 
 impl<C: Connect> Server for Es9Client<C> {
@@ -94,8 +106,8 @@ impl<C: Connect> Server for Es9Client<C> {
         &self,
         address: &ServerAddress,
         function: &F,
-    ) -> Result<F::Response, es9_client::Error> {
-        Self::call(self, address, function).await
+    ) -> Result<F::Response, ServerError> {
+        Ok(Self::call(self, address, function).await?)
     }
 }
 

@@ -1,12 +1,20 @@
 //! A cancel that was accepted is kept.
 
+use std::time::Duration;
+
 use lpad::api::euiccs::ResetRequest;
 use lpad::job::OperationId;
 use lpad::memory::operations::{Operation, State};
 use lpad::memory::snapshot::ProfileState;
-use lpad::problem::Code;
-use lpad_tests::bed::{Bed, EUICC};
+use lpad::problem::{Code, CodeConsumed};
+use lpad_tests::bed::{Bed, EUICC, accepting};
+use lpad_tests::bench::HOST_NAME;
+use rsp_servers::network::Reach;
+use rsp_servers::smdp::{Calls, Fault, Function};
 use sim_card_emulator::modem::{Moment, Pattern};
+use tokio::time::{Instant, sleep};
+
+const POSTPONED: i64 = 1;
 
 /// MANAGE CHANNEL, which opens a channel.
 const OPEN: Pattern = Pattern {
@@ -98,6 +106,95 @@ async fn what_changes_the_card_cannot_be_cancelled_any_more() {
     succeeded(&bed.client.wait(id).await.unwrap());
     assert!(bed.bench.card.memory().profiles.is_empty());
     bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_download_is_cancelled_at_once_while_its_server_says_nothing() {
+    use Function::{AuthenticateClient, GetBoundProfilePackage, InitiateAuthentication};
+    for (function, told) in [
+        (InitiateAuthentication, 0),
+        (AuthenticateClient, 1),
+        (GetBoundProfilePackage, 1),
+    ] {
+        let mut bed = Bed::start().await;
+        let order = bed.order("M-1");
+        let smdp = bed.bench.smdp.clone();
+        smdp.set_fault(function, Calls::NEXT, Fault::Silence);
+        let id = download(&bed).await;
+        smdp.wait_until(|smdp| smdp.counters().requests(function) == 1)
+            .await;
+        must_end_at_once(&bed, id).await;
+        let cancels = smdp.counters().requests(Function::CancelSession);
+        assert_eq!(cancels, told, "{function:?}");
+        assert!(
+            smdp.cancellations()
+                .iter()
+                .all(|reason| *reason == POSTPONED)
+        );
+        assert!(!bed.order_state(order).is_closed(), "{function:?}");
+        succeeded(&bed.download_id("M-1").await);
+        bed.must_be_sound().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_download_is_cancelled_at_once_while_its_server_is_not_reached() {
+    let mut bed = Bed::start().await;
+    bed.order("M-1");
+    let network = bed.bench.network();
+    network.set_reach(HOST_NAME, Reach::Silent);
+    let id = download(&bed).await;
+    while network.calls().is_empty() {
+        sleep(Duration::from_millis(10)).await;
+    }
+    must_end_at_once(&bed, id).await;
+    network.set_reach(HOST_NAME, Reach::Open);
+    succeeded(&bed.download_id("M-1").await);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_daemon_that_is_told_to_end_does_not_wait_for_a_silent_server() {
+    let mut bed = Bed::start().await;
+    let order = bed.order("M-1");
+    let smdp = bed.bench.smdp.clone();
+    let function = Function::GetBoundProfilePackage;
+    smdp.set_fault(function, Calls::NEXT, Fault::Silence);
+    download(&bed).await;
+    smdp.wait_until(|smdp| smdp.counters().requests(function) == 1)
+        .await;
+    let told = Instant::now();
+    bed.stop().await;
+    assert!(
+        told.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        told.elapsed()
+    );
+    assert_eq!(smdp.cancellations(), [POSTPONED]);
+    assert!(!bed.order_state(order).is_closed());
+    bed.resume().await;
+    succeeded(&bed.download_id("M-1").await);
+    bed.must_be_sound().await;
+}
+
+async fn download(bed: &Bed) -> OperationId {
+    let request = accepting(&format!("1${HOST_NAME}$M-1"));
+    bed.client.download(EUICC, &request).await.unwrap().id
+}
+
+async fn must_end_at_once(bed: &Bed, id: OperationId) {
+    let asked = Instant::now();
+    bed.client.cancel(id).await.unwrap();
+    let ended = bed.client.wait(id).await.unwrap();
+    assert!(
+        asked.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        asked.elapsed()
+    );
+    assert_eq!(ended.state, State::Cancelled, "{ended:?}");
+    let problem = ended.problem.unwrap();
+    assert_eq!(problem.code, Code::Cancelled);
+    assert_eq!(problem.code_consumed, Some(CodeConsumed::No));
 }
 
 /// Profiles and addresses, as the daemon reads them.

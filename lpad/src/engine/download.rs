@@ -24,6 +24,7 @@ use crate::procedure::download::{
     Device, DownloadError, Failure, InDoubt, Initiated, Installed, Offer, Order, SessionEnd, Step,
     resolve,
 };
+use crate::procedure::interruptible::Interruptible;
 use crate::secret::Secret;
 
 impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
@@ -116,16 +117,24 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         let server = &*context.server;
         let address = order.address.clone();
         // The TLS handshake runs while the card opens its channel.
-        let (isdr, connected) = tokio::join!(card.session(), server.connect(&address));
+        let connect = async {
+            tokio::select! {
+                biased;
+                connected = server.connect(&address) => connected.map_err(Problem::from),
+                () = ticket.cancelled() => Err(Problem::new(Code::Cancelled)),
+            }
+        };
+        let (isdr, connected) = tokio::join!(card.session(), connect);
         let mut isdr = isdr.map_err(Problem::from)?;
-        if let Err(error) = connected {
+        if let Err(problem) = connected {
             close(isdr).await;
-            return Err(Problem::from(error).code_consumed(CodeConsumed::No).into());
+            return Err(problem.code_consumed(CodeConsumed::No).into());
         }
         remember_port(context, &address);
+        let server = Interruptible::new(server, ticket.cancellation());
         let mut session = DownloadSession {
             context,
-            server,
+            server: &server,
             ticket,
             request: &request,
             name: None,
@@ -312,7 +321,7 @@ impl Ended {
 /// One run through the states of a download.
 struct DownloadSession<'a, C> {
     context: &'a Context<C>,
-    server: &'a Es9Client<C>,
+    server: &'a Interruptible<'a, Es9Client<C>>,
     ticket: &'a Ticket,
     request: &'a Download,
     /// The profile's name, as soon as it is known.
@@ -329,7 +338,9 @@ impl<C: Connect + 'static> DownloadSession<'_, C> {
         order: Order,
     ) -> Result<Installed, Ended> {
         match self.attempt(card, order.clone()).await {
-            Err(Ended::Download(error)) if error.deserves_another_session() => {
+            Err(Ended::Download(error))
+                if error.deserves_another_session() && !self.ticket.is_cancelled() =>
+            {
                 tracing::warn!(%error, "starting again");
                 self.attempt(card, order).await
             }
@@ -355,7 +366,9 @@ impl<C: Connect + 'static> DownloadSession<'_, C> {
         }
         let offer = match authenticated.offer(card, server).await {
             Ok(offer) => offer,
-            Err(error) if error.deserves_another_session() => return Err(error.into()),
+            Err(error) if error.deserves_another_session() || ticket.is_cancelled() => {
+                return Err(error.into());
+            }
             Err(error) => return Err(refused_offer(error, of_eid)),
         };
         let (offer, code) = self.consent(card, offer).await?;

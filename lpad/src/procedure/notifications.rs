@@ -14,7 +14,7 @@ use es10_apdu::es10b::{
 };
 use es10_apdu::types::{Iccid, NotificationEvent, TransactionId};
 
-use super::{Card, FunctionError, Server, call_again};
+use super::{Card, FunctionError, Server, ServerError, call_again};
 
 /// Lists what waits on the card, without its content.
 ///
@@ -136,7 +136,7 @@ pub async fn deliver(
     server: &impl Server,
     address: &ServerAddress,
     notification: &[u8],
-) -> Result<(), es9_client::Error> {
+) -> Result<(), ServerError> {
     let pending_notification = Opaque::from(notification);
     server
         .call(

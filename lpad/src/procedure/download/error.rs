@@ -13,7 +13,7 @@ use es10_apdu::types::{Iccid, Oid};
 
 use super::InDoubt;
 use super::rules::RuleRefusal;
-use crate::procedure::FunctionError;
+use crate::procedure::{FunctionError, ServerError};
 
 /// A download that did not end with an installed profile.
 #[derive(Debug, thiserror::Error)]
@@ -93,7 +93,7 @@ pub enum CancelError {
     Card(#[from] FunctionError),
     /// On the server.
     #[error(transparent)]
-    Server(#[from] es9_client::Error),
+    Server(#[from] ServerError),
 }
 
 /// Why a download failed.
@@ -187,6 +187,16 @@ pub enum Failure {
     /// A session name the protocol does not allow.
     #[error("the server's transaction id is wrong: {0}")]
     TransactionId(#[from] TransactionIdError),
+}
+
+impl From<ServerError> for Failure {
+    fn from(error: ServerError) -> Self {
+        match error {
+            ServerError::Failed(error) => Self::Server(error),
+            // Who cancels says "later": the order stays.
+            ServerError::Interrupted => Self::Declined(CancelSessionReason::POSTPONED),
+        }
+    }
 }
 
 impl fmt::Display for Step {

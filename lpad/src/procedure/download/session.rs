@@ -14,7 +14,7 @@ use es10_apdu::es10b::{
 use es10_apdu::types::{Certificate, Signature, TransactionId};
 
 use super::{CancelError, DownloadError, Failure, InDoubt, Order, SessionEnd, Step};
-use crate::procedure::{Card, FunctionError, Server, call_again};
+use crate::procedure::{Card, FunctionError, Server, ServerError, call_again};
 
 /// What all states share.
 #[derive(Debug)]
@@ -121,9 +121,11 @@ impl Session {
         card: &mut impl Card,
         server: &impl Server,
         step: Step,
-        error: es9_client::Error,
+        error: ServerError,
     ) -> DownloadError {
-        if error.outcome() != es9_client::Outcome::Refused {
+        let is_refusal = matches!(&error, ServerError::Failed(cause)
+            if cause.outcome() == es9_client::Outcome::Refused);
+        if !is_refusal {
             return self.fail(card, server, step, error.into()).await;
         }
         // The server has closed the session; the card is told for its own sake only.
