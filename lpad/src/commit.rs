@@ -17,7 +17,7 @@ enum Stand {
     Committed,
 }
 
-/// The right to change the card: nobody can cancel the job any more.
+/// The right to change the card: the job can no longer be cancelled.
 ///
 /// Between [`Cancellation::commit`] and the command nothing is awaited but the journal. Otherwise
 /// a client would be told "too late" while nothing has been done yet.

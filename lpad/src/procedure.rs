@@ -114,7 +114,7 @@ impl<C: Connect> Server for Es9Client<C> {
 /// An ES10 function that did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
 pub enum FunctionError {
-    /// It was not executed, or nobody knows.
+    /// It was not executed, or its outcome is unknown.
     #[error(transparent)]
     Call(#[from] CallError),
     /// The eUICC said no.

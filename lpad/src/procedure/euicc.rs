@@ -17,9 +17,6 @@ use crate::commit::Committed;
 ///
 /// # Errors
 /// When the card is not reached or answers something else.
-///
-/// # Cancel safety
-/// Nothing changes on the card.
 pub async fn eid(card: &mut impl Card) -> Result<Eid, CallError> {
     Ok(card.call(&GetEuiccDataRequest::default()).await?.eid_value)
 }
@@ -28,9 +25,6 @@ pub async fn eid(card: &mut impl Card) -> Result<Eid, CallError> {
 ///
 /// # Errors
 /// When the card is not reached or answers something else.
-///
-/// # Cancel safety
-/// Nothing changes on the card.
 pub async fn info2(card: &mut impl Card) -> Result<Raw<EuiccInfo2>, CallError> {
     card.call(&GetEuiccInfo2Request {}).await
 }
@@ -39,9 +33,6 @@ pub async fn info2(card: &mut impl Card) -> Result<Raw<EuiccInfo2>, CallError> {
 ///
 /// # Errors
 /// When the card is not reached or answers something else.
-///
-/// # Cancel safety
-/// Nothing changes on the card.
 pub async fn addresses(
     card: &mut impl Card,
 ) -> Result<EuiccConfiguredAddressesResponse, CallError> {

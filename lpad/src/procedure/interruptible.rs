@@ -10,8 +10,8 @@ use crate::commit::Cancellation;
 
 /// A server as a job that may be cancelled sees it.
 ///
-/// A server may take minutes to answer, and a name minutes to be resolved. Whoever cancels, or ends
-/// the daemon, need not wait for that: the call under way ends at once as
+/// A server may take minutes to answer, and a name minutes to be resolved. A cancel and the end of
+/// the daemon do not wait for that: the call under way ends at once as
 /// [`ServerError::Interrupted`], and the procedure takes its ordinary way out. A call made after
 /// that is the server's to hear that the session ends; it has [`LAST_WORD`] for it.
 #[derive(Debug)]

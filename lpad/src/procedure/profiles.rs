@@ -17,9 +17,6 @@ use crate::commit::Committed;
 ///
 /// # Errors
 /// When the card is not reached or refuses. An error is never an empty list.
-///
-/// # Cancel safety
-/// Nothing changes on the card.
 pub async fn list(card: &mut impl Card) -> Result<List<ProfileInfo>, FunctionError> {
     match card.call(&ProfileInfoListRequest::all_but_icons()).await? {
         ProfileInfoListResponse::ProfileInfoListOk(profiles) => Ok(profiles),

@@ -77,7 +77,7 @@ pub enum SessionEnd {
     CancelFailed(CancelSessionReason, CancelError),
     /// The server closed it, or had its last word in it.
     Closed,
-    /// It went on until nobody knows what happened; the card has to be read first.
+    /// An answer was lost, so its outcome is unknown until the card is read.
     InDoubt(InDoubt),
     /// There was none yet.
     NotOpened,
@@ -117,7 +117,7 @@ pub enum Failure {
     /// A confirmation code is required and there is none.
     #[error("the profile needs a confirmation code and none was given")]
     ConfirmationCodeRequired,
-    /// The user, or whoever acts for one, said no, later, or nothing.
+    /// The user, or the policy in place of one, said no, later, or nothing.
     #[error("the download was not agreed to: {0}")]
     Declined(CancelSessionReason),
     /// The card refused something else than a download function.

@@ -98,7 +98,7 @@ impl Offer {
         })
     }
 
-    /// Does not agree: rejected, postponed, or nobody answered.
+    /// Does not agree: rejected, postponed, or not answered in time.
     ///
     /// # Cancel safety
     /// The server forgets the session by itself, and the order stays.

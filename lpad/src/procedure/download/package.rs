@@ -227,9 +227,6 @@ async fn load(
 ///
 /// # Errors
 /// When the card cannot be asked.
-///
-/// # Cancel safety
-/// Nothing changes on the card.
 pub async fn resolve(
     card: &mut impl Card,
     doubt: &InDoubt,
@@ -249,7 +246,7 @@ fn outcome_of(data: &ProfileInstallationResultData) -> Result<Installed, Failure
     let metadata = &data.notification_metadata;
     match &data.final_result {
         FinalResult::SuccessResult(success) => Ok(Installed {
-            // A result without ICCID would be a success nobody can name.
+            // A success without ICCID names no profile.
             iccid: metadata.iccid.ok_or(Failure::NoResult)?,
             isdp_aid: success.aid.clone(),
             seq_number: metadata.seq_number,
