@@ -64,7 +64,7 @@ sequences!(
 
 functions! {
     EuiccConfiguredAddressesRequest => EuiccConfiguredAddressesResponse,
-        "ES10a.GetEuiccConfiguredAddresses", "5.7.3", 0xBF3C;
+        "ES10a.GetEuiccConfiguredAddresses", "5.7.3", 0xBF3C, reads;
     SetDefaultDpAddressRequest => SetDefaultDpAddressResponse,
-        "ES10a.SetDefaultDpAddress", "5.7.4", 0xBF3F;
+        "ES10a.SetDefaultDpAddress", "5.7.4", 0xBF3F, changes;
 }

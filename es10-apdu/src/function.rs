@@ -14,6 +14,9 @@ pub trait Es10Function: Encode + Send + Sized + Sync {
     const SECTION: &'static str;
     /// The tag of request and answer.
     const TAG: u16;
+    /// Whether it changes the eUICC, or where a session with a server stands. One that does not
+    /// may be called again whatever became of it.
+    const CHANGES: bool;
     /// What the eUICC answers.
     type Response: Extensible + Send;
 
@@ -31,13 +34,16 @@ pub trait Es10Function: Encode + Send + Sized + Sync {
     }
 }
 
-/// `Request => Response, name, section, tag;` for each function.
+/// `Request => Response, name, section, tag, reads or changes;` for each function.
 macro_rules! functions {
-    ($($request:ty => $response:ty, $name:literal, $section:literal, $tag:literal;)+) => {$(
+    (@ reads) => { false };
+    (@ changes) => { true };
+    ($($request:ty => $response:ty, $name:literal, $section:literal, $tag:literal, $effect:ident;)+) => {$(
         impl crate::function::Es10Function for $request {
             const NAME: &'static str = $name;
             const SECTION: &'static str = $section;
             const TAG: u16 = $tag;
+            const CHANGES: bool = crate::function::functions!(@ $effect);
             type Response = $response;
         }
     )+};

@@ -81,5 +81,6 @@ sequences!(
 elements!(CancelSessionResponse);
 
 functions! {
-    CancelSessionRequest => Raw<CancelSessionResponse>, "ES10b.CancelSession", "5.7.14", 0xBF41;
+    CancelSessionRequest => Raw<CancelSessionResponse>,
+        "ES10b.CancelSession", "5.7.14", 0xBF41, changes;
 }

@@ -166,8 +166,8 @@ sequences!(
 );
 
 functions! {
-    GetEuiccInfo1Request => Raw<EuiccInfo1>, "ES10b.GetEUICCInfo1", "5.7.8", 0xBF20;
-    GetEuiccInfo2Request => Raw<EuiccInfo2>, "ES10b.GetEUICCInfo2", "5.7.8", 0xBF22;
+    GetEuiccInfo1Request => Raw<EuiccInfo1>, "ES10b.GetEUICCInfo1", "5.7.8", 0xBF20, reads;
+    GetEuiccInfo2Request => Raw<EuiccInfo2>, "ES10b.GetEUICCInfo2", "5.7.8", 0xBF22, reads;
     GetEuiccChallengeRequest => GetEuiccChallengeResponse,
-        "ES10b.GetEUICCChallenge", "5.7.7", 0xBF2E;
+        "ES10b.GetEUICCChallenge", "5.7.7", 0xBF2E, changes;
 }

@@ -129,7 +129,7 @@ sequences!(LoadCrlRequest, LoadCrlResponseOk);
 elements!(LoadCrlResponse, PartialCrlNumber);
 
 functions! {
-    LoadCrlRequest => LoadCrlResponse, "ES10b.LoadCRL", "5.7.12", 0xBF35;
+    LoadCrlRequest => LoadCrlResponse, "ES10b.LoadCRL", "5.7.12", 0xBF35, changes;
 }
 
 /// The octet of a constructed tag below 31.

@@ -158,9 +158,9 @@ elements!(
 
 functions! {
     ListNotificationRequest => ListNotificationResponse,
-        "ES10b.ListNotification", "5.7.9", 0xBF28;
+        "ES10b.ListNotification", "5.7.9", 0xBF28, reads;
     RetrieveNotificationsListRequest => RetrieveNotificationsListResponse,
-        "ES10b.RetrieveNotificationsList", "5.7.10", 0xBF2B;
+        "ES10b.RetrieveNotificationsList", "5.7.10", 0xBF2B, reads;
     NotificationSentRequest => NotificationSentResponse,
-        "ES10b.RemoveNotificationFromList", "5.7.11", 0xBF30;
+        "ES10b.RemoveNotificationFromList", "5.7.11", 0xBF30, changes;
 }

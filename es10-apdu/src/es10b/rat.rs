@@ -42,5 +42,5 @@ sequences!(
 );
 
 functions! {
-    GetRatRequest => GetRatResponse, "ES10b.GetRAT", "5.7.22", 0xBF43;
+    GetRatRequest => GetRatResponse, "ES10b.GetRAT", "5.7.22", 0xBF43, reads;
 }

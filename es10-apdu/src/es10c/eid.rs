@@ -39,5 +39,5 @@ pub struct GetEuiccDataResponse {
 sequences!(GetEuiccDataRequest, GetEuiccDataResponse);
 
 functions! {
-    GetEuiccDataRequest => GetEuiccDataResponse, "ES10c.GetEID", "5.7.20", 0xBF3E;
+    GetEuiccDataRequest => GetEuiccDataResponse, "ES10c.GetEID", "5.7.20", 0xBF3E, reads;
 }

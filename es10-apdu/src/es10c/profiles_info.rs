@@ -174,6 +174,7 @@ sequences!(
 elements!(ProfileInfoListResponse, ProfileSearch);
 
 functions! {
-    ProfileInfoListRequest => ProfileInfoListResponse, "ES10c.GetProfilesInfo", "5.7.15", 0xBF2D;
-    SetNicknameRequest => SetNicknameResponse, "ES10c.SetNickname", "5.7.21", 0xBF29;
+    ProfileInfoListRequest => ProfileInfoListResponse,
+        "ES10c.GetProfilesInfo", "5.7.15", 0xBF2D, reads;
+    SetNicknameRequest => SetNicknameResponse, "ES10c.SetNickname", "5.7.21", 0xBF29, changes;
 }

@@ -41,5 +41,5 @@ sequences!(EuiccMemoryResetRequest, EuiccMemoryResetResponse);
 
 functions! {
     EuiccMemoryResetRequest => EuiccMemoryResetResponse,
-        "ES10c.eUICCMemoryReset", "5.7.19", 0xBF34;
+        "ES10c.eUICCMemoryReset", "5.7.19", 0xBF34, changes;
 }

@@ -134,7 +134,8 @@ sequences!(
 elements!(DeleteProfileRequest, ProfileIdentifier);
 
 functions! {
-    EnableProfileRequest => EnableProfileResponse, "ES10c.EnableProfile", "5.7.16", 0xBF31;
-    DisableProfileRequest => DisableProfileResponse, "ES10c.DisableProfile", "5.7.17", 0xBF32;
-    DeleteProfileRequest => DeleteProfileResponse, "ES10c.DeleteProfile", "5.7.18", 0xBF33;
+    EnableProfileRequest => EnableProfileResponse, "ES10c.EnableProfile", "5.7.16", 0xBF31, changes;
+    DisableProfileRequest => DisableProfileResponse,
+        "ES10c.DisableProfile", "5.7.17", 0xBF32, changes;
+    DeleteProfileRequest => DeleteProfileResponse, "ES10c.DeleteProfile", "5.7.18", 0xBF33, changes;
 }
