@@ -8,7 +8,7 @@ use tracing::{debug, warn};
 
 use crate::apdu::{Channel, Command, Response, StatusWord, ins};
 use crate::link::{Deadlines, LinkOptions};
-use crate::transport::{Fault, Garbled, Outcome, Transport, TransportError};
+use crate::transport::{Deadline, Fault, Garbled, Outcome, Transport, TransportError};
 use crate::types::Aid;
 
 /// An open logical channel on which an application has been selected.
@@ -66,7 +66,8 @@ impl<T: Transport> LogicalChannel<T> {
     }
 
     /// Sends a command, its class byte as on the basic channel, on this channel and gathers the
-    /// whole response: `61xx` is followed by GET RESPONSE, `6Cxx` by the command with that Le.
+    /// whole response: `61xx` is followed by GET RESPONSE, `6Cxx` by the command with that Le. The
+    /// deadline is that of all of them together.
     ///
     /// # Errors
     /// When the transport fails or the card announces data without end.
@@ -76,7 +77,7 @@ impl<T: Transport> LogicalChannel<T> {
     pub async fn transmit(
         &mut self,
         mut command: Command,
-        deadline: Duration,
+        deadline: Deadline,
     ) -> Result<Response, TransportError> {
         command.cla = self.channel.class(command.cla);
         exchange(&mut self.transport, &command, deadline).await
@@ -112,7 +113,8 @@ impl<T: Transport> LogicalChannel<T> {
                 ..Command::new(self.channel.class(0x00), ins::SELECT, 0x04, 0x00)
             };
             let transport = &mut self.transport;
-            let sw = exact(transport, &command, link.deadlines.open).await?.sw;
+            let deadline = Deadline::after(link.deadlines.open);
+            let sw = exact(transport, &command, deadline).await?.sw;
             // The file control information is not fetched: nothing in it is needed, and a card
             // drops it at the next command.
             if sw.is_success() || sw.is_warning() || sw.has_more() {
@@ -235,8 +237,8 @@ async fn open(transport: &mut impl Transport, deadline: Duration) -> Result<Chan
         le: Some(1),
         ..Command::new(0x00, ins::MANAGE_CHANNEL, 0x00, 0x00)
     };
-    let response = exchange(transport, &command, deadline).await?;
-    let Response { data, sw } = response;
+    let deadline = Deadline::after(deadline);
+    let Response { data, sw } = exchange(transport, &command, deadline).await?;
     if !sw.is_success() {
         return Err(OpenError::ManageChannel { sw });
     }
@@ -256,6 +258,7 @@ async fn close(
         le: Some(0),
         ..Command::new(0x00, ins::MANAGE_CHANNEL, 0x80, channel.number())
     };
+    let deadline = Deadline::after(deadline);
     let sw = transport.transmit(&command, deadline).await?.sw;
     if !sw.is_success() {
         debug!(%channel, %sw, "the channel was not open");
@@ -283,7 +286,7 @@ async fn close_unless_refused(
 async fn exchange(
     transport: &mut impl Transport,
     command: &Command,
-    deadline: Duration,
+    deadline: Deadline,
 ) -> Result<Response, TransportError> {
     let mut response = exact(transport, command, deadline).await?;
     let mut data = std::mem::take(&mut response.data);
@@ -298,7 +301,9 @@ async fn exchange(
             // Modems that watch the class byte want that of the command the data belong to.
             ..Command::new(command.cla, ins::GET_RESPONSE, 0x00, 0x00)
         };
-        let more = exact(transport, &fetch, deadline).await?;
+        // The card has executed the command, whatever becomes of its answer.
+        let more = exact(transport, &fetch, deadline).await;
+        let more = more.map_err(|error| TransportError::unanswered(error.fault))?;
         empty_rounds = match more.data.is_empty() {
             true => empty_rounds + 1,
             false => 0,
@@ -319,7 +324,7 @@ async fn exchange(
 async fn exact(
     transport: &mut impl Transport,
     command: &Command,
-    deadline: Duration,
+    deadline: Deadline,
 ) -> Result<Response, TransportError> {
     let response = transport.transmit(command, deadline).await?;
     let Some(le) = response.sw.exact_le() else {

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::debug;
+
 use crate::apdu::{Channel, Response, StatusWord};
 use crate::asn1::{CodecError, Raw};
 use crate::channel::{ChannelRecord, LogicalChannel, OpenError};
@@ -10,7 +12,7 @@ use crate::es10b::ProfileInstallationResult;
 use crate::function::Es10Function;
 use crate::link::LinkOptions;
 use crate::store_data::{Blocks, P1_LAST, TooLong};
-use crate::transport::{Outcome, Transport, TransportError};
+use crate::transport::{Deadline, Fault, Outcome, Transport, TransportError};
 use crate::types::Aid;
 
 /// The application identifier of the ISD-R, SGP.02 and SGP.22 v2.5 section 2.4.3.
@@ -20,8 +22,8 @@ pub const ISDR_AID: [u8; 16] = [
 
 /// The ISD-R of an eUICC, selected on a logical channel of its own.
 ///
-/// Nothing is ever sent twice here: whether a command may be repeated is for the caller to decide
-/// by [`CallError::outcome`]. End with [`Isdr::close`]; see [`LogicalChannel`] for what happens
+/// Nothing is ever sent twice here, but by [`Isdr::read`]: whether a command may be repeated is for
+/// the caller to decide by [`CallError::outcome`]. End with [`Isdr::close`]; see [`LogicalChannel`] for what happens
 /// when that is not possible.
 #[derive(Debug)]
 pub struct Isdr<T> {
@@ -54,8 +56,38 @@ impl<T: Transport> Isdr<T> {
     /// Whether the card executed the function is unknown once its last block was sent. The next
     /// call starts with block 0, which makes the card forget unfinished ones.
     pub async fn call<F: Es10Function>(&mut self, function: &F) -> Result<F::Response, CallError> {
-        let deadline = self.link.deadlines.last_block;
-        let answer = self.store(F::NAME, &function.to_der(), deadline).await?;
+        self.call_until(function, None).await
+    }
+
+    /// Calls a function that changes nothing, and once more when its answer was garbled or the
+    /// card or modem failed at it, all within the deadline of one call.
+    ///
+    /// # Errors
+    /// As [`Isdr::call`].
+    ///
+    /// # Cancel safety
+    /// Nothing changes on the card.
+    pub async fn read<F: Es10Function>(&mut self, function: &F) -> Result<F::Response, CallError> {
+        let deadline = Deadline::after(self.link.deadlines.last_block);
+        match self.call_until(function, Some(deadline)).await {
+            Err(error)
+                if !F::CHANGES && error.is_worth_reading_again() && !deadline.has_passed() =>
+            {
+                debug!(%error, "reading again");
+                self.call_until(function, Some(deadline)).await
+            }
+            answered => answered,
+        }
+    }
+
+    async fn call_until<F: Es10Function>(
+        &mut self,
+        function: &F,
+        until: Option<Deadline>,
+    ) -> Result<F::Response, CallError> {
+        let longest = self.link.deadlines.last_block;
+        let request = function.to_der();
+        let answer = self.store(F::NAME, &request, longest, until).await?;
         F::response(&answer).map_err(|error| CallError::Codec {
             command: F::NAME,
             error,
@@ -77,8 +109,8 @@ impl<T: Transport> Isdr<T> {
         &mut self,
         segment: &[u8],
     ) -> Result<Option<Raw<ProfileInstallationResult>>, CallError> {
-        let deadline = self.link.deadlines.load_bpp;
-        let answer = self.store(LOAD_BPP, segment, deadline).await?;
+        let longest = self.link.deadlines.load_bpp;
+        let answer = self.store(LOAD_BPP, segment, longest, None).await?;
         if answer.is_empty() {
             return Ok(None);
         }
@@ -104,12 +136,14 @@ impl<T: Transport> Isdr<T> {
         self.channel.channel()
     }
 
-    /// Sends a payload in STORE DATA blocks and returns the answer to the last one.
+    /// Sends a payload in STORE DATA blocks and returns the answer to the last one. Each block has
+    /// a deadline of its own, but none goes beyond `until`.
     async fn store(
         &mut self,
         command: &'static str,
         payload: &[u8],
-        last_deadline: Duration,
+        last_block: Duration,
+        until: Option<Deadline>,
     ) -> Result<Vec<u8>, CallError> {
         let LinkOptions { block_size, le, .. } = self.link;
         // The channel puts its own number into the class byte.
@@ -118,10 +152,12 @@ impl<T: Transport> Isdr<T> {
         let mut answer = Vec::new();
         for block in blocks {
             let (last, number) = (block.p1 == P1_LAST, block.p2);
-            let deadline = match last {
-                true => last_deadline,
+            let longest = match last {
+                true => last_block,
                 false => self.link.deadlines.block,
             };
+            let own = Deadline::after(longest);
+            let deadline = until.map_or(own, |until| own.at_most(until));
             let result = self.channel.transmit(block, deadline).await;
             let Response { data, sw } =
                 result.map_err(|error| CallError::Transport { command, error })?;
@@ -230,6 +266,17 @@ impl CallError {
         }
     }
 
+    /// Whether another answer to the same question may be better: something came back at once,
+    /// and nothing of use. After silence there is no time left, and without a port no way.
+    fn is_worth_reading_again(&self) -> bool {
+        match self {
+            Self::Transport { error, .. } => {
+                error.sent && matches!(error.fault, Fault::Device(_) | Fault::Garbled(_))
+            }
+            error => error.outcome() == Outcome::Unknown,
+        }
+    }
+
     /// The function that was called.
     pub fn command(&self) -> &'static str {
         match *self {
@@ -252,9 +299,10 @@ mod tests {
 
     use super::*;
     use crate::es10b::{AuthenticateServerRequest, GetEuiccChallengeRequest};
+    use crate::es10c::GetEuiccDataRequest;
     use crate::link::Le;
+    use crate::transport::Garbled;
     use crate::transport::script::Script;
-    use crate::transport::{Fault, Garbled};
 
     const OPEN: [(&str, &str); 2] = [
         ("0070000001", "019000"),
@@ -375,5 +423,44 @@ mod tests {
         let mut isdr = Isdr::open(early, &options(1)).await.unwrap();
         let error = isdr.call(&GetEuiccChallengeRequest {}).await.unwrap_err();
         assert!(matches!(error, CallError::EarlyAnswer { number: 0, .. }));
+    }
+
+    const EID: &str = "81E2910006BF3E035C015A";
+    const EID_ANSWER: &str = "BF3E125A10890490321234512345123456789012359000";
+
+    #[tokio::test]
+    async fn what_changes_nothing_is_read_again_once_after_noise() {
+        for noise in ["BF2E125A109000", "6F00"] {
+            let mut script = Script::new(OPEN).then(EID, noise).then(EID, EID_ANSWER);
+            let mut isdr = Isdr::open(&mut script, &options(255)).await.unwrap();
+            isdr.read(&GetEuiccDataRequest::default()).await.unwrap();
+            script.finish();
+        }
+        for garbled in [Garbled::NoResponse, Garbled::Form] {
+            let script = Script::new(OPEN).then_lost(EID, garbled.into());
+            let mut script = script.then(EID, EID_ANSWER);
+            let mut isdr = Isdr::open(&mut script, &options(255)).await.unwrap();
+            isdr.read(&GetEuiccDataRequest::default()).await.unwrap();
+            script.finish();
+        }
+    }
+
+    #[tokio::test]
+    async fn what_stays_noise_is_not_read_a_third_time() {
+        let noise = "BF2E009000";
+        let mut script = Script::new(OPEN).then(EID, noise).then(EID, noise);
+        let mut isdr = Isdr::open(&mut script, &options(255)).await.unwrap();
+        let read = isdr.read(&GetEuiccDataRequest::default()).await;
+        assert!(matches!(read, Err(CallError::Codec { .. })));
+        script.finish();
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_not_asked_for_twice() {
+        let mut script = Script::new(OPEN).then(EID, "6A88");
+        let mut isdr = Isdr::open(&mut script, &options(255)).await.unwrap();
+        let read = isdr.read(&GetEuiccDataRequest::default()).await;
+        assert_eq!(read.unwrap_err().outcome(), Outcome::Refused);
+        script.finish();
     }
 }

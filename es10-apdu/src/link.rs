@@ -43,7 +43,7 @@ impl Le {
     }
 }
 
-/// How long the steps of a dialogue with the card may take.
+/// How long each step of a dialogue with the card may take as a whole.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Deadlines {
     /// Opening a channel, selecting an application.

@@ -11,12 +11,15 @@ use std::time::Duration;
 
 use crate::apdu::{Command, MalformedApdu, Response};
 
+pub use deadline::Deadline;
+
+mod deadline;
 pub mod script;
 pub mod trace;
 
 /// An APDU pipe to a card.
 pub trait Transport: Send {
-    /// Sends one command APDU and waits for its response APDU, at most `deadline` long.
+    /// Sends one command APDU and waits for its response APDU until `deadline`.
     ///
     /// # Errors
     /// When no response APDU came back; [`TransportError::outcome`] tells whether the card may
@@ -28,7 +31,7 @@ pub trait Transport: Send {
     fn transmit(
         &mut self,
         command: &Command,
-        deadline: Duration,
+        deadline: Deadline,
     ) -> impl Future<Output = Result<Response, TransportError>> + Send;
 }
 
@@ -36,7 +39,7 @@ impl<T: Transport> Transport for &mut T {
     async fn transmit(
         &mut self,
         command: &Command,
-        deadline: Duration,
+        deadline: Deadline,
     ) -> Result<Response, TransportError> {
         (**self).transmit(command, deadline).await
     }
@@ -96,6 +99,7 @@ impl TransportError {
 
 /// Why no response APDU came back.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Fault {
     /// The port is gone: unplugged, re-enumerating, or closed by the other side.
     #[error("the modem's port is gone")]
@@ -106,7 +110,7 @@ pub enum Fault {
     /// Nothing that ends a command arrived in time.
     #[error("the modem did not answer within {} s", after.as_secs_f32())]
     Timeout {
-        /// How long the answer was waited for.
+        /// How long the whole step was given.
         after: Duration,
     },
     /// The modem or reader refused, or said that it failed.
@@ -153,6 +157,7 @@ pub enum DeviceRefusalKind {
 
 /// An answer that cannot be trusted. The bytes themselves are not kept: they may be secret.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Garbled {
     /// The modem said it was done without giving a response APDU.
     #[error("the modem said OK without a response APDU")]

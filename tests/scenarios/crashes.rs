@@ -51,9 +51,11 @@ async fn kill_at(pki: &Pki, deed: Deed, nth: u32, moment: Moment) -> bool {
     true
 }
 
+/// The newest operation, when it has ended: one that is resumed goes on after the card was read.
 async fn newest(bed: &Bed) -> Option<Operation> {
     let operations = bed.client.operations().await.unwrap();
-    operations.into_iter().max_by_key(|operation| operation.id)
+    let newest = operations.into_iter().max_by_key(|operation| operation.id);
+    Some(bed.ended(Ok(newest?)).await)
 }
 
 async fn wherever_the_daemon_is_killed(deed: Deed, least: u32) {

@@ -84,6 +84,7 @@ async fn an_empty_card_gets_and_enables_its_profile_at_first_boot_without_anybod
         .smdp
         .wait_until(|smdp| smdp.notifications().len() == 2)
         .await;
+    bed.settle().await;
     let profiles = bed.client.profiles(EUICC).await.unwrap();
     assert_eq!(profiles[0].state, ProfileState::Enabled);
 }

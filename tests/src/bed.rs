@@ -127,10 +127,17 @@ impl Bed {
     }
 
     /// Starts the daemon, after [`Bed::stop`] or [`Bed::kill`], and waits until it has read the
-    /// card.
+    /// card and closed its channel.
     pub async fn resume(&mut self) {
+        let card = &self.bench.card;
+        let open_before = card.open_channels().len();
+        let mut counters = card.counters();
         self.boot();
         self.euicc_in(Availability::Ready).await;
+        let card = &self.bench.card;
+        let closed = counters.wait_for(|_| card.open_channels().len() <= open_before);
+        let closed = timeout(PATIENCE, closed).await;
+        assert!(closed.is_ok(), "the channel stays open");
     }
 
     /// Starts the daemon.

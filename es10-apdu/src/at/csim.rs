@@ -1,13 +1,11 @@
 //! `AT+CSIM`, generic SIM access, 3GPP TS 27.007 section 8.17.
 
-use std::time::Duration;
-
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::line::Pending;
 use super::port::AtPort;
 use crate::apdu::{Command, Response};
-use crate::transport::{Garbled, Transport, TransportError};
+use crate::transport::{Deadline, Garbled, Transport, TransportError};
 
 /// The APDU transport over `AT+CSIM`; it has the port for itself while it lives.
 ///
@@ -28,7 +26,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Transport for Csim<'_, S> {
     async fn transmit(
         &mut self,
         command: &Command,
-        deadline: Duration,
+        deadline: Deadline,
     ) -> Result<Response, TransportError> {
         // Some modems take upper-case digits only, and quoted ones only.
         let digits = hex::encode_upper(command.to_bytes());
@@ -67,6 +65,8 @@ fn response(payload: &str) -> Result<Response, Garbled> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio_test::io::Builder;
 
     use super::super::{Cme, FinalResult};
@@ -78,15 +78,16 @@ mod tests {
 
     /// Sends an APDU to a modem that answers with `text`.
     async fn transmit(apdu: &str, text: &str) -> Result<String, TransportError> {
-        let line = format!("T+CSIM={},\"{apdu}\"\r", apdu.len());
+        let line = format!("AT+CSIM={},\"{apdu}\"\r", apdu.len());
         let stream = Builder::new()
-            .write(b"A")
             .write(line.as_bytes())
             .read(text.as_bytes())
             .build();
         let mut port = AtPort::new(stream);
         let command = Command::parse(&hex::decode(apdu).unwrap()).unwrap();
-        let response = Csim::new(&mut port).transmit(&command, SECOND).await?;
+        let response = Csim::new(&mut port)
+            .transmit(&command, SECOND.into())
+            .await?;
         Ok(hex::encode_upper(response.to_bytes()))
     }
 

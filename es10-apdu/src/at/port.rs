@@ -1,27 +1,34 @@
 //! An AT port: one command in flight, a deadline on everything, nothing lost and nothing mixed up.
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::task::{unconstrained, yield_now};
+use tokio::time::{Instant, timeout_at};
 use tracing::{debug, trace};
 
 use super::line::{FinalResult, Line, LineParser, Pending};
 use super::profile::ModemProfile;
-use crate::transport::{Fault, Garbled, TransportError};
+use crate::transport::{Deadline, Fault, Garbled, TransportError};
 
 /// A modem's AT port over any byte stream.
 ///
 /// A command whose end was not seen (a deadline passed, or its future was dropped) makes the port
-/// *dirty*. Before the next command it is settled: the late end is waited for up to twice the
-/// deadline, then the modem is probed with `AT` until only that is answered. So a late answer is
-/// never taken for the answer of another command.
+/// *dirty*. Before the next command it is settled: the late end is waited for a few seconds, then
+/// the modem is probed with `AT` until only that is answered, all within the deadline of the
+/// command that waits. So a late answer is never taken for the answer of another command, and a
+/// modem that stays silent costs no command more than its own deadline.
 #[derive(Debug)]
 pub struct AtPort<S> {
     stream: S,
     parser: LineParser,
     outstanding: Option<Outstanding>,
+    /// The modem has the beginning of a line: a CR is owed.
+    half_line: bool,
     closed: bool,
     statistics: Statistics,
 }
@@ -33,6 +40,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
             stream,
             parser: LineParser::default(),
             outstanding: None,
+            half_line: false,
             closed: false,
             statistics: Statistics::default(),
         }
@@ -53,7 +61,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
             .await
             .map_err(TransportError::not_sent)?;
         // A lone CR ends whatever half line the modem still holds.
-        self.write_bytes(b"\r", profile.init).await?;
+        self.write("\r", None, profile.init.into()).await?;
         self.quiet(PROBE_QUIET)
             .await
             .map_err(TransportError::not_sent)?;
@@ -75,7 +83,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
     /// Echo and unsolicited codes are not among them.
     ///
     /// # Errors
-    /// When the modem ends it with anything but `OK`, does not end it within `deadline`, or the
+    /// When the modem ends it with anything but `OK`, does not end it until `deadline`, or the
     /// port is gone. [`TransportError::outcome`] tells whether it may have been executed.
     ///
     /// # Cancel safety
@@ -84,9 +92,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
     pub async fn command(
         &mut self,
         command: &str,
-        deadline: Duration,
+        deadline: impl Into<Deadline> + Send,
     ) -> Result<Vec<String>, TransportError> {
-        self.settle().await.map_err(TransportError::not_sent)?;
+        let deadline = deadline.into();
+        self.settle(deadline)
+            .await
+            .map_err(TransportError::not_sent)?;
         let (lines, result) = self.exchange(command, deadline).await?;
         self.outstanding = None;
         match result {
@@ -106,7 +117,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
     pub async fn query(
         &mut self,
         command: &str,
-        deadline: Duration,
+        deadline: impl Into<Deadline> + Send,
     ) -> Result<Option<String>, TransportError> {
         let lines = self.command(command, deadline).await?;
         let pending = Pending::new(command);
@@ -126,7 +137,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
             return Fault::Closed;
         }
         loop {
-            if let Err(fault) = self.next_line(None, None).await {
+            let pending = self.outstanding_command();
+            if let Err(fault) = self.next_line(pending.as_ref(), None).await {
                 return fault;
             }
         }
@@ -148,9 +160,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
     }
 
     /// Finds out whether anybody is there. `ATQ0`, as a modem left in `ATQ1` answers nothing else.
-    async fn wake(&mut self, deadline: Duration) -> Result<(), TransportError> {
+    async fn wake(&mut self, longest: Duration) -> Result<(), TransportError> {
         for _ in 0..PROBES {
-            match self.exchange("ATQ0", deadline).await {
+            match self.exchange("ATQ0", longest.into()).await {
                 Ok(_) => {
                     let stray = self.quiet(PROBE_QUIET).await;
                     if stray.map_err(TransportError::unanswered)? == 0 {
@@ -165,7 +177,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
             }
         }
         Err(TransportError::unanswered(Fault::Timeout {
-            after: deadline,
+            after: longest,
         }))
     }
 
@@ -174,12 +186,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
     async fn exchange(
         &mut self,
         command: &str,
-        deadline: Duration,
+        deadline: Deadline,
     ) -> Result<(Vec<String>, FinalResult), TransportError> {
         let pending = Pending::new(command);
         // What stands between quotes is an APDU or a code: nobody's business.
         let shown = command.split('"').next().unwrap_or_default();
-        self.write_command(&pending, command, deadline).await?;
+        self.statistics.commands += 1;
+        self.write(&format!("{command}\r"), Some(&pending), deadline)
+            .await?;
         match self.read_answer(&pending, deadline).await {
             Ok((lines, result)) => {
                 trace!(command = shown, lines = lines.len(), ?result, "AT");
@@ -187,62 +201,51 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
             }
             Err(fault) => {
                 trace!(command = shown, %fault, "AT without answer");
+                if let Some(outstanding) = &mut self.outstanding {
+                    outstanding.late_until();
+                }
                 Err(TransportError::unanswered(fault))
             }
         }
     }
 
-    async fn write_command(
+    /// Writes a line, in one piece where the stream takes it. From its first octet on the end of
+    /// the command is awaited.
+    async fn write(
         &mut self,
-        pending: &Pending,
-        command: &str,
-        deadline: Duration,
+        line: &str,
+        command: Option<&Pending>,
+        deadline: Deadline,
     ) -> Result<(), TransportError> {
-        self.statistics.commands += 1;
-        let line = format!("{command}\r");
-        // The first piece apart: from then on the modem may know the command.
-        let (head, tail) = line.as_bytes().split_at(1);
-        self.write_bytes(head, deadline).await?;
-        let outstanding = self.outstanding.get_or_insert_with(|| Outstanding {
-            pending: pending.clone(),
-            whole: false,
-            deadline,
-            until: Instant::now() + 2 * deadline,
-        });
-        outstanding.whole = false;
-        let written = self.write_bytes(tail, deadline).await;
-        written.map_err(|error| TransportError::unanswered(error.fault))?;
-        if let Some(outstanding) = &mut self.outstanding {
-            outstanding.whole = true;
-        }
-        Ok(())
-    }
-
-    async fn write_bytes(
-        &mut self,
-        bytes: &[u8],
-        deadline: Duration,
-    ) -> Result<(), TransportError> {
-        let mut sent = 0;
+        let mut rest = line.as_bytes();
         let write = async {
-            while sent < bytes.len() {
-                match self.stream.write(&bytes[sent..]).await? {
+            while !rest.is_empty() {
+                let count = match self.stream.write(rest).await? {
                     0 => return Err(Fault::Closed),
-                    count => sent += count,
+                    count => count,
+                };
+                // Noted before anything else is awaited, so that it is also true of a future that
+                // is dropped after a part was written.
+                if let Some(command) = command
+                    && rest.len() == line.len()
+                {
+                    Outstanding::add(&mut self.outstanding, command);
                 }
+                rest = &rest[count..];
+                self.half_line = !rest.is_empty();
+                self.statistics.bytes_out += count as u64;
             }
             Ok(self.stream.flush().await?)
         };
-        let result = match timeout(deadline, write).await {
+        let result = match timeout_at(deadline.until(), write).await {
             Ok(result) => result,
-            Err(_) => Err(Fault::Timeout { after: deadline }),
+            Err(_) => Err(deadline.fault()),
         };
-        self.statistics.bytes_out += sent as u64;
         result.map_err(|fault| {
             self.closed |= fault == Fault::Closed;
             TransportError {
                 fault,
-                sent: sent > 0,
+                sent: rest.len() < line.len(),
             }
         })
     }
@@ -250,15 +253,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
     async fn read_answer(
         &mut self,
         pending: &Pending,
-        deadline: Duration,
+        deadline: Deadline,
     ) -> Result<(Vec<String>, FinalResult), Fault> {
-        let until = Instant::now() + deadline;
         let mut lines = Vec::new();
         let mut room = ANSWER_LIMIT;
         loop {
-            let line = self.next_line(Some(pending), Some(until)).await;
+            let line = self.next_line(Some(pending), Some(deadline.until())).await;
             let line = line.map_err(|fault| match fault {
-                Fault::Timeout { .. } => Fault::Timeout { after: deadline },
+                Fault::Timeout { .. } => deadline.fault(),
                 fault => fault,
             })?;
             match line {
@@ -273,50 +275,50 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
                 Line::Echo | Line::Urc(_) | Line::Overlong => {}
             }
             // A flood of lines must not hold off the deadline.
-            if has_passed(until) {
-                return Err(Fault::Timeout { after: deadline });
+            if deadline.has_passed() {
+                return Err(deadline.fault());
             }
         }
     }
 
     /// Makes a dirty port clean, see [`AtPort`].
-    async fn settle(&mut self) -> Result<(), Fault> {
+    async fn settle(&mut self, deadline: Deadline) -> Result<(), Fault> {
         if self.closed {
             return Err(Fault::Closed);
         }
-        // What has come in since the last command belongs to no command.
-        self.quiet(Duration::ZERO).await?;
-        let Some(outstanding) = self.outstanding.clone() else {
+        self.take_arrived().await?;
+        let Some(outstanding) = &mut self.outstanding else {
             return Ok(());
         };
         debug!("waiting for the end of an earlier command");
-        if !outstanding.whole {
-            let ended = self.write_bytes(b"\r", outstanding.deadline).await;
+        // Some time must be left for the probe, and for the command itself.
+        let late = Instant::now() + deadline.left() / 4 * 3;
+        let late = outstanding.late_until().min(late);
+        if self.half_line {
+            let ended = self.write("\r", None, deadline).await;
             ended.map_err(|error| error.fault)?;
         }
-        loop {
-            let Outstanding { pending, until, .. } = &outstanding;
-            match self.next_line(Some(pending), Some(*until)).await {
-                Ok(Line::Final(_)) => break,
-                Ok(_) if !has_passed(*until) => {}
-                Ok(_) | Err(Fault::Timeout { .. }) => {
-                    self.probe(&outstanding).await?;
-                    break;
-                }
+        while let Some(pending) = self.outstanding_command() {
+            match self.next_line(Some(&pending), Some(late)).await {
+                Ok(_) if !has_passed(late) => {}
+                Ok(_) | Err(Fault::Timeout { .. }) => self.probe(deadline).await?,
                 Err(fault) => return Err(fault),
             }
         }
-        self.outstanding = None;
-        Ok(())
+        match deadline.has_passed() {
+            true => Err(deadline.fault()),
+            false => Ok(()),
+        }
     }
 
     /// Asks `AT` until that is all that is answered, so that nothing late is still to come.
-    async fn probe(&mut self, outstanding: &Outstanding) -> Result<(), Fault> {
-        let deadline = outstanding.deadline.min(PROBE_DEADLINE);
-        for _ in 0..PROBES {
-            match self.exchange("AT", deadline).await {
+    async fn probe(&mut self, deadline: Deadline) -> Result<(), Fault> {
+        for probes_left in (1..=PROBES).rev() {
+            let share = PROBE_DEADLINE.min(deadline.left() / probes_left);
+            match self.exchange("AT", share.into()).await {
                 Ok((lines, _)) => {
                     if self.quiet(PROBE_QUIET).await? == 0 && lines.is_empty() {
+                        self.outstanding = None;
                         return Ok(());
                     }
                 }
@@ -324,7 +326,48 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
                 Err(error) => return Err(error.fault),
             }
         }
-        Err(Fault::Timeout { after: deadline })
+        Err(deadline.fault())
+    }
+
+    /// Takes what has arrived since the last command, without waiting: it belongs to no command,
+    /// but for the late end of an earlier one.
+    async fn take_arrived(&mut self) -> Result<(), Fault> {
+        // What has arrived is only known after the runtime has looked for it. A timer, even one
+        // of no time at all, would cost a millisecond here.
+        yield_now().await;
+        let pending = self.outstanding_command();
+        for _ in 0..ARRIVED_READS {
+            let more = self.look().await?;
+            while self.parsed(pending.as_ref()).is_some() {}
+            if !more {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads once what is there; whether there was anything.
+    async fn look(&mut self) -> Result<bool, Fault> {
+        let mut chunk = [0; CHUNK];
+        let mut buffer = ReadBuf::new(&mut chunk);
+        let stream = &mut self.stream;
+        // A task that has used up its turn would be told that there is nothing.
+        let read = unconstrained(poll_fn(|cx| {
+            Poll::Ready(Pin::new(&mut *stream).poll_read(cx, &mut buffer))
+        }));
+        match read.await {
+            Poll::Pending => Ok(false),
+            Poll::Ready(result) => {
+                self.received(result.map(|()| buffer.filled()))?;
+                Ok(true)
+            }
+        }
+    }
+
+    /// The command whose end has not been seen.
+    fn outstanding_command(&self) -> Option<Pending> {
+        let outstanding = self.outstanding.as_ref()?;
+        Some(outstanding.command.clone())
     }
 
     /// Reads and drops until nothing has come for `pause`; says how many lines there were that
@@ -346,15 +389,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
         }
     }
 
-    /// The next line; unsolicited codes are counted.
+    /// The next line that arrives.
     async fn next_line(
         &mut self,
         pending: Option<&Pending>,
         until: Option<Instant>,
     ) -> Result<Line, Fault> {
         loop {
-            if let Some(line) = self.parser.next(pending) {
-                self.statistics.urcs += u64::from(matches!(line, Line::Urc(_)));
+            if let Some(line) = self.parsed(pending) {
                 return Ok(line);
             }
             self.fill(until).await?;
@@ -367,8 +409,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
         }
     }
 
+    /// The next line that has arrived. Each that means something for the port passes here.
+    fn parsed(&mut self, pending: Option<&Pending>) -> Option<Line> {
+        let line = self.parser.next(pending)?;
+        match line {
+            Line::Urc(_) => self.statistics.urcs += 1,
+            Line::Final(_) => Outstanding::remove(&mut self.outstanding, self.half_line),
+            Line::Echo | Line::Information(_) | Line::Overlong => {}
+        }
+        Some(line)
+    }
+
     async fn fill(&mut self, until: Option<Instant>) -> Result<(), Fault> {
-        let mut chunk = [0; 2048];
+        let mut chunk = [0; CHUNK];
         let read = self.stream.read(&mut chunk);
         let count = match until {
             None => read.await,
@@ -380,15 +433,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
                 }
             },
         };
-        let count = count.map_err(Fault::from).inspect_err(|fault| {
-            self.closed |= *fault == Fault::Closed;
-        })?;
-        if count == 0 {
-            self.closed = true;
-            return Err(Fault::Closed);
-        }
-        self.statistics.bytes_in += count as u64;
-        self.parser.push(&chunk[..count]);
+        self.received(count.map(|count| &chunk[..count]))
+    }
+
+    fn received(&mut self, octets: io::Result<&[u8]>) -> Result<(), Fault> {
+        let octets = octets.map_err(Fault::from).and_then(|octets| match octets {
+            [] => Err(Fault::Closed),
+            octets => Ok(octets),
+        });
+        let octets = octets.inspect_err(|fault| self.closed |= *fault == Fault::Closed)?;
+        self.statistics.bytes_in += octets.len() as u64;
+        self.parser.push(octets);
         Ok(())
     }
 }
@@ -406,15 +461,42 @@ pub struct Statistics {
     pub urcs: u64,
 }
 
-/// A command whose end has not been seen.
-#[derive(Clone, Debug)]
+/// Commands whose end has not been seen.
+#[derive(Debug)]
 struct Outstanding {
-    pending: Pending,
-    /// Whether all of it was written; else a CR is still owed.
-    whole: bool,
-    deadline: Duration,
-    /// Until when its end is waited for.
-    until: Instant,
+    /// The first of them; what follows are probes.
+    command: Pending,
+    /// How many final results may still come.
+    results: u32,
+    /// Until when the end of a lost command is waited for, once it is known to be lost.
+    late_until: Option<Instant>,
+}
+
+impl Outstanding {
+    /// One more command was written.
+    fn add(outstanding: &mut Option<Self>, command: &Pending) {
+        let all = outstanding.get_or_insert_with(|| Self {
+            command: command.clone(),
+            results: 0,
+            late_until: None,
+        });
+        all.results += 1;
+    }
+
+    /// A final result came. The last line, if only half of it was written, has none.
+    fn remove(outstanding: &mut Option<Self>, half_line: bool) {
+        let Some(all) = outstanding else {
+            return;
+        };
+        all.results = all.results.saturating_sub(1).max(u32::from(half_line));
+        if all.results == 0 {
+            *outstanding = None;
+        }
+    }
+
+    fn late_until(&mut self) -> Instant {
+        *self.late_until.get_or_insert_with(|| Instant::now() + LATE)
+    }
 }
 
 impl From<io::Error> for Fault {
@@ -439,8 +521,15 @@ fn has_passed(until: Instant) -> bool {
 /// Bytes of one answer, each line counted with [`LINE_COST`].
 const ANSWER_LIMIT: usize = 192 * 1024;
 const LINE_COST: usize = 16;
+/// Octets read at once.
+const CHUNK: usize = 2048;
+/// Reads of what has arrived between two commands; a flood is not emptied.
+const ARRIVED_READS: usize = 64;
+/// How long the end of a command is waited for after its deadline. A modem may give up on a card
+/// only a little later than this side does.
+const LATE: Duration = Duration::from_secs(5);
 /// How often a silent modem is asked again.
-const PROBES: usize = 3;
+const PROBES: u32 = 3;
 const PROBE_DEADLINE: Duration = Duration::from_secs(3);
 /// Silence after which nothing more is expected.
 const PROBE_QUIET: Duration = Duration::from_millis(100);

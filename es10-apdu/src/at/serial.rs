@@ -112,6 +112,7 @@ pub struct SerialError {
 
 /// Why a serial port could not be opened.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SerialCause {
     /// Somebody else has it.
     #[error(

@@ -82,7 +82,7 @@ async fn channels_above_three_use_the_further_coding() {
         data: vec![0xBF],
         ..Command::new(0x80, 0xE2, 0x91, 0x00)
     };
-    let response = channel.transmit(command, SECOND).await.unwrap();
+    let response = channel.transmit(command, SECOND.into()).await.unwrap();
     assert_eq!(response.data, [0xBF, 0x2E, 0x00]);
     channel.close().await.unwrap();
     script.finish();
@@ -143,7 +143,7 @@ async fn a_channel_the_modem_does_not_let_be_closed_stays_remembered() {
 
 async fn gather(script: &mut Script) -> Result<Response, TransportError> {
     let command = Command::new(0x81, 0xE2, 0x91, 0x00);
-    exchange(script, &command, SECOND).await
+    exchange(script, &command, SECOND.into()).await
 }
 
 #[tokio::test]
@@ -184,4 +184,50 @@ async fn a_response_of_more_than_64_kib_is_cut_off() {
         Garbled::Endless.into()
     );
     script.finish();
+}
+
+#[tokio::test]
+async fn a_command_that_was_executed_is_unknown_when_its_answer_cannot_be_fetched() {
+    let mut script = Script::new([("81E29100", "6106")]);
+    script = script.then_not_sent("81C0000006", Fault::Closed);
+    let error = gather(&mut script).await.unwrap_err();
+    assert_eq!(error.outcome(), Outcome::Unknown);
+    script.finish();
+}
+
+#[tokio::test]
+async fn a_command_with_a_wrong_le_that_cannot_be_sent_again_was_not_executed() {
+    let mut script = Script::new([("81E29100", "6C06")]);
+    script = script.then_not_sent("81E2910006", Fault::Closed);
+    let error = gather(&mut script).await.unwrap_err();
+    assert_eq!(error.outcome(), Outcome::NotReached);
+    script.finish();
+}
+
+/// A card whose every answer takes 20 seconds, and which never ends to announce more.
+struct Slow;
+
+impl Transport for Slow {
+    async fn transmit(
+        &mut self,
+        _: &Command,
+        deadline: Deadline,
+    ) -> Result<Response, TransportError> {
+        let answer = tokio::time::sleep(20 * SECOND);
+        match tokio::time::timeout_at(deadline.until(), answer).await {
+            Ok(()) => Ok(Response::parse(&[0xAA, 0x61, 0x00]).unwrap()),
+            Err(_) => Err(TransportError::unanswered(deadline.fault())),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_is_that_of_a_whole_answer() {
+    let begin = tokio::time::Instant::now();
+    let command = Command::new(0x81, 0xE2, 0x91, 0x00);
+    let deadline = Deadline::after(60 * SECOND);
+    let error = exchange(&mut Slow, &command, deadline).await.unwrap_err();
+    let after = 60 * SECOND;
+    assert_eq!(error.fault, Fault::Timeout { after });
+    assert_eq!(begin.elapsed(), after);
 }

@@ -1,9 +1,8 @@
 //! A written dialogue in place of a card, for tests.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
-use super::{Fault, Transport, TransportError};
+use super::{Deadline, Fault, Transport, TransportError};
 use crate::apdu::{Command, Response};
 
 /// Expects command APDUs in order and answers each with what the script says.
@@ -49,6 +48,17 @@ impl Script {
         self
     }
 
+    /// Adds a command that cannot be sent.
+    ///
+    /// # Panics
+    /// When it is not hex.
+    #[must_use]
+    pub fn then_not_sent(mut self, command: &str, fault: Fault) -> Self {
+        let error = TransportError::not_sent(fault);
+        self.steps.push_back((unhex(command), Err(error)));
+        self
+    }
+
     /// Checks that the whole script was played.
     ///
     /// # Panics
@@ -67,7 +77,7 @@ impl Transport for Script {
     async fn transmit(
         &mut self,
         command: &Command,
-        _: Duration,
+        _: Deadline,
     ) -> Result<Response, TransportError> {
         let sent = hex::encode_upper(command.to_bytes());
         let Some((expected, result)) = self.steps.pop_front() else {

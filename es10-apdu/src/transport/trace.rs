@@ -1,11 +1,9 @@
 //! Logging of APDUs without their contents.
 
-use std::time::Duration;
-
 use tokio::time::Instant;
 use tracing::debug;
 
-use super::{Transport, TransportError};
+use super::{Deadline, Transport, TransportError};
 use crate::apdu::{Command, Response};
 
 /// Logs header, lengths, status word and duration of every APDU, at debug level.
@@ -27,7 +25,7 @@ impl<T: Transport> Transport for Trace<T> {
     async fn transmit(
         &mut self,
         command: &Command,
-        deadline: Duration,
+        deadline: Deadline,
     ) -> Result<Response, TransportError> {
         let start = Instant::now();
         let result = self.inner.transmit(command, deadline).await;

@@ -11,7 +11,7 @@ use es10_apdu::channel::{ChannelRecord, OpenError, close_recorded};
 use es10_apdu::isdr::{Isdr, IsdrOptions};
 use es10_apdu::link::{Deadlines, LinkOptions};
 use es10_apdu::transport::trace::Trace;
-use es10_apdu::transport::{Fault, Outcome, Transport, TransportError};
+use es10_apdu::transport::{Deadline, Fault, Outcome, Transport, TransportError};
 use es10_apdu::types::Aid;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
@@ -195,7 +195,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Transport for Link<'_, S> {
     async fn transmit(
         &mut self,
         command: &Command,
-        deadline: Duration,
+        deadline: Deadline,
     ) -> Result<Response, TransportError> {
         // Set while the command is under way, so that a future dropped in between counts as well.
         let lost_before = std::mem::replace(self.answer_lost, true);

@@ -50,7 +50,7 @@ impl From<TransportError> for Problem {
         let code = match error.fault {
             Fault::Timeout { .. } => Code::ModemTimeout,
             Fault::Garbled(_) => Code::CardGarbled,
-            Fault::Closed | Fault::Io(_) | Fault::Device(_) => Code::ModemUnavailable,
+            _ => Code::ModemUnavailable,
         };
         Self::because(code, &error)
     }

@@ -260,6 +260,6 @@ fn command(ins: u8) -> Command {
 
 async fn transmit(port: &mut AtPort<DuplexStream>, ins: u8) -> Result<Vec<u8>, TransportError> {
     let mut csim = Csim::new(port);
-    let response = csim.transmit(&command(ins), SECOND).await?;
+    let response = csim.transmit(&command(ins), SECOND.into()).await?;
     Ok(response.to_bytes())
 }

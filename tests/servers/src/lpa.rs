@@ -3,7 +3,6 @@
 //! It says what a right LPA says, and so shows what the card and the servers make of it.
 
 use std::fmt;
-use std::time::Duration;
 
 use es9_client::es9::{
     AuthenticateClientRequest, GetBoundProfilePackageRequest, HandleNotification,
@@ -24,7 +23,7 @@ use es10_apdu::es10b::{
     NotificationSentRequest, PrepareDownloadRequest, ProfileInstallationResult,
 };
 use es10_apdu::isdr::{CallError, Isdr, IsdrOptions};
-use es10_apdu::transport::{Fault, Transport, TransportError};
+use es10_apdu::transport::{Deadline, Fault, Transport, TransportError};
 use es10_apdu::types::{self, Certificate, LengthError, Signature, VersionType};
 use rsp_common::certificate::{self, CertificateError, Role};
 use serde::{Deserialize, Serialize};
@@ -349,7 +348,7 @@ impl Transport for Direct {
     async fn transmit(
         &mut self,
         command: &Command,
-        _: Duration,
+        _: Deadline,
     ) -> Result<Response, TransportError> {
         let answer = (self.0)(&command.to_bytes());
         Response::parse(&answer).map_err(|_| TransportError::unanswered(Fault::Closed))

@@ -1,4 +1,7 @@
+use std::task::Context;
+
 use tokio::io::{DuplexStream, duplex};
+use tokio::time::timeout;
 use tokio_test::io::Builder;
 
 use super::super::Cme;
@@ -35,18 +38,14 @@ async fn start_up_silences_the_echo_and_survives_stale_input_and_refusals() {
         .wait(Duration::from_millis(300))
         .write(b"\r")
         .wait(Duration::from_millis(200))
-        .write(b"A")
-        .write(b"TQ0\r")
+        .write(b"ATQ0\r")
         .read(b"ATQ0\r\r\nOK\r\n")
         .wait(Duration::from_millis(200))
-        .write(b"A")
-        .write(b"TE0\r")
+        .write(b"ATE0\r")
         .read(b"ATE0\r\r\nOK\r\n")
-        .write(b"A")
-        .write(b"TV1\r")
+        .write(b"ATV1\r")
         .read(b"0\r")
-        .write(b"A")
-        .write(b"T+CMEE=1\r")
+        .write(b"AT+CMEE=1\r")
         .read(b"\r\nERROR\r\n")
         .build();
     let mut port = AtPort::new(stream);
@@ -86,8 +85,7 @@ async fn start_up_gets_a_modem_in_quiet_mode_to_talk() {
 #[tokio::test]
 async fn an_answer_in_pieces_with_unsolicited_codes_between_is_put_together() {
     let stream = Builder::new()
-        .write(b"A")
-        .write(b"T+CSIM=10,\"0070000001\"\r")
+        .write(b"AT+CSIM=10,\"0070000001\"\r")
         .read(b"AT+CSIM=10,\"00700")
         .read(b"00001\"\r\r\n+CEREG: 5\r")
         .read(b"\n+CSIM: 6,\"0190")
@@ -284,4 +282,174 @@ async fn an_endless_answer_is_cut_off() {
         }
         () = talking => {}
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_on_a_clean_port_waits_for_no_timer() {
+    let (mut port, mut modem) = pair();
+    say(&mut modem, "\r\n+CREG: 1\r\n").await;
+    let begin = Instant::now();
+    let answering = async {
+        sent(&mut modem).await;
+        say(&mut modem, "EC25\r\nOK\r\n").await;
+    };
+    let (lines, ()) = tokio::join!(port.command("ATI", SECOND), answering);
+    assert_eq!(lines.unwrap(), ["EC25"]);
+    assert_eq!(port.statistics().urcs, 1);
+    assert_eq!(begin.elapsed(), Duration::ZERO);
+}
+
+/// A stream that keeps each piece that is written on its own.
+struct Pieces {
+    stream: DuplexStream,
+    written: Vec<usize>,
+}
+
+impl AsyncRead for Pieces {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Pieces {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        octets: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.written.push(octets.len());
+        Pin::new(&mut self.stream).poll_write(cx, octets)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[tokio::test]
+async fn a_command_goes_out_in_one_write() {
+    let (stream, mut modem) = duplex(4096);
+    let written = Vec::new();
+    let mut port = AtPort::new(Pieces { stream, written });
+    let answering = async {
+        sent(&mut modem).await;
+        say(&mut modem, "+CSIM: 6,\"019000\"\r\nOK\r\n").await;
+    };
+    let (lines, ()) = tokio::join!(port.command(CSIM, SECOND), answering);
+    lines.unwrap();
+    assert_eq!(port.into_inner().written, [CSIM.len() + 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_dropped_while_it_is_written_is_ended_before_the_next_one() {
+    let (ours, mut modem) = duplex(8);
+    let mut port = AtPort::new(ours);
+    let dropped = timeout(SECOND, port.command(CSIM, 10 * SECOND)).await;
+    assert!(dropped.is_err());
+    let answering = async {
+        assert_eq!(sent(&mut modem).await, CSIM[..8]);
+        say(&mut modem, "ERROR\r\n").await;
+        assert_eq!(sent(&mut modem).await, "AT");
+        say(&mut modem, "OK\r\n").await;
+    };
+    let (lines, ()) = tokio::join!(port.command("AT", SECOND), answering);
+    assert_eq!(lines.unwrap(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_dropped_before_anything_was_written_leaves_the_port_clean() {
+    let (ours, mut modem) = duplex(8);
+    let mut port = AtPort::new(ours);
+    // Fills the pipe.
+    port.stream.write_all(b"AT+CREG\r").await.unwrap();
+    let dropped = timeout(SECOND, port.command("AT", 10 * SECOND)).await;
+    assert!(dropped.is_err());
+    assert_eq!(sent(&mut modem).await, "AT+CREG");
+    let begin = Instant::now();
+    let answering = async {
+        assert_eq!(sent(&mut modem).await, "ATI");
+        say(&mut modem, "OK\r\n").await;
+    };
+    let (lines, ()) = tokio::join!(port.command("ATI", SECOND), answering);
+    lines.unwrap();
+    assert_eq!(begin.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_end_that_came_meanwhile_is_not_waited_for() {
+    for idles in [false, true] {
+        let (mut port, mut modem) = pair();
+        port.command(CSIM, SECOND).await.unwrap_err();
+        assert_eq!(sent(&mut modem).await, CSIM);
+        say(&mut modem, "+CSIM: 6,\"019000\"\r\nOK\r\n").await;
+        if idles {
+            assert!(timeout(SECOND, port.idle()).await.is_err());
+        }
+        let begin = Instant::now();
+        let answering = async {
+            assert_eq!(sent(&mut modem).await, "ATI");
+            say(&mut modem, "EC25\r\nOK\r\n").await;
+        };
+        let (lines, ()) = tokio::join!(port.command("ATI", SECOND), answering);
+        assert_eq!(lines.unwrap(), ["EC25"]);
+        assert_eq!(begin.elapsed(), Duration::ZERO, "idles: {idles}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_lost_answer_the_next_command_goes_out_within_seconds() {
+    let (mut port, mut modem) = pair();
+    port.command(CSIM, 130 * SECOND).await.unwrap_err();
+    assert_eq!(sent(&mut modem).await, CSIM);
+    let begin = Instant::now();
+    let answering = async {
+        for (command, answer) in [("AT", "OK\r\n"), ("ATI", "EC25\r\nOK\r\n")] {
+            assert_eq!(sent(&mut modem).await, command);
+            say(&mut modem, answer).await;
+        }
+    };
+    let (lines, ()) = tokio::join!(port.command("ATI", 30 * SECOND), answering);
+    assert_eq!(lines.unwrap(), ["EC25"]);
+    assert!(begin.elapsed() <= LATE + SECOND, "{:?}", begin.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mute_modem_costs_a_command_no_more_than_its_own_deadline() {
+    let (mut port, _modem) = pair();
+    port.command(CSIM, 130 * SECOND).await.unwrap_err();
+    for deadline in [30, 10, 1] {
+        let begin = Instant::now();
+        let error = port.command("ATI", deadline * SECOND).await.unwrap_err();
+        assert_eq!(error.outcome(), Outcome::NotReached);
+        assert!(begin.elapsed() <= deadline * SECOND, "{deadline}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_late_answers_of_probes_are_not_taken_for_that_of_the_next_command() {
+    let (mut port, mut modem) = pair();
+    port.command(CSIM, SECOND).await.unwrap_err();
+    port.command("ATI", 10 * SECOND).await.unwrap_err();
+    assert_eq!(sent(&mut modem).await, CSIM);
+    say(&mut modem, "+CSIM: 6,\"019000\"\r\nOK\r\n").await;
+    let late = async {
+        let mut probes = 0;
+        while sent(&mut modem).await == "AT" {
+            probes += 1;
+            tokio::time::sleep(SECOND / 20).await;
+            say(&mut modem, "OK\r\n").await;
+        }
+        assert!(probes > PROBES, "{probes}");
+        say(&mut modem, "+CPIN: READY\r\nOK\r\n").await;
+    };
+    let (value, ()) = tokio::join!(port.query("AT+CPIN?", 5 * SECOND), late);
+    assert_eq!(value.unwrap().as_deref(), Some("READY"));
 }
