@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::sleep;
 use tracing::{debug, warn};
 
 use crate::apdu::{Channel, Command, Response, StatusWord, ins};
@@ -114,7 +115,17 @@ impl<T: Transport> LogicalChannel<T> {
             };
             let transport = &mut self.transport;
             let deadline = Deadline::after(link.deadlines.open);
-            let sw = exact(transport, &command, deadline).await?.sw;
+            let selected = match exact(transport, &command, deadline).await {
+                // Selecting twice does no harm, and some modems fail at the first command on a
+                // channel that was just opened.
+                Err(error) if matches!(error.fault, Fault::Device(_)) => {
+                    debug!(%error, "selecting again");
+                    sleep(BEFORE_SELECTING_AGAIN.min(deadline.left())).await;
+                    exact(transport, &command, deadline).await
+                }
+                selected => selected,
+            };
+            let sw = selected?.sw;
             // The file control information is not fetched: nothing in it is needed, and a card
             // drops it at the next command.
             if sw.is_success() || sw.is_warning() || sw.has_more() {
@@ -338,6 +349,8 @@ async fn exact(
     transport.transmit(&command, deadline).await
 }
 
+/// What a modem is given to get to know a channel.
+const BEFORE_SELECTING_AGAIN: Duration = Duration::from_millis(100);
 /// Bytes of one response at most.
 const MAX_RESPONSE: usize = 64 * 1024;
 /// GET RESPONSE commands for one response at most.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::sleep;
 use tracing::debug;
 
 use crate::apdu::{Channel, Response, StatusWord};
@@ -60,7 +61,8 @@ impl<T: Transport> Isdr<T> {
     }
 
     /// Calls a function that changes nothing, and once more when its answer was garbled or the
-    /// card or modem failed at it, all within the deadline of one call.
+    /// card or modem failed at it. A card that is busy is asked until it is not. All this happens
+    /// within the deadline of one call.
     ///
     /// # Errors
     /// As [`Isdr::call`].
@@ -69,14 +71,22 @@ impl<T: Transport> Isdr<T> {
     /// Nothing changes on the card.
     pub async fn read<F: Es10Function>(&mut self, function: &F) -> Result<F::Response, CallError> {
         let deadline = Deadline::after(self.link.deadlines.last_block);
-        match self.call_until(function, Some(deadline)).await {
-            Err(error)
-                if !F::CHANGES && error.is_worth_reading_again() && !deadline.has_passed() =>
-            {
-                debug!(%error, "reading again");
-                self.call_until(function, Some(deadline)).await
+        let mut pause = FIRST_PAUSE;
+        let mut is_again = false;
+        loop {
+            let error = match self.call_until(function, Some(deadline)).await {
+                Err(error) if !F::CHANGES && !deadline.has_passed() => error,
+                answered => return answered,
+            };
+            if error.is_busy() && pause < deadline.left() {
+                sleep(pause).await;
+                pause = LONGEST_PAUSE.min(2 * pause);
+            } else if error.is_worth_reading_again() && !is_again {
+                is_again = true;
+            } else {
+                return Err(error);
             }
-            answered => answered,
+            debug!(%error, "reading again");
         }
     }
 
@@ -266,6 +276,11 @@ impl CallError {
         }
     }
 
+    /// Whether the modem was using the card itself.
+    fn is_busy(&self) -> bool {
+        matches!(self, Self::Transport { error, .. } if error.is_busy())
+    }
+
     /// Whether another answer to the same question may be better: something came back at once,
     /// and nothing of use. After silence there is no time left, and without a port no way.
     fn is_worth_reading_again(&self) -> bool {
@@ -289,6 +304,9 @@ impl CallError {
     }
 }
 
+/// How long a busy card is left alone, twice as long each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 const LOAD_BPP: &str = "ES10b.LoadBoundProfilePackage";
 /// ProfileInstallationResult.
 const PIR_TAG: [u8; 2] = [0xBF, 0x37];
@@ -296,13 +314,14 @@ const PIR_TAG: [u8; 2] = [0xBF, 0x37];
 #[cfg(test)]
 mod tests {
     use serde_json::Value;
+    use tokio::time::Instant;
 
     use super::*;
     use crate::es10b::{AuthenticateServerRequest, GetEuiccChallengeRequest};
     use crate::es10c::GetEuiccDataRequest;
     use crate::link::Le;
-    use crate::transport::Garbled;
     use crate::transport::script::Script;
+    use crate::transport::{DeviceRefusal, DeviceRefusalKind, Garbled};
 
     const OPEN: [(&str, &str); 2] = [
         ("0070000001", "019000"),
@@ -453,6 +472,22 @@ mod tests {
         let read = isdr.read(&GetEuiccDataRequest::default()).await;
         assert!(matches!(read, Err(CallError::Codec { .. })));
         script.finish();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_busy_card_is_read_as_soon_as_it_is_free_but_within_the_deadline() {
+        let busy = || Fault::Device(DeviceRefusal::new(DeviceRefusalKind::Busy, &"SIM busy"));
+        let read = GetEuiccDataRequest::default();
+        let script = (0..5).fold(Script::new(OPEN), |script, _| script.then_lost(EID, busy()));
+        let mut script = script.then(EID, EID_ANSWER);
+        let mut isdr = Isdr::open(&mut script, &options(255)).await.unwrap();
+        isdr.read(&read).await.unwrap();
+        script.finish();
+        let script = (0..99).fold(Script::new(OPEN), |script, _| script.then_lost(EID, busy()));
+        let mut isdr = Isdr::open(script, &options(255)).await.unwrap();
+        let begin = Instant::now();
+        isdr.read(&read).await.unwrap_err();
+        assert!(begin.elapsed() <= isdr.link.deadlines.last_block);
     }
 
     #[tokio::test]

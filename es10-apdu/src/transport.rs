@@ -85,6 +85,13 @@ impl TransportError {
         }
     }
 
+    /// Whether the modem or reader was using the card itself.
+    ///
+    /// It says nothing of the outcome: some say so of a command that the card has executed.
+    pub fn is_busy(&self) -> bool {
+        matches!(&self.fault, Fault::Device(refusal) if refusal.kind == DeviceRefusalKind::Busy)
+    }
+
     /// [`Outcome::NotReached`] before the first byte was written, [`Outcome::Unknown`] after it.
     ///
     /// A modem's bare `ERROR` counts as unknown as well: modems are known to answer `ERROR` to the
@@ -147,6 +154,8 @@ pub enum DeviceRefusalKind {
     Busy,
     /// No card is in the slot.
     NoCard,
+    /// The device cannot work with the card; some say so of one without an enabled profile.
+    CardFailed,
     /// The card or the modem wants a PIN or PUK first.
     Locked,
     /// The device does not pass such a command on.

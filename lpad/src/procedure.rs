@@ -47,7 +47,10 @@ pub trait Card: Send {
 
 impl<T: Transport> Card for Isdr<T> {
     async fn call<F: Es10Function>(&mut self, function: &F) -> Result<F::Response, CallError> {
-        Self::call(self, function).await
+        match F::CHANGES {
+            true => Self::call(self, function).await,
+            false => self.read(function).await,
+        }
     }
 
     async fn load_segment(

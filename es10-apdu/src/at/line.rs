@@ -286,6 +286,7 @@ impl From<FinalResult> for DeviceRefusal {
         let kind = match result {
             FinalResult::Cme(Cme::SIM_BUSY) => DeviceRefusalKind::Busy,
             FinalResult::Cme(Cme::SIM_NOT_INSERTED) => DeviceRefusalKind::NoCard,
+            FinalResult::Cme(Cme::SIM_FAILURE | Cme::SIM_WRONG) => DeviceRefusalKind::CardFailed,
             FinalResult::Cme(
                 Cme::PH_SIM_PIN_REQUIRED
                 | Cme::SIM_PIN_REQUIRED

@@ -66,6 +66,17 @@ async fn a_channel_without_the_application_is_closed_again() {
     script.finish();
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_modem_that_fails_at_the_first_command_on_a_channel_is_asked_again() {
+    let record = Arc::new(Record::default());
+    let refusal = DeviceRefusal::new(DeviceRefusalKind::Other, &"phone failure");
+    let mut script = Script::new([("0070000001", "019000")])
+        .then_lost(SELECT, Fault::Device(refusal))
+        .then(SELECT, "9000");
+    open(&mut script, &record).await.unwrap();
+    script.finish();
+}
+
 #[tokio::test]
 async fn channels_above_three_use_the_further_coding() {
     let record = Arc::new(Record::default());
@@ -213,7 +224,7 @@ impl Transport for Slow {
         _: &Command,
         deadline: Deadline,
     ) -> Result<Response, TransportError> {
-        let answer = tokio::time::sleep(20 * SECOND);
+        let answer = sleep(20 * SECOND);
         match tokio::time::timeout_at(deadline.until(), answer).await {
             Ok(()) => Ok(Response::parse(&[0xAA, 0x61, 0x00]).unwrap()),
             Err(_) => Err(TransportError::unanswered(deadline.fault())),

@@ -101,13 +101,13 @@ async fn an_answer_in_pieces_with_unsolicited_codes_between_is_put_together() {
 
 #[tokio::test]
 async fn errors_end_a_command_and_leave_its_outcome_unknown() {
-    use DeviceRefusalKind::{Busy, Other};
+    use DeviceRefusalKind::{Busy, CardFailed, Other};
 
     for (answer, kind, result) in [
         ("\r\nERROR\r\n", Other, FinalResult::Error),
         (
             "\r\n+CME ERROR: 13\r\n",
-            Other,
+            CardFailed,
             FinalResult::Cme(Cme::SIM_FAILURE),
         ),
         (
