@@ -182,11 +182,8 @@ async fn a_modem_silent_from_the_start_is_named_as_the_culprit() {
     let begin = Instant::now();
     let problem = bed.fail("M-1").await;
     assert_eq!(problem.code, Code::ModemTimeout);
-    assert!(
-        problem
-            .detail
-            .starts_with("The modem did not answer within 20 s")
-    );
+    let words = "The modem did not answer within 20 s";
+    assert!(problem.detail.starts_with(words), "{}", problem.detail);
     assert_eq!(
         problem.next_step,
         "Try again; if it stays silent, reset the modem."
@@ -218,13 +215,15 @@ async fn an_answer_that_comes_too_late_is_never_taken_for_the_next_one() {
                 package.middle()
             };
             let hold = bed.bench.modem.hold(Pattern::LAST_BLOCK, nth, moment);
-            tokio::spawn(async move {
+            let released = tokio::spawn(async move {
                 let mut hold = hold;
                 hold.reached().await;
                 sleep(Duration::from_secs(late)).await;
                 hold.release();
             });
             let operation = bed.download_id("M-1").await;
+            // Until then the modem is as good as gone.
+            released.await.unwrap();
             bed.settle().await;
             bed.must_tell_the_truth().await;
             let operation = bed.client.operation(operation.id, 0).await.unwrap();
@@ -284,9 +283,14 @@ async fn a_modem_with_bad_manners_works_all_the_same() {
 async fn half_an_answer_is_no_answer() {
     let mut bed = Bed::start().await;
     bed.order("M-1");
-    bed.bench
-        .modem
-        .inject(Fault::next(Pattern::LAST_BLOCK, Effect::Truncate));
+    // Read once more, and cut again.
+    for nth in [1, 2] {
+        bed.bench.modem.inject(Fault {
+            pattern: Pattern::LAST_BLOCK,
+            nth,
+            effect: Effect::Truncate,
+        });
+    }
     let problem = bed.fail("M-1").await;
     assert_eq!(problem.code, Code::CardGarbled);
     assert!(
@@ -431,10 +435,8 @@ async fn a_switch_whose_answer_is_lost_is_told_by_the_card() {
 async fn a_notification_that_the_modem_swallows_is_delivered_all_the_same() {
     // After the package the notifications are listed, read and removed.
     for (after, effect) in [
-        (1, ERROR),
         (1, Effect::Silence { executed: true }),
         (1, Effect::HangUp { executed: true }),
-        (2, ERROR),
         (2, Effect::Silence { executed: false }),
         (2, Effect::Silence { executed: true }),
         (2, Effect::HangUp { executed: false }),
@@ -450,6 +452,65 @@ async fn a_notification_that_the_modem_swallows_is_delivered_all_the_same() {
         assert!(warnings[0].starts_with(words), "{told} {warnings:?}");
         trouble.was_installed().await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn noise_in_an_answer_that_only_tells_costs_nothing() {
+    let noise = Effect::Instead {
+        response: vec![0xBF, 0x2C, 0x00, 0x90, 0x00],
+    };
+    for effect in [noise, Effect::Truncate, ERROR] {
+        let told = format!("{effect:?}");
+        let mut bed = Bed::start().await;
+        let iccid = bed.install().await;
+        // The first command of a switch reads the profiles.
+        let fault = Fault::next(Pattern::LAST_BLOCK, effect);
+        bed.bench.modem.inject(fault);
+        let begin = Instant::now();
+        let operation = bed.switch(&iccid, ProfileState::Enabled).await;
+        let Operation { state, problem, .. } = operation;
+        assert_eq!(state, State::Succeeded, "{told} {problem:?}");
+        assert!(begin.elapsed() < Duration::from_secs(5), "{told}");
+        bed.must_be_sound().await;
+    }
+}
+
+/// What a modem does not tell is asked once, and is no reason to take it off the network.
+#[tokio::test(start_paused = true)]
+async fn a_modem_that_does_not_tell_its_profile_is_neither_waited_for_nor_reset() {
+    for (after_enable, notes) in [(AfterEnable::Auto, 1), (AfterEnable::Nothing, 0)] {
+        let mut bed = Bed::start().await;
+        bed.stop().await;
+        bed.configuration().euiccs[0].after_enable = after_enable;
+        bed.resume().await;
+        bed.bench.modem.set_quirks(|quirks| {
+            quirks.turn_on(Quirk::IccidRefused);
+            quirks.turn_on(Quirk::CrsmRefused);
+        });
+        let iccid = bed.install().await;
+        let begin = Instant::now();
+        for state in [ProfileState::Enabled, ProfileState::Disabled] {
+            let operation = bed.switch(&iccid, state).await;
+            assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
+            let warnings = operation.result.unwrap().warnings;
+            assert_eq!(warnings.len(), notes, "{warnings:?}");
+        }
+        let took = begin.elapsed();
+        assert!(took < Duration::from_secs(10), "{took:?}");
+        bed.must_be_sound().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_modem_without_a_command_for_the_iccid_reads_it_from_the_card() {
+    let mut bed = Bed::start().await;
+    let quirk = Quirk::IccidRefused;
+    bed.bench.modem.set_quirks(|quirks| quirks.turn_on(quirk));
+    let iccid = bed.install().await;
+    let operation = bed.switch(&iccid, ProfileState::Enabled).await;
+    assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
+    assert_eq!(operation.result.unwrap().warnings, [""; 0]);
+    bed.must_be_sound().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -18,15 +18,17 @@ use tokio::time::timeout;
 
 use crate::config::EuiccConfig;
 use crate::memory::journal::{KnownChannel, Phase, Record, SharedJournal};
-use crate::modem::OpenPort;
+use crate::modem::{Answer, OpenPort, ProfileInUse};
 
 /// The one owner of the port, and with it of the card.
 pub(super) struct CardPort<O: OpenPort> {
     opener: O,
     port: Option<AtPort<O::Port>>,
-    /// Whether an APDU on this port went unanswered since the card was read as a whole.
+    /// Whether an APDU went unanswered since the card was read as a whole, on this port or on an
+    /// earlier one.
     answer_lost: bool,
     modem: ModemProfile,
+    profile_in_use: ProfileInUse,
     options: IsdrOptions,
     record: Arc<JournalRecord>,
 }
@@ -58,6 +60,7 @@ impl<O: OpenPort> CardPort<O> {
             port: None,
             answer_lost: false,
             modem,
+            profile_in_use: ProfileInUse::default(),
             options,
             record,
         }
@@ -75,9 +78,29 @@ impl<O: OpenPort> CardPort<O> {
             let mut port = AtPort::new(stream);
             port.init(&self.modem).await.map_err(PortError::Modem)?;
             self.port = Some(port);
-            self.answer_lost = false;
+            self.profile_in_use = ProfileInUse::default();
         }
         self.port.as_mut().ok_or_else(not_open)
+    }
+
+    /// Waits until the modem uses the profile `wanted` (`None`: no profile at all), but at most
+    /// `longest`; gives its last answer.
+    pub(super) async fn wait_for_profile(
+        &mut self,
+        wanted: Option<&str>,
+        longest: Duration,
+    ) -> Result<Answer, PortError> {
+        self.at().await?;
+        let port = self.port.as_mut().ok_or_else(not_open)?;
+        self.profile_in_use
+            .wait_for(port, wanted, longest)
+            .await
+            .map_err(PortError::Modem)
+    }
+
+    /// Whether the modem knows no way to ask it for its profile.
+    pub(super) fn tells_no_profile(&self) -> bool {
+        self.profile_in_use.is_never_told()
     }
 
     /// The link to the card, over a port that is opened when it was not.

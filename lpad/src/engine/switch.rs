@@ -20,7 +20,7 @@ use crate::config::AfterEnable;
 use crate::job::{Achievement, Stage};
 use crate::memory::operations::Ticket;
 use crate::memory::snapshot::{Profile, ProfileState};
-use crate::modem::{self, Noticed, OpenPort};
+use crate::modem::{self, Answer, OpenPort};
 use crate::problem::{Code, Problem};
 use crate::procedure::{FunctionError, profiles};
 
@@ -100,7 +100,8 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         } = self;
         ticket.stage(Stage::RefreshingModem);
         let expected = (wanted == ProfileState::Enabled).then_some(profile.iccid.as_str());
-        let noticed = make_notice(card, expected, context.config.after_enable).await;
+        let after_enable = context.config.after_enable;
+        let noticed = make_notice(card, expected, after_enable).await;
         ticket.stage(Stage::ReadingCard);
         let back = profiles_when_back(card, MODEM_RETURNS).await;
         let now = find(&back.map_err(Unfinished::in_doubt)?, &profile.iccid);
@@ -112,10 +113,10 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         }
         let warnings = &mut wound_up.warnings;
         match noticed {
-            Ok(Noticed::Yes) => {}
-            Ok(Noticed::No) => return Err(Problem::new(Code::SwitchNotConfirmed).into()),
-            Ok(Noticed::Untold) if wanted == ProfileState::Disabled => {}
-            Ok(Noticed::Untold) => warnings.push(UNTOLD.to_owned()),
+            Ok(answer) if answer.proves(expected) => {}
+            Ok(Answer::Iccid(_)) => return Err(Problem::new(Code::SwitchNotConfirmed).into()),
+            Ok(Answer::None | Answer::NotTold) if after_enable == AfterEnable::Nothing => {}
+            Ok(Answer::None | Answer::NotTold) => warnings.push(NOT_TOLD.to_owned()),
             Err(error) => warnings.push(format!("The modem could not be asked: {error}.")),
         }
         Ok(wound_up.add_to(achieved(&now)))
@@ -196,14 +197,20 @@ async fn make_notice<O: OpenPort>(
     card: &mut CardPort<O>,
     expected: Option<&str>,
     strategy: AfterEnable,
-) -> Result<Noticed, PortError> {
+) -> Result<Answer, PortError> {
     let by_itself = match strategy {
-        AfterEnable::Radio => Noticed::No,
+        AfterEnable::Radio => Answer::NotTold,
         AfterEnable::Auto | AfterEnable::Nothing => wait(card, expected, BY_ITSELF)
             .await
-            .unwrap_or(Noticed::Untold),
+            .unwrap_or(Answer::NotTold),
     };
-    if by_itself == Noticed::Yes || strategy == AfterEnable::Nothing {
+    let is_over = match strategy {
+        AfterEnable::Radio => false,
+        AfterEnable::Nothing => true,
+        // A modem that does not tell is not reset on suspicion: it would lose its connection.
+        AfterEnable::Auto => by_itself.proves(expected) || card.tells_no_profile(),
+    };
+    if is_over {
         return Ok(by_itself);
     }
     tracing::info!("the modem does not notice by itself: resetting its radio");
@@ -220,15 +227,12 @@ async fn wait<O: OpenPort>(
     card: &mut CardPort<O>,
     expected: Option<&str>,
     longest: Duration,
-) -> Result<Noticed, PortError> {
+) -> Result<Answer, PortError> {
     let end = tokio::time::Instant::now() + longest;
     loop {
         let left = end.saturating_duration_since(tokio::time::Instant::now());
-        let error = match card.at().await {
-            Ok(port) => match modem::wait_for_profile(port, expected, left).await {
-                Ok(noticed) => return Ok(noticed),
-                Err(error) => PortError::Modem(error),
-            },
+        let error = match card.wait_for_profile(expected, left).await {
+            Ok(answer) => return Ok(answer),
             Err(error) => error,
         };
         if left.is_zero() {
@@ -239,7 +243,7 @@ async fn wait<O: OpenPort>(
 }
 
 /// What is said of a modem that cannot be asked for the ICCID.
-const UNTOLD: &str =
+const NOT_TOLD: &str =
     "The modem does not tell which profile it uses; if it finds no network, restart it.";
 /// How often a busy card is asked, the last time without refresh.
 const BUSY_ATTEMPTS: u32 = 6;

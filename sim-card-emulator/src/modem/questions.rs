@@ -44,6 +44,9 @@ impl<C: Card> Modem<C> {
 
     /// `AT+CPIN`, `AT+CIMI` and the commands that ask for the ICCID.
     pub(super) fn card_question(&mut self, name: &str, form: Form<'_>) -> Reply {
+        if name.ends_with("CCID") && self.has(Quirk::IccidRefused) {
+            return Err(Failure::Error);
+        }
         self.card_is_reachable()?;
         match (name, form) {
             ("+CPIN", Form::Read) => {

@@ -131,6 +131,8 @@ quirks! {
         "There is no `AT+CCHO`, `AT+CGLA` and `AT+CCHC`.";
     CrsmRefused "crsm-refused" Kind::Flag, "Quectel EG916Q",
         "`AT+CRSM` gets `+CME ERROR: 3`.";
+    IccidRefused "iccid-refused" Kind::Flag, "modems without a command for the ICCID",
+        "`AT+CCID`, `AT+ICCID` and `AT+QCCID` are an error.";
     IccidPadded "iccid-padded" Kind::Flag, "modems that print EF.ICCID as it is",
         "The ICCID comes with the `F` that fills it up.";
 

@@ -122,3 +122,10 @@ fn iccid_padded() {
     let padded = "\r\n+CCID: 8901000000000000019F\r\n\r\nOK\r\n";
     shows("iccid-padded", "AT+CCID", padded);
 }
+
+#[test]
+fn a_modem_may_have_no_command_for_the_iccid() {
+    for command in ["AT+CCID", "AT+ICCID", "AT+QCCID"] {
+        shows("iccid-refused", command, "\r\nERROR\r\n");
+    }
+}

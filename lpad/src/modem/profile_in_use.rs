@@ -1,0 +1,233 @@
+//! Which profile the modem uses.
+
+use std::time::Duration;
+
+use es10_apdu::at::AtPort;
+use es10_apdu::transport::{DeviceRefusalKind, Fault, TransportError};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, sleep};
+
+use super::is_gone;
+
+/// What a modem says of the profile it uses.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Answer {
+    /// The one with this ICCID.
+    Iccid(String),
+    /// It has no card, or none with a profile.
+    None,
+    /// It does not tell, which proves nothing.
+    NotTold,
+}
+
+impl Answer {
+    /// Whether this proves that the modem uses `wanted` (`None`: no profile at all).
+    pub(crate) fn proves(&self, wanted: Option<&str>) -> bool {
+        match (self, wanted) {
+            (Self::Iccid(iccid), Some(wanted)) => iccid == wanted,
+            (Self::None, None) => true,
+            _ => false,
+        }
+    }
+}
+
+/// The ways to ask a modem for the ICCID, and what came of them since its port was opened.
+///
+/// A modem that does not know a question is not asked it again: it would say the same, and a
+/// switch is waited for with many questions.
+#[derive(Debug, Default)]
+pub(crate) struct ProfileInUse {
+    refused: [bool; QUESTIONS.len()],
+    answered: Option<usize>,
+}
+
+impl ProfileInUse {
+    /// Waits until the modem uses the profile `wanted` (`None`: no profile at all), but at most
+    /// `longest`; gives its last answer. A modem that knows none of the questions is not waited
+    /// for.
+    ///
+    /// # Errors
+    ///
+    /// When the port is gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing changes in the modem.
+    pub(crate) async fn wait_for<S: AsyncRead + AsyncWrite + Unpin + Send>(
+        &mut self,
+        port: &mut AtPort<S>,
+        wanted: Option<&str>,
+        longest: Duration,
+    ) -> Result<Answer, TransportError> {
+        let end = Instant::now() + longest;
+        loop {
+            let answer = self.ask(port).await?;
+            if answer.proves(wanted) || self.is_never_told() || Instant::now() >= end {
+                return Ok(answer);
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    /// Asks in every way that this modem has not refused, the one that it knows first.
+    async fn ask<S: AsyncRead + AsyncWrite + Unpin + Send>(
+        &mut self,
+        port: &mut AtPort<S>,
+    ) -> Result<Answer, TransportError> {
+        let known = self.answered;
+        let others = (0..QUESTIONS.len()).filter(|&nth| Some(nth) != known);
+        let mut answer = Answer::NotTold;
+        for nth in known.into_iter().chain(others) {
+            if self.refused[nth] {
+                continue;
+            }
+            let question = QUESTIONS[nth];
+            match port.query(question, DEADLINE).await {
+                Ok(text) => {
+                    let text = text.unwrap_or_default();
+                    if let Some(iccid) = iccid(question, &text) {
+                        self.answered = Some(nth);
+                        return Ok(Answer::Iccid(iccid));
+                    }
+                    if question == READ_EF_ICCID && text.starts_with(FILE_NOT_FOUND) {
+                        answer = Answer::None;
+                    }
+                }
+                Err(error) if is_gone(&error) => return Err(error),
+                Err(TransportError {
+                    fault: Fault::Device(refusal),
+                    ..
+                }) => match refusal.kind {
+                    DeviceRefusalKind::NoCard | DeviceRefusalKind::CardFailed => {
+                        answer = Answer::None;
+                    }
+                    DeviceRefusalKind::Busy | DeviceRefusalKind::Locked => {}
+                    // One that was answered before is known; what is missing is the profile.
+                    _ if known == Some(nth) => answer = Answer::None,
+                    _ => self.refused[nth] = true,
+                },
+                // Silence and noise say nothing of the question.
+                Err(_) => {}
+            }
+            // The others would say the same of a card that is not there.
+            if known == Some(nth) {
+                break;
+            }
+        }
+        Ok(answer)
+    }
+
+    /// Whether this modem knows none of the questions.
+    pub(crate) fn is_never_told(&self) -> bool {
+        self.refused.iter().all(|&refused| refused)
+    }
+}
+
+/// The ICCID in the answer to a question.
+fn iccid(question: &str, answer: &str) -> Option<String> {
+    let digits: String = match question == READ_EF_ICCID {
+        true => {
+            // EF.ICCID has two digits in an octet, the second one first, 3GPP TS 31.102.
+            let content = answer.strip_prefix("144,")?.rsplit(',').next()?;
+            let content = content.trim().trim_matches('"').as_bytes();
+            let swapped = content.chunks(2).flat_map(|octet| octet.iter().rev());
+            swapped.map(|&digit| char::from(digit)).collect()
+        }
+        false => answer.trim().trim_matches('"').to_owned(),
+    };
+    let digits = digits.trim_end_matches(['F', 'f']);
+    let plausible =
+        (18..=20).contains(&digits.len()) && digits.bytes().all(|octet| octet.is_ascii_hexdigit());
+    plausible.then(|| digits.to_ascii_uppercase())
+}
+
+/// The commands that ask for the ICCID, of several makers, and the one that reads it from the card
+/// (3GPP TS 27.007 section 8.18) for modems that have none of them.
+const QUESTIONS: [&str; 4] = ["AT+CCID", "AT+ICCID", "AT+QCCID", READ_EF_ICCID];
+/// READ BINARY of EF.ICCID, ten octets.
+const READ_EF_ICCID: &str = "AT+CRSM=176,12258,0,0,10";
+/// What `AT+CRSM` says of a card without the file, `6A82`.
+const FILE_NOT_FOUND: &str = "106,130";
+/// Deadline of a question.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// How often the ICCID is asked for.
+const POLL: Duration = Duration::from_millis(250);
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::modem;
+    use super::*;
+
+    const OLD: &str = "\r\n+CCID: 89001234567890123450\r\n\r\nOK\r\n";
+    const NEW: &str = "89001234567890123457";
+    const SWITCHED: &str = "\r\n+CCID: 89001234567890123457\r\n\r\nOK\r\n";
+    const ERROR: &str = "\r\nERROR\r\n";
+    const BUSY: &str = "\r\n+CME ERROR: 14\r\n";
+
+    async fn ask(answers: &'static [&'static str]) -> Answer {
+        let mut port = modem(answers);
+        ProfileInUse::default().ask(&mut port).await.unwrap()
+    }
+
+    async fn wait(answers: &'static [&'static str], seconds: u64) -> Answer {
+        let mut port = modem(answers);
+        let mut profile = ProfileInUse::default();
+        let longest = Duration::from_secs(seconds);
+        let waited = profile.wait_for(&mut port, Some(NEW), longest).await;
+        waited.unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_iccid_is_asked_for_in_every_dialect() {
+        const DIALECT: &str = "\r\n+ICCID: 8900123456789012345F\r\n\r\nOK\r\n";
+        const FROM_CARD: &str = "\r\n+CRSM: 144,0,\"980021436587092143F5\"\r\n\r\nOK\r\n";
+
+        let iccid = Answer::Iccid("8900123456789012345".to_owned());
+        assert_eq!(ask(&[ERROR, DIALECT]).await, iccid);
+        assert_eq!(ask(&[ERROR, ERROR, ERROR, FROM_CARD]).await, iccid);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_modem_is_given_time_to_notice() {
+        assert!(wait(&[OLD, SWITCHED], 5).await.proves(Some(NEW)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_modem_that_keeps_the_old_profile_is_told_apart_from_one_that_does_not_tell() {
+        let old = Answer::Iccid("89001234567890123450".to_owned());
+        assert_eq!(wait(&[OLD], 0).await, old);
+        assert_eq!(wait(&[ERROR; 4], 0).await, Answer::NotTold);
+        assert!(!Answer::NotTold.proves(None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_modem_without_a_profile_is_told_apart_from_one_that_does_not_tell() {
+        for answer in ["\r\n+CME ERROR: 10\r\n", "\r\n+CME ERROR: 13\r\n"] {
+            let answers = Box::leak(Box::new([answer; 4]));
+            assert!(ask(answers).await.proves(None), "{answer}");
+        }
+        let (mut port, mut profile) = (modem(&[OLD, ERROR]), ProfileInUse::default());
+        profile.ask(&mut port).await.unwrap();
+        assert_eq!(profile.ask(&mut port).await.unwrap(), Answer::None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_question_that_was_refused_is_not_asked_again() {
+        let mut port = modem(&[ERROR; 4]);
+        let mut profile = ProfileInUse::default();
+        let begin = Instant::now();
+        for _ in 0..3 {
+            let minute = Duration::from_secs(60);
+            let answer = profile.wait_for(&mut port, Some(NEW), minute).await;
+            assert_eq!(answer.unwrap(), Answer::NotTold);
+        }
+        assert_eq!(port.statistics().commands, 4);
+        assert_eq!(begin.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_busy_card_is_asked_again_in_the_same_way() {
+        let answers = &[BUSY, BUSY, BUSY, BUSY, SWITCHED];
+        assert!(wait(answers, 5).await.proves(Some(NEW)));
+    }
+}
