@@ -24,6 +24,7 @@ use es10_apdu::es10b::{
 use es10_apdu::isdr::{Isdr, IsdrOptions};
 use es10_apdu::types::{Certificate, Signature, TransactionId, VersionType};
 use libfuzzer_sys::fuzz_target;
+use rsp_common::pki::{Pki, PkiOptions};
 use rsp_servers::lpa::Direct;
 use rsp_servers::profile::{Iccid, Profile};
 use rsp_servers::smdp::{self, DirectRequest, OrderRequest, Smdp, StockedProfile};
@@ -32,7 +33,6 @@ use serde_json::{Value, json};
 use sim_card_emulator::card::Card;
 use sim_card_emulator::euicc::{Identity, Settings};
 use sim_card_emulator::modem::Card as _;
-use rsp_common::pki::{Pki, PkiOptions};
 use tokio::runtime::Runtime;
 
 use change::{Bytes, change};
