@@ -464,6 +464,11 @@ async fn is_ready(name: &str, arguments: &[String], folder: &Path) -> bool {
         ("lpad", ..) => Client::new(folder.join("lpad.sock")).health().await.is_ok(),
         (_, Some(address), _) => TcpStream::connect(address).await.is_ok(),
         (_, _, Some(link)) => Path::new(link).exists(),
+        // Without a reader it says so, and goes on looking for one.
+        ("sim-card-emulator", ..) => {
+            let log = fs::read_to_string(folder.join("sim-card-emulator.log"));
+            log.is_ok_and(|log| log.contains("no reader yet"))
+        }
         _ => true,
     }
 }
