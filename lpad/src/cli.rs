@@ -28,6 +28,7 @@ use crate::job::OperationId;
 use crate::memory::events::EventKind;
 use crate::memory::operations::Operation;
 use crate::memory::snapshot::{Profile, ProfileState};
+use crate::printable::printable;
 use crate::problem::{Code, Problem};
 
 /// Runs `lpactl` and tells how it went.
@@ -261,7 +262,7 @@ impl Session {
             }
             ProfileCommand::Delete { profile, yes } => {
                 let profile = self.profile(&name, &profile).await?;
-                let title = table::printable(render::title(&profile));
+                let title = printable(render::title(&profile));
                 confirmed(
                     yes,
                     &format!("Delete {title} ({}) for ever?", profile.iccid),

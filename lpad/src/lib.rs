@@ -22,6 +22,7 @@ pub mod engine;
 pub mod job;
 pub mod memory;
 pub mod modem;
+pub mod printable;
 pub mod problem;
 pub mod procedure;
 pub mod runtime;

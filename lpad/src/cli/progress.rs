@@ -2,7 +2,6 @@
 
 use std::io::Write;
 
-use super::table::printable;
 use crate::job::{Progress, Stage};
 use crate::memory::operations::{Operation, State};
 
@@ -103,7 +102,7 @@ fn bar(progress: Progress) -> String {
 pub(super) fn doing(operation: &Operation) -> String {
     match (operation.state, operation.stage) {
         (State::Running | State::AwaitingAnswer, Some(stage)) => {
-            printable(stage.name()).replace('-', " ")
+            stage.name().replace('-', " ")
         }
         (state, _) => state.name().replace('-', " "),
     }

@@ -1,12 +1,13 @@
 //! What people read.
 
 use super::progress::{doing, line};
-use super::table::{Table, facts, printable};
+use super::table::{Table, facts};
 use crate::api::health::Version;
 use crate::job::{Achievement, Kind, Offer};
 use crate::memory::events::{Event, EventKind};
 use crate::memory::operations::Operation;
 use crate::memory::snapshot::{Addresses, Euicc, Notification, Profile, ProfileState};
+use crate::printable::printable;
 use crate::problem::{CodeConsumed, Problem};
 
 /// One eUICC with what is on it, for `lpactl status`.
@@ -304,14 +305,14 @@ pub(super) fn problem(problem: &Problem) -> String {
         None => {}
     }
     lines.push(("Next", problem.next_step.clone()));
-    format!("{title}.\n{}", facts(&lines))
+    format!("{}.\n{}", printable(title), facts(&lines))
 }
 
 /// What an event says, without its number.
 pub(super) fn event(event: &Event) -> String {
     if let Ok(operation) = serde_json::from_value::<Operation>(event.data.clone()) {
         let (id, kind, doing) = (operation.id, operation.kind.name(), line(&operation, false));
-        return printable(&format!("operation {id} {kind}: {doing}"));
+        return printable(&format!("operation {id} {kind}: {doing}")).into_owned();
     }
     let field = |name: &str| event.data[name].as_str().unwrap_or_default();
     let text = match (event.kind, field("busy_with")) {
@@ -321,7 +322,7 @@ pub(super) fn event(event: &Event) -> String {
         }
         (kind, _) => format!("{}: {}", kind.name(), event.data),
     };
-    printable(&text)
+    printable(&text).into_owned()
 }
 
 #[cfg(test)]

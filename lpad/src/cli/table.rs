@@ -1,5 +1,7 @@
 //! Columns that line up.
 
+use crate::printable::printable;
+
 /// A table: a head and rows; the last column is never padded.
 #[derive(Debug)]
 pub(super) struct Table<const N: usize> {
@@ -21,7 +23,7 @@ impl<const N: usize> Table<N> {
             if cell.is_empty() {
                 "-".to_owned()
             } else {
-                printable(&cell)
+                printable(&cell).into_owned()
             }
         });
         self.rows.push(filled);
@@ -57,16 +59,9 @@ pub(super) fn facts(facts: &[(&str, String)]) -> String {
         .max()
         .unwrap_or(0);
     let line = |(label, value): &(&str, String)| {
-        format!("  {label:width$}  {}\n", printable(value)).to_owned()
+        format!("  {label:width$}  {}\n", printable(value))
     };
     facts.iter().map(line).collect()
-}
-
-/// What a card or server wrote, without characters that could steer a terminal.
-pub(super) fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
 }
 
 #[cfg(test)]
@@ -85,7 +80,16 @@ mod tests {
     }
 
     #[test]
-    fn a_name_cannot_steer_the_terminal() {
-        assert_eq!(printable("a\x1b[2Jb"), "a\u{fffd}[2Jb");
+    fn a_name_neither_steers_the_terminal_nor_breaks_the_columns() {
+        let mut table = Table::new(["NAME", "STATE"]);
+        table.row(["\u{202e}emcA".into(), "enabled".into()]);
+        assert_eq!(
+            table.render(),
+            "NAME          STATE\n\\u{202e}emcA  enabled\n"
+        );
+        assert_eq!(
+            facts(&[("Name", "a\x1b[2J".into())]),
+            "  Name  a\\u{1b}[2J\n"
+        );
     }
 }
