@@ -16,7 +16,10 @@ pub mod operations;
 pub mod profiles;
 pub mod routes;
 mod server;
+mod socket;
+mod stream;
 #[cfg(test)]
 mod tests;
 
-pub use server::{Api, bind};
+pub use server::Api;
+pub use socket::Socket;

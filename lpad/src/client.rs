@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::api::downloads::DownloadRequest;
 use crate::api::euiccs::{AddressesChange, EuiccList, ResetRequest};
@@ -301,7 +301,7 @@ impl Client {
             }
             if operation.offer.is_some() {
                 // A pending offer answers at once: do not ask in a tight loop.
-                tokio::time::sleep(Duration::from_secs(1)).await;
+                sleep(Duration::from_secs(1)).await;
             }
         }
     }
@@ -370,10 +370,24 @@ impl Client {
     ) -> Result<T, ClientError> {
         let garbled = |error: serde_json::Error| ClientError::Garbled(error.to_string());
         let body = body.map(serde_json::to_vec).transpose().map_err(garbled)?;
-        let request = self.request(method, path, body.unwrap_or_default().into())?;
+        let body = Bytes::from(body.unwrap_or_default());
         let call = async {
-            let response = self.send(request).await?;
-            read(response.status(), response.into_body()).await
+            let mut tries = 0;
+            loop {
+                let request = self.request(method.clone(), path, body.clone())?;
+                let answer = async {
+                    let response = self.send(request).await?;
+                    read(response.status(), response.into_body()).await
+                };
+                match answer.await {
+                    // In a crowd the daemon closes connections that have not asked yet.
+                    Err(ClientError::Connection(_)) if method == Method::GET && tries < TRIES => {
+                        tries += 1;
+                        sleep(BUSY_PAUSE).await;
+                    }
+                    answer => return answer,
+                }
+            }
         };
         timeout(DEADLINE, call)
             .await
@@ -487,6 +501,10 @@ const DEADLINE: Duration = Duration::from_secs(100);
 const ANSWER_LIMIT: usize = 4 * 1024 * 1024;
 /// How long one `?wait=` of [`Client::wait`] asks for.
 const LONG_POLL_S: u64 = 30;
+/// How often a question is asked again whose connection broke.
+const TRIES: u32 = 20;
+/// How long is between two tries.
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
 /// No body.
 const NOTHING: Option<&()> = None;
 

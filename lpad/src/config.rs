@@ -38,7 +38,8 @@ pub struct ApiConfig {
     pub admin_group: String,
     /// The group whose members may read.
     pub reader_group: Option<String>,
-    /// How many connections are served at the same time.
+    /// How many connections are served at the same time. Those that wait for something are not
+    /// counted; there may be eight times as many.
     pub max_connections: usize,
 }
 

@@ -17,7 +17,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{interval, timeout};
 
 use crate::api::actor::{Accounts, Permissions};
-use crate::api::{Api, bind};
+use crate::api::{Api, Socket};
 use crate::client::Client;
 use crate::config::{ApiConfig, Config, ConfigError, Es9Config, EuiccConfig, StateConfig};
 use crate::engine::{Context, Engine, EngineHandle};
@@ -95,8 +95,8 @@ impl Daemon {
         let socket = config.api.socket.clone();
         let keeps_socket = listener.is_none();
         let listener = match listener {
-            Some(listener) => listener,
-            None => bind(&config.api).map_err(|source| StartError::Socket {
+            Some(listener) => Socket::handed_over(listener),
+            None => Socket::bind(&config.api).map_err(|source| StartError::Socket {
                 path: socket.clone(),
                 source,
             })?,

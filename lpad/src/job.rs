@@ -12,7 +12,7 @@ mod offer;
 mod stage;
 
 pub use achievement::Achievement;
-pub use id::OperationId;
+pub use id::{NotANumber, OperationId};
 pub use offer::{Answer, Decision, Offer, Reply};
 pub use stage::{Progress, Stage};
 

@@ -135,9 +135,12 @@ codes! {
     /// The body took too long.
     RequestTimeout = "request-timeout", 408, true,
         "The request did not arrive in time", "Send the whole request at once.";
-    /// Too many clients follow the events.
+    /// Too many clients follow the events, or wait.
     TooManyReaders = "too-many-readers", 503, true,
-        "Too many clients follow the events", "Let some of them end, or raise max_connections under [api].";
+        "Too many clients follow the events or wait", "Let some of them end, or raise max_connections under [api].";
+    /// Every connection is taken by a request under way.
+    TooManyConnections = "too-many-connections", 503, true,
+        "Too many clients ask at the same time", "Try again in a moment, or raise max_connections under [api].";
     /// The activation code does not follow its grammar.
     InvalidActivationCode = "invalid-activation-code", 422, false,
         "The activation code cannot be read", "Check the code against the one you were given; it begins with LPA:1$ or 1$.";

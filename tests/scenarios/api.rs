@@ -621,7 +621,7 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().skip(1).find_map(|line| {
             let (key, value) = line.split_once(": ")?;
             key.eq_ignore_ascii_case(name).then_some(value)
@@ -669,12 +669,12 @@ pub(crate) async fn ask_with(
     read(stream).await
 }
 
-async fn connect(bed: &Bed) -> UnixStream {
+pub(crate) async fn connect(bed: &Bed) -> UnixStream {
     UnixStream::connect(bed.client.socket()).await.unwrap()
 }
 
 /// The bytes `curl` sends.
-fn request(method: &str, path: &str, headers: &[&str], body: &str) -> String {
+pub(crate) fn request(method: &str, path: &str, headers: &[&str], body: &str) -> String {
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: lpad\r\nUser-Agent: curl/8.5.0\r\n");
     head.push_str("Accept: */*\r\nConnection: close\r\n");
     for header in headers {
@@ -687,7 +687,7 @@ fn request(method: &str, path: &str, headers: &[&str], body: &str) -> String {
     format!("{head}\r\n{body}")
 }
 
-async fn read(mut stream: UnixStream) -> Reply {
+pub(crate) async fn read(mut stream: UnixStream) -> Reply {
     let mut text = Vec::new();
     // A reset after the answer is the end as well.
     let _ = timeout(Duration::from_secs(100), stream.read_to_end(&mut text))
@@ -741,12 +741,12 @@ struct SeenEvent {
 }
 
 /// A stream of events read line by line.
-struct Stream {
+pub(crate) struct Stream {
     socket: UnixStream,
     text: String,
 }
 
-async fn events(bed: &Bed, last_seen: Option<u64>) -> Stream {
+pub(crate) async fn events(bed: &Bed, last_seen: Option<u64>) -> Stream {
     let mut socket = connect(bed).await;
     let header = last_seen.map(|id| format!("Last-Event-ID: {id}"));
     let headers: Vec<&str> = header.as_deref().into_iter().collect();
@@ -769,7 +769,7 @@ async fn events(bed: &Bed, last_seen: Option<u64>) -> Stream {
 
 impl Stream {
     /// The next line that says something.
-    async fn said(&mut self) -> String {
+    pub(crate) async fn said(&mut self) -> String {
         loop {
             let line = self.line().await;
             // Sizes of chunks and the blanks around them belong to HTTP.

@@ -31,7 +31,9 @@ use rsp_servers::network::Reach;
 use rsp_servers::smdp::OrderRequest;
 use serde::de::{DeserializeOwned, Deserializer, Error, Visitor};
 use serde_json::{Value, json};
-use sim_card_emulator::modem::{Effect, Fault, Pattern};
+use sim_card_emulator::modem::{Effect, Fault, Moment, Pattern};
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
 
 use self::call::{Call, Reply};
 use self::description::{Description, Operation};
@@ -50,6 +52,7 @@ async fn every_answer_is_as_described_and_every_described_answer_is_given() {
     api.broken_requests_are_refused(&bed).await;
     api.addresses_and_codes_are_looked_at(&bed).await;
     api.events_are_as_described(&bed).await;
+    api.too_many_cannot_wait(&bed).await;
     api.a_card_that_was_never_read_is_a_problem(&Bed::without_modem().await, 503)
         .await;
     api.a_card_that_was_never_read_is_a_problem(&refusing_card().await, 409)
@@ -520,6 +523,19 @@ impl Api {
         for target in ["/v1/operations/1?wait=61", "/v1/operations/1?for=1"] {
             assert_eq!(self.ask(bed, "GET", target, "").await.status, 400);
         }
+        for operation in self.description.operations() {
+            let target = target(&operation, EUICC, "1") + "?unknown=1";
+            let body = sample(&operation, EUICC);
+            let reply = self.ask(bed, &operation.method, &target, &body).await;
+            assert_eq!(reply.status, 400, "{target}: {reply:?}");
+        }
+        for target in [
+            "/v1/euiccs/default?wait=0",
+            "/v1/euiccs/default/profiles?wait=60",
+            "/v1/operations?state=succeeded",
+        ] {
+            assert_eq!(self.ask(bed, "GET", target, "").await.status, 200);
+        }
     }
 
     async fn addresses_and_codes_are_looked_at(&mut self, bed: &Bed) {
@@ -583,6 +599,28 @@ impl Api {
         }
         let refused = self.ask(bed, "GET", "/v1/events", "").await;
         assert_eq!(refused.json["code"], "too-many-readers");
+    }
+
+    async fn too_many_cannot_wait(&mut self, bed: &Bed) {
+        let any = Pattern::ANY;
+        let mut hold = bed.bench.modem.hold(any, 1, Moment::BeforeExecution);
+        let running = bed.client.deliver_notifications(EUICC).await.unwrap();
+        hold.reached().await;
+        let target = format!("/v1/operations/{}", running.id);
+        let mut waiting = Vec::new();
+        for _ in 0..128 {
+            let mut stream = UnixStream::connect(bed.client.socket()).await.unwrap();
+            let request = format!("GET {target}?wait=60 HTTP/1.1\r\nHost: localhost\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            waiting.push(stream);
+        }
+        let refused = self.ask(bed, "GET", &format!("{target}?wait=1"), "").await;
+        assert_eq!(refused.json["code"], "too-many-readers");
+        let now = self.ask(bed, "GET", &format!("{target}?wait=0"), "").await;
+        assert_eq!(now.json["state"], "running");
+        drop(waiting);
+        hold.release();
+        bed.client.wait(running.id).await.unwrap();
     }
 
     async fn a_card_that_was_never_read_is_a_problem(&mut self, bed: &Bed, status: u16) {

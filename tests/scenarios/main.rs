@@ -9,6 +9,7 @@ mod card_manners;
 mod certificates_in_use;
 mod command_line;
 mod conformance;
+mod connections;
 mod consent;
 mod contract;
 mod crashes;

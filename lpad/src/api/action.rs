@@ -4,6 +4,7 @@ use hyper::Method;
 use serde::de::DeserializeOwned;
 
 use crate::job::{Answer, Job, OperationId};
+use crate::memory::operations::State;
 use crate::problem::{Code, Problem};
 
 /// Everything the API can be asked.
@@ -18,20 +19,42 @@ pub enum Action {
     /// All eUICCs.
     Euiccs,
     /// One eUICC.
-    Euicc(String),
+    Euicc {
+        /// Its name.
+        euicc: String,
+        /// How long to wait at most until the card was read again.
+        wait_s: u64,
+    },
     /// The server addresses on an eUICC.
-    Addresses(String),
+    Addresses {
+        /// The eUICC.
+        euicc: String,
+        /// How long to wait at most until the card was read again.
+        wait_s: u64,
+    },
     /// The profiles on an eUICC.
-    Profiles(String),
+    Profiles {
+        /// The eUICC.
+        euicc: String,
+        /// How long to wait at most until the card was read again.
+        wait_s: u64,
+    },
     /// One profile on an eUICC.
     Profile {
         /// The eUICC.
         euicc: String,
         /// The profile.
         iccid: String,
+        /// How long to wait at most until the card was read again.
+        wait_s: u64,
     },
     /// The notifications that wait on an eUICC.
-    Notifications(String),
+    Notifications {
+        /// The eUICC.
+        euicc: String,
+        /// How long to wait at most until the card was read again.
+        wait_s: u64,
+    },
     /// Start an operation.
     Start {
         /// The eUICC.
@@ -41,8 +64,11 @@ pub enum Action {
         /// Tells a repeated request from a new one.
         idempotency_key: Option<String>,
     },
-    /// All operations.
-    Operations,
+    /// The operations.
+    Operations {
+        /// Only those in this state.
+        state: Option<State>,
+    },
     /// One operation, once it has settled or this many seconds have passed.
     Operation {
         /// The operation.
@@ -136,28 +162,48 @@ impl Request<'_> {
         })
     }
 
-    /// The value of `key` in the query.
+    /// How long the client waits, from the query, or else this long.
+    pub(super) fn wait(&self, unsaid_s: u64) -> Result<u64, Problem> {
+        match self.value_of("wait").map(str::parse) {
+            None => Ok(unsaid_s),
+            Some(Ok(seconds @ 0..=LONGEST_WAIT_S)) => Ok(seconds),
+            Some(_) => Err(Problem::new(Code::InvalidRequest).detail(format!(
+                "wait is a number of seconds up to {LONGEST_WAIT_S}."
+            ))),
+        }
+    }
+
+    /// The value of a key of the query.
+    pub(super) fn value_of(&self, key: &str) -> Option<&str> {
+        let mut pairs = self.pairs();
+        pairs.find_map(|(name, value)| (name == key).then_some(value))
+    }
+
+    /// Checks that the query has each of these keys at most once, and nothing else.
     ///
     /// # Errors
     ///
-    /// When the query has any other key.
-    pub(super) fn only_query(&self, key: &str) -> Result<Option<&str>, Problem> {
-        let mut value = None;
-        for pair in self
-            .query
-            .unwrap_or_default()
-            .split('&')
-            .filter(|pair| !pair.is_empty())
-        {
-            match pair.split_once('=') {
-                Some((name, text)) if name == key => value = Some(text),
-                _ => {
-                    let detail = format!("the query knows only \"{key}=…\".");
-                    return Err(Problem::new(Code::InvalidRequest).detail(detail));
-                }
-            }
+    /// When it has: a misspelt key would be passed over in silence.
+    pub(super) fn only_query(&self, keys: &[&str]) -> Result<(), Problem> {
+        let is_known = |pair: &(&str, &str)| keys.contains(&pair.0);
+        let is_once = keys
+            .iter()
+            .all(|key| self.pairs().filter(|(name, _)| name == key).count() <= 1);
+        if self.pairs().all(|pair| is_known(&pair)) && is_once {
+            return Ok(());
         }
-        Ok(value)
+        let known: Vec<_> = keys.iter().map(|key| format!("\"{key}=…\"")).collect();
+        let detail = match known.as_slice() {
+            [] => format!("{} takes no query.", self.path),
+            known => format!("the query takes only {}, once.", known.join(" and ")),
+        };
+        Err(Problem::new(Code::InvalidRequest).detail(detail))
+    }
+
+    fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        let pairs = self.query.unwrap_or_default().split('&');
+        let pairs = pairs.filter(|pair| !pair.is_empty());
+        pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
     }
 
     pub(super) fn not_found(&self) -> Problem {
@@ -173,3 +219,8 @@ impl Request<'_> {
         }
     }
 }
+
+/// The longest `?wait=`.
+pub const LONGEST_WAIT_S: u64 = 60;
+/// How long a reader of the card waits who does not say.
+pub(super) const CARD_S: u64 = 30;

@@ -4,7 +4,7 @@ use es9_client::ServerAddress;
 use hyper::Method;
 use serde::{Deserialize, Serialize};
 
-use super::action::{Action, Request};
+use super::action::{Action, CARD_S, Request};
 use crate::job::{Job, ResetScope};
 use crate::memory::snapshot::Euicc;
 use crate::problem::{Code, Problem};
@@ -43,9 +43,15 @@ pub struct ResetRequest {
 
 pub(super) fn route(request: &Request<'_>, euicc: &str, rest: &[&str]) -> Result<Action, Problem> {
     match rest {
-        [] => request.only_get(Action::Euicc(euicc.to_owned())),
+        [] => request.only_get(Action::Euicc {
+            euicc: euicc.to_owned(),
+            wait_s: request.wait(CARD_S)?,
+        }),
         ["addresses"] => match *request.method {
-            Method::GET => Ok(Action::Addresses(euicc.to_owned())),
+            Method::GET => Ok(Action::Addresses {
+                euicc: euicc.to_owned(),
+                wait_s: request.wait(CARD_S)?,
+            }),
             Method::PUT => set_addresses(request, euicc),
             _ => Err(request.not_allowed(&["GET", "PUT"])),
         },

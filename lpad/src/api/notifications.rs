@@ -3,7 +3,7 @@
 use hyper::Method;
 use serde::{Deserialize, Serialize};
 
-use super::action::{Action, Request};
+use super::action::{Action, CARD_S, Request};
 use crate::job::Job;
 use crate::memory::snapshot::Notification;
 use crate::problem::Problem;
@@ -17,7 +17,10 @@ pub struct NotificationList {
 
 pub(super) fn route(request: &Request<'_>, euicc: &str, rest: &[&str]) -> Result<Action, Problem> {
     match rest {
-        [] => request.only_get(Action::Notifications(euicc.to_owned())),
+        [] => request.only_get(Action::Notifications {
+            euicc: euicc.to_owned(),
+            wait_s: request.wait(CARD_S)?,
+        }),
         ["deliver"] if *request.method == Method::POST => {
             Ok(request.start(euicc, Job::DeliverNotifications))
         }

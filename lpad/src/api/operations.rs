@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::action::{Action, Request};
 use crate::job::OperationId;
-use crate::memory::operations::Operation;
+use crate::memory::operations::{Operation, State};
 use crate::problem::{Code, Problem};
 
 /// Body of `GET /v1/operations`.
@@ -17,11 +17,13 @@ pub struct OperationList {
 
 pub(super) fn route(request: &Request<'_>, rest: &[&str]) -> Result<Action, Problem> {
     match rest {
-        [] => request.only_get(Action::Operations),
+        [] => request.only_get(Action::Operations {
+            state: state(request)?,
+        }),
         [id] => match *request.method {
             Method::GET => Ok(Action::Operation {
                 id: parse(id)?,
-                wait_s: wait(request)?,
+                wait_s: request.wait(0)?,
             }),
             Method::DELETE => Ok(Action::Cancel(parse(id)?)),
             _ => Err(request.not_allowed(&["GET", "DELETE"])),
@@ -44,15 +46,15 @@ fn parse(id: &str) -> Result<OperationId, Problem> {
     })
 }
 
-fn wait(request: &Request<'_>) -> Result<u64, Problem> {
-    match request.only_query("wait")?.map(str::parse) {
-        None => Ok(0),
-        Some(Ok(seconds @ 0..=LONGEST_WAIT_S)) => Ok(seconds),
-        Some(_) => Err(Problem::new(Code::InvalidRequest).detail(format!(
-            "wait is a number of seconds up to {LONGEST_WAIT_S}."
-        ))),
-    }
+fn state(request: &Request<'_>) -> Result<Option<State>, Problem> {
+    let Some(name) = request.value_of("state") else {
+        return Ok(None);
+    };
+    let known = State::ALL.iter().find(|state| state.name() == name);
+    let known = known.copied().map(Some);
+    known.ok_or_else(|| {
+        let names: Vec<_> = State::ALL.iter().map(|state| state.name()).collect();
+        let detail = format!("state is one of {}.", names.join(", "));
+        Problem::new(Code::InvalidRequest).detail(detail)
+    })
 }
-
-/// The longest `?wait=`.
-pub const LONGEST_WAIT_S: u64 = 60;

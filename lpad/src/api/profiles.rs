@@ -3,7 +3,7 @@
 use hyper::Method;
 use serde::{Deserialize, Serialize};
 
-use super::action::{Action, Request};
+use super::action::{Action, CARD_S, Request};
 use crate::job::Job;
 use crate::memory::snapshot::{Profile, ProfileState};
 use crate::problem::{Code, Problem};
@@ -29,7 +29,12 @@ pub struct ProfileChange {
 
 pub(super) fn route(request: &Request<'_>, euicc: &str, rest: &[&str]) -> Result<Action, Problem> {
     let iccid = match rest {
-        [] => return request.only_get(Action::Profiles(euicc.to_owned())),
+        [] => {
+            return request.only_get(Action::Profiles {
+                euicc: euicc.to_owned(),
+                wait_s: request.wait(CARD_S)?,
+            });
+        }
         [iccid] => check_iccid(iccid)?,
         _ => return Err(request.not_found()),
     };
@@ -37,6 +42,7 @@ pub(super) fn route(request: &Request<'_>, euicc: &str, rest: &[&str]) -> Result
         Method::GET => Ok(Action::Profile {
             euicc: euicc.to_owned(),
             iccid,
+            wait_s: request.wait(CARD_S)?,
         }),
         Method::PATCH => Ok(request.start(euicc, change(request, iccid)?)),
         Method::DELETE => Ok(request.start(euicc, Job::Delete(iccid))),

@@ -14,7 +14,22 @@ pub fn route(request: &Request<'_>) -> Result<Action, Problem> {
     let ["v1", rest @ ..] = segments.as_slice() else {
         return Err(request.not_found());
     };
-    match rest {
+    let action = resource(request, rest)?;
+    request.only_query(match &action {
+        Action::Euicc { .. }
+        | Action::Addresses { .. }
+        | Action::Profiles { .. }
+        | Action::Profile { .. }
+        | Action::Notifications { .. }
+        | Action::Operation { .. } => &["wait"],
+        Action::Operations { .. } => &["state"],
+        _ => &[],
+    })?;
+    Ok(action)
+}
+
+fn resource(request: &Request<'_>, path: &[&str]) -> Result<Action, Problem> {
+    match path {
         ["health"] => request.only_get(Action::Health),
         ["version"] => request.only_get(Action::Version),
         ["openapi.json"] => request.only_get(Action::OpenApi),
@@ -36,6 +51,7 @@ mod tests {
     use crate::job::{
         Answer, Consent, Decision, Download, DownloadSource, Job, OperationId, ResetScope,
     };
+    use crate::memory::operations::State;
     use crate::problem::Code;
 
     fn route(line: &str, body: &str) -> Result<Action, Problem> {
@@ -84,12 +100,18 @@ mod tests {
             (
                 "GET /v1/euiccs/default".into(),
                 "",
-                Action::Euicc(default()),
+                Action::Euicc {
+                    euicc: default(),
+                    wait_s: 30,
+                },
             ),
             (
                 format!("GET {}", at("/addresses")),
                 "",
-                Action::Addresses(default()),
+                Action::Addresses {
+                    euicc: default(),
+                    wait_s: 30,
+                },
             ),
             (
                 format!("PUT {}", at("/addresses")),
@@ -99,14 +121,18 @@ mod tests {
             (
                 format!("GET {}", at("/profiles")),
                 "",
-                Action::Profiles(default()),
+                Action::Profiles {
+                    euicc: default(),
+                    wait_s: 30,
+                },
             ),
             (
-                format!("GET {profile}"),
+                format!("GET {profile}?wait=0"),
                 "",
                 Action::Profile {
                     euicc: default(),
                     iccid: iccid(),
+                    wait_s: 0,
                 },
             ),
             (
@@ -158,7 +184,10 @@ mod tests {
             (
                 format!("GET {}", at("/notifications")),
                 "",
-                Action::Notifications(default()),
+                Action::Notifications {
+                    euicc: default(),
+                    wait_s: 30,
+                },
             ),
             (
                 format!("POST {}", at("/notifications/deliver")),
@@ -174,7 +203,18 @@ mod tests {
                     default_smdp: false,
                 })),
             ),
-            ("GET /v1/operations".into(), "", Action::Operations),
+            (
+                "GET /v1/operations".into(),
+                "",
+                Action::Operations { state: None },
+            ),
+            (
+                "GET /v1/operations?state=awaiting-answer".into(),
+                "",
+                Action::Operations {
+                    state: Some(State::AwaitingAnswer),
+                },
+            ),
             (
                 "GET /v1/operations/7?wait=30".into(),
                 "",
@@ -251,6 +291,31 @@ mod tests {
                 "",
                 Code::InvalidRequest,
             ),
+            (
+                "GET /v1/operations/1?wait=1&wait=2".into(),
+                "",
+                Code::InvalidRequest,
+            ),
+            (
+                "DELETE /v1/operations/1?wait=1".into(),
+                "",
+                Code::InvalidRequest,
+            ),
+            (
+                "GET /v1/operations?state=asleep".into(),
+                "",
+                Code::InvalidRequest,
+            ),
+            ("GET /v1/operations/+1".into(), "", Code::UnknownOperation),
+            ("GET /v1/operations/01".into(), "", Code::UnknownOperation),
+            ("GET /v1/operations/0".into(), "", Code::UnknownOperation),
+            ("GET /v1/health?x".into(), "", Code::InvalidRequest),
+            (
+                "POST /v1/euiccs/default/notifications/deliver?now=1".into(),
+                "",
+                Code::InvalidRequest,
+            ),
+            ("GET /v1/events?wait=1".into(), "", Code::InvalidRequest),
             (format!("PATCH {profile}"), "{}", Code::InvalidRequest),
             (format!("PATCH {profile}"), "{", Code::InvalidRequest),
             (
@@ -307,7 +372,7 @@ mod tests {
 
     #[test]
     fn only_starting_answering_and_cancelling_change_anything() {
-        assert_eq!(Action::Profiles("default".into()).access(), Access::Read);
+        assert_eq!(Action::Euiccs.access(), Access::Read);
         assert_eq!(Action::Events { last_seen: None }.access(), Access::Read);
         assert_eq!(starts(Job::DeliverNotifications).access(), Access::Change);
         assert_eq!(Action::Cancel(OperationId(1)).access(), Access::Change);

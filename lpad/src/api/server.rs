@@ -2,39 +2,36 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::fs::{self, Permissions as Mode};
-use std::io;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
-use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::Incoming;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, ORIGIN};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rustix::fs::Mode as Umask;
 use serde::Serialize;
-use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::oneshot;
+use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
 use super::action::{Access, Action, Request};
-use super::actor::{Accounts, Actor, Permissions};
-use super::connections::Connections;
+use super::actor::{Actor, Permissions};
+use super::connections::{Admission, Answering, Connections, Crowded, Slot};
 use super::euiccs::EuiccList;
 use super::events::EventStream;
 use super::health::{Health, Version};
 use super::notifications::NotificationList;
 use super::operations::OperationList;
 use super::profiles::ProfileList;
+use super::socket::Socket;
+use super::stream::ClientStream;
 use super::{openapi, routes};
-use crate::config::ApiConfig;
 use crate::engine::EngineHandle;
 use crate::memory::events::Events;
 use crate::memory::journal::{RequestKey, SharedJournal};
@@ -42,63 +39,6 @@ use crate::memory::operations::{Operation, Operations};
 use crate::memory::snapshot::{Availability, Snapshot};
 use crate::problem::{Code, Problem};
 use crate::runtime::closing::Closing;
-
-/// Makes the socket: only root, the daemon's user and the admin group can open it.
-///
-/// A socket nobody listens on is what a killed daemon leaves, and is replaced.
-///
-/// # Errors
-///
-/// When another daemon listens on it, the path is something else than a socket, or it cannot be made.
-pub fn bind(config: &ApiConfig) -> io::Result<UnixListener> {
-    let path = &config.socket;
-    remove_stale(path)?;
-    if let Some(directory) = path.parent().filter(|directory| !directory.exists()) {
-        fs::create_dir_all(directory)?;
-    }
-    // Nobody else may connect before the permissions are set.
-    let umask = rustix::process::umask(Umask::from_raw_mode(0o177));
-    let listener = UnixListener::bind(path);
-    rustix::process::umask(umask);
-    let listener = listener?;
-    let group = match config.reader_group {
-        // Two groups cannot own one file; SO_PEERCRED sorts the callers out.
-        Some(_) => None,
-        None => Accounts::read().group_id(&config.admin_group),
-    };
-    if let Some(group) = group
-        && let Err(error) = chown(path, None, Some(group))
-    {
-        tracing::warn!(group = config.admin_group, %error, "the socket stays with its group");
-    }
-    let mode = if config.reader_group.is_some() {
-        0o666
-    } else {
-        0o660
-    };
-    fs::set_permissions(path, Mode::from_mode(mode))?;
-    Ok(listener)
-}
-
-fn remove_stale(path: &Path) -> io::Result<()> {
-    let kind = match fs::symlink_metadata(path) {
-        Ok(metadata) => metadata.file_type(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    if !kind.is_socket() {
-        let message = format!("{} exists and is no socket", path.display());
-        return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
-    }
-    match std::os::unix::net::UnixStream::connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
-        Err(error) => Err(error),
-        Ok(_) => {
-            let message = format!("another lpad listens on {}", path.display());
-            Err(io::Error::new(io::ErrorKind::AddrInUse, message))
-        }
-    }
-}
 
 /// What the API answers from.
 #[derive(Debug)]
@@ -113,7 +53,7 @@ pub struct Api {
     pub events: Events,
     /// Who may do what.
     pub permissions: Permissions,
-    /// How many connections are served at the same time.
+    /// How many connections that do not wait are served at the same time.
     pub max_connections: usize,
 }
 
@@ -123,23 +63,36 @@ impl Api {
     /// # Cancel safety
     ///
     /// Dropping the future closes every connection; operations go on.
-    pub async fn serve(self, listener: UnixListener, closing: Closing) {
+    pub async fn serve(self, mut socket: Socket, closing: Closing) {
         let api = Arc::new(self);
         let mut connections = Connections::new(api.max_connections);
         loop {
             let accepted = tokio::select! {
                 () = closing.announced() => break,
                 () = connections.ended() => continue,
-                accepted = listener.accept() => accepted,
+                () = socket.lost() => {
+                    socket.make_again();
+                    continue;
+                }
+                accepted = socket.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _)) => {
-                    tokio::select! {
-                        () = closing.announced() => break,
-                        () = connections.make_room() => {}
+                Ok(stream) => {
+                    // The kernel tells who connects, unless the client has left already.
+                    let Ok(actor) = Actor::of(&stream) else {
+                        continue;
+                    };
+                    let stream = ClientStream::new(stream);
+                    match connections.admit(actor.uid) {
+                        Admission::Take(slot) => {
+                            let (api, closing) = (Arc::clone(&api), closing.clone());
+                            let place = Arc::clone(&slot);
+                            connections.serve(&slot, api.connection(stream, actor, place, closing));
+                        }
+                        Admission::Refuse => connections.refuse(refuse(stream)),
                     }
-                    let (api, closing) = (Arc::clone(&api), closing.clone());
-                    connections.serve(|leave| api.connection(stream, leave, closing));
+                    // Lets the newcomer read its request, before it is idle for the next one.
+                    yield_now().await;
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -148,7 +101,7 @@ impl Api {
                 }
             }
         }
-        drop(listener);
+        drop(socket);
         if timeout(DRAIN, connections.drain()).await.is_err() {
             tracing::warn!("clients are still connected and are left");
         }
@@ -156,33 +109,24 @@ impl Api {
 
     async fn connection(
         self: Arc<Self>,
-        stream: UnixStream,
-        leave: oneshot::Receiver<()>,
+        stream: ClientStream,
+        actor: Actor,
+        slot: Arc<Slot>,
         closing: Closing,
     ) {
-        // The kernel tells who connected, unless the client has left already.
-        let Ok(actor) = Actor::of(&stream) else {
-            return;
-        };
         let service = service_fn(|request| {
             let (api, closing) = (Arc::clone(&self), closing.clone());
-            async move { Ok::<_, Infallible>(api.request(actor, request, closing).await) }
+            let answering = slot.answering();
+            async move { Ok::<_, Infallible>(api.request(actor, request, answering, closing).await) }
         });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(REQUEST_DEADLINE)
-            .max_buf_size(16 * 1024)
-            .serve_connection(TokioIo::new(stream), service);
+        let connection = http().serve_connection(TokioIo::new(stream.clone()), service);
         tokio::pin!(connection);
-        let told_to_end = async {
-            tokio::select! {
-                () = closing.announced() => {}
-                _ = leave => {}
-            }
-        };
         let ended = tokio::select! {
+            // First, because a request that came before its client left is heard.
+            biased;
             ended = connection.as_mut() => ended,
-            () = told_to_end => {
+            () = stream.closed() => return,
+            () = closing.announced() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
@@ -196,18 +140,24 @@ impl Api {
         &self,
         actor: Actor,
         request: hyper::Request<Incoming>,
+        answering: Answering,
         closing: Closing,
-    ) -> Response<BoxBody<Bytes, Infallible>> {
-        match self.answer(actor, request, closing).await {
+    ) -> Response<Answer> {
+        let response = match self.answer(actor, request, &answering, closing).await {
             Ok(response) => response,
             Err(problem) => problem_response(&problem),
-        }
+        };
+        response.map(|body| Answer {
+            body,
+            _until_sent: answering,
+        })
     }
 
     async fn answer(
         &self,
         actor: Actor,
         request: hyper::Request<Incoming>,
+        answering: &Answering,
         closing: Closing,
     ) -> Result<Response<BoxBody<Bytes, Infallible>>, Problem> {
         let access = self.permissions.access(actor);
@@ -215,6 +165,12 @@ impl Api {
             return Err(Problem::new(Code::Forbidden));
         }
         let (head, body) = request.into_parts();
+        if head.headers.contains_key(ORIGIN) {
+            // Only browsers send it, and no page of theirs has any business here.
+            return Err(Problem::new(Code::Forbidden)
+                .detail("Requests of web pages, with an Origin header, are refused.")
+                .next_step("Use a client that is no web browser."));
+        }
         let body = read_body(body).await?;
         let action = routes::route(&Request {
             method: &head.method,
@@ -240,13 +196,14 @@ impl Api {
             )),
             _ => None,
         };
-        self.act(action, request_key, closing).await
+        self.act(action, request_key, answering, closing).await
     }
 
     async fn act(
         &self,
         action: Action,
         request_key: Option<RequestKey>,
+        answering: &Answering,
         closing: Closing,
     ) -> Result<Response<BoxBody<Bytes, Infallible>>, Problem> {
         match action {
@@ -261,30 +218,46 @@ impl Api {
                     .collect();
                 Ok(ok(&EuiccList { euiccs }))
             }
-            Action::Euicc(name) => Ok(ok(&self.engine(&name)?.fresh().await.euicc)),
-            Action::Addresses(name) => Ok(ok(&self.card(&name).await?.addresses)),
-            Action::Profiles(name) => Ok(ok(&ProfileList {
-                profiles: self.card(&name).await?.profiles,
+            Action::Euicc { euicc, wait_s } => {
+                let engine = self.engine(&euicc)?;
+                Ok(ok(&read(engine, wait_s, answering).await.euicc))
+            }
+            Action::Addresses { euicc, wait_s } => {
+                Ok(ok(&self.card(&euicc, wait_s, answering).await?.addresses))
+            }
+            Action::Profiles { euicc, wait_s } => Ok(ok(&ProfileList {
+                profiles: self.card(&euicc, wait_s, answering).await?.profiles,
             })),
-            Action::Profile { euicc, iccid } => {
-                let profiles = self.card(&euicc).await?.profiles;
+            Action::Profile {
+                euicc,
+                iccid,
+                wait_s,
+            } => {
+                let profiles = self.card(&euicc, wait_s, answering).await?.profiles;
                 let profile = profiles.iter().find(|profile| profile.iccid == iccid);
                 profile.map(ok).ok_or_else(|| {
                     Problem::new(Code::UnknownProfile)
                         .detail(format!("no profile {iccid} is on the card."))
                 })
             }
-            Action::Notifications(name) => {
-                let notifications = self.card(&name).await?.notifications;
+            Action::Notifications { euicc, wait_s } => {
+                let notifications = self.card(&euicc, wait_s, answering).await?.notifications;
                 Ok(ok(&NotificationList { notifications }))
             }
             Action::Start { euicc, job, .. } => {
                 Ok(accepted(&self.engine(&euicc)?.start(job, request_key)?))
             }
-            Action::Operations => Ok(ok(&OperationList {
-                operations: self.operations.list(),
-            })),
+            Action::Operations { state } => {
+                let mut operations = self.operations.list();
+                operations.retain(|operation| state.is_none_or(|state| operation.state == state));
+                Ok(ok(&OperationList { operations }))
+            }
             Action::Operation { id, wait_s } => {
+                let now = self.operations.find(id)?;
+                if wait_s == 0 || now.state.is_settled() {
+                    return Ok(ok(&now));
+                }
+                let _waits = answering.waits()?;
                 let wait = self.operations.wait(id, Duration::from_secs(wait_s));
                 tokio::select! {
                     operation = wait => Ok(ok(&operation?)),
@@ -296,12 +269,7 @@ impl Api {
             Action::Answer { id, answer } => Ok(ok(&self.operations.answer(id, answer)?)),
             Action::Cancel(id) => Ok(accepted(&self.operations.cancel(id)?)),
             Action::Events { last_seen } => {
-                // Whoever follows stays: the other half is for those who come and go.
-                let most = self.max_connections.div_ceil(2);
-                if self.events.followers() >= most {
-                    let problem = Problem::new(Code::TooManyReaders);
-                    return Err(problem.detail(format!("{most} follow the events already.")));
-                }
+                answering.follows()?;
                 let stream = EventStream::new(self.events.follow(last_seen), closing);
                 Ok(event_stream(stream))
             }
@@ -322,15 +290,93 @@ impl Api {
     }
 
     /// What is known of the card, unless nothing is.
-    async fn card(&self, name: &str) -> Result<Snapshot, Problem> {
-        let snapshot = self.engine(name)?.fresh().await;
+    async fn card(
+        &self,
+        name: &str,
+        wait_s: u64,
+        answering: &Answering,
+    ) -> Result<Snapshot, Problem> {
+        let snapshot = read(self.engine(name)?, wait_s, answering).await;
         match (snapshot.read_at, &snapshot.euicc.problem) {
             (Some(_), _) => Ok(snapshot),
             (None, Some(problem)) => Err(problem.clone()),
             (None, None) => Err(Problem::new(Code::ModemUnavailable)
-                .detail("the card has not been read yet.")
+                .detail("The card has not been read yet.")
                 .next_step("Try again in a few seconds.")),
         }
+    }
+}
+
+/// What is known of a card once it was read again, or the time is over.
+async fn read(engine: &EngineHandle, wait_s: u64, answering: &Answering) -> Snapshot {
+    if wait_s == 0 {
+        return engine.snapshot();
+    }
+    // Where too many wait already, what is known must do.
+    let Ok(_waits) = answering.waits() else {
+        return engine.snapshot();
+    };
+    match timeout(Duration::from_secs(wait_s), engine.fresh()).await {
+        Ok(fresh) => fresh,
+        Err(_) => engine.snapshot(),
+    }
+}
+
+/// How every connection is served.
+fn http() -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(REQUEST_DEADLINE)
+        .max_buf_size(16 * 1024)
+        // A client that says no more still wants its answer.
+        .half_close(true)
+        // A clock before 1970 or after 9999 has no such date, and hyper panics.
+        .auto_date_header(false);
+    http
+}
+
+/// Tells a client that there is no place for it.
+async fn refuse(stream: ClientStream) {
+    let service = service_fn(|_| async {
+        let problem = Problem::new(Code::TooManyConnections);
+        Ok::<_, Infallible>(problem_response(&problem))
+    });
+    let mut http = http();
+    let refused = http
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    let _ = timeout(REFUSAL, refused).await;
+}
+
+/// The body of an answer, with the request it belongs to.
+struct Answer {
+    body: BoxBody<Bytes, Infallible>,
+    _until_sent: Answering,
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl From<Crowded> for Problem {
+    fn from(crowded: Crowded) -> Self {
+        Self::new(Code::TooManyReaders).detail(format!("{crowded}."))
     }
 }
 
@@ -346,9 +392,15 @@ async fn read_body(body: Incoming) -> Result<Bytes, Problem> {
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
-    let Some(value) = headers.get(name) else {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else {
         return Ok(None);
     };
+    if values.next().is_some() {
+        return Err(
+            Problem::new(Code::InvalidRequest).detail(format!("{name} is there more than once."))
+        );
+    }
     match value.to_str() {
         Ok(text) if (1..=128).contains(&text.len()) => Ok(Some(text)),
         _ => Err(Problem::new(Code::InvalidRequest)
@@ -420,5 +472,7 @@ const JSON: &str = "application/json";
 const BODY_LIMIT: usize = 64 * 1024;
 /// How long a request's head, and its body, may take to arrive.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a client that is refused may take to hear it.
+const REFUSAL: Duration = Duration::from_secs(1);
 /// How long requests under way may take when the daemon ends.
 const DRAIN: Duration = Duration::from_secs(3);

@@ -222,6 +222,24 @@ async fn a_second_daemon_does_not_take_the_socket_and_a_killed_ones_is_replaced(
 }
 
 #[tokio::test]
+async fn a_socket_whose_listener_takes_no_more_does_not_hang_the_start() {
+    let bed = Bed::new();
+    std::fs::create_dir(bed.path()).unwrap();
+    let socket = bed.path().join("lpad.sock");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let mut queue = Vec::new();
+    let full = loop {
+        match UnixStream::connect(&socket).await {
+            Ok(stream) => queue.push(stream),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
+    let refused = bed.daemon(None).unwrap_err().to_string();
+    assert!(refused.contains("does not answer"), "{refused}");
+}
+
+#[tokio::test]
 async fn numbers_of_operations_go_on_after_a_restart() {
     let mut bed = Bed::start();
     let first = bed.client().deliver_notifications("default").await.unwrap();

@@ -101,9 +101,7 @@ fn bar(progress: Progress) -> String {
 /// What the operation is doing, in words.
 pub(super) fn doing(operation: &Operation) -> String {
     match (operation.state, operation.stage) {
-        (State::Running | State::AwaitingAnswer, Some(stage)) => {
-            stage.name().replace('-', " ")
-        }
+        (State::Running | State::AwaitingAnswer, Some(stage)) => stage.name().replace('-', " "),
         (state, _) => state.name().replace('-', " "),
     }
 }

@@ -58,9 +58,8 @@ pub(super) fn facts(facts: &[(&str, String)]) -> String {
         .map(|(label, _)| label.chars().count())
         .max()
         .unwrap_or(0);
-    let line = |(label, value): &(&str, String)| {
-        format!("  {label:width$}  {}\n", printable(value))
-    };
+    let line =
+        |(label, value): &(&str, String)| format!("  {label:width$}  {}\n", printable(value));
     facts.iter().map(line).collect()
 }
 

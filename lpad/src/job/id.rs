@@ -19,10 +19,13 @@ impl fmt::Display for OperationId {
 }
 
 impl FromStr for OperationId {
-    type Err = std::num::ParseIntError;
+    type Err = NotANumber;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(Self)
+        // One operation has one name: "+7" and "07" are not its number.
+        let is_plain = text.starts_with(|first: char| ('1'..='9').contains(&first));
+        let number = text.parse().ok().filter(|_| is_plain);
+        number.map(Self).ok_or(NotANumber)
     }
 }
 
@@ -36,6 +39,12 @@ impl TryFrom<String> for OperationId {
     type Error = std::num::ParseIntError;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
+        // A journal says 0 where no number was given out yet.
+        text.parse().map(Self)
     }
 }
+
+/// A text is not the number of an operation.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("an operation's number is written in decimal digits, from 1")]
+pub struct NotANumber;

@@ -335,9 +335,7 @@ impl Operations {
         longest: Duration,
     ) -> Result<Operation, OperationError> {
         let mut operation = self.watch(id)?;
-        let settled = |operation: &Operation| {
-            operation.state.is_final() || operation.state == State::AwaitingAnswer
-        };
+        let settled = |operation: &Operation| operation.state.is_settled();
         // Both a timeout and a removed entry leave the last known state to be told.
         let _ = timeout(longest, operation.wait_for(settled)).await;
         let operation = operation.borrow().clone();
@@ -539,6 +537,21 @@ pub enum State {
 }
 
 impl State {
+    /// Every state, in the order of an operation's life.
+    pub const ALL: &[Self] = &[
+        Self::Queued,
+        Self::Running,
+        Self::AwaitingAnswer,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Cancelled,
+    ];
+
+    /// Whether nothing changes until a client does something, if ever.
+    pub fn is_settled(self) -> bool {
+        self.is_final() || self == Self::AwaitingAnswer
+    }
+
     /// Whether nothing changes any more.
     pub fn is_final(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
