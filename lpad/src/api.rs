@@ -10,6 +10,7 @@ pub mod downloads;
 pub mod euiccs;
 pub mod events;
 pub mod health;
+mod json;
 pub mod notifications;
 mod openapi;
 pub mod operations;

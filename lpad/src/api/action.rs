@@ -3,6 +3,7 @@
 use hyper::Method;
 use serde::de::DeserializeOwned;
 
+use super::json;
 use crate::job::{Answer, Job, OperationId};
 use crate::memory::operations::State;
 use crate::problem::{Code, Problem};
@@ -148,18 +149,7 @@ impl Request<'_> {
     }
 
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
-        serde_json::from_slice(self.body).map_err(|error| {
-            // The position helps; the text might quote a secret.
-            let what = match error.classify() {
-                serde_json::error::Category::Data => error.to_string(),
-                _ => format!(
-                    "the body is no JSON (line {}, column {})",
-                    error.line(),
-                    error.column()
-                ),
-            };
-            Problem::new(Code::InvalidRequest).detail(format!("{what}."))
-        })
+        json::read(self.body)
     }
 
     /// How long the client waits, from the query, or else this long.
