@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
+use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -24,9 +24,9 @@ use crate::api::operations::OperationList;
 use crate::api::profiles::{ProfileChange, ProfileList};
 use crate::job::{Answer, OperationId};
 use crate::memory::events::{Event, EventKind};
-use crate::memory::operations::Operation;
+use crate::memory::operations::{Operation, State};
 use crate::memory::snapshot::{Addresses, Euicc, Notification, Profile, ProfileState};
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 
 /// A client of one daemon. Every call opens a connection of its own.
 #[derive(Clone, Debug)]
@@ -228,6 +228,59 @@ impl Client {
         .await
     }
 
+    /// `POST /v1/euiccs/{name}/downloads` of an attended download: a question is for this client
+    /// alone, and is there as long as the returned [`Attendance`].
+    ///
+    /// # Errors
+    ///
+    /// As [`ClientError`] says.
+    pub async fn download_attended(
+        &self,
+        name: &str,
+        request: &DownloadRequest,
+    ) -> Result<(Operation, Attendance), ClientError> {
+        let body = DownloadRequest {
+            attended: true,
+            ..request.clone()
+        };
+        let path = format!("/v1/euiccs/{name}/downloads");
+        let request = self.request(Method::POST, &path, json(&body)?)?;
+        let call = async {
+            let mut sender = self.connect().await?;
+            let response = sender.send_request(request).await?;
+            let operation = read(response.status(), response.into_body()).await?;
+            Ok((
+                operation,
+                Attendance {
+                    _connection: sender,
+                },
+            ))
+        };
+        timeout(DEADLINE, call)
+            .await
+            .map_err(|_| ClientError::Timeout)?
+    }
+
+    /// What was known of the profiles when the card was read last, without waiting for the card.
+    ///
+    /// # Errors
+    ///
+    /// As [`ClientError`] says.
+    pub async fn known_profiles(&self, name: &str) -> Result<Vec<Profile>, ClientError> {
+        let path = format!("/v1/euiccs/{name}/profiles?wait=0");
+        Ok(self.get::<ProfileList>(&path).await?.profiles)
+    }
+
+    /// What was known of the notifications when the card was read last, without waiting for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`ClientError`] says.
+    pub async fn known_notifications(&self, name: &str) -> Result<Vec<Notification>, ClientError> {
+        let path = format!("/v1/euiccs/{name}/notifications?wait=0");
+        Ok(self.get::<NotificationList>(&path).await?.notifications)
+    }
+
     /// `GET /v1/euiccs/{name}/notifications`.
     ///
     /// # Errors
@@ -278,6 +331,16 @@ impl Client {
             .operations)
     }
 
+    /// `GET /v1/operations?state=…`.
+    ///
+    /// # Errors
+    ///
+    /// As [`ClientError`] says.
+    pub async fn operations_in(&self, state: State) -> Result<Vec<Operation>, ClientError> {
+        let path = format!("/v1/operations?state={}", state.name());
+        Ok(self.get::<OperationList>(&path).await?.operations)
+    }
+
     /// `GET /v1/operations/{id}?wait=…`, at most 60 seconds.
     ///
     /// # Errors
@@ -295,14 +358,30 @@ impl Client {
     /// As [`ClientError`] says.
     pub async fn wait(&self, id: OperationId) -> Result<Operation, ClientError> {
         loop {
-            let operation = self.operation(id, LONG_POLL_S).await?;
+            let operation = self.patiently(id, LONG_POLL_S).await?;
             if operation.state.is_final() {
                 return Ok(operation);
             }
             if operation.offer.is_some() {
                 // A pending offer answers at once: do not ask in a tight loop.
-                sleep(Duration::from_secs(1)).await;
+                sleep(PAUSE).await;
             }
+        }
+    }
+
+    /// As [`Client::operation`]; where too many clients wait already, the operation is looked at
+    /// after a pause.
+    ///
+    /// # Errors
+    ///
+    /// As [`ClientError`] says.
+    pub async fn patiently(&self, id: OperationId, wait_s: u64) -> Result<Operation, ClientError> {
+        match self.operation(id, wait_s).await {
+            Err(ClientError::Problem(problem)) if problem.code == Code::TooManyReaders => {
+                sleep(PAUSE).await;
+                self.operation(id, 0).await
+            }
+            operation => operation,
         }
     }
 
@@ -368,9 +447,7 @@ impl Client {
         path: &str,
         body: Option<&impl Serialize>,
     ) -> Result<T, ClientError> {
-        let garbled = |error: serde_json::Error| ClientError::Garbled(error.to_string());
-        let body = body.map(serde_json::to_vec).transpose().map_err(garbled)?;
-        let body = Bytes::from(body.unwrap_or_default());
+        let body = body.map(json).transpose()?.unwrap_or_default();
         let call = async {
             let mut tries = 0;
             loop {
@@ -411,18 +488,43 @@ impl Client {
     }
 
     async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, ClientError> {
-        let unreachable = |source| ClientError::Unreachable {
-            socket: self.socket.clone(),
-            source,
-        };
-        let stream = UnixStream::connect(&self.socket)
-            .await
-            .map_err(unreachable)?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        // Ends with the response's body; an error shows in the answer.
-        tokio::spawn(connection);
-        Ok(sender.send_request(request).await?)
+        Ok(self.connect().await?.send_request(request).await?)
     }
+
+    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, ClientError> {
+        let mut patience = BUSY_TRIES;
+        let stream = loop {
+            match UnixStream::connect(&self.socket).await {
+                Ok(stream) => break stream,
+                // The queue in front of the daemon is full: many connect at this moment.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && patience > 0 => {
+                    patience -= 1;
+                    sleep(BUSY_PAUSE).await;
+                }
+                Err(source) => {
+                    let socket = self.socket.clone();
+                    return Err(ClientError::Unreachable { socket, source });
+                }
+            }
+        };
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        // Ends with the last of the sender and the response's body; an error shows in the answer.
+        tokio::spawn(connection);
+        Ok(sender)
+    }
+}
+
+/// Keeps the question of a download; when it is dropped before the answer, the profile is
+/// postponed.
+#[derive(Debug)]
+pub struct Attendance {
+    _connection: SendRequest<Full<Bytes>>,
+}
+
+fn json(body: &impl Serialize) -> Result<Bytes, ClientError> {
+    let body = serde_json::to_vec(body);
+    body.map(Bytes::from)
+        .map_err(|error| ClientError::Garbled(error.to_string()))
 }
 
 async fn read<T: DeserializeOwned>(status: StatusCode, body: Incoming) -> Result<T, ClientError> {
@@ -501,8 +603,12 @@ const DEADLINE: Duration = Duration::from_secs(100);
 const ANSWER_LIMIT: usize = 4 * 1024 * 1024;
 /// How long one `?wait=` of [`Client::wait`] asks for.
 const LONG_POLL_S: u64 = 30;
+/// How long is between two looks where waiting is not possible.
+const PAUSE: Duration = Duration::from_secs(1);
 /// How often a question is asked again whose connection broke.
 const TRIES: u32 = 20;
+/// How often a full queue in front of the daemon is tried again.
+const BUSY_TRIES: u32 = 100;
 /// How long is between two tries.
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
 /// No body.

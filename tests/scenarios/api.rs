@@ -498,7 +498,13 @@ fn strangers_may_nothing_and_readers_only_look() {
         ..Default::default()
     };
     let permissions = Permissions::new(&api);
-    let access = |uid, gid| permissions.access(Actor { uid, gid });
+    let access = |uid, gid| {
+        permissions.access(Actor {
+            uid,
+            gid,
+            pid: None,
+        })
+    };
     assert_eq!(access(0, 0), Access::Change);
     assert_eq!(access(54_321, 0), Access::Read);
     assert_eq!(access(54_321, 54_321), Access::None);

@@ -1,14 +1,17 @@
 //! What a person says to an offer: confirmation codes, a yes, a no, nothing; and the rules that need
 //! a yes.
 
+use std::time::Duration;
+
 use lpad::api::downloads::DownloadRequest;
 use lpad::job::{Answer, Decision};
 use lpad::memory::operations::State;
 use lpad::problem::{Code, CodeConsumed};
 use lpad::secret::Secret;
-use lpad_tests::bed::{Bed, accepting, asking, problem};
+use lpad_tests::bed::{Bed, EUICC, accepting, asking, problem};
 use rsp_servers::profile::{Iccid, PolicyRule, Profile, ProfileOwner};
 use rsp_servers::smdp::{Function, OrderId, OrderRequest, OrderState};
+use tokio::time::Instant;
 
 use crate::refusals::assert_status;
 
@@ -177,6 +180,48 @@ async fn an_offer_nobody_answers_times_out_and_the_order_survives() {
     assert_eq!(bed.bench.smdp.cancellations(), [TIMEOUT]);
     assert_eq!(bed.order_state(order), OrderState::Released);
     assert_eq!(bed.download_id("M-1").await.state, State::Succeeded);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_attends_its_download_and_leaves_has_postponed_it() {
+    let mut bed = Bed::start().await;
+    let order = bed.order("M-1");
+    let (operation, attendance) = bed
+        .client
+        .download_attended(EUICC, &asking(M_1))
+        .await
+        .unwrap();
+    assert!(operation.client.is_some());
+    let offered = bed.client.operation(operation.id, 60).await.unwrap();
+    assert_eq!(offered.state, State::AwaitingAnswer);
+    // A person may think for longer than a connection may be idle.
+    tokio::time::advance(Duration::from_secs(60)).await;
+    let offered = bed.client.operation(operation.id, 0).await.unwrap();
+    assert_eq!(offered.state, State::AwaitingAnswer);
+    let left = Instant::now();
+    drop(attendance);
+    let ended = problem(bed.client.wait(operation.id).await.unwrap());
+    assert!(left.elapsed() < Duration::from_secs(10));
+    assert_eq!(ended.code, Code::Postponed);
+    assert_eq!(ended.code_consumed, Some(CodeConsumed::No));
+    assert_eq!(bed.bench.smdp.cancellations(), [POSTPONED]);
+    assert_eq!(bed.order_state(order), OrderState::Released);
+
+    // One that leaves before it is asked.
+    let attended = bed.client.download_attended(EUICC, &asking(M_1)).await;
+    let (operation, attendance) = attended.unwrap();
+    drop(attendance);
+    let ended = problem(bed.client.wait(operation.id).await.unwrap());
+    assert_eq!(ended.code, Code::Postponed);
+
+    // One that stays gets what it answers.
+    let attended = bed.client.download_attended(EUICC, &asking(M_1)).await;
+    let (operation, attendance) = attended.unwrap();
+    let offered = bed.client.operation(operation.id, 60).await.unwrap();
+    let ended = bed.answer(&offered, Decision::Accept, "").await;
+    assert_eq!(ended.state, State::Succeeded, "{:?}", ended.problem);
+    drop(attendance);
     bed.must_be_sound().await;
 }
 

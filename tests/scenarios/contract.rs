@@ -20,7 +20,7 @@ use lpad::job::{
     Achievement, Answer, Consent, Decision, Kind, Offer, OperationId, Progress, Stage,
 };
 use lpad::memory::events::EventKind;
-use lpad::memory::operations::{Operation as LpadOperation, QUEUE_LENGTH, State};
+use lpad::memory::operations::{ClientProcess, Operation as LpadOperation, QUEUE_LENGTH, State};
 use lpad::memory::snapshot::{
     Addresses, Availability, Euicc, EuiccInfo, Notification, Profile, ProfileState,
 };
@@ -122,6 +122,7 @@ async fn members_values_and_codes_are_the_programs_own() {
         ("Answer", names::<Answer>()),
         ("Availability", names::<Availability>()),
         ("CardStatus", names::<CardStatus>()),
+        ("ClientProcess", names::<ClientProcess>()),
         ("CodeConsumed", names::<CodeConsumed>()),
         ("Consent", names::<Consent>()),
         ("Decision", names::<Decision>()),

@@ -64,6 +64,8 @@ pub enum Action {
         job: Job,
         /// Tells a repeated request from a new one.
         idempotency_key: Option<String>,
+        /// Questions are asked only while the client's connection lasts.
+        attended: bool,
     },
     /// The operations.
     Operations {
@@ -140,11 +142,16 @@ impl Request<'_> {
     }
 
     pub(super) fn start(&self, euicc: &str, job: Job) -> Action {
+        self.start_attended(euicc, job, false)
+    }
+
+    pub(super) fn start_attended(&self, euicc: &str, job: Job, attended: bool) -> Action {
         let idempotency_key = self.idempotency_key.map(str::to_owned);
         Action::Start {
             euicc: euicc.to_owned(),
             job,
             idempotency_key,
+            attended,
         }
     }
 

@@ -14,6 +14,8 @@ pub struct Actor {
     pub uid: u32,
     /// Its primary group.
     pub gid: u32,
+    /// Its number, where the kernel tells.
+    pub pid: Option<u32>,
 }
 
 impl Actor {
@@ -27,6 +29,11 @@ impl Actor {
         Ok(Self {
             uid: credentials.uid(),
             gid: credentials.gid(),
+            // The kernel says 0 of a process in another namespace.
+            pid: credentials
+                .pid()
+                .and_then(|pid| u32::try_from(pid).ok())
+                .filter(|pid| *pid > 0),
         })
     }
 }
@@ -128,6 +135,14 @@ mod tests {
         }
     }
 
+    fn actor(uid: u32, gid: u32) -> Actor {
+        Actor {
+            uid,
+            gid,
+            pid: None,
+        }
+    }
+
     fn permissions() -> Permissions {
         Permissions {
             own_uid: 99,
@@ -139,45 +154,18 @@ mod tests {
     #[test]
     fn root_and_the_daemons_own_user_may_change() {
         for uid in [0, 99] {
-            assert_eq!(
-                permissions().access(Actor { uid, gid: 65534 }),
-                Access::Change
-            );
+            assert_eq!(permissions().access(actor(uid, 65534)), Access::Change);
         }
     }
 
     #[test]
     fn groups_decide_by_primary_and_by_supplementary_membership() {
         let cases = [
-            (
-                Actor {
-                    uid: 1000,
-                    gid: 1000,
-                },
-                Access::Change,
-            ),
-            (
-                Actor {
-                    uid: 1500,
-                    gid: 200,
-                },
-                Access::Change,
-            ),
-            (
-                Actor {
-                    uid: 1001,
-                    gid: 1001,
-                },
-                Access::Read,
-            ),
-            (Actor { uid: 1500, gid: 4 }, Access::Read),
-            (
-                Actor {
-                    uid: 1500,
-                    gid: 1500,
-                },
-                Access::None,
-            ),
+            (actor(1000, 1000), Access::Change),
+            (actor(1500, 200), Access::Change),
+            (actor(1001, 1001), Access::Read),
+            (actor(1500, 4), Access::Read),
+            (actor(1500, 1500), Access::None),
         ];
         for (actor, access) in cases {
             assert_eq!(
@@ -194,10 +182,7 @@ mod tests {
             admin_group: "nobodys".into(),
             ..permissions()
         };
-        let ann = Actor {
-            uid: 1000,
-            gid: 1000,
-        };
+        let ann = actor(1000, 1000);
         assert_eq!(permissions.access_by_group(ann, &accounts()), Access::None);
     }
 }

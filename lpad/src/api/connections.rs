@@ -6,9 +6,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
+
+use crate::memory::operations::{Lease, LeaseHolder};
 
 /// The connections being served.
 #[derive(Debug)]
@@ -55,6 +58,8 @@ struct Table {
 struct Open {
     uid: u32,
     doing: Doing,
+    /// Of the questions that are for the client at the other end.
+    holder: LeaseHolder,
     /// Set as soon as the connection has a task.
     task: Option<AbortHandle>,
 }
@@ -98,10 +103,10 @@ impl Connections {
         }
         table.last += 1;
         let number = table.last;
-        let doing = Doing::Idle(Instant::now());
         let open = Open {
             uid,
-            doing,
+            doing: Doing::Idle(Instant::now()),
+            holder: LeaseHolder::default(),
             task: None,
         };
         table.open.insert(number, open);
@@ -191,7 +196,7 @@ impl Table {
     /// How many connections each user has that do not wait.
     fn load(&self) -> BTreeMap<u32, usize> {
         let mut load = BTreeMap::new();
-        for open in self.open.values().filter(|open| !open.doing.is_waiting()) {
+        for open in self.open.values().filter(|open| !open.is_waiting()) {
             *load.entry(open.uid).or_default() += 1;
         }
         load
@@ -199,10 +204,7 @@ impl Table {
 
     fn longest_idle(&self, uid: u32) -> Option<u64> {
         let own = self.open.iter().filter(|(_, open)| open.uid == uid);
-        let idle = own.filter_map(|(number, open)| match open.doing {
-            Doing::Idle(since) => Some((since, *number)),
-            _ => None,
-        });
+        let idle = own.filter_map(|(number, open)| Some((open.idle_since()?, *number)));
         idle.min().map(|(_, number)| number)
     }
 
@@ -220,8 +222,8 @@ impl Table {
             return Ok(());
         };
         let count = |fits: &dyn Fn(&Open) -> bool| self.open.values().filter(|o| fits(o)).count();
-        let waiting = count(&|open| open.doing.is_waiting());
-        let own = count(&|open| open.uid == uid && open.doing.is_waiting());
+        let waiting = count(&Open::is_waiting);
+        let own = count(&|open| open.uid == uid && open.is_waiting());
         let following = count(&|open| open.uid == uid && open.doing == Doing::Following);
         let limits = self.limits;
         if doing == Doing::Following && following >= limits.followers_of_one {
@@ -241,9 +243,21 @@ impl Table {
     }
 }
 
-impl Doing {
-    fn is_waiting(self) -> bool {
-        matches!(self, Self::Waiting | Self::Following)
+impl Open {
+    /// Since when nothing hangs on the connection.
+    fn idle_since(&self) -> Option<Instant> {
+        match self.doing {
+            Doing::Idle(since) if !self.holder.is_needed() => Some(since),
+            _ => None,
+        }
+    }
+
+    fn is_waiting(&self) -> bool {
+        match self.doing {
+            Doing::Idle(_) => self.holder.is_needed(),
+            Doing::Answering => false,
+            Doing::Waiting | Doing::Following => true,
+        }
     }
 }
 
@@ -271,6 +285,27 @@ impl Slot {
         lock(&self.table).is_now(self.number, Doing::Answering);
         Answering {
             slot: Arc::clone(self),
+        }
+    }
+
+    /// Resolves when nothing has hung on the connection for too long.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    pub(super) async fn idle_too_long(&self) {
+        loop {
+            let now = Instant::now();
+            let idle = lock(&self.table)
+                .open
+                .get(&self.number)
+                .map(Open::idle_since);
+            match idle {
+                // Another connection took the place.
+                None => return,
+                Some(Some(since)) if since + LONGEST_IDLE <= now => return,
+                Some(since) => sleep_until(since.unwrap_or(now) + LONGEST_IDLE).await,
+            }
         }
     }
 }
@@ -307,6 +342,13 @@ impl Answering {
         lock(&self.slot.table).wait(self.slot.number, Doing::Following)
     }
 
+    /// A lease for as long as the connection lasts.
+    pub(super) fn lease(&self) -> Option<Lease> {
+        let table = lock(&self.slot.table);
+        let open = table.open.get(&self.slot.number);
+        open.map(|open| open.holder.lease())
+    }
+
     fn is_now(&self, doing: Doing) {
         lock(&self.slot.table).is_now(self.slot.number, doing);
     }
@@ -337,6 +379,8 @@ fn lock(table: &Shared) -> MutexGuard<'_, Table> {
 /// How many connections may wait for each one that may be served: a descriptor is cheap, but the
 /// usual limit of a process is 1,024.
 const WAITING_TO_SERVED: usize = 8;
+/// How long a request's head may take to arrive, and a connection may stay without one.
+const LONGEST_IDLE: Duration = Duration::from_secs(10);
 /// How many refused newcomers are told so at the same time.
 const REFUSALS: usize = 16;
 
@@ -362,11 +406,11 @@ mod tests {
     async fn the_longest_idle_connection_of_the_same_user_goes_first() {
         let mut connections = Connections::new(4);
         let other = take(&mut connections, 7);
-        tokio::time::advance(std::time::Duration::from_secs(1)).await;
+        tokio::time::advance(Duration::from_secs(1)).await;
         let first = take(&mut connections, 1);
         let second = take(&mut connections, 1);
         let asked = second.answering();
-        tokio::time::advance(std::time::Duration::from_secs(1)).await;
+        tokio::time::advance(Duration::from_secs(1)).await;
         drop(asked);
         let third = take(&mut connections, 1);
         let _newcomer = take(&mut connections, 1);
@@ -414,5 +458,21 @@ mod tests {
         other.follows().unwrap();
         let second = take(&mut connections, 2).answering();
         assert_eq!(second.follows(), Err(Crowded::Followers(1)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_whose_client_is_asked_stays() {
+        let mut connections = Connections::new(2);
+        let asked = take(&mut connections, 1);
+        let lease = asked.answering().lease().unwrap();
+        let idle = take(&mut connections, 1);
+        let newcomer = take(&mut connections, 2);
+        assert!(is_open(&connections, &idle));
+        let late =
+            async { tokio::time::timeout(Duration::from_secs(60), asked.idle_too_long()).await };
+        assert!(late.await.is_err());
+        newcomer.idle_too_long().await;
+        drop(lease);
+        asked.idle_too_long().await;
     }
 }

@@ -32,6 +32,10 @@ pub struct DownloadRequest {
     /// Enable the profile once it is installed.
     #[serde(default)]
     pub enable: bool,
+    /// The question is for this client alone, which keeps its connection open: when that is
+    /// closed before the answer, the profile is postponed.
+    #[serde(default)]
+    pub attended: bool,
 }
 
 pub(super) fn route(request: &Request<'_>, euicc: &str) -> Result<Action, Problem> {
@@ -63,7 +67,7 @@ pub(super) fn route(request: &Request<'_>, euicc: &str) -> Result<Action, Proble
         consent: body.consent,
         enable: body.enable,
     };
-    Ok(request.start(euicc, Job::Download(download)))
+    Ok(request.start_attended(euicc, Job::Download(download), body.attended))
 }
 
 fn parse_code(code: &Secret) -> Result<ActivationCode, Problem> {

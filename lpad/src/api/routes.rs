@@ -75,6 +75,7 @@ mod tests {
             euicc: "default".into(),
             job,
             idempotency_key: None,
+            attended: false,
         }
     }
 

@@ -35,7 +35,7 @@ use super::{openapi, routes};
 use crate::engine::EngineHandle;
 use crate::memory::events::Events;
 use crate::memory::journal::{RequestKey, SharedJournal};
-use crate::memory::operations::{Operation, Operations};
+use crate::memory::operations::{ClientProcess, Operation, Operations};
 use crate::memory::snapshot::{Availability, Snapshot};
 use crate::problem::{Code, Problem};
 use crate::runtime::closing::Closing;
@@ -126,6 +126,7 @@ impl Api {
             biased;
             ended = connection.as_mut() => ended,
             () = stream.closed() => return,
+            () = slot.idle_too_long() => return,
             () = closing.announced() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
@@ -196,12 +197,14 @@ impl Api {
             )),
             _ => None,
         };
-        self.act(action, request_key, answering, closing).await
+        self.act(action, actor, request_key, answering, closing)
+            .await
     }
 
     async fn act(
         &self,
         action: Action,
+        actor: Actor,
         request_key: Option<RequestKey>,
         answering: &Answering,
         closing: Closing,
@@ -244,8 +247,19 @@ impl Api {
                 let notifications = self.card(&euicc, wait_s, answering).await?.notifications;
                 Ok(ok(&NotificationList { notifications }))
             }
-            Action::Start { euicc, job, .. } => {
-                Ok(accepted(&self.engine(&euicc)?.start(job, request_key)?))
+            Action::Start {
+                euicc,
+                job,
+                attended,
+                ..
+            } => {
+                let id = self.engine(&euicc)?.start(job, request_key)?.id;
+                let lease = answering.lease().filter(|_| attended);
+                let client = ClientProcess {
+                    uid: actor.uid,
+                    pid: actor.pid,
+                };
+                Ok(accepted(&self.operations.asked_by(id, client, lease)?))
             }
             Action::Operations { state } => {
                 let mut operations = self.operations.list();
@@ -325,8 +339,9 @@ async fn read(engine: &EngineHandle, wait_s: u64, answering: &Answering) -> Snap
 /// How every connection is served.
 fn http() -> http1::Builder {
     let mut http = http1::Builder::new();
+    // The head's deadline is kept by `Slot::idle_too_long`, which knows who is waited for.
     http.timer(TokioTimer::new())
-        .header_read_timeout(REQUEST_DEADLINE)
+        .header_read_timeout(None)
         .max_buf_size(16 * 1024)
         // A client that says no more still wants its answer.
         .half_close(true)

@@ -72,6 +72,7 @@ fn request(arguments: &DownloadArguments) -> Result<DownloadRequest, CliError> {
             Consent::Ask
         },
         enable: arguments.enable,
+        attended: false,
     })
 }
 

@@ -126,6 +126,8 @@ mod tests {
             offer: None,
             result: None,
             problem: None,
+            client: None,
+            asked_at_s: None,
             created_at_s: 0,
             finished_at_s: None,
         }

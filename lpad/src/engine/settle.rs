@@ -45,6 +45,8 @@ pub(super) async fn resolve_operation(
         offer: None,
         result,
         problem,
+        client: None,
+        asked_at_s: None,
         created_at_s: now_s,
         finished_at_s: Some(now_s),
     })

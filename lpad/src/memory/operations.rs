@@ -19,10 +19,12 @@ use crate::memory::journal::{
 use crate::problem::{Code, Problem};
 use crate::runtime::clock::Clock;
 
+mod asker;
 #[cfg(test)]
 mod tests;
 mod ticket;
 
+pub use asker::{ClientProcess, Lease, LeaseHolder};
 pub use ticket::Ticket;
 
 /// All operations of the daemon, the last [`HISTORY_KEPT`] finished ones included; clones share them.
@@ -50,6 +52,8 @@ struct Entry {
     operation: watch::Sender<Operation>,
     cancellation: Cancellation,
     answer: Option<oneshot::Sender<Answer>>,
+    /// The client that has to be there to answer, when there is one.
+    lease: Option<Lease>,
     request: Option<RequestKey>,
 }
 
@@ -175,6 +179,7 @@ impl Operations {
                 operation,
                 cancellation: cancellation.clone(),
                 answer: None,
+                lease: None,
                 request,
             },
         );
@@ -208,6 +213,32 @@ impl Operations {
             Some((_, true, operation)) => Ok(Some(operation)),
             None => Ok(None),
         }
+    }
+
+    /// Says which client asked for an operation. With a lease, a question is asked only while that
+    /// client is there.
+    ///
+    /// # Errors
+    ///
+    /// `Unknown` when there is none, or it is no longer kept.
+    pub fn asked_by(
+        &self,
+        id: OperationId,
+        client: ClientProcess,
+        lease: Option<Lease>,
+    ) -> Result<Operation, OperationError> {
+        let mut table = self.table();
+        let entry = table.entries.get_mut(&id);
+        let entry = entry.ok_or(OperationError::Unknown(id))?;
+        if !entry.operation.borrow().state.is_final() {
+            entry.lease = lease;
+            // No event of its own: the next one has it.
+            entry
+                .operation
+                .send_modify(|operation| operation.client = Some(client));
+        }
+        let operation = entry.operation.borrow().clone();
+        Ok(operation)
     }
 
     /// The card told how an operation ended that was cut off, in an earlier life of the daemon or in
@@ -277,9 +308,10 @@ impl Operations {
         table.last = table.last.max(operation.id);
         let shown = match table.entries.get_mut(&operation.id) {
             Some(entry) => {
-                let created_at_s = entry.operation.borrow().created_at_s;
+                let known = entry.operation.borrow().clone();
                 let operation = Operation {
-                    created_at_s,
+                    client: known.client,
+                    created_at_s: known.created_at_s,
                     ..operation
                 };
                 entry.answer = None;
@@ -291,6 +323,7 @@ impl Operations {
                 let entry = Entry {
                     cancellation,
                     answer: None,
+                    lease: None,
                     request,
                     operation: watch::Sender::new(operation.clone()),
                 };
@@ -420,6 +453,7 @@ impl Operations {
         self.change(id, |operation| {
             operation.state = State::Running;
             operation.offer = None;
+            operation.asked_at_s = None;
         });
         self.find(id)
     }
@@ -487,6 +521,7 @@ impl Operations {
         self.change(id, |operation| {
             operation.state = state;
             operation.offer = None;
+            operation.asked_at_s = None;
             operation.result = result;
             operation.problem = problem.map(|problem| problem.of_operation(id));
             operation.finished_at_s = Some(now);
@@ -494,6 +529,9 @@ impl Operations {
                 operation.stage = Some(Stage::Done);
             }
         });
+        if let Some(entry) = self.table().entries.get_mut(&id) {
+            entry.lease = None;
+        }
         self.forget_oldest();
     }
 
@@ -598,6 +636,12 @@ pub struct Operation {
     /// Why it failed or was cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<Problem>,
+    /// The process that asked for it; absent when lpad did by itself, or before its last start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<ClientProcess>,
+    /// Since when the offer waits for an answer, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_at_s: Option<u64>,
     /// When it was asked for, in seconds since 1970.
     pub created_at_s: u64,
     /// When it ended, in seconds since 1970.
@@ -618,6 +662,8 @@ impl Operation {
             offer: None,
             result: None,
             problem: None,
+            client: None,
+            asked_at_s: None,
             created_at_s: 0,
             finished_at_s: None,
         }

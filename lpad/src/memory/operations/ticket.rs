@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::{Operations, State};
 use crate::commit::{Cancellation, Cancelled, Committed};
-use crate::job::{Achievement, Offer, OperationId, Progress, Reply, Stage};
+use crate::job::{Achievement, Answer, Decision, Offer, OperationId, Progress, Reply, Stage};
 use crate::memory::journal::Ending;
 use crate::problem::{Code, Problem};
 
@@ -80,21 +80,32 @@ impl Ticket {
         self.cancellation.cancelled().await;
     }
 
-    /// Shows a profile and waits for somebody's answer, but at most `longest`.
+    /// Shows a profile and waits for an answer, but at most `longest`. A client that asked for the
+    /// operation with a lease and is gone has postponed it.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future leaves the operation asking; the next stage ends that.
     pub async fn ask(&self, offer: Offer, longest: Duration) -> Reply {
         let (sender, answer) = oneshot::channel();
+        let mut lease = None;
         if let Some(entry) = self.operations.table().entries.get_mut(&self.id) {
             entry.answer = Some(sender);
+            lease = entry.lease.clone();
         }
         self.stage(Stage::AwaitingConsent);
+        let now = self.operations.shared.clock.unix_seconds();
         self.operations.change(self.id, |operation| {
             operation.offer = Some(offer);
+            operation.asked_at_s = Some(now);
             operation.state = State::AwaitingAnswer;
         });
+        let left = async {
+            match &lease {
+                Some(lease) => lease.ended().await,
+                None => std::future::pending().await,
+            }
+        };
         let reply = tokio::select! {
             biased;
             () = self.cancelled() => Reply::Cancelled,
@@ -102,9 +113,17 @@ impl Ticket {
                 Ok(Ok(answer)) => Reply::Answered(answer),
                 Ok(Err(_)) | Err(_) => Reply::TimedOut,
             },
+            () = left => {
+                tracing::info!(operation = %self.id, "the client that was asked is gone");
+                Reply::Answered(Answer {
+                    answer: Decision::Postpone,
+                    confirmation_code: None,
+                })
+            }
         };
         self.operations.change(self.id, |operation| {
             operation.offer = None;
+            operation.asked_at_s = None;
             operation.state = State::Running;
         });
         reply
