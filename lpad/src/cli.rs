@@ -7,11 +7,16 @@ mod prompt;
 mod render;
 mod table;
 
+use std::ffi::OsString;
+use std::fs;
 use std::io::{self, IsTerminal, Write, stderr, stdout};
+use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
+use tokio::time::sleep;
 
 use self::args::{
     Arguments, Command, EuiccCommand, NotificationCommand, OperationCommand, ProfileCommand,
@@ -23,23 +28,26 @@ use crate::api::euiccs::{EuiccList, ResetRequest};
 use crate::api::notifications::NotificationList;
 use crate::api::operations::OperationList;
 use crate::api::profiles::ProfileList;
-use crate::client::{Client, ClientError};
-use crate::job::OperationId;
+use crate::client::{Client, ClientError, EventReader};
+use crate::job::{Answer, OperationId};
 use crate::memory::events::EventKind;
-use crate::memory::operations::Operation;
-use crate::memory::snapshot::{Profile, ProfileState};
+use crate::memory::operations::{Operation, State};
+use crate::memory::snapshot::{Availability, Euicc, Profile, ProfileState};
 use crate::printable::printable;
 use crate::problem::{Code, Problem};
 
 /// Runs `lpactl` and tells how it went.
 pub async fn run(arguments: Arguments) -> ExitCode {
-    let socket = arguments
-        .socket
-        .clone()
-        .or_else(|| Some(std::env::var_os("LPAD_SOCKET")?.into()));
-    let client = Client::new(socket.unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET)));
+    let given = arguments.socket.clone();
+    let socket = match socket(given, std::env::var_os("LPAD_SOCKET")) {
+        Ok(socket) => socket,
+        Err(error) => {
+            let _ = stderr().write_all(error.message().as_bytes());
+            return ExitCode::from(error.exit_code());
+        }
+    };
     let session = Session {
-        client,
+        client: Client::new(socket),
         json: arguments.json,
         euicc: arguments.euicc.clone(),
     };
@@ -61,6 +69,29 @@ pub async fn run(arguments: Arguments) -> ExitCode {
     }
 }
 
+/// The daemon's socket: the one on the command line, in the environment, or the usual one.
+fn socket(given: Option<PathBuf>, environment: Option<OsString>) -> Result<PathBuf, CliError> {
+    let (named, path) = match (given, environment) {
+        (Some(path), _) => ("--socket", path),
+        (None, Some(path)) => ("LPAD_SOCKET", path.into()),
+        (None, None) => return Ok(PathBuf::from(DEFAULT_SOCKET)),
+    };
+    if path.as_os_str().is_empty() {
+        return Err(CliError::Usage(format!(
+            "{named} is empty; it names the daemon's socket, {DEFAULT_SOCKET} when it is not set"
+        )));
+    }
+    // What cannot be looked at is told when it cannot be reached.
+    let is_socket = fs::metadata(&path).map_or(true, |file| file.file_type().is_socket());
+    if !is_socket {
+        let path = path.display();
+        return Err(CliError::Usage(format!(
+            "{named}: {path} is a file or folder and not the daemon's socket"
+        )));
+    }
+    Ok(path)
+}
+
 /// Why `lpactl` ends with something else than 0.
 #[derive(Debug, thiserror::Error)]
 enum CliError {
@@ -74,6 +105,11 @@ enum CliError {
     Left(OperationId),
     #[error("Nothing was changed")]
     NotConfirmed,
+    /// What was to be said is said: the result says it.
+    #[error("Nothing to download")]
+    NothingToDownload,
+    #[error("Not ready: {0}")]
+    NotReady(String),
     #[error("standard input or output: {0}")]
     Output(#[from] io::Error),
 }
@@ -92,6 +128,8 @@ impl CliError {
                 problem_exit_code(problem.code)
             }
             Self::Usage(_) => 2,
+            Self::NothingToDownload => 6,
+            Self::NotReady(_) => 7,
             Self::Client(_) | Self::Output(_) => 1,
         }
     }
@@ -104,12 +142,14 @@ impl CliError {
             Self::Client(ClientError::Unreachable { source, .. }) => {
                 format!("{self}.\n{}\n", unreachable_hint(source.kind()))
             }
+            Self::NothingToDownload => String::new(),
             Self::Client(_)
             | Self::Left(_)
             | Self::Usage(_)
             | Self::NotConfirmed
+            | Self::NotReady(_)
             | Self::Output(_) => {
-                format!("{self}.\n")
+                format!("{}.\n", printable(&self.to_string()))
             }
         }
     }
@@ -125,6 +165,7 @@ fn problem_exit_code(code: Code) -> u8 {
         | Code::UnknownEuicc
         | Code::UnknownProfile
         | Code::UnknownOperation => 2,
+        Code::NothingToDownload => 6,
         _ => 1,
     }
 }
@@ -137,6 +178,9 @@ fn unreachable_hint(kind: io::ErrorKind) -> &'static str {
         io::ErrorKind::NotFound => {
             "Is the daemon running (systemctl status lpad), and is this its socket? \
              --socket or LPAD_SOCKET name another one."
+        }
+        io::ErrorKind::WouldBlock => {
+            "The daemon does not take up connections. Look at journalctl -u lpad."
         }
         _ => "The daemon has stopped. Look at journalctl -u lpad and start it again.",
     }
@@ -163,34 +207,61 @@ impl Session {
         }
     }
 
+    /// Tells what is known, at once: a card that does not answer is not waited for.
     async fn status(&self) -> Result<(), CliError> {
-        let euiccs = self.client.euiccs().await?;
-        if self.json {
-            return self.print_json(&EuiccList { euiccs });
+        let euiccs = self.chosen(self.client.euiccs().await?)?;
+        let away: Vec<String> = euiccs
+            .iter()
+            .filter(|euicc| euicc.state != Availability::Ready)
+            .map(|euicc| format!("{} is {}", euicc.name, euicc.state.name()))
+            .collect();
+        match self.json {
+            true => self.print_json(&EuiccList { euiccs })?,
+            false => self.overview(euiccs).await?,
         }
+        match away.as_slice() {
+            [] => Ok(()),
+            away => Err(CliError::NotReady(away.join(", "))),
+        }
+    }
+
+    async fn overview(&self, euiccs: Vec<Euicc>) -> Result<(), CliError> {
         let health = self.client.health().await?;
         let version = self.client.version().await?;
         let mut overviews = Vec::new();
         for euicc in euiccs {
-            // What cannot be read is told by the eUICC's own problem.
-            let profiles = self.client.profiles(&euicc.name).await.unwrap_or_default();
-            let notifications = self
-                .client
-                .notifications(&euicc.name)
-                .await
-                .unwrap_or_default();
+            let name = &euicc.name;
+            // What was never read is told by the eUICC's own problem.
+            let profiles = self.client.known_profiles(name).await.unwrap_or_default();
+            let notifications = self.client.known_notifications(name).await;
             let operation = match euicc.busy_with {
                 Some(id) => self.client.operation(id, 0).await.ok(),
                 None => None,
             };
             overviews.push(Overview {
-                euicc,
                 profiles,
-                notifications,
+                notifications: notifications.unwrap_or_default(),
                 operation,
+                euicc,
             });
         }
         self.print(&render::status(&version, &health.problems, &overviews))
+    }
+
+    /// The eUICC chosen with `--euicc`, or all.
+    fn chosen(&self, mut euiccs: Vec<Euicc>) -> Result<Vec<Euicc>, CliError> {
+        let Some(name) = &self.euicc else {
+            return Ok(euiccs);
+        };
+        let names: Vec<String> = euiccs.iter().map(|euicc| euicc.name.clone()).collect();
+        euiccs.retain(|euicc| euicc.name == *name);
+        match euiccs.is_empty() {
+            true => Err(CliError::Usage(format!(
+                "No eUICC is called \"{name}\"; there is {}",
+                names.join(", ")
+            ))),
+            false => Ok(euiccs),
+        }
     }
 
     async fn euicc_command(&self, command: EuiccCommand) -> Result<(), CliError> {
@@ -205,7 +276,7 @@ impl Session {
                 self.print(&render::euicc(&euicc, &addresses))
             }
             EuiccCommand::SetDefaultSmdp { address } => {
-                self.follow(self.client.set_default_smdp(&name, &address).await?)
+                self.change(self.client.set_default_smdp(&name, &address))
                     .await
             }
             EuiccCommand::Reset(arguments) => self.reset(&name, &arguments).await,
@@ -223,42 +294,40 @@ impl Session {
             test_profiles: arguments.scope.test,
             default_smdp: arguments.scope.default_smdp,
         };
-        self.follow(self.client.reset(name, &request).await?).await
+        self.change(self.client.reset(name, &request)).await
     }
 
     async fn profile_command(&self, command: ProfileCommand) -> Result<(), CliError> {
         let name = self.name().await?;
         let client = &self.client;
-        let operation = match command {
+        match command {
             ProfileCommand::List => {
                 let profiles = client.profiles(&name).await?;
-                return match self.json {
+                match self.json {
                     true => self.print_json(&ProfileList { profiles }),
                     false => self.print(&render::profiles(&profiles)),
-                };
+                }
             }
             ProfileCommand::Show { profile } => {
                 let profile = self.profile(&name, &profile).await?;
-                return match self.json {
+                match self.json {
                     true => self.print_json(&profile),
                     false => self.print(&render::profile(&profile)),
-                };
+                }
             }
             ProfileCommand::Enable { profile } => {
                 let iccid = self.profile(&name, &profile).await?.iccid;
-                client
-                    .set_state(&name, &iccid, ProfileState::Enabled)
-                    .await?
+                let enabled = client.set_state(&name, &iccid, ProfileState::Enabled);
+                self.change(enabled).await
             }
             ProfileCommand::Disable { profile } => {
                 let iccid = self.profile(&name, &profile).await?.iccid;
-                client
-                    .set_state(&name, &iccid, ProfileState::Disabled)
-                    .await?
+                let disabled = client.set_state(&name, &iccid, ProfileState::Disabled);
+                self.change(disabled).await
             }
             ProfileCommand::Rename { profile, nickname } => {
-                let iccid = self.profile(&name, &profile).await?.iccid;
-                client.rename(&name, &iccid, &nickname).await?
+                let profile = self.profile(&name, &profile).await?;
+                self.rename(&name, &profile, &nickname).await
             }
             ProfileCommand::Delete { profile, yes } => {
                 let profile = self.profile(&name, &profile).await?;
@@ -267,10 +336,23 @@ impl Session {
                     yes,
                     &format!("Delete {title} ({}) for ever?", profile.iccid),
                 )?;
-                client.delete(&name, &profile.iccid).await?
+                self.change(client.delete(&name, &profile.iccid)).await
             }
+        }
+    }
+
+    async fn rename(&self, euicc: &str, profile: &Profile, nickname: &str) -> Result<(), CliError> {
+        let renamed = self.client.rename(euicc, &profile.iccid, nickname);
+        let ended = self.carry_out(renamed).await?;
+        if self.json || !nickname.is_empty() || ended.problem.is_some() {
+            return self.tell(ended);
+        }
+        let (name, iccid) = (&profile.name, &profile.iccid);
+        let text = match &profile.nickname {
+            Some(nickname) => format!("The nickname {nickname} of {name} ({iccid}) is removed."),
+            None => format!("{name} ({iccid}) has no nickname."),
         };
-        self.follow(operation).await
+        self.print(&format!("{}\n", printable(&text)))
     }
 
     async fn notification_command(&self, command: NotificationCommand) -> Result<(), CliError> {
@@ -284,8 +366,7 @@ impl Session {
                 }
             }
             NotificationCommand::Deliver => {
-                self.follow(self.client.deliver_notifications(&name).await?)
-                    .await
+                self.change(self.client.deliver_notifications(&name)).await
             }
         }
     }
@@ -293,7 +374,13 @@ impl Session {
     async fn operation_command(&self, command: OperationCommand) -> Result<(), CliError> {
         match command {
             OperationCommand::List => {
-                let operations = self.client.operations().await?;
+                let mut operations = self.client.operations().await?;
+                if self.euicc.is_some() {
+                    let chosen = self.chosen(self.client.euiccs().await?)?;
+                    operations.retain(|operation| {
+                        chosen.iter().any(|euicc| euicc.name == operation.euicc)
+                    });
+                }
                 match self.json {
                     true => self.print_json(&OperationList { operations }),
                     false => self.print(&render::operations(&operations)),
@@ -306,7 +393,19 @@ impl Session {
                     false => self.print(&render::operation(&operation)),
                 }
             }
-            OperationCommand::Wait { id } => self.follow(self.client.operation(id, 0).await?).await,
+            OperationCommand::Wait { id } => self.change(self.client.operation(id, 0)).await,
+            OperationCommand::Answer {
+                id,
+                answer,
+                confirmation_code_file,
+            } => {
+                let code = confirmation_code_file.as_deref().map(download::read_code);
+                let answer = Answer {
+                    answer: answer.into(),
+                    confirmation_code: code.transpose()?,
+                };
+                self.change(self.client.answer(id, &answer)).await
+            }
             OperationCommand::Cancel { id } => self.cancel(id).await,
         }
     }
@@ -338,26 +437,43 @@ impl Session {
         Ok(())
     }
 
-    /// Shows an operation until it has ended, and its outcome.
-    async fn follow(&self, operation: Operation) -> Result<(), CliError> {
-        let ended = self.watch(operation, async |_| Ok(())).await?;
+    /// Asks for a change, shows it until it has ended, and its outcome.
+    async fn change(
+        &self,
+        asked: impl Future<Output = Result<Operation, ClientError>>,
+    ) -> Result<(), CliError> {
+        let ended = self.carry_out(asked).await?;
         self.tell(ended)
     }
 
-    /// Shows an operation until it has ended; calls `asked` whenever it waits for an answer.
+    /// Asks for a change and shows it until it has ended. The events are followed before it is
+    /// asked for; that they cannot be is no reason not to.
+    async fn carry_out(
+        &self,
+        asked: impl Future<Output = Result<Operation, ClientError>>,
+    ) -> Result<Operation, CliError> {
+        let news = self.news().await;
+        let operation = asked.await?;
+        self.watch(operation, news, async |_| Ok(())).await
+    }
+
+    /// The events, unless they cannot be followed.
+    async fn news(&self) -> Option<EventReader> {
+        self.client.events(None).await.ok()
+    }
+
+    /// Shows an operation until it has ended; calls `asked` once it waits for an answer.
     async fn watch(
         &self,
-        operation: Operation,
+        mut operation: Operation,
+        mut news: Option<EventReader>,
         asked: impl AsyncFn(&Operation) -> Result<(), CliError>,
     ) -> Result<Operation, CliError> {
-        let id = operation.id;
         let live = stderr().is_terminal();
         let mut line = ProgressLine::new(stderr(), live);
-        // Subscribed before the state is read, so that no change is missed in between.
-        let mut events = self.client.events(None).await?;
-        let mut operation = self.client.operation(id, 0).await?;
         // The events still tell of the offer when its state was read before them.
         let mut has_asked = false;
+        let mut told_of = None;
         loop {
             if operation.state.is_final() {
                 line.clear();
@@ -366,24 +482,68 @@ impl Session {
             if live || !self.json {
                 line.show(&operation);
             }
+            if operation.state == State::Queued
+                && let Some(ahead) = self.asking_ahead_of(&operation).await
+                && told_of.replace(ahead.id) != Some(ahead.id)
+            {
+                line.clear();
+                let _ = stderr().write_all(render::asking(&ahead, SystemTime::now()).as_bytes());
+            }
             if operation.offer.is_some() && !has_asked {
                 has_asked = true;
                 line.clear();
                 asked(&operation).await?;
             }
-            operation = loop {
-                let Ok(Some(event)) = events.next().await else {
-                    return Err(CliError::Left(id));
-                };
-                match event.kind {
-                    EventKind::Operation if event.data["id"] == id.to_string() => {
-                        let parsed = serde_json::from_value(event.data);
-                        break parsed.map_err(|error| ClientError::Garbled(error.to_string()))?;
-                    }
-                    EventKind::Missed => break self.client.operation(id, 0).await?,
-                    EventKind::Operation | EventKind::Euicc => {}
-                }
+            operation = self.next(operation, &mut news).await?;
+        }
+    }
+
+    /// The operation that is in the way because it waits for an answer.
+    async fn asking_ahead_of(&self, queued: &Operation) -> Option<Operation> {
+        // This is only for people's information.
+        let asking = self
+            .client
+            .operations_in(State::AwaitingAnswer)
+            .await
+            .ok()?;
+        let is_ahead = |asking: &Operation| asking.euicc == queued.euicc && asking.id < queued.id;
+        asking.into_iter().find(is_ahead)
+    }
+
+    /// The operation after something happened: from the events, or else by asking again.
+    async fn next(
+        &self,
+        operation: Operation,
+        news: &mut Option<EventReader>,
+    ) -> Result<Operation, CliError> {
+        let id = operation.id;
+        while let Some(events) = news {
+            let Ok(Some(event)) = events.next().await else {
+                // They end with the daemon: whether it has ended shows below.
+                *news = None;
+                break;
             };
+            match event.kind {
+                EventKind::Operation if event.data["id"] == id.to_string() => {
+                    let parsed = serde_json::from_value(event.data);
+                    return Ok(parsed.map_err(|error| ClientError::Garbled(error.to_string()))?);
+                }
+                EventKind::Operation if event.data["state"] == State::AwaitingAnswer.name() => {
+                    return Ok(operation);
+                }
+                EventKind::Missed => return Ok(self.client.operation(id, 0).await?),
+                EventKind::Operation | EventKind::Euicc => {}
+            }
+        }
+        if operation.offer.is_some() {
+            // A question answers a wait at once.
+            sleep(Duration::from_secs(POLL_S)).await;
+        }
+        match self.client.patiently(id, POLL_S).await {
+            Err(ClientError::Unreachable { .. } | ClientError::Connection(_)) => {
+                Err(CliError::Left(id))
+            }
+            operation => Ok(operation?),
         }
     }
 
@@ -395,6 +555,10 @@ impl Session {
             }
             (false, Some(problem)) => Err(CliError::Ended(Box::new(problem))),
             (false, None) => self.print(&render::outcome(&ended)),
+        }?;
+        match ended.result.is_some_and(|done| done.nothing_to_download) {
+            true => Err(CliError::NothingToDownload),
+            false => Ok(()),
         }
     }
 
@@ -425,7 +589,7 @@ impl Session {
                 .collect::<Vec<_>>()
         };
         let found = [
-            by(|profile, wanted| profile.iccid == wanted),
+            by(|profile, wanted| profile.iccid == without_padding(wanted)),
             by(|profile, wanted| profile.nickname.as_deref() == Some(wanted)),
             by(|profile, wanted| profile.name == wanted),
         ];
@@ -456,6 +620,14 @@ impl Session {
     }
 }
 
+/// An ICCID without the F that fills its last octet and is printed on some cards.
+fn without_padding(iccid: &str) -> &str {
+    match iccid.strip_suffix(['F', 'f']) {
+        Some(digits) if digits.len() == 19 && digits.bytes().all(|b| b.is_ascii_digit()) => digits,
+        _ => iccid,
+    }
+}
+
 fn confirmed(yes: bool, question: &str) -> Result<(), CliError> {
     if yes {
         return Ok(());
@@ -471,6 +643,8 @@ fn confirmed(yes: bool, question: &str) -> Result<(), CliError> {
     }
 }
 
+/// How long one `?wait=` lasts where the events cannot be followed.
+const POLL_S: u64 = 2;
 const DEFAULT_SOCKET: &str = "/run/lpad/lpad.sock";
 
 #[cfg(test)]
@@ -495,6 +669,9 @@ mod tests {
             (ended(Code::Forbidden), 4),
             (ended(Code::Postponed), 5),
             (CliError::NotConfirmed, 5),
+            (CliError::NothingToDownload, 6),
+            (ended(Code::NothingToDownload), 6),
+            (CliError::NotReady("default is starting".into()), 7),
         ];
         for (error, code) in cases {
             assert_eq!(error.exit_code(), code, "{error}");
@@ -512,5 +689,38 @@ mod tests {
             "{}",
             error.message()
         );
+    }
+
+    #[test]
+    fn a_name_that_is_no_socket_is_told_apart_from_a_daemon_that_is_not_there() {
+        let said = |given: Option<&str>, environment: Option<&str>| {
+            let socket = socket(given.map(PathBuf::from), environment.map(OsString::from));
+            socket.map_err(|error| (error.exit_code(), error.message()))
+        };
+        assert_eq!(said(None, None).unwrap(), PathBuf::from(DEFAULT_SOCKET));
+        assert!(said(Some("/nowhere/lpad.sock"), Some("")).is_ok());
+        for (given, environment, words) in [
+            (None, Some(""), "LPAD_SOCKET is empty"),
+            (None, Some("/"), "LPAD_SOCKET: / is a file or folder"),
+            (Some("/proc/version"), None, "--socket: /proc/version is a"),
+        ] {
+            let (code, message) = said(given, environment).unwrap_err();
+            assert_eq!(code, 2);
+            assert!(message.starts_with(words), "{message}");
+        }
+    }
+
+    #[test]
+    fn the_padding_of_a_printed_iccid_is_passed_over() {
+        for (typed, iccid) in [
+            ("8901999000000000012F", "8901999000000000012"),
+            ("8901999000000000012f", "8901999000000000012"),
+            ("89019990000000000012", "89019990000000000012"),
+            ("890199900000000001F", "890199900000000001F"),
+            ("8901999000000000012FF", "8901999000000000012FF"),
+            ("F", "F"),
+        ] {
+            assert_eq!(without_padding(typed), iccid);
+        }
     }
 }

@@ -2,16 +2,19 @@
 
 use std::fs;
 use std::process::Stdio;
+use std::time::Duration;
 
 use lpad::config::EuiccConfig;
 use lpad::memory::operations::State;
-use lpad_tests::bed::{Bed, EUICC};
+use lpad::problem::Code;
+use lpad_tests::bed::{Bed, EUICC, asking};
 use lpad_tests::bench::HOST_NAME;
-use rsp_servers::smdp::OrderRequest;
+use rsp_servers::smdp::{OrderRequest, OrderState};
 use serde_json::Value;
 use sim_card_emulator::modem::{Moment, Pattern};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
+use tokio::time::timeout;
 
 use crate::lpactl::{Run, Terminal, command, lpactl, lpactl_fed, run};
 
@@ -51,6 +54,8 @@ async fn the_life_of_a_profile_on_the_command_line() {
         lpactl(&bed, &["profile", "rename", "8901999000000000012", "Lager"]).await,
         "Lager (8901999000000000012) is renamed.\n",
     );
+    let printed = lpactl(&bed, &["profile", "show", "8901999000000000012F"]).await;
+    assert!(printed.out.contains("Lager"), "{printed:?}");
     said(
         lpactl(&bed, &["profile", "list"]).await,
         "ICCID                STATE    NAME   PROVIDER        CLASS\n\
@@ -83,8 +88,16 @@ async fn the_life_of_a_profile_on_the_command_line() {
         "Lager (8901999000000000012) is disabled; notifications delivered: 1.\n",
     );
     said(
-        lpactl(&bed, &["profile", "delete", "Lager", "--yes"]).await,
-        "Lager (8901999000000000012) is deleted; notifications delivered: 1.\n",
+        lpactl(&bed, &["profile", "rename", "Lager", ""]).await,
+        "The nickname Lager of Profile 1 (8901999000000000012) is removed.\n",
+    );
+    said(
+        lpactl(&bed, &["profile", "rename", "Profile 1", ""]).await,
+        "Profile 1 (8901999000000000012) has no nickname.\n",
+    );
+    said(
+        lpactl(&bed, &["profile", "delete", "Profile 1", "--yes"]).await,
+        "Profile 1 (8901999000000000012) is deleted; notifications delivered: 1.\n",
     );
     said(
         lpactl(&bed, &["notification", "list"]).await,
@@ -119,9 +132,13 @@ async fn the_euicc_on_the_command_line() {
     ] {
         assert!(info.out.contains(line), "{}", info.out);
     }
-    said(
-        lpactl(&bed, &["download", "--default", "--yes"]).await,
-        "Nothing to download: the SM-DP+ has no profile for this EID.\n",
+    let nothing = lpactl(&bed, &["download", "--default", "--yes"]).await;
+    assert_eq!(
+        (nothing.code, &*nothing.out),
+        (
+            6,
+            "Nothing to download: the SM-DP+ has no profile for this EID.\n"
+        )
     );
     bed.install().await;
     let unasked = lpactl(&bed, &["euicc", "reset", "--operational"]).await;
@@ -357,7 +374,11 @@ async fn of_two_euiccs_one_may_be_out_of_reach() {
     bed.install().await;
 
     let status = lpactl(&bed, &["status"]).await;
-    assert_eq!(status.code, 0, "{status:?}");
+    assert_eq!(status.code, 7, "{status:?}");
+    assert_eq!(status.err, "Not ready: spare is unavailable.\n");
+    let ready = lpactl(&bed, &["--euicc", "default", "status"]).await;
+    assert_eq!(ready.code, 0, "{ready:?}");
+    assert!(!ready.out.contains("spare"), "{}", ready.out);
     let (ready, unavailable) = status.out.split_once("\nspare: ").unwrap();
     assert!(ready.contains("\ndefault: ready\n"), "{ready}");
     for text in ["unavailable\n", "/dev/ttyNOWHERE", "  Problem", "  Next"] {
@@ -388,21 +409,27 @@ async fn exit_codes_are_those_of_the_help() {
         "  1  the operation failed, or the daemon refused it",
         "  2  the command line or a value in it cannot be used",
         "  3  the daemon cannot be reached",
+        "  4  you may not do this",
+        "  5  cancelled, declined, postponed or not answered in time",
+        "  6  nothing to download",
+        "  7  status: an eUICC cannot be used now",
     ] {
         assert!(help.out.contains(line), "{}", help.out);
     }
     bed.install().await;
     let unknown = format!("1${HOST_NAME}$UNKNOWN");
-    let cases: [(&[&str], i32); 11] = [
+    let cases: [(&[&str], i32); 13] = [
         (&["status"], 0),
         (&["download", &unknown, "--yes"], 1),
-        (&["download", "--default", "--yes"], 0),
+        (&["download", "--default", "--yes"], 6),
         (&["download", "no code", "--yes"], 2),
         (&["download", &unknown], 2),
         (&["profile", "delete", "Profile 1"], 2),
         (&["profile", "enable", "8901999000000009999"], 2),
         (&["operation", "show", "99"], 2),
         (&["--euicc", "other", "profile", "list"], 2),
+        (&["--euicc", "other", "status"], 2),
+        (&["--euicc", "other", "operation", "list"], 2),
         (&["euicc", "set-default-smdp", "no host"], 2),
         (&["dowload"], 2),
     ];
@@ -509,6 +536,128 @@ async fn a_person_types_the_confirmation_code_unseen() {
     assert!(!person.text().contains("0815"), "{:?}", person.text());
     assert_eq!(person.exit_code().await, 0);
     bed.must_be_sound().await;
+}
+
+#[tokio::test]
+async fn status_of_a_card_that_is_silent_comes_at_once_and_is_no_success() {
+    let bed = Bed::without_modem().await;
+    bed.bench.plug_in();
+    let _hold = bed
+        .bench
+        .modem
+        .hold(Pattern::ANY, 1, Moment::BeforeExecution);
+    let status = timeout(Duration::from_secs(10), lpactl(&bed, &["status"])).await;
+    let status = status.expect("it does not wait for the card");
+    assert_eq!(status.code, 7, "{status:?}");
+    assert!(
+        status.err.starts_with("Not ready: default is "),
+        "{status:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_change_succeeds_though_the_events_have_too_many_readers() {
+    let mut bed = Bed::start().await;
+    let iccid = bed.install().await;
+    let mut readers = Vec::new();
+    while let Ok(reader) = bed.client.events(None).await {
+        readers.push(reader);
+    }
+    let enabled = lpactl(&bed, &["profile", "enable", &iccid]).await;
+    assert_eq!(enabled.code, 0, "{enabled:?}");
+    assert!(enabled.out.contains("is enabled"), "{enabled:?}");
+    bed.order("M-1");
+    let code = format!("1${HOST_NAME}$M-1");
+    let done = lpactl(&bed, &["download", &code, "--yes"]).await;
+    assert_eq!(done.code, 0, "{done:?}");
+    assert!(done.out.contains("Profile 2"), "{done:?}");
+    drop(readers);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test]
+async fn a_name_with_invisible_characters_is_shown_with_escapes() {
+    let mut bed = Bed::start().await;
+    let mut profile = bed.profile();
+    profile.metadata.profile_name = "\u{202e}emcA\u{200b}".into();
+    bed.bench
+        .smdp
+        .create_order(OrderRequest::with_matching_id(profile, "M-1"));
+    let code = format!("1${HOST_NAME}$M-1");
+    let shown = "\\u{202e}emcA\\u{200b}";
+    let mut outputs = vec![lpactl(&bed, &["download", &code, "--yes"]).await];
+    for arguments in [
+        &["profile", "list"][..],
+        &["profile", "show", "8901999000000000012"],
+        &["operation", "list"],
+        &["operation", "show", "1"],
+    ] {
+        outputs.push(lpactl(&bed, arguments).await);
+    }
+    for run in outputs {
+        assert!(run.out.contains(shown), "{run:?}");
+        assert!(!run.out.contains(['\u{202e}', '\u{200b}']), "{run:?}");
+    }
+    let json = lpactl(&bed, &["--json", "profile", "list"]).await.json();
+    assert_eq!(json["profiles"][0]["name"], "\u{202e}emcA\u{200b}");
+}
+
+#[tokio::test]
+async fn a_download_whose_lpactl_is_gone_is_postponed_at_once_and_others_are_told_who_is_asked() {
+    let mut bed = Bed::start().await;
+    let order = bed.order("M-1");
+    let code = format!("1${HOST_NAME}$M-1");
+    for signal in ["TERM", "KILL"] {
+        let mut asked = Terminal::run(&bed, &["download", &code]);
+        asked.shows("[later]: ").await;
+        let asking = bed.client.operations_in(State::AwaitingAnswer).await;
+        let asking = asking.unwrap().remove(0);
+        let pid = asking.client.unwrap().pid.unwrap();
+        assert_eq!(Some(pid), asked.pid());
+        assert!(asking.asked_at_s.is_some());
+
+        let mut behind = command(bed.client.socket(), &["notification", "deliver"]);
+        let behind = behind.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut behind = behind.spawn().unwrap();
+        let mut said = BufReader::new(behind.stderr.take().unwrap()).lines();
+        let mut text = String::new();
+        while !text.contains("operation cancel") {
+            text.push_str(&said.next_line().await.unwrap().unwrap());
+        }
+        let id = asking.id;
+        assert!(
+            text.contains(&format!(
+                "Operation {id} (download) is first, and waits: it asks process {pid} of user "
+            )),
+            "{text}"
+        );
+        assert!(text.contains(&format!("lpactl operation answer {id} accept")));
+
+        let kill = Command::new("kill")
+            .args([format!("-{signal}"), pid.to_string()])
+            .status();
+        assert!(kill.await.unwrap().success());
+        let ended = timeout(Duration::from_secs(60), bed.client.wait(id)).await;
+        let ended = ended.expect("it is postponed at once").unwrap();
+        assert_eq!(ended.problem.unwrap().code, Code::Postponed);
+        assert!(behind.wait().await.unwrap().success());
+    }
+    assert_eq!(bed.bench.smdp.cancellations(), [1, 1]);
+    assert_eq!(bed.order_state(order), OrderState::Released);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test]
+async fn a_question_can_be_answered_by_another_lpactl() {
+    let mut bed = Bed::start().await;
+    bed.order("M-1");
+    let offered = bed.offered(&asking(&format!("1${HOST_NAME}$M-1"))).await;
+    let id = offered.id.to_string();
+    let answered = lpactl(&bed, &["operation", "answer", &id, "accept"]).await;
+    assert_eq!(answered.code, 0, "{answered:?}");
+    assert!(answered.out.contains("Profile 1"), "{answered:?}");
+    let late = lpactl(&bed, &["operation", "answer", &id, "decline"]).await;
+    assert_eq!(late.code, 1, "{late:?}");
 }
 
 /// It did what was asked, and said so in these words.

@@ -117,6 +117,11 @@ impl Terminal {
         &self.text
     }
 
+    /// The process behind the terminal.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     pub(crate) async fn exit_code(mut self) -> i32 {
         let ended = timeout(PATIENCE, self.child.wait()).await;
         ended.expect("it ends").unwrap().code().unwrap()

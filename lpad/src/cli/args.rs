@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::job::OperationId;
+use crate::job::{Decision, OperationId};
 
 /// Look after the eSIM of this gateway.
 #[derive(Debug, Parser)]
@@ -191,11 +191,42 @@ pub enum OperationCommand {
         /// Its number
         id: OperationId,
     },
+    /// Answer the question of a download
+    Answer {
+        /// Its number
+        id: OperationId,
+        /// The answer
+        answer: AnswerArgument,
+        /// Where the confirmation code is, or - for standard input
+        #[arg(long, value_name = "FILE")]
+        confirmation_code_file: Option<PathBuf>,
+    },
     /// Stop the operation, if it still can be
     Cancel {
         /// Its number
         id: OperationId,
     },
+}
+
+/// An answer to the question of a download.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum AnswerArgument {
+    /// Download the profile
+    Accept,
+    /// Never download it: the order is used up
+    Decline,
+    /// Not now: the order stays
+    Postpone,
+}
+
+impl From<AnswerArgument> for Decision {
+    fn from(answer: AnswerArgument) -> Self {
+        match answer {
+            AnswerArgument::Accept => Self::Accept,
+            AnswerArgument::Decline => Self::Decline,
+            AnswerArgument::Postpone => Self::Postpone,
+        }
+    }
 }
 
 const GENERAL: &str = "General options";
@@ -207,7 +238,9 @@ Exit codes:
   2  the command line or a value in it cannot be used
   3  the daemon cannot be reached
   4  you may not do this
-  5  cancelled, declined, postponed or not answered in time";
+  5  cancelled, declined, postponed or not answered in time
+  6  nothing to download
+  7  status: an eUICC cannot be used now";
 
 #[cfg(test)]
 mod tests {

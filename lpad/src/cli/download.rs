@@ -21,15 +21,17 @@ impl Session {
         }
         let request = request(&arguments)?;
         let name = self.name().await?;
-        let operation = self.client.download(&name, &request).await?;
+        let news = self.news().await;
+        // Held to the end: without this process there is no one to answer.
+        let (operation, _attendance) = self.client.download_attended(&name, &request).await?;
         let ended = self
-            .watch(operation, async |asking| self.answer(asking).await)
+            .watch(operation, news, async |asking| self.ask(asking).await)
             .await?;
         self.tell(ended)
     }
 
     /// Shows an offer and passes on what the person says.
-    async fn answer(&self, asking: &Operation) -> Result<(), CliError> {
+    async fn ask(&self, asking: &Operation) -> Result<(), CliError> {
         let Some(offer) = &asking.offer else {
             return Ok(());
         };
@@ -72,12 +74,12 @@ fn request(arguments: &DownloadArguments) -> Result<DownloadRequest, CliError> {
             Consent::Ask
         },
         enable: arguments.enable,
-        attended: false,
+        attended: true,
     })
 }
 
 /// The first line of a file, or of standard input.
-fn read_code(path: &Path) -> Result<Secret, CliError> {
+pub(super) fn read_code(path: &Path) -> Result<Secret, CliError> {
     let mut text = String::new();
     let read = match path == Path::new("-") {
         true => stdin().take(CODE_LIMIT).read_to_string(&mut text),

@@ -1,11 +1,13 @@
 //! What people read.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use super::progress::{doing, line};
 use super::table::{Table, facts};
 use crate::api::health::Version;
 use crate::job::{Achievement, Kind, Offer};
 use crate::memory::events::{Event, EventKind};
-use crate::memory::operations::Operation;
+use crate::memory::operations::{ClientProcess, Operation, State};
 use crate::memory::snapshot::{Addresses, Euicc, Notification, Profile, ProfileState};
 use crate::printable::printable;
 use crate::problem::{CodeConsumed, Problem};
@@ -41,6 +43,9 @@ pub(super) fn status(version: &Version, problems: &[Problem], overviews: &[Overv
         if let Some(operation) = &overview.operation {
             let what = format!("{} {}", operation.id, operation.kind.name());
             lines.push(("Operation", format!("{what}, {}", doing(operation))));
+            if operation.state == State::AwaitingAnswer {
+                lines.push(("Asks", whom(operation, SystemTime::now())));
+            }
         }
         if let Some(problem) = &euicc.problem {
             lines.push(("Problem", problem.detail.clone()));
@@ -49,6 +54,37 @@ pub(super) fn status(version: &Version, problems: &[Problem], overviews: &[Overv
         text.push_str(&facts(&lines));
     }
     text
+}
+
+/// What whoever waits behind a question reads.
+pub(super) fn asking(operation: &Operation, now: SystemTime) -> String {
+    let (id, kind) = (operation.id, operation.kind.name());
+    let whom = whom(operation, now);
+    printable(&format!(
+        "Operation {id} ({kind}) is first, and waits: it asks {whom}."
+    ))
+    .into_owned()
+        + &format!(
+            "\nAnswer with `lpactl operation answer {id} accept`, `decline` or `postpone`, \
+             or stop it with `lpactl operation cancel {id}`.\n"
+        )
+}
+
+/// Which client is asked, and since when.
+fn whom(operation: &Operation, now: SystemTime) -> String {
+    let who = match operation.client {
+        Some(ClientProcess {
+            uid,
+            pid: Some(pid),
+        }) => format!("process {pid} of user {uid}"),
+        Some(ClientProcess { uid, pid: None }) => format!("a process of user {uid}"),
+        None => "any client".to_owned(),
+    };
+    let now_s = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    match operation.asked_at_s {
+        Some(asked_at_s) => format!("{who}, for {} s now", now_s.saturating_sub(asked_at_s)),
+        None => who,
+    }
 }
 
 fn enabled(profiles: &[Profile]) -> String {
@@ -188,6 +224,9 @@ pub(super) fn operation(operation: &Operation) -> String {
     ];
     if let (false, Some(stage)) = (operation.state.is_final(), operation.stage) {
         lines.push(("Stage", stage.name().to_owned()));
+    }
+    if operation.state == State::AwaitingAnswer {
+        lines.push(("Asks", whom(operation, SystemTime::now())));
     }
     if let Some(progress) = operation.progress {
         let text = format!("{} of {} bytes", progress.done, progress.total);
