@@ -235,6 +235,92 @@ async fn bodies_the_daemon_cannot_understand_do_not_fit_their_schemas() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn texts_that_fit_their_schemas_are_taken_and_others_are_refused() {
+    let bed = Bed::start().await;
+    let mut api = Api::of(&bed).await;
+    let operations = api.description.operations();
+    let long = format!("{}.example", "a".repeat(64));
+    let code = |rest: &str| format!("1$smdp.example.com${rest}");
+    let addresses = [
+        "smdp.example.com",
+        "SMDP.Example.COM",
+        "smdp:8443",
+        "smdp:65535",
+        "smdp:65536",
+        "smdp:0",
+        "smdp:",
+        "https://smdp.example.com/",
+        "HTTPS://smdp.example.com:443",
+        "http://smdp.example.com",
+        "smdp.example.com/",
+        "smdp.example.com/path",
+        "a b",
+        "-a.example",
+        "a-.example",
+        "a..example",
+        ".example",
+        "192.0.2.1",
+        "smdp.1a",
+        "smdp_1.example",
+        "smdp.example.com$",
+        "",
+        &long,
+    ];
+    let codes = [
+        code("A-1"),
+        format!("LPA:{}", code("A-1")),
+        format!("lpa:{}", code("A-1")),
+        code(""),
+        code("A-1$1.3.6.1"),
+        code("A-1$$1"),
+        code("A-1$2.999$1$later"),
+        code("A-1$3.1"),
+        code("A-1$1.40"),
+        code("A-1$oid"),
+        code("A 1"),
+        code("A\u{7}1"),
+        code(&"A".repeat(236)),
+        code(&"A".repeat(300)),
+        "1$smdp.example.com".into(),
+        "2$smdp.example.com$A".into(),
+        "1$192.0.2.1$A".into(),
+        "1$$A".into(),
+        "hello".into(),
+        String::new(),
+    ];
+    let addresses = addresses.iter().flat_map(|address| {
+        [
+            ("setAddresses", json!({ "default_smdp": address })),
+            ("startDownload", json!({ "smdp": address })),
+        ]
+    });
+    let codes = codes.iter();
+    let codes = codes.map(|code| ("startDownload", json!({ "activation_code": code })));
+    for (id, body) in addresses.chain(codes) {
+        let operation = operations.iter().find(|known| known.id == id).unwrap();
+        let target = target(operation, EUICC, "1");
+        let call = Call {
+            method: &operation.method,
+            target,
+            body: body.to_string(),
+            ..Call::default()
+        };
+        let reply = call.send(bed.client.socket()).await;
+        let is_taken = reply.status == 202;
+        assert_eq!(
+            api.description.takes(operation, &call.body),
+            is_taken,
+            "{id} {body}: {reply:?}"
+        );
+        if is_taken {
+            api.ask(&bed, "DELETE", &reply.headers["location"], "")
+                .await;
+            api.ended(&bed, &reply).await;
+        }
+    }
+}
+
 /// The API as its description shows it.
 struct Api {
     description: Description,

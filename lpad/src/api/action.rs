@@ -161,7 +161,9 @@ impl Request<'_> {
 
     /// How long the client waits, from the query, or else this long.
     pub(super) fn wait(&self, unsaid_s: u64) -> Result<u64, Problem> {
-        match self.value_of("wait").map(str::parse) {
+        let digits = |text: &&str| text.bytes().all(|octet| octet.is_ascii_digit());
+        let said = self.value_of("wait");
+        match said.map(|text| Some(text).filter(digits).unwrap_or_default().parse()) {
             None => Ok(unsaid_s),
             Some(Ok(seconds @ 0..=LONGEST_WAIT_S)) => Ok(seconds),
             Some(_) => Err(Problem::new(Code::InvalidRequest).detail(format!(

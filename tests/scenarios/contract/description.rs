@@ -52,7 +52,7 @@ impl Description {
             call,
             reply,
         );
-        if ![400, 408, 413].contains(&reply.status) {
+        if ![400, 408, 413, 422].contains(&reply.status) {
             self.check_body(&operation, call);
         }
         if reply.status < 400 {
