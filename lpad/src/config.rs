@@ -161,9 +161,17 @@ pub struct EuiccConfig {
     /// How the modem is made to notice that another profile is enabled.
     #[serde(default)]
     pub after_enable: AfterEnable,
-    /// `[euicc.bootstrap]`: what happens by itself at start.
-    #[serde(default)]
+    /// `[euicc.bootstrap]`: what happens by itself at start; nothing without the section.
+    #[serde(default = "no_bootstrap")]
     pub bootstrap: BootstrapConfig,
+}
+
+/// A first profile is for those who asked for it.
+fn no_bootstrap() -> BootstrapConfig {
+    BootstrapConfig {
+        when: BootstrapWhen::Never,
+        ..BootstrapConfig::default()
+    }
 }
 
 fn default_name() -> String {
@@ -228,8 +236,10 @@ pub struct BootstrapConfig {
     pub confirmation_code_file: Option<PathBuf>,
     /// Whether the profile is enabled once it is installed.
     pub enable: bool,
-    /// How often it is tried before lpad waits for somebody.
+    /// How often an order is tried before it is given up.
     pub attempts: u32,
+    /// The first attempt is made at any time within so many seconds.
+    pub jitter_s: u64,
 }
 
 impl Default for BootstrapConfig {
@@ -241,6 +251,7 @@ impl Default for BootstrapConfig {
             confirmation_code_file: None,
             enable: true,
             attempts: 12,
+            jitter_s: 10,
         }
     }
 }
@@ -371,7 +382,7 @@ impl EuiccConfig {
             load_timeout_s: default_load_timeout(),
             consent_timeout_s: default_consent_timeout(),
             after_enable: AfterEnable::default(),
-            bootstrap: BootstrapConfig::default(),
+            bootstrap: no_bootstrap(),
         }
     }
 
@@ -555,7 +566,7 @@ mod tests {
             (euicc.name.as_str(), euicc.block_size, euicc.baud),
             ("default", 255, 115_200)
         );
-        assert_eq!(euicc.bootstrap.when, BootstrapWhen::Empty);
+        assert_eq!(euicc.bootstrap.when, BootstrapWhen::Never);
         assert_eq!(config.api.socket, Path::new("/run/lpad/lpad.sock"));
         assert_eq!(config.state.directory, Path::new("/var/lib/lpad"));
     }

@@ -130,7 +130,6 @@ impl Daemon {
                 events: events.clone(),
                 clock: clock.clone(),
                 snapshot: watch::Sender::new(Snapshot::default()),
-                imei: None,
             };
             let (engine, handle) = Engine::new(ports(euicc), context);
             engines.spawn(engine.run(engines_closing.clone()));

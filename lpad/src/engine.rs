@@ -5,9 +5,11 @@
 
 mod change;
 mod context;
+mod desk;
 mod download;
 mod first_boot;
 mod handle;
+mod life;
 mod outbox;
 mod port;
 mod reading;
@@ -15,85 +17,56 @@ mod session;
 mod settle;
 mod switch;
 
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use es9_client::Connect;
-use es10_apdu::isdr::Isdr;
-use es10_apdu::transport::{Fault, Transport};
-use tokio::sync::mpsc;
+use es10_apdu::transport::Fault;
+use es10_apdu::types::Eid;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 pub(crate) use self::context::Context;
-use self::first_boot::Bootstrap;
-use self::handle::Command;
+use self::desk::Desk;
+use self::first_boot::FirstBoot;
 pub use self::handle::EngineHandle;
+use self::handle::{Inbox, Work};
+use self::life::{Life, Up, Why};
 use self::outbox::{Outbox, Urgency};
 use self::port::CardPort;
-pub use self::port::PortError;
-use self::reading::CardState;
-use self::session::{close, read_again, show_notifications};
-use crate::commit::Cancelled;
-use crate::job::{Achievement, Download, Job};
+use self::session::{read_all, show_notifications};
+use crate::failure::{Interruption, JobFailure, PortFailure};
+use crate::job::{Achievement, Download, Job, Kind};
 use crate::memory::journal::{Record, StartedOperation};
 use crate::memory::operations::Ticket;
 use crate::memory::snapshot::{ProfileState, Snapshot};
-use crate::modem::{self, OpenPort};
-use crate::problem::{Code, Problem};
-use crate::runtime::backoff::Backoff;
+use crate::modem::OpenPort;
 use crate::runtime::closing::Closing;
 
 /// The task's state.
 pub(crate) struct Engine<O: OpenPort, C> {
-    card: CardPort<O>,
-    context: Context<C>,
-    outbox: Outbox<C>,
-    bootstrap: Bootstrap,
-    commands: mpsc::Receiver<Command>,
-    /// Whether the card was read since the port was opened.
-    ready: bool,
-    failed_starts: u32,
-    next_start: Instant,
+    desk: Desk<O, C>,
+    context: Arc<Context<C>>,
+    life: Life,
+    first_boot: FirstBoot,
+    inbox: Inbox,
     /// Downloads of an earlier life of the daemon whose profiles are installed and wait to be
-    /// enabled.
-    unfinished: Vec<(Ticket, Achievement)>,
+    /// enabled. They go before everything else.
+    resumed: VecDeque<Resumed>,
 }
 
-/// A job that did not succeed.
-#[derive(Debug)]
-struct Unfinished {
-    problem: Problem,
-    /// Nobody knows yet what the card did: the journal keeps the operation open.
-    in_doubt: bool,
-}
-
-impl Unfinished {
-    fn in_doubt(problem: Problem) -> Self {
-        Self {
-            problem,
-            in_doubt: true,
-        }
-    }
-}
-
-impl From<Problem> for Unfinished {
-    fn from(problem: Problem) -> Self {
-        Self {
-            problem,
-            in_doubt: false,
-        }
-    }
-}
-
-impl From<Cancelled> for Unfinished {
-    fn from(Cancelled: Cancelled) -> Self {
-        Problem::new(Code::Cancelled).into()
-    }
+/// A download that goes on with enabling its profile.
+struct Resumed {
+    ticket: Ticket,
+    achieved: Achievement,
 }
 
 /// What wakes an engine.
 #[derive(Debug)]
 enum Wake {
-    Asked(Command),
+    Work(Work),
+    /// Clients want a fresh reading.
+    Readers,
     Delivered,
     Due,
     Gone(Fault),
@@ -103,7 +76,7 @@ enum Wake {
 impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
     /// An engine and the side of it that others hold.
     pub(crate) fn new(opener: O, context: Context<C>) -> (Self, EngineHandle) {
-        let (handle, commands) = EngineHandle::new(
+        let (handle, inbox) = EngineHandle::new(
             &context.config.name,
             context.operations.clone(),
             context.snapshot.subscribe(),
@@ -112,16 +85,15 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
             known.euicc.name = context.config.name.clone();
             known.euicc.port = context.config.port.display().to_string();
         });
+        let port = CardPort::new(opener, &context.config, context.journal.clone());
+        let outbox = Outbox::new(context.server.clone(), context.journal.clone());
         let engine = Self {
-            card: CardPort::new(opener, &context.config, context.journal.clone()),
-            outbox: Outbox::new(context.server.clone(), context.journal.clone()),
-            bootstrap: Bootstrap::new(context.config.bootstrap.clone()),
-            context,
-            commands,
-            ready: false,
-            failed_starts: 0,
-            next_start: Instant::now(),
-            unfinished: Vec::new(),
+            desk: Desk::new(port, outbox),
+            first_boot: FirstBoot::new(context.config.bootstrap.clone()),
+            context: Arc::new(context),
+            life: Life::new(),
+            inbox,
+            resumed: VecDeque::new(),
         };
         (engine, handle)
     }
@@ -150,24 +122,19 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
             }
         }
         // Closes the channel of what was cut off; nothing when there is none.
-        if timeout(GRACE, self.card.close_orphans_if_any())
+        if timeout(GRACE, self.desk.port.close_orphans_if_any())
             .await
             .is_err()
         {
             tracing::warn!("a logical channel may stay open; the next start closes it");
         }
-        self.card.close();
+        self.desk.port.close();
     }
 
     async fn next_wake(&mut self, closing: &Closing) -> Wake {
         let due = self.next_due();
-        let Self {
-            card,
-            outbox,
-            commands,
-            ready,
-            ..
-        } = self;
+        let ready = self.life.is_ready();
+        let Self { desk, inbox, .. } = self;
         let timer = async {
             match due {
                 Some(due) => sleep_until(due).await,
@@ -178,293 +145,284 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
             biased;
             () = closing.announced() => Wake::Closing,
             // A handle lives as long as the API, which ends after the engines.
-            Some(command) = commands.recv() => Wake::Asked(command),
-            () = outbox.settle() => Wake::Delivered,
-            fault = card.idle(), if *ready => Wake::Gone(fault),
+            Some(work) = inbox.work.recv() => Wake::Work(work),
+            Ok(()) = inbox.readers.changed() => Wake::Readers,
+            () = desk.outbox.settle() => Wake::Delivered,
+            fault = desk.port.idle(), if ready => Wake::Gone(fault),
             () = timer => Wake::Due,
         }
     }
 
     fn next_due(&self) -> Option<Instant> {
-        match self.ready {
-            false => Some(self.next_start),
-            true => [self.outbox.next_attempt(), self.bootstrap.next_attempt()]
-                .into_iter()
-                .flatten()
-                .min(),
-        }
+        self.next_start().or_else(|| {
+            [
+                self.desk.outbox.next_attempt(),
+                self.first_boot.next_attempt(),
+            ]
+            .into_iter()
+            .flatten()
+            .min()
+        })
     }
 
     async fn handle(&mut self, wake: Wake) {
         match wake {
-            Wake::Asked(Command::Run(job, ticket)) => {
-                // Whoever asked hears of the outcome by the ticket.
-                let _ = self.carry_out(job, ticket).await;
+            Wake::Work(work) => {
+                // The client hears of the outcome by the ticket.
+                let _ = self.carry_out(work).await;
             }
-            Wake::Asked(Command::Read(done)) => {
-                self.refresh().await;
-                drop(done);
-            }
-            Wake::Delivered => self.tidy_up().await,
+            Wake::Readers => self.read_for_all().await,
+            Wake::Delivered => self.tend_outbox().await,
             Wake::Gone(fault) => {
                 tracing::warn!(euicc = self.context.config.name, %fault, "the port is gone");
-                let problem = Problem::new(Code::ModemUnavailable);
-                self.lose(problem.detail(GONE));
+                self.lose(Arc::new(PortFailure::Gone.into()));
             }
-            Wake::Due if !self.ready => self.start_or_wait().await,
             Wake::Due => self.due().await,
             Wake::Closing => {}
         }
-        if self.ready {
+        if self.life.is_ready() {
             // One that the modem did not let be closed gets a second chance at once.
-            self.card.close_orphans_if_any().await;
+            self.desk.port.close_orphans_if_any().await;
+            if let Some(doubt) = self.desk.doubt() {
+                tracing::info!(?doubt, "the card is read anew");
+                self.desk.port.close();
+                self.context.changed();
+                self.life = Life::absent(Duration::ZERO);
+            }
         }
     }
 
-    /// Something is due: a recipient to be tried again, or a first profile to be looked for.
+    /// Something is due: the card, a recipient to be tried again, or a first profile to be looked for.
     async fn due(&mut self) {
-        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= Instant::now());
-        if self.outbox.is_due() {
-            self.tidy_up().await;
+        if !self.life.is_ready() {
+            // Its failure is logged and shown where it is found.
+            let _ = self.up(Why::Due).await;
+            return self.resume().await;
         }
-        if is_due(self.bootstrap.next_attempt()) {
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= Instant::now());
+        if self.desk.outbox.is_due() {
+            self.tend_outbox().await;
+        }
+        if self.life.is_ready() && is_due(self.first_boot.next_attempt()) {
             self.look_for_first_profile().await;
         }
     }
 
     async fn look_for_first_profile(&mut self) {
-        let Some(download) = self.bootstrap.attempt(&self.context.known()) else {
+        let known = self.context.known();
+        let download = self.first_boot.attempt(&known);
+        self.context.show_first_boot(&self.first_boot);
+        let Some(download) = download else {
             return;
         };
         let job = Job::Download(download);
         let name = self.context.config.name.clone();
-        let ticket =
-            match self
-                .context
-                .operations
-                .start(&name, self.context.eid(), job.kind(), None)
-            {
-                Ok(ticket) => ticket,
-                Err(error) => return self.bootstrap.ended(Err(&error.into())),
-            };
-        let outcome = self.carry_out(job, ticket).await;
-        self.bootstrap.ended(outcome.as_ref());
+        let eid = known.eid();
+        let outcome = match self.context.operations.start(&name, eid, job.kind(), None) {
+            Ok(ticket) => self.carry_out(Work { job, ticket, eid }).await,
+            // The queue is full, which goes first, or the state cannot be written.
+            Err(_) => Err(Arc::new(JobFailure::Interrupted(Interruption::Queued))),
+        };
+        let outcome = outcome.as_ref().map_err(|failure| &**failure);
+        if let (Some((order, attempts)), Some(eid)) = (self.first_boot.ended(outcome), eid) {
+            self.context.keep_attempts(eid, order, attempts);
+        }
+        self.context.show_first_boot(&self.first_boot);
     }
 
     /// Deliveries in the background had something to say, or notifications are due.
-    async fn tidy_up(&mut self) {
-        let is_due = self.outbox.is_due();
-        if !self.ready || self.outbox.is_busy() && !is_due {
+    async fn tend_outbox(&mut self) {
+        let outbox = &self.desk.outbox;
+        let is_due = outbox.is_due();
+        if !self.life.is_ready() || outbox.is_busy() && !is_due {
             return;
         }
-        let Self {
-            card,
-            context,
-            outbox,
-            ..
-        } = self;
         if is_due {
-            let round = match card.session().await {
-                Ok(mut isdr) => {
-                    let round = outbox.round(&mut isdr, Urgency::Due).await;
-                    close(isdr).await;
-                    match round {
-                        Err(error) if error.loses_card() => Err(Problem::from(error)),
+            let round = self
+                .desk
+                .in_session(async |session| {
+                    match session.outbox.round(&mut session.card, Urgency::Due).await {
+                        Err(error) if error.loses_card() => Err(error.into()),
                         // The outbox has told it, and tries again by itself.
                         _ => Ok(()),
                     }
-                }
-                Err(error) => Err(error.into()),
-            };
-            if let Err(problem) = round {
-                tracing::warn!(euicc = context.config.name, "{problem}");
-                return self.lose(problem);
+                })
+                .await;
+            if let Err(failure) = round {
+                return self.failed("notifications could not be read", failure);
             }
         }
-        show_notifications(context, outbox);
-        if !self.outbox.is_busy() {
+        show_notifications(&self.context, &self.desk.outbox);
+        if !self.desk.outbox.is_busy() {
             self.context.server.close().await;
         }
     }
 
-    /// The card cannot be used until it was read anew.
-    fn lose(&mut self, problem: Problem) {
-        self.begin_anew(RESTART.first);
-        self.context.is_unavailable(problem);
-    }
-
-    /// Opens the port and reads the card anew before anything else.
-    fn begin_anew(&mut self, delay: Duration) {
-        self.ready = false;
-        self.card.close();
-        self.context.update(Snapshot::changed);
-        self.failed_starts = 0;
-        self.next_start = Instant::now() + delay;
-    }
-
-    async fn start_or_wait(&mut self) {
-        match self.start().await {
-            Ok(()) => {
-                self.failed_starts = 0;
-                self.ready = true;
-                self.take_up().await;
-                self.resolve_doubt();
-                self.bootstrap.consider(&self.context.known());
-            }
-            Err(problem) => {
-                self.failed_starts = self.failed_starts.saturating_add(1);
-                let delay = RESTART.delay(self.failed_starts);
-                let name = &self.context.config.name;
-                tracing::warn!(euicc = name, retry_in_s = delay.as_secs(), "{problem}");
-                self.card.close();
-                self.context.is_unavailable(problem);
-                self.next_start = Instant::now() + delay;
-            }
+    /// Reads the card once for all clients that wait for it.
+    async fn read_for_all(&mut self) {
+        // Another reading may have served them meanwhile.
+        let none_waits = *self.inbox.readers.borrow_and_update() == 0;
+        if none_waits || !self.life.is_ready() || self.context.known().is_fresh() {
+            return;
+        }
+        let context = Arc::clone(&self.context);
+        let read = self
+            .desk
+            .in_session(async |session| read_all(session, &context).await)
+            .await;
+        if let Err(failure) = read {
+            self.failed("the card could not be read", failure);
         }
     }
 
-    /// Opens the port, closes what was left open, reads the card and finds out how operations
-    /// ended that were cut off.
-    async fn start(&mut self) -> Result<(), Problem> {
-        let Self {
-            card,
-            context,
-            outbox,
-            ..
-        } = self;
-        let imei = modem::imei(card.at().await?).await;
-        context.imei = imei;
-        card.close_orphans().await?;
-        let mut isdr = card.session().await?;
-        let read = read_anew(context, outbox, &mut isdr).await;
-        close(isdr).await;
-        let (eid, unfinished) = read?;
-        card.was_read();
-        self.unfinished = unfinished;
-        let context = &self.context;
-        let eid = crate::secret::Shortened(&eid).to_string();
-        tracing::info!(euicc = context.config.name, eid, "the eUICC is ready");
-        Ok(())
+    /// Something of the engine's own failed: what is known of the card is read anew.
+    fn failed(&mut self, what: &str, failure: JobFailure) {
+        tracing::warn!(euicc = self.context.config.name, %failure, "{what}");
+        self.lose(Arc::new(failure));
     }
 
     /// Enables the profiles whose downloads were cut off before that.
-    async fn take_up(&mut self) {
-        for (ticket, mut achieved) in std::mem::take(&mut self.unfinished) {
-            let id = ticket.id();
-            self.context
-                .update(|known| known.euicc.busy_with = Some(id));
-            let enabled = self.enable_installed(&ticket, &mut achieved).await;
-            self.context.update(|known| known.euicc.busy_with = None);
-            match enabled {
-                Ok(()) => ticket.succeed(achieved),
-                Err(Unfinished { problem, .. }) => ticket.leave_in_doubt(problem),
-            }
+    async fn resume(&mut self) {
+        while let Some(Resumed {
+            ticket,
+            mut achieved,
+        }) = self.resumed.pop_front()
+        {
+            let busy = self.context.busy(ticket.id());
+            let enabled = match self.up(Why::Job).await {
+                Ok(mut up) => up
+                    .enable_installed(&ticket, &mut achieved)
+                    .await
+                    .map(|()| achieved)
+                    .map_err(Arc::new),
+                Err(failure) => Err(Arc::new(JobFailure::InDoubt {
+                    lost: failure,
+                    since: None,
+                })),
+            };
+            drop(busy);
+            // The client hears of the outcome by the ticket.
+            let _ = self.ended(ticket, enabled);
         }
     }
 
-    async fn refresh(&mut self) {
-        if !self.ready {
-            return self.start_or_wait().await;
-        }
-        let Self {
-            card,
-            context,
-            outbox,
-            ..
-        } = self;
-        let read = match card.session().await {
-            Ok(mut isdr) => {
-                let read = read_again(context, outbox, &mut isdr).await;
-                close(isdr).await;
-                read.map_err(Problem::from)
-            }
-            Err(error) => Err(error.into()),
-        };
-        if let Err(problem) = read {
-            self.lose(problem);
-        }
-    }
-
-    async fn carry_out(&mut self, job: Job, ticket: Ticket) -> Result<Achievement, Problem> {
+    async fn carry_out(&mut self, work: Work) -> Result<Achievement, Arc<JobFailure>> {
+        let Work { job, ticket, eid } = work;
         let id = ticket.id();
         if !ticket.begin() {
-            return Err(Problem::new(Code::Cancelled));
+            return Err(Arc::new(JobFailure::Cancelled));
         }
         let kind = job.kind().name();
         tracing::info!(operation = %id, euicc = self.context.config.name, kind, "started");
-        self.context
-            .update(|known| known.euicc.busy_with = Some(id));
-        let outcome = self.prepared(job, &ticket).await;
+        let busy = self.context.busy(id);
+        let outcome = self.attempt(job, &ticket, eid).await;
         self.context.server.close().await;
-        self.context.update(|known| known.euicc.busy_with = None);
+        drop(busy);
+        self.ended(ticket, outcome)
+    }
+
+    /// Brings the card up, goes on with what was cut off, and carries the job out.
+    async fn attempt(
+        &mut self,
+        job: Job,
+        ticket: &Ticket,
+        eid: Option<Eid>,
+    ) -> Result<Achievement, Arc<JobFailure>> {
+        self.up(Why::Job).await?;
+        self.resume().await;
+        let mut up = self.up(Why::Job).await?;
+        if let Some(wanted) = eid
+            && wanted != up.card.eid
+        {
+            let found = up.card.eid;
+            return Err(Arc::new(JobFailure::OtherCard { wanted, found }));
+        }
+        up.has_what_it_needs(job.kind()).await?;
+        let started = up.started(&job, ticket);
+        up.context.intend(Record::OperationStarted(started))?;
+        Ok(up.job(job, ticket).await?)
+    }
+
+    /// Tells how an operation ended, and what that means for the card.
+    fn ended(
+        &mut self,
+        ticket: Ticket,
+        outcome: Result<Achievement, Arc<JobFailure>>,
+    ) -> Result<Achievement, Arc<JobFailure>> {
         match &outcome {
             Ok(achieved) => ticket.succeed(achieved.clone()),
-            Err(Unfinished {
-                problem,
-                in_doubt: true,
-            }) => ticket.leave_in_doubt(problem.clone()),
-            Err(Unfinished { problem, .. }) => ticket.fail(problem.clone()),
-        }
-        let outcome = outcome.map_err(|unfinished| unfinished.problem);
-        if let Err(problem) = &outcome
-            && problem.code.is_card_out_of_reach()
-        {
-            self.lose(problem.clone());
-        } else {
-            self.resolve_doubt();
+            Err(failure) => {
+                ticket.fail(failure);
+                if failure.loses_card() && self.life.is_ready() {
+                    self.lose(Arc::clone(failure));
+                }
+            }
         }
         outcome
     }
+}
 
-    /// What was not seen shows when the card is read anew.
-    fn resolve_doubt(&mut self) {
-        if self.ready && self.card.is_in_doubt() {
-            tracing::info!("an answer was lost on the way: the card is read anew");
-            self.begin_anew(Duration::ZERO);
+impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
+    /// Makes sure of the parts of the card that a job needs; one that could not be read gets a second
+    /// chance.
+    async fn has_what_it_needs(&mut self, kind: Kind) -> Result<(), JobFailure> {
+        let all_known =
+            |known: &Snapshot| kind.needs().iter().try_for_each(|part| known.has(*part));
+        if all_known(&self.context.known()).is_ok() {
+            return Ok(());
         }
+        let context = self.context;
+        self.desk
+            .in_session(async |session| read_all(session, context).await)
+            .await?;
+        all_known(&context.known())
     }
 
-    /// Carries a job out behind its record in the journal.
-    async fn prepared(&mut self, job: Job, ticket: &Ticket) -> Result<Achievement, Unfinished> {
-        if !self.ready {
-            self.start().await?;
-            self.ready = true;
-            self.take_up().await;
-        }
-        let started = self.record(&job, ticket);
-        self.context.intend(Record::OperationStarted(started))?;
-        self.job(job, ticket).await
-    }
-
-    fn record(&self, job: &Job, ticket: &Ticket) -> StartedOperation {
-        let iccid = match job {
-            Job::Enable(iccid) | Job::Disable(iccid) | Job::Delete(iccid) => Some(iccid.clone()),
-            Job::Rename { iccid, .. } => Some(iccid.clone()),
-            _ => None,
+    /// What the journal keeps of a job, to settle it by if its end is not seen.
+    fn started(&self, job: &Job, ticket: &Ticket) -> StartedOperation {
+        let name = &self.context.config.name;
+        let started = StartedOperation {
+            eid: Some(self.card.eid),
+            ..StartedOperation::new(ticket.id(), name, job.kind())
         };
-        let address = match job {
-            Job::Download(Download { source, .. }) => self
-                .order(source)
-                .ok()
-                .map(|order| order.address.to_string()),
-            _ => None,
-        };
-        StartedOperation {
-            eid: self.context.eid(),
-            iccid,
-            address,
-            enable: matches!(job, Job::Download(Download { enable: true, .. })),
-            ..StartedOperation::new(ticket.id(), &self.context.config.name, job.kind())
+        match job {
+            Job::Enable(iccid) | Job::Disable(iccid) | Job::Delete(iccid) => StartedOperation {
+                iccid: Some(iccid.to_string()),
+                ..started
+            },
+            Job::Rename { iccid, nickname } => StartedOperation {
+                iccid: Some(iccid.to_string()),
+                value: Some(nickname.clone()),
+                ..started
+            },
+            Job::SetDefaultSmdp(address) => StartedOperation {
+                value: Some(address.clone()),
+                ..started
+            },
+            Job::Reset(scope) => StartedOperation {
+                reset: Some(*scope),
+                ..started
+            },
+            Job::Download(Download { source, enable, .. }) => StartedOperation {
+                address: self
+                    .context
+                    .order(source)
+                    .ok()
+                    .map(|order| order.address.to_string()),
+                enable: *enable,
+                ..started
+            },
+            Job::DeliverNotifications => started,
         }
     }
 
-    async fn job(&mut self, job: Job, ticket: &Ticket) -> Result<Achievement, Unfinished> {
+    async fn job(&mut self, job: Job, ticket: &Ticket) -> Result<Achievement, JobFailure> {
         match job {
             Job::Download(request) => self.download(ticket, request).await,
-            Job::Enable(iccid) => self.switch(ticket, &iccid, ProfileState::Enabled).await,
-            Job::Disable(iccid) => self.switch(ticket, &iccid, ProfileState::Disabled).await,
-            Job::Delete(iccid) => self.delete(ticket, &iccid).await,
-            Job::Rename { iccid, nickname } => self.rename(ticket, &iccid, &nickname).await,
+            Job::Enable(iccid) => self.switch(ticket, iccid, ProfileState::Enabled).await,
+            Job::Disable(iccid) => self.switch(ticket, iccid, ProfileState::Disabled).await,
+            Job::Delete(iccid) => self.delete(ticket, iccid).await,
+            Job::Rename { iccid, nickname } => self.rename(ticket, iccid, &nickname).await,
             Job::SetDefaultSmdp(address) => self.set_default_smdp(ticket, &address).await,
             Job::DeliverNotifications => self.deliver(ticket).await,
             Job::Reset(scope) => self.reset(ticket, scope).await,
@@ -472,53 +430,5 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
     }
 }
 
-/// Reads everything, settles what was in doubt, begins to deliver what waits; gives the EID and the
-/// downloads that have to be taken up again.
-async fn read_anew<C: Connect + 'static, T: Transport>(
-    context: &Context<C>,
-    outbox: &mut Outbox<C>,
-    isdr: &mut Isdr<T>,
-) -> Result<(String, Vec<(Ticket, Achievement)>), Problem> {
-    let state = CardState::read(isdr).await?;
-    let intent = context.journal.intent();
-    let (name, eid) = (&context.config.name, state.eid.parse().ok());
-    let mut unfinished = Vec::new();
-    for left in intent.left_on_another_card(name, eid) {
-        context.operations.leave(&left);
-    }
-    for started in intent.open_on(name, eid) {
-        let now = context.clock.unix_seconds();
-        let operation = settle::resolve_operation(isdr, &state, &started, now).await?;
-        let (id, outcome) = (operation.id, operation.state.name());
-        tracing::info!(operation = %id, outcome, "the card told how it ended");
-        match operation
-            .result
-            .clone()
-            .filter(|achieved| achieved.enabled == Some(false))
-        {
-            Some(achieved) if started.enable => {
-                unfinished.push((context.operations.resume(operation), achieved));
-            }
-            _ => context.operations.restore(operation),
-        }
-    }
-    outbox.belongs_to(&state.eid);
-    match outbox.round(isdr, Urgency::Now).await {
-        Err(error) if error.loses_card() => return Err(error.into()),
-        // What the card does not give of its notifications is tried again later.
-        _ => {}
-    }
-    let eid = state.eid.clone();
-    context.card_was_read(state);
-    show_notifications(context, outbox);
-    Ok((eid, unfinished))
-}
-
-const GONE: &str = "The modem's port is gone; lpad opens it again as soon as it is back.";
-/// Between attempts to open a port that is not there.
-const RESTART: Backoff = Backoff {
-    first: Duration::from_secs(1),
-    longest: Duration::from_secs(60),
-};
 /// How long what is under way may take when the daemon ends.
 const GRACE: Duration = Duration::from_secs(20);

@@ -1,9 +1,26 @@
 //! What an eUICC can be asked to do, and what can be said of an operation while it runs.
+//!
+//! Every job is carried out for the card that its client saw, and for no other. It waits while another
+//! one has the card. This table holds for each kind:
+//!
+//! | kind | needs | can be cancelled until | a lost answer is settled by | after a restart |
+//! |---|---|---|---|---|
+//! | `download` | the EID | the first segment goes to the card | the result of its session in the notifications, else the profile list | the same; if asked for, the profile is enabled |
+//! | `enable`, `disable` | profiles | EnableProfile, DisableProfile | profile list, then the ICCID the modem uses | profile list |
+//! | `delete` | profiles | DeleteProfile | profile list | profile list |
+//! | `rename` | profiles | SetNickname | the nickname in the list | the nickname in the list |
+//! | `set-default-smdp` | addresses | SetDefaultDpAddress | addresses | addresses |
+//! | `deliver-notifications` | notifications | always | nothing: it is delivered again | ended as interrupted, deliveries go on |
+//! | `reset` | the EID | eUICCMemoryReset | profile list and addresses | profile list and addresses |
+//!
+//! A part that a job needs and that cannot be read fails the job before anything is sent.
 
 use es9_client::ServerAddress;
+use es10_apdu::types::Iccid;
 use serde::{Deserialize, Serialize};
 
 use crate::activation_code::ActivationCode;
+use crate::failure::Part;
 use crate::secret::Secret;
 
 mod achievement;
@@ -22,15 +39,15 @@ pub enum Job {
     /// Download a profile.
     Download(Download),
     /// Enable the profile with this ICCID; a success when it is enabled already.
-    Enable(String),
+    Enable(Iccid),
     /// Disable the profile with this ICCID; a success when it is disabled already.
-    Disable(String),
+    Disable(Iccid),
     /// Delete the disabled profile with this ICCID.
-    Delete(String),
+    Delete(Iccid),
     /// Give the profile a nickname; an empty one removes it.
     Rename {
         /// The profile's ICCID.
-        iccid: String,
+        iccid: Iccid,
         /// The nickname.
         nickname: String,
     },
@@ -127,6 +144,16 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// The parts of the card without which it could not be settled.
+    pub const fn needs(self) -> &'static [Part] {
+        match self {
+            Self::Download | Self::Reset => &[],
+            Self::Enable | Self::Disable | Self::Delete | Self::Rename => &[Part::Profiles],
+            Self::SetDefaultSmdp => &[Part::Addresses],
+            Self::DeliverNotifications => &[Part::Notifications],
+        }
+    }
+
     /// The name used in the API.
     pub fn name(self) -> &'static str {
         match self {

@@ -19,6 +19,7 @@ pub mod commit;
 pub mod config;
 mod daemon;
 pub mod engine;
+pub mod failure;
 pub mod job;
 pub mod memory;
 pub mod modem;

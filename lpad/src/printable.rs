@@ -15,9 +15,10 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     }
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
+        // Writing to a String does not fail.
         match is_seen(c) {
             true => shown.push(c),
-            // Writing to a String does not fail.
+            false if has_no_shape(c) => _ = write!(shown, "{}", c.escape_unicode()),
             false => _ = write!(shown, "{}", c.escape_debug()),
         }
     }
@@ -27,7 +28,7 @@ pub fn printable(text: &str) -> Cow<'_, str> {
 fn is_seen(c: char) -> bool {
     match c {
         ' '..='~' => true,
-        _ if INVISIBLE.iter().any(|range| range.contains(&c)) => false,
+        _ if has_no_shape(c) => false,
         // An accent of its own is escaped in front and stays behind a letter: it belongs to names.
         _ => {
             let mut buffer = [0; 5];
@@ -37,6 +38,10 @@ fn is_seen(c: char) -> bool {
             pair.escape_debug().eq(pair.chars())
         }
     }
+}
+
+fn has_no_shape(c: char) -> bool {
+    INVISIBLE.iter().any(|range| range.contains(&c))
 }
 
 /// Letters and marks without a shape, which Unicode counts among those that have one.

@@ -1,11 +1,18 @@
-//! The one place where an error becomes what the API says: a problem document of RFC 9457.
+//! What went wrong, for people and programs: a problem document of RFC 9457.
+//!
+//! It is made here of a [`JobFailure`], when it is shown, and decides nothing inside the daemon.
 
-mod causes;
+mod card;
+mod code;
+mod download;
+mod server;
 
 use std::fmt;
 
+pub use code::Code;
 use serde::{Deserialize, Serialize};
 
+use crate::failure::{Holdout, Interruption, JobFailure};
 use crate::job::OperationId;
 use crate::memory::operations::OperationError;
 use crate::secret::shorten_numbers;
@@ -32,6 +39,9 @@ pub struct Problem {
     /// What the card said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub card: Option<CardStatus>,
+    /// For downloads: why the session could not be cancelled at the server, which ends it by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
     /// Whether the same call may succeed later without anybody doing anything.
     pub retryable: bool,
     /// For downloads: whether the activation code or order is used up.
@@ -79,206 +89,6 @@ pub enum CodeConsumed {
     Unknown,
 }
 
-macro_rules! codes {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal, $status:literal, $retryable:literal,
-       $title:literal, $next:literal;)*) => {
-        /// The stable name of a kind of problem.
-        #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-        pub enum Code {
-            $($(#[$doc])* #[serde(rename = $name)] $variant,)*
-        }
-
-        impl Code {
-            /// Every code, in the order of the table.
-            pub const ALL: &[Self] = &[$(Self::$variant,)*];
-
-            /// The name used in the API.
-            pub fn name(self) -> &'static str {
-                self.row().0
-            }
-
-            fn row(self) -> (&'static str, u16, bool, &'static str, &'static str) {
-                match self {
-                    $(Self::$variant => ($name, $status, $retryable, $title, $next),)*
-                }
-            }
-        }
-    };
-}
-
-// One line per code: name, HTTP status, retryable, title, next step.
-codes! {
-    /// The caller may not do this.
-    Forbidden = "forbidden", 403, false,
-        "You may not do this", "Run the command as root or as a member of the admin group.";
-    /// No such resource.
-    NotFound = "not-found", 404, false,
-        "There is nothing here", "Look the path up with GET /v1/openapi.json.";
-    /// No such eUICC.
-    UnknownEuicc = "unknown-euicc", 404, false,
-        "There is no eUICC of this name", "List the eUICCs with GET /v1/euiccs.";
-    /// No such operation.
-    UnknownOperation = "unknown-operation", 404, false,
-        "There is no such operation", "List the operations with GET /v1/operations; old ones are forgotten.";
-    /// No such profile.
-    UnknownProfile = "unknown-profile", 404, false,
-        "There is no such profile on the card", "List the profiles and check the ICCID.";
-    /// The path exists, the method does not.
-    MethodNotAllowed = "method-not-allowed", 405, false,
-        "This cannot be done with the resource", "Look the methods up with GET /v1/openapi.json.";
-    /// The body or query cannot be read.
-    InvalidRequest = "invalid-request", 400, false,
-        "The request cannot be understood", "Correct what the detail names.";
-    /// The body is too large.
-    BodyTooLarge = "body-too-large", 413, false,
-        "The body is too large", "Send at most 64 KiB.";
-    /// The body took too long.
-    RequestTimeout = "request-timeout", 408, true,
-        "The request did not arrive in time", "Send the whole request at once.";
-    /// Too many clients follow the events, or wait.
-    TooManyReaders = "too-many-readers", 503, true,
-        "Too many clients follow the events or wait", "Let some of them end, or raise max_connections under [api].";
-    /// Every connection is taken by a request under way.
-    TooManyConnections = "too-many-connections", 503, true,
-        "Too many clients ask at the same time", "Try again in a moment, or raise max_connections under [api].";
-    /// The activation code does not follow its grammar.
-    InvalidActivationCode = "invalid-activation-code", 422, false,
-        "The activation code cannot be read", "Check the code against the one you were given; it begins with LPA:1$ or 1$.";
-    /// The address is no host name.
-    InvalidAddress = "invalid-address", 422, false,
-        "The address cannot be used", "Give the SM-DP+ as a host name such as smdp.example.com.";
-    /// No SM-DP+ address is known.
-    NoDefaultSmdp = "no-default-smdp", 422, false,
-        "No default SM-DP+ is known", "Set one with `lpactl euicc set-default-smdp ADDRESS`, or use an activation code.";
-    /// Too many operations wait.
-    Busy = "busy", 409, true,
-        "The eUICC is busy", "Wait until the operation named here has ended, or cancel it.";
-    /// The idempotency key was used for something else.
-    IdempotencyKeyReused = "idempotency-key-reused", 422, false,
-        "The Idempotency-Key was used for another request", "Use a new key for a new request.";
-    /// The operation has ended.
-    OperationEnded = "operation-ended", 409, false,
-        "The operation has ended", "Look at its result.";
-    /// Too late to cancel.
-    PastPointOfNoReturn = "past-point-of-no-return", 409, false,
-        "The operation can no longer be cancelled", "Wait until it has ended.";
-    /// Nothing is asked.
-    NotAwaitingAnswer = "not-awaiting-answer", 409, false,
-        "The operation does not wait for an answer", "Look at its state.";
-    /// The confirmation code is missing.
-    ConfirmationCodeRequired = "confirmation-code-required", 422, false,
-        "A confirmation code is needed", "Give the confirmation code you got from the operator; lpactl takes it with --confirmation-code-file.";
-    /// The confirmation code is wrong.
-    ConfirmationCodeRefused = "confirmation-code-refused", 422, false,
-        "The confirmation code is wrong", "Check the confirmation code and download again; too many wrong ones close the order.";
-    /// Cancelled by somebody.
-    Cancelled = "cancelled", 409, false,
-        "The operation was cancelled", "Start it again when you want it.";
-    /// Declined by somebody.
-    Declined = "declined", 409, false,
-        "The profile was declined", "Ask the operator for a new one if this was a mistake.";
-    /// Postponed by somebody.
-    Postponed = "postponed", 409, true,
-        "The profile was postponed", "Download again when you want it; the order stays.";
-    /// Nobody answered.
-    NoAnswer = "no-answer", 504, true,
-        "Nobody accepted the profile in time", "Download again, with --yes to accept it at once.";
-    /// Profile policy rules are not acceptable.
-    PolicyRulesForbidden = "policy-rules-forbidden", 409, false,
-        "The card's rules do not allow this profile's policy rules", "Ask the operator for a profile without policy rules.";
-    /// Profile policy rules stand against it.
-    DisallowedByPolicy = "disallowed-by-policy", 409, false,
-        "The profile's policy rules do not allow this", "Ask the operator of the profile.";
-    /// The profile is enabled and must not be.
-    ProfileEnabled = "profile-enabled", 409, false,
-        "The profile is enabled", "Disable it, or enable another profile, first.";
-    /// The profile is there already.
-    ProfileInstalled = "profile-installed", 409, false,
-        "The profile is installed already", "List the profiles; nothing has to be downloaded.";
-    /// The card has no room.
-    CardFull = "card-full", 409, false,
-        "The card has not enough memory", "Delete a profile that is not needed and try again.";
-    /// A proactive session runs on the card.
-    CardBusy = "card-busy", 503, true,
-        "The card is busy with the modem", "Try again in a minute; if it stays busy, reset the modem.";
-    /// The SM-DP+ refused.
-    ServerRefused = "server-refused", 409, false,
-        "The SM-DP+ refused", "Ask the operator, with the subject and reason given here.";
-    /// The matching identifier is unknown or used.
-    MatchingIdRefused = "matching-id-refused", 409, false,
-        "The SM-DP+ does not know this activation code, or it is used up", "Check the code, or ask the operator for a new one.";
-    /// The server has nothing for this EID; inside the daemon only, an operation succeeds with it.
-    NothingToDownload = "nothing-to-download", 404, true,
-        "The SM-DP+ has nothing for this eUICC", "Ask the operator whether a profile was made for this EID.";
-    /// The order is for another eUICC.
-    EidRefused = "eid-refused", 409, false,
-        "The order is for another eUICC", "Use the code on the device it was made for, or ask the operator.";
-    /// The operator prepares the order still.
-    NotReleased = "not-released", 409, true,
-        "The operator has not released the profile yet", "Try again later; if it stays so, ask the operator.";
-    /// The order has expired or is closed.
-    OrderClosed = "order-closed", 409, false,
-        "The download order is closed", "Ask the operator for a new activation code.";
-    /// The server has a problem of its own.
-    ServerFailed = "server-failed", 502, true,
-        "The SM-DP+ failed", "Try again later; if it stays so, tell the operator.";
-    /// The server cannot be reached.
-    ServerUnreachable = "server-unreachable", 504, true,
-        "The SM-DP+ cannot be reached", "Check the network, name resolution and firewall of this machine.";
-    /// The server took too long.
-    ServerTimeout = "server-timeout", 504, true,
-        "The SM-DP+ did not answer in time", "Try again later; if it stays so, tell the operator.";
-    /// The server is not who it should be.
-    ServerNotTrusted = "server-not-trusted", 502, false,
-        "The SM-DP+ could not prove who it is", "Check the address and this machine's clock; for a private issuer, see [trust] extra_roots.";
-    /// The server sent something wrong.
-    ServerGarbled = "server-garbled", 502, false,
-        "The answer of the SM-DP+ cannot be used", "Tell the operator of the SM-DP+.";
-    /// The card refused.
-    CardRefused = "card-refused", 409, false,
-        "The card refused", "Look at the function and result given here.";
-    /// The card refused the profile package.
-    InstallationFailed = "installation-failed", 502, false,
-        "The card could not install the profile", "Ask the operator for a new profile; the error was reported to the SM-DP+.";
-    /// The card's answer cannot be read.
-    CardGarbled = "card-garbled", 503, false,
-        "The card's answer cannot be understood", "Report this with a log at level debug.";
-    /// No card, or no eUICC.
-    NoEuicc = "no-euicc", 503, true,
-        "No eUICC answers behind the modem", "Check that the card is an SGP.22 eUICC and that the slot is selected.";
-    /// The modem is not there.
-    ModemUnavailable = "modem-unavailable", 503, true,
-        "The modem cannot be used", "Check the modem, its port in the configuration, and that no other program uses the port.";
-    /// The modem took too long.
-    ModemTimeout = "modem-timeout", 503, true,
-        "The modem did not answer in time", "Try again; if it stays silent, reset the modem.";
-    /// The modem did not take the new profile.
-    SwitchNotConfirmed = "switch-not-confirmed", 503, false,
-        "The card switched, but the modem still uses the old profile", "Restart the modem.";
-    /// The daemon was stopped on the way.
-    Interrupted = "interrupted", 503, true,
-        "lpad was stopped while this was under way", "The card has been read again: look at its profiles, then try again.";
-    /// lpad cannot write its state.
-    StateUnwritable = "state-unwritable", 503, true,
-        "lpad cannot write its state", "Check free space and permissions of the state folder.";
-    /// A journal was damaged; lpad goes on with what can be read of it.
-    JournalDamaged = "journal-damaged", 500, false,
-        "The journal was damaged", "Check the medium; look at the files named here and remove them. Operations from before may be missing.";
-    /// A mistake in lpad.
-    Internal = "internal", 500, false,
-        "lpad made a mistake", "Report this with the log.";
-}
-
-impl Code {
-    /// Whether the card could not be spoken to, whatever it would have answered.
-    pub fn is_card_out_of_reach(self) -> bool {
-        matches!(
-            self,
-            Self::ModemUnavailable | Self::ModemTimeout | Self::NoEuicc
-        )
-    }
-}
-
 impl Problem {
     /// The problem with nothing known beyond its kind.
     pub fn new(code: Code) -> Self {
@@ -292,6 +102,7 @@ impl Problem {
             next_step: next_step.to_owned(),
             sgp22: None,
             card: None,
+            session: None,
             retryable,
             code_consumed: None,
             operation: None,
@@ -359,6 +170,88 @@ impl fmt::Display for Problem {
     }
 }
 
+impl From<&JobFailure> for Problem {
+    fn from(failure: &JobFailure) -> Self {
+        match failure {
+            JobFailure::Cancelled => Self::new(Code::Cancelled).code_consumed(CodeConsumed::No),
+            JobFailure::NothingToDownload(error) => Self {
+                code: Code::NothingToDownload,
+                ..error.into()
+            },
+            JobFailure::UnknownProfile(_) => Self::because(Code::UnknownProfile, failure),
+            JobFailure::ProfileInstalled(_) => {
+                Self::because(Code::ProfileInstalled, failure).code_consumed(CodeConsumed::No)
+            }
+            JobFailure::NoDefaultSmdp => Self::new(Code::NoDefaultSmdp),
+            JobFailure::StoredAddress { .. } => Self::because(Code::InvalidAddress, failure),
+            JobFailure::OtherCard { .. } => Self::because(Code::OtherCard, failure),
+            JobFailure::Port(failure) => failure.into(),
+            JobFailure::ModemRefusedChannel(_) => Self::because(Code::ModemRefused, failure),
+            JobFailure::CardRefusedChannel(error) => error.into(),
+            JobFailure::NoIsdr(sw) => card::no_isdr(*sw),
+            JobFailure::Function(error) => error.into(),
+            JobFailure::PartUnknown { because, .. } => Self {
+                card: Self::from(&**because).card,
+                ..Self::because(Code::PartUnknown, failure)
+            },
+            JobFailure::NotSwitched(Holdout::Card) => Self::because(Code::CardNotSwitched, failure),
+            JobFailure::NotSwitched(Holdout::Modem) => {
+                Self::because(Code::SwitchNotConfirmed, failure)
+            }
+            JobFailure::Download(error) => error.into(),
+            JobFailure::CutOff(None) => Self::because(Code::Interrupted, failure)
+                .next_step("Download again; the order is still there.")
+                .code_consumed(CodeConsumed::No),
+            JobFailure::CutOff(Some(_)) => Self {
+                retryable: true,
+                ..Self::because(Code::InstallationFailed, failure)
+                    .next_step("Download again; the order is still there.")
+                    .code_consumed(CodeConsumed::No)
+            },
+            JobFailure::Journal(_) => {
+                Self::because(Code::StateUnwritable, failure).code_consumed(CodeConsumed::No)
+            }
+            JobFailure::Interrupted(how) => interrupted(*how),
+            JobFailure::InDoubt { lost, since } => in_doubt(lost, since.as_deref()),
+        }
+    }
+}
+
+fn interrupted(how: Interruption) -> Problem {
+    let problem = Problem::because(Code::Interrupted, &how);
+    match how {
+        Interruption::Queued => problem.next_step("Ask again."),
+        Interruption::BeforeLoading => problem.code_consumed(CodeConsumed::No),
+        Interruption::Running => problem,
+    }
+}
+
+/// The code is that of what keeps the card from being asked: it tells what to mend.
+fn in_doubt(lost: &JobFailure, since: Option<&JobFailure>) -> Problem {
+    let since = since.unwrap_or(lost);
+    let problem = Problem::from(since);
+    let what = match lost {
+        JobFailure::Download(_) => {
+            "The card was lost in the middle of the installation, and it is not known yet how it ended"
+        }
+        _ => "The answer was lost, and it is not known yet what the card did",
+    };
+    let detail = format!("{what}: {lost}. Since then: {}", problem.detail);
+    let problem = problem
+        .detail(detail)
+        .next_step("Bring the modem back; then this operation says how it ended.");
+    match lost {
+        JobFailure::Download(_) => problem.code_consumed(CodeConsumed::Unknown),
+        _ => problem,
+    }
+}
+
+impl From<JobFailure> for Problem {
+    fn from(failure: JobFailure) -> Self {
+        (&failure).into()
+    }
+}
+
 impl From<OperationError> for Problem {
     fn from(error: OperationError) -> Self {
         let (code, operation) = match error {
@@ -377,9 +270,47 @@ impl From<OperationError> for Problem {
     }
 }
 
+impl Problem {
+    /// The problem with the error's own words.
+    pub(crate) fn because(code: Code, error: &dyn fmt::Display) -> Self {
+        Self::new(code).detail(sentence(error))
+    }
+}
+
+/// An error's text as a sentence.
+fn sentence(error: &dyn fmt::Display) -> String {
+    let text = error.to_string();
+    let mut letters = text.trim_end_matches('.').chars();
+    let end = if text.ends_with('?') { "" } else { "." };
+    match letters.next() {
+        // Host names and functions keep their spelling.
+        Some(first)
+            if text
+                .split([' ', ':'])
+                .next()
+                .is_some_and(|word| word.contains('.')) =>
+        {
+            format!("{first}{}{end}", letters.as_str())
+        }
+        Some(first) => format!("{}{}{end}", first.to_uppercase(), letters.as_str()),
+        None => String::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_errors_text_becomes_a_sentence() {
+        assert_eq!(sentence(&"the modem is gone"), "The modem is gone.");
+        assert_eq!(
+            sentence(&"smdp.example.com refused"),
+            "smdp.example.com refused."
+        );
+        assert_eq!(sentence(&"ES10b.GetEID: no"), "ES10b.GetEID: no.");
+        assert_eq!(sentence(&"is it plugged in?"), "Is it plugged in?");
+    }
 
     #[test]
     fn every_code_has_its_own_name_a_status_and_a_next_step() {

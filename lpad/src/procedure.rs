@@ -131,6 +131,14 @@ pub enum FunctionError {
 }
 
 impl FunctionError {
+    /// What the card has done.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Call(error) => error.outcome(),
+            Self::Refused { .. } => Outcome::Refused,
+        }
+    }
+
     /// Whether the way to the card is lost; otherwise only this call failed.
     pub(crate) fn loses_card(&self) -> bool {
         match self {

@@ -96,7 +96,8 @@ async fn what_changes_the_card_cannot_be_cancelled_any_more() {
     let mut bed = Bed::start().await;
     let other = bed.install().await;
     let last_block = Pattern::LAST_BLOCK;
-    let mut hold = bed.bench.modem.hold(last_block, 1, Moment::BeforeExecution);
+    // The first one is GetEID, which every session begins with.
+    let mut hold = bed.bench.modem.hold(last_block, 2, Moment::BeforeExecution);
     let id = Change::Delete.ask(&bed, "", &other).await;
     hold.reached().await;
     let running = bed.client.operation(id, 0).await.unwrap();

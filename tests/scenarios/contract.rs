@@ -16,13 +16,15 @@ use lpad::api::notifications::NotificationList;
 use lpad::api::operations::OperationList;
 use lpad::api::profiles::{ProfileChange, ProfileList};
 use lpad::api::routes::route;
+use lpad::failure::Part;
 use lpad::job::{
     Achievement, Answer, Consent, Decision, Kind, Offer, OperationId, Progress, Stage,
 };
 use lpad::memory::events::EventKind;
 use lpad::memory::operations::{ClientProcess, Operation as LpadOperation, QUEUE_LENGTH, State};
 use lpad::memory::snapshot::{
-    Addresses, Availability, Euicc, EuiccInfo, Notification, Profile, ProfileState,
+    Addresses, Availability, Euicc, EuiccInfo, FirstProfile, FirstProfileState, Notification,
+    Profile, ProfileState, Trying, UnknownPart,
 };
 use lpad::problem::{CardStatus, Code, CodeConsumed, Problem, Sgp22Status};
 use lpad_tests::bed::{Bed, EUICC};
@@ -131,6 +133,8 @@ async fn members_values_and_codes_are_the_programs_own() {
         ("EuiccInfo", names::<EuiccInfo>()),
         ("EuiccList", names::<EuiccList>()),
         ("EventKind", names::<EventKind>()),
+        ("FirstProfile", names::<FirstProfile>()),
+        ("FirstProfileState", names::<FirstProfileState>()),
         ("Health", names::<Health>()),
         ("Notification", names::<Notification>()),
         ("NotificationList", names::<NotificationList>()),
@@ -139,6 +143,7 @@ async fn members_values_and_codes_are_the_programs_own() {
         ("OperationKind", names::<Kind>()),
         ("OperationList", names::<OperationList>()),
         ("OperationState", names::<State>()),
+        ("Part", names::<Part>()),
         ("Problem", names::<Problem>()),
         ("ProblemCode", names::<Code>()),
         ("Profile", names::<Profile>()),
@@ -149,6 +154,8 @@ async fn members_values_and_codes_are_the_programs_own() {
         ("ResetRequest", names::<ResetRequest>()),
         ("Sgp22Status", names::<Sgp22Status>()),
         ("Stage", names::<Stage>()),
+        ("Trying", names::<Trying>()),
+        ("UnknownPart", names::<UnknownPart>()),
         ("Version", names::<Version>()),
     ]);
     assert_eq!(described.collect::<BTreeMap<_, _>>(), program);

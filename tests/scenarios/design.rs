@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 const SECTIONS: &[(&str, usize)] = &[
     ("es10-apdu", 1),
     ("es9-client", 1),
-    ("lpad", 1),
+    ("lpad", 2),
     ("sim-card-emulator", 1),
     ("sim-card-emulator/rsp-common", 1),
     ("tests", 1),

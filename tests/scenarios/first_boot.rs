@@ -3,15 +3,18 @@
 use std::fs;
 use std::time::Duration;
 
-use lpad::config::{BootstrapConfig, BootstrapWhen};
+use es10_apdu::apdu::StatusWord;
+use lpad::config::{BootstrapConfig, BootstrapWhen, Config};
 use lpad::job::{Consent, Kind};
 use lpad::memory::operations::{Operation, State};
+use lpad::memory::snapshot::FirstProfileState;
 use lpad::memory::snapshot::ProfileState::{Disabled, Enabled};
 use lpad::problem::Code;
 use lpad_tests::bed::{Bed, EUICC};
 use lpad_tests::bench::HOST_NAME;
 use rsp_servers::profile::ProfileClass;
 use rsp_servers::smdp::{Calls, Fault, Function, OrderId, OrderRequest, OrderState};
+use sim_card_emulator::euicc::ForcedAnswer;
 use tokio::time::{Instant, timeout};
 
 #[tokio::test(start_paused = true)]
@@ -147,7 +150,7 @@ async fn an_order_that_comes_later_is_found_within_hours_and_nobody_called_it_a_
     let ordered = Instant::now();
     installed(&bed, order).await;
     assert!(
-        ordered.elapsed() < Duration::from_secs(2 * 3600),
+        ordered.elapsed() < Duration::from_secs(7 * 3600),
         "{:?}",
         ordered.elapsed()
     );
@@ -174,23 +177,45 @@ async fn without_network_it_is_tried_again_and_succeeds_when_the_network_is_ther
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_never_works_is_not_asked_for_ever() {
+async fn an_order_that_never_works_is_not_tried_for_ever_not_even_over_restarts() {
     let mut bed = Bed::start().await;
+    order_for_eid(&mut bed);
+    let counted = Function::AuthenticateClient;
     bed.bench
         .smdp
-        .set_fault(ASKED, Calls::Every, Fault::HttpStatus(503));
+        .set_fault(counted, Calls::Every, Fault::HttpStatus(503));
     first_boot(&mut bed, |bootstrap| bootstrap.attempts = 4).await;
+    let requests = |bed: &Bed| bed.bench.smdp.counters().requests(counted);
+    let twice = bed
+        .bench
+        .smdp
+        .wait_until(|smdp| smdp.counters().requests(counted) >= 2);
+    timeout(Duration::from_secs(24 * 3600), twice)
+        .await
+        .unwrap();
+    last(&bed).await;
+    bed.kill().await;
+    bed.resume().await;
     a_day_passes().await;
-    let operations = bed.client.operations().await.unwrap();
-    assert_eq!(operations.len(), 4);
-    for operation in operations {
-        assert_eq!(operation.problem.unwrap().code, Code::ServerFailed);
-    }
-    let asked = asked(&bed);
+    assert_eq!(requests(&bed), 4);
+    bed.stop().await;
+    bed.resume().await;
     a_day_passes().await;
-    assert_eq!(self::asked(&bed), asked);
+    assert_eq!(requests(&bed), 4);
+    let first_profile = bed
+        .client
+        .euicc(EUICC)
+        .await
+        .unwrap()
+        .first_profile
+        .unwrap();
+    assert_eq!(first_profile.state, FirstProfileState::Stopped);
+    assert_eq!(
+        (first_profile.attempts, first_profile.most_attempts),
+        (4, 4)
+    );
 
-    // Somebody who repairs it need not wait for a restart.
+    // A client need not wait for a restart.
     bed.bench.smdp.clear_faults();
     order_for_eid(&mut bed);
     let request = lpad::api::downloads::DownloadRequest {
@@ -223,6 +248,70 @@ async fn a_refusal_that_will_not_pass_is_not_repeated() {
     bed.must_be_sound().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn trouble_that_passes_never_ends_the_first_boot() {
+    let troubles = [
+        Fault::HttpStatus(403),
+        Fault::HttpStatus(503),
+        Fault::CloseConnection,
+        Fault::Silence,
+        Fault::TruncatedBody,
+        Fault::Html,
+    ];
+    for trouble in troubles {
+        let mut bed = Bed::start().await;
+        let order = order_for_eid(&mut bed);
+        bed.bench
+            .smdp
+            .set_fault(ASKED, Calls::Every, trouble.clone());
+        first_boot(&mut bed, |bootstrap| bootstrap.attempts = 2).await;
+        for _ in 0..3 {
+            a_day_passes().await;
+        }
+        let known = bed.client.euicc(EUICC).await.unwrap();
+        let first_profile = known.first_profile.unwrap();
+        let goes_on = [FirstProfileState::BackingOff, FirstProfileState::Trying];
+        assert!(goes_on.contains(&first_profile.state), "{trouble:?}");
+        assert!(first_profile.last.is_some());
+        bed.bench.smdp.clear_faults();
+        installed(&bed, order).await;
+        bed.must_be_sound().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_card_that_refuses_for_a_while_gets_its_first_profile_all_the_same() {
+    for sw in [0x6985, 0x6F00] {
+        let mut bed = Bed::start().await;
+        let order = order_for_eid(&mut bed);
+        // GetEUICCChallenge.
+        let refused = ForcedAnswer::Status(StatusWord(sw));
+        bed.bench.card.force(0xBF2E, 1, refused);
+        first_boot(&mut bed, |_| {}).await;
+        installed(&bed, order).await;
+        bed.must_be_sound().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_section_an_empty_card_with_a_stored_address_is_left_alone() {
+    let text = "[[euicc]]\nport = \"/dev/null\"\n";
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("lpad.toml");
+    fs::write(&file, text).unwrap();
+    let silent = Config::load(&file).unwrap().euiccs[0].bootstrap.clone();
+    let mut bed = Bed::start().await;
+    bed.ended(bed.client.set_default_smdp(EUICC, HOST_NAME).await)
+        .await;
+    order_for_eid(&mut bed);
+    bed.stop().await;
+    bed.configuration().euiccs[0].bootstrap = silent;
+    bed.resume().await;
+    a_day_passes().await;
+    assert_eq!(asked(&bed), 0);
+    assert!(bed.client.profiles(EUICC).await.unwrap().is_empty());
+}
+
 const ASKED: Function = Function::InitiateAuthentication;
 
 /// How often the server was asked for a profile.
@@ -241,6 +330,8 @@ async fn first_boot(bed: &mut Bed, change: impl FnOnce(&mut BootstrapConfig)) {
     bed.stop().await;
     let bootstrap = &mut bed.configuration().euiccs[0].bootstrap;
     bootstrap.when = BootstrapWhen::Empty;
+    // Paused time would run through the jitter anyway; without it the order of things is clear.
+    bootstrap.jitter_s = 0;
     change(bootstrap);
     bed.resume().await;
 }

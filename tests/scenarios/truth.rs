@@ -130,7 +130,7 @@ pub(crate) struct Package {
 impl Package {
     /// Finds out by a download that goes well.
     pub(crate) async fn of(bed: &mut Bed) -> Self {
-        const BEFORE: [u32; 5] = [0xBF20, 0xBF2E, 0xBF38, 0xBF43, 0xBF21];
+        const BEFORE: [u32; 6] = [0xBF3E, 0xBF20, 0xBF2E, 0xBF38, 0xBF43, 0xBF21];
         const SEGMENTS: [u32; 7] = [0xBF36, 0xA0, 0xA1, 0x88, 0xA2, 0xA3, 0x86];
         let counters = bed.bench.card.counters();
         let calls = |tags: &[u32]| -> u64 {

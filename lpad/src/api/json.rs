@@ -13,6 +13,11 @@ use crate::problem::{Code, Problem};
 /// When it is no JSON or not what is wanted here. The detail names the member and the place and
 /// says what is expected, but nothing of what is there.
 pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    // serde takes a list for an object as well, its values in the order of the members.
+    if body.trim_ascii_start().starts_with(b"[") {
+        return Err(Problem::new(Code::InvalidRequest)
+            .detail("expected an object, not a list (line 1, column 1)."));
+    }
     serde_json::from_slice(body).map_err(|error| {
         let what = match error.classify() {
             Category::Data => fault::<T>(body, &error),
@@ -107,7 +112,7 @@ mod tests {
                 r#"{"default":true,"default":true}"#,
                 "duplicate field `default` (line 1, column 25).",
             ),
-            ("[]", "expected struct DownloadRequest"),
+            ("[]", "expected an object, not a list"),
             ("{", "the body is no JSON (line 1, column 1)."),
         ] {
             let detail = detail::<DownloadRequest>(body);

@@ -1,5 +1,6 @@
 //! `/v1/euiccs/{name}/profiles` and `/v1/euiccs/{name}/profiles/{iccid}`.
 
+use es10_apdu::types::Iccid;
 use hyper::Method;
 use serde::{Deserialize, Serialize};
 
@@ -44,8 +45,8 @@ pub(super) fn route(request: &Request<'_>, euicc: &str, rest: &[&str]) -> Result
             iccid,
             wait_s: request.wait(CARD_S)?,
         }),
-        Method::PATCH => Ok(request.start(euicc, change(request, iccid)?)),
-        Method::DELETE => Ok(request.start(euicc, Job::Delete(iccid))),
+        Method::PATCH => Ok(request.start(euicc, change(request, parse(&iccid)?)?)),
+        Method::DELETE => Ok(request.start(euicc, Job::Delete(parse(&iccid)?))),
         _ => Err(request.not_allowed(&["GET", "PATCH", "DELETE"])),
     }
 }
@@ -59,7 +60,13 @@ fn check_iccid(text: &str) -> Result<String, Problem> {
     }
 }
 
-fn change(request: &Request<'_>, iccid: String) -> Result<Job, Problem> {
+fn parse(iccid: &str) -> Result<Iccid, Problem> {
+    iccid
+        .parse()
+        .map_err(|error| Problem::because(Code::UnknownProfile, &error))
+}
+
+fn change(request: &Request<'_>, iccid: Iccid) -> Result<Job, Problem> {
     let invalid = |detail: &str| Err(Problem::new(Code::InvalidRequest).detail(detail));
     match request.json()? {
         ProfileChange {

@@ -83,6 +83,7 @@ mod tests {
     fn every_resource_has_its_action() {
         let default = || "default".to_owned();
         let iccid = || "89001234567890123457".to_owned();
+        let number = || "89001234567890123457".parse().unwrap();
         let at = |path: &str| format!("/v1/euiccs/default{path}");
         let profile = at("/profiles/89001234567890123457");
         let download = |source, consent, enable| {
@@ -139,25 +140,25 @@ mod tests {
             (
                 format!("PATCH {profile}"),
                 r#"{"state":"enabled"}"#,
-                starts(Job::Enable(iccid())),
+                starts(Job::Enable(number())),
             ),
             (
                 format!("PATCH {profile}"),
                 r#"{"state":"disabled"}"#,
-                starts(Job::Disable(iccid())),
+                starts(Job::Disable(number())),
             ),
             (
                 format!("PATCH {profile}"),
                 r#"{"nickname":"spare"}"#,
                 starts(Job::Rename {
-                    iccid: iccid(),
+                    iccid: number(),
                     nickname: "spare".into(),
                 }),
             ),
             (
                 format!("DELETE {profile}"),
                 "",
-                starts(Job::Delete(iccid())),
+                starts(Job::Delete(number())),
             ),
             (
                 format!("POST {}", at("/downloads")),

@@ -33,6 +33,7 @@ use super::socket::Socket;
 use super::stream::ClientStream;
 use super::{openapi, routes};
 use crate::engine::EngineHandle;
+use crate::failure::Part;
 use crate::memory::events::Events;
 use crate::memory::journal::{RequestKey, SharedJournal};
 use crate::memory::operations::{ClientProcess, Operation, Operations};
@@ -226,17 +227,21 @@ impl Api {
                 Ok(ok(&read(engine, wait_s, answering).await.euicc))
             }
             Action::Addresses { euicc, wait_s } => {
-                Ok(ok(&self.card(&euicc, wait_s, answering).await?.addresses))
+                let known = self.card(&euicc, wait_s, answering).await?;
+                Ok(ok(known.addresses.of(Part::Addresses)?))
             }
-            Action::Profiles { euicc, wait_s } => Ok(ok(&ProfileList {
-                profiles: self.card(&euicc, wait_s, answering).await?.profiles,
-            })),
+            Action::Profiles { euicc, wait_s } => {
+                let known = self.card(&euicc, wait_s, answering).await?;
+                let profiles = known.profiles.of(Part::Profiles)?.clone();
+                Ok(ok(&ProfileList { profiles }))
+            }
             Action::Profile {
                 euicc,
                 iccid,
                 wait_s,
             } => {
-                let profiles = self.card(&euicc, wait_s, answering).await?.profiles;
+                let known = self.card(&euicc, wait_s, answering).await?;
+                let profiles = known.profiles.of(Part::Profiles)?;
                 let profile = profiles.iter().find(|profile| profile.iccid == iccid);
                 profile.map(ok).ok_or_else(|| {
                     Problem::new(Code::UnknownProfile)
@@ -244,7 +249,8 @@ impl Api {
                 })
             }
             Action::Notifications { euicc, wait_s } => {
-                let notifications = self.card(&euicc, wait_s, answering).await?.notifications;
+                let known = self.card(&euicc, wait_s, answering).await?;
+                let notifications = known.notifications.of(Part::Notifications)?.clone();
                 Ok(ok(&NotificationList { notifications }))
             }
             Action::Start {

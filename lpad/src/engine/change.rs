@@ -1,135 +1,180 @@
 //! The small jobs: one function of the card each.
 
+use std::sync::Arc;
+
 use es9_client::Connect;
 use es10_apdu::transport::Outcome;
-use es10_apdu::types::ResetOptions;
+use es10_apdu::types::{Iccid, ResetOptions};
 
-use super::session::{
-    MODEM_RETURNS, Reading, close, commit, profiles_when_back, read_again, show_notifications,
-    wind_up, wind_up_anew,
-};
-use super::{Engine, Unfinished, reading, switch};
-use crate::commit::Cancelled;
-use crate::engine::outbox::Urgency;
+use super::desk::{MODEM_RETURNS, Patience};
+use super::life::Up;
+use super::outbox::Urgency;
+use super::reading::{self, known};
+use super::session::{Finished, ReadBackNow, finish, read_all, show_notifications};
+use super::settle::{self, ReadBack, Settled, after_loss};
+use crate::failure::{Interruption, JobFailure, Part};
 use crate::job::{Achievement, ResetScope, Stage};
+use crate::memory::journal::StartedOperation;
 use crate::memory::operations::Ticket;
+use crate::memory::snapshot::{Known, Profile, find};
 use crate::modem::OpenPort;
-use crate::problem::Problem;
-use crate::procedure::{FunctionError, euicc, profiles};
+use crate::procedure::{euicc, profiles};
 
-impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
+/// What came of a function that changes the card.
+pub(super) enum Changed<R> {
+    /// It was carried out, and the session ended as it should.
+    Done(R, Finished),
+    /// Its answer is lost.
+    Lost(JobFailure),
+}
+
+/// What a card that was away tells when it is back.
+pub(super) struct Back {
+    /// How the operation ended that was to be settled.
+    settled: Option<Settled>,
+    /// The profile list.
+    pub(super) profiles: Known<Vec<Profile>>,
+    pub(super) finished: Finished,
+}
+
+impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
     pub(super) async fn delete(
         &mut self,
         ticket: &Ticket,
-        iccid: &str,
-    ) -> Result<Achievement, Unfinished> {
-        let number = switch::parse(iccid)?;
+        iccid: Iccid,
+    ) -> Result<Achievement, JobFailure> {
         ticket.stage(Stage::Deleting);
-        let Self {
-            card,
-            context,
-            outbox,
-            ..
-        } = self;
-        let known = switch::find(&context.known().profiles, iccid).ok();
-        let name = known.and_then(|profile| switch::achieved(&profile).profile_name);
-        let isdr = card.session().await.map_err(Problem::from)?;
-        let (mut isdr, committed) = commit(ticket, isdr).await?;
-        let deleted = profiles::delete(&mut isdr, number, &committed).await;
-        let doubtful = matches!(&deleted, Err(FunctionError::Call(error))
-            if error.outcome() == Outcome::Unknown);
-        let wound_up = if doubtful {
-            tracing::warn!("the answer is lost; the card will tell");
-            close(isdr).await;
-            let back = profiles_when_back(card, MODEM_RETURNS).await;
-            back.map_err(Unfinished::in_doubt)?;
-            wind_up_anew(card, context, outbox, ticket).await
-        } else {
-            wind_up(context, outbox, ticket, isdr, Reading::Now).await
+        let known = self.context.known();
+        let name = known
+            .profiles
+            .value()
+            .and_then(|profiles| find(profiles, iccid).ok())
+            .and_then(|profile| profile.achieved().profile_name);
+        let context = self.context;
+        let deleted = self
+            .desk
+            .in_session(async |session| {
+                let committed = ticket.commit()?;
+                match profiles::delete(&mut session.card, iccid, &committed).await {
+                    Err(error) if error.outcome() == Outcome::Unknown => {
+                        Ok(Changed::Lost(error.into()))
+                    }
+                    deleted => {
+                        // A refusal is told with what is on the card now.
+                        let finished = finish(session, context, ticket, ReadBackNow::Yes).await;
+                        Ok(Changed::Done(deleted?, finished))
+                    }
+                }
+            })
+            .await?;
+        let achieved = match deleted {
+            Changed::Done((), finished) => finished.add_to(Achievement {
+                iccid: Some(iccid.to_string()),
+                ..Achievement::default()
+            }),
+            Changed::Lost(lost) => self.settle(ticket, lost).await?,
         };
-        let is_there = switch::find(&context.known().profiles, iccid).is_ok();
-        if !doubtful || is_there {
-            deleted.map_err(Problem::from)?;
-        }
-        Ok(wound_up.add_to(Achievement {
-            iccid: Some(iccid.to_owned()),
+        Ok(Achievement {
             profile_name: name,
-            ..Achievement::default()
-        }))
+            ..achieved
+        })
     }
 
     pub(super) async fn rename(
         &mut self,
         ticket: &Ticket,
-        iccid: &str,
+        iccid: Iccid,
         nickname: &str,
-    ) -> Result<Achievement, Unfinished> {
-        let number = switch::parse(iccid)?;
+    ) -> Result<Achievement, JobFailure> {
         ticket.stage(Stage::Writing);
-        let Self {
-            card,
-            context,
-            outbox,
-            ..
-        } = self;
-        let isdr = card.session().await.map_err(Problem::from)?;
-        let (mut isdr, committed) = commit(ticket, isdr).await?;
-        let renamed = profiles::set_nickname(&mut isdr, number, nickname, &committed).await;
-        let read = read_again(context, outbox, &mut isdr).await;
-        close(isdr).await;
-        renamed.map_err(Problem::from)?;
-        read.map_err(Problem::from)?;
-        let profile = switch::find(&context.known().profiles, iccid)?;
-        Ok(Achievement {
-            enabled: None,
-            ..switch::achieved(&profile)
-        })
+        let context = self.context;
+        let renamed = self
+            .desk
+            .in_session(async |session| {
+                let committed = ticket.commit()?;
+                let named =
+                    profiles::set_nickname(&mut session.card, iccid, nickname, &committed).await;
+                match named {
+                    Err(error) if error.outcome() == Outcome::Unknown => {
+                        Ok(Changed::Lost(error.into()))
+                    }
+                    named => {
+                        let read = read_all(session, context).await;
+                        named?;
+                        read?;
+                        Ok(Changed::Done((), Finished::default()))
+                    }
+                }
+            })
+            .await?;
+        match renamed {
+            Changed::Done((), _) => {
+                let known = self.context.known();
+                let profile = find(known.profiles.of(Part::Profiles)?, iccid)?;
+                Ok(Achievement {
+                    enabled: None,
+                    ..profile.achieved()
+                })
+            }
+            Changed::Lost(lost) => self.settle(ticket, lost).await,
+        }
     }
 
     pub(super) async fn set_default_smdp(
         &mut self,
         ticket: &Ticket,
         address: &str,
-    ) -> Result<Achievement, Unfinished> {
+    ) -> Result<Achievement, JobFailure> {
         ticket.stage(Stage::Writing);
-        let Self {
-            card,
-            context,
-            bootstrap,
-            ..
-        } = self;
-        let isdr = card.session().await.map_err(Problem::from)?;
-        let (mut isdr, committed) = commit(ticket, isdr).await?;
-        let set = euicc::set_default_smdp(&mut isdr, address, &committed).await;
-        let read = reading::addresses(&mut isdr).await;
-        close(isdr).await;
-        set.map_err(Problem::from)?;
-        let addresses = read.map_err(Problem::from)?;
-        context.update(|known| known.addresses = addresses);
-        bootstrap.consider(&context.known());
-        Ok(Achievement::default())
+        let set = self
+            .desk
+            .in_session(async |session| {
+                let committed = ticket.commit()?;
+                let set = euicc::set_default_smdp(&mut session.card, address, &committed).await;
+                match set {
+                    Err(error) if error.outcome() == Outcome::Unknown => {
+                        Ok(Changed::Lost(error.into()))
+                    }
+                    set => {
+                        let addresses = known(reading::addresses(&mut session.card).await)?;
+                        set?;
+                        Ok(Changed::Done(addresses, Finished::default()))
+                    }
+                }
+            })
+            .await?;
+        let achieved = match set {
+            Changed::Done(addresses, _) => {
+                self.context.update(|known| known.addresses = addresses);
+                Achievement::default()
+            }
+            Changed::Lost(lost) => self.settle(ticket, lost).await?,
+        };
+        let (context, eid) = (self.context, self.card.eid);
+        self.first_boot
+            .consider(&eid, &context.known(), |order| context.attempts(eid, order));
+        context.show_first_boot(self.first_boot);
+        Ok(achieved)
     }
 
-    pub(super) async fn deliver(&mut self, ticket: &Ticket) -> Result<Achievement, Unfinished> {
+    pub(super) async fn deliver(&mut self, ticket: &Ticket) -> Result<Achievement, JobFailure> {
         ticket.stage(Stage::DeliveringNotifications);
-        let Self {
-            card,
-            context,
-            outbox,
-            ..
-        } = self;
         let mut urgency = Urgency::Now;
         let mut achieved = Achievement::default();
         loop {
-            let mut isdr = card.session().await.map_err(Problem::from)?;
-            let delivered = outbox.deliver(&mut isdr, urgency).await;
-            close(isdr).await;
-            show_notifications(context, outbox);
-            let delivered = delivered.map_err(Problem::from)?;
+            let delivered = self
+                .desk
+                .in_session(async |session| {
+                    Ok(session.outbox.deliver(&mut session.card, urgency).await?)
+                })
+                .await;
+            show_notifications(self.context, &self.desk.outbox);
+            let delivered = delivered?;
             achieved.notifications_delivered += delivered.delivered;
             achieved.notifications_pending = delivered.pending;
+            let outbox = &mut self.desk.outbox;
             if ticket.is_cancelled() {
-                return Err(Cancelled.into());
+                return Err(JobFailure::Cancelled);
             }
             if !outbox.is_busy() && !outbox.is_due() {
                 return Ok(achieved);
@@ -138,7 +183,7 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
             while outbox.is_busy() {
                 tokio::select! {
                     biased;
-                    () = ticket.cancelled() => return Err(Cancelled.into()),
+                    () = ticket.cancelled() => return Err(JobFailure::Cancelled),
                     () = outbox.settle() => {}
                 }
             }
@@ -150,30 +195,105 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         &mut self,
         ticket: &Ticket,
         scope: ResetScope,
-    ) -> Result<Achievement, Unfinished> {
+    ) -> Result<Achievement, JobFailure> {
         ticket.stage(Stage::Deleting);
-        let Self {
-            card,
-            context,
-            outbox,
-            ..
-        } = self;
-        let isdr = card.session().await.map_err(Problem::from)?;
-        let (mut isdr, committed) = commit(ticket, isdr).await?;
-        let reset = euicc::reset(&mut isdr, reset_options(scope), &committed).await;
-        // An enabled profile that was erased makes the card ask for a reset.
-        close(isdr).await;
-        let back = profiles_when_back(card, MODEM_RETURNS).await;
-        back.map_err(Unfinished::in_doubt)?;
-        let wound_up = wind_up_anew(card, context, outbox, ticket).await;
-        let erased = reset.map_err(Problem::from)?;
-        if scope.default_smdp {
-            context.update(|known| known.addresses.default_smdp = None);
-        }
-        Ok(wound_up.add_to(Achievement {
+        let reset = self
+            .desk
+            .in_session(async |session| {
+                let committed = ticket.commit()?;
+                Ok(euicc::reset(&mut session.card, reset_options(scope), &committed).await)
+            })
+            .await?;
+        let erased = match reset {
+            Ok(erased) => erased,
+            Err(error) if error.outcome() == Outcome::Unknown => {
+                return self.settle(ticket, error.into()).await;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        // An enabled profile that was erased makes the card ask for a reset: the channel is gone.
+        let back = self
+            .when_back(ticket, None)
+            .await
+            .map_err(|since| JobFailure::InDoubt {
+                lost: Arc::new(JobFailure::Interrupted(Interruption::Running)),
+                since: Some(since.into()),
+            })?;
+        Ok(back.finished.add_to(Achievement {
             nothing_to_change: !erased,
             ..Achievement::default()
         }))
+    }
+
+    /// Finds out what became of a change whose answer was lost, as soon as the card can be read.
+    pub(super) async fn settle(
+        &mut self,
+        ticket: &Ticket,
+        lost: JobFailure,
+    ) -> Result<Achievement, JobFailure> {
+        tracing::warn!(%lost, "the answer is lost; the card will tell");
+        let Some(started) = self.context.started(ticket.id()) else {
+            return Err(lost);
+        };
+        match self.when_back(ticket, Some(&started)).await {
+            Ok(Back {
+                settled: Some(settled),
+                finished,
+                ..
+            }) => Ok(finished.add_to(after_loss(settled, lost)?)),
+            Ok(_) => Err(lost),
+            Err(since) => Err(JobFailure::InDoubt {
+                lost: lost.into(),
+                since: Some(since.into()),
+            }),
+        }
+    }
+
+    /// Waits for a card that is away, reads it, settles an operation by it, and delivers what waits
+    /// there. In this order: a result that was delivered is not on the card any more.
+    pub(super) async fn when_back(
+        &mut self,
+        ticket: &Ticket,
+        started: Option<&StartedOperation>,
+    ) -> Result<Back, JobFailure> {
+        ticket.stage(Stage::ReadingCard);
+        let patience = Patience::new(MODEM_RETURNS);
+        loop {
+            let context = self.context;
+            let read = self
+                .desk
+                .in_session(async |session| {
+                    let profiles = known(reading::profiles(&mut session.card).await)?;
+                    let addresses = known(reading::addresses(&mut session.card).await)?;
+                    let read = ReadBack {
+                        profiles: &profiles,
+                        addresses: &addresses,
+                    };
+                    let settled = match started {
+                        Some(started) => {
+                            Some(settle::operation(&mut session.card, started, &read).await?)
+                        }
+                        None => None,
+                    };
+                    context.update(|known| {
+                        known.profiles = profiles.clone();
+                        known.addresses = addresses;
+                        known.changed();
+                    });
+                    let finished = finish(session, context, ticket, ReadBackNow::No).await;
+                    show_notifications(context, session.outbox);
+                    Ok(Back {
+                        settled,
+                        profiles,
+                        finished,
+                    })
+                })
+                .await;
+            match read {
+                Err(failure) if patience.again(&failure).await => {}
+                ended => return ended,
+            }
+        }
     }
 }
 

@@ -1,20 +1,27 @@
 //! What an engine's jobs share beside the card.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use es9_client::Es9Client;
-use es10_apdu::types::Eid;
+use es10_apdu::types::{Eid, Iccid};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::first_boot::{Attempts, FirstBoot};
 use super::reading::CardState;
 use crate::config::EuiccConfig;
+use crate::failure::{JobFailure, Part};
+use crate::job::{DownloadSource, OperationId};
+use crate::memory::digest::Digest;
 use crate::memory::events::{EventKind, Events};
-use crate::memory::journal::{Record, SharedJournal};
+use crate::memory::journal::{Attempt, Record, SharedJournal, StartedOperation};
 use crate::memory::operations::Operations;
-use crate::memory::snapshot::{Availability, Snapshot};
-use crate::problem::{Code, Problem};
+use crate::memory::snapshot::{Availability, Known, Snapshot, Trying, find};
+use crate::problem::Problem;
+use crate::procedure::download::Order;
 use crate::runtime::clock::Clock;
+use crate::secret::Secret;
 
 /// What an engine's jobs share beside the card.
 #[derive(Debug)]
@@ -26,7 +33,6 @@ pub(crate) struct Context<C> {
     pub(crate) events: Events,
     pub(crate) clock: Clock,
     pub(crate) snapshot: watch::Sender<Snapshot>,
-    pub(crate) imei: Option<String>,
 }
 
 impl<C> Context<C> {
@@ -38,10 +44,28 @@ impl<C> Context<C> {
     /// Changes what is known, and says so when that shows in the eUICC itself.
     pub(super) fn update(&self, change: impl FnOnce(&mut Snapshot)) {
         let before = self.snapshot.borrow().euicc.clone();
-        self.snapshot.send_modify(change);
+        self.snapshot.send_modify(|known| {
+            change(known);
+            known.name_unknown_parts();
+        });
         let now = self.snapshot.borrow().euicc.clone();
         if before != now {
             self.events.publish(EventKind::Euicc, &now);
+        }
+    }
+
+    /// An operation changed the card: it is read again for whoever asks next.
+    pub(super) fn changed(&self) {
+        self.update(Snapshot::changed);
+    }
+
+    /// Names the operation that has the card, until the guard is dropped.
+    pub(super) fn busy(self: &Arc<Self>, operation: OperationId) -> Busy<C> {
+        let before = self.snapshot.borrow().euicc.busy_with;
+        self.update(|known| known.euicc.busy_with = Some(operation));
+        Busy {
+            context: Arc::clone(self),
+            before,
         }
     }
 
@@ -61,31 +85,151 @@ impl<C> Context<C> {
         self.was_read(|known| {
             known.euicc.state = Availability::Ready;
             known.euicc.problem = None;
-            known.euicc.eid = Some(state.eid);
-            known.euicc.info = Some(state.info);
+            known.euicc.unavailable_since_s = None;
+            known.euicc.next_attempt_s = None;
+            known.euicc.trying = None;
+            known.euicc.eid = Some(state.eid.to_string());
+            known.info = state.info;
             known.addresses = state.addresses;
             known.profiles = state.profiles;
+            known.notifications = state.notifications;
         });
     }
 
-    /// The card cannot be used.
-    pub(super) fn is_unavailable(&self, problem: Problem) {
+    /// Says what is being tried to bring the card up.
+    pub(super) fn tries(&self, what: &str) {
+        let since_s = self.clock.unix_seconds();
+        self.update(|known| {
+            known.euicc.trying = Some(Trying {
+                what: what.to_owned(),
+                since_s,
+            });
+        });
+    }
+
+    /// The card cannot be used, and is tried again after `delay`.
+    pub(super) fn is_unavailable(&self, failure: Arc<JobFailure>, delay: Duration) {
+        let problem = self.problem(&failure);
+        let now = self.clock.unix_seconds();
         self.update(|known| {
             known.euicc.state = Availability::Unavailable;
             known.euicc.problem = Some(problem);
+            known.euicc.trying = None;
+            known.euicc.unavailable_since_s.get_or_insert(now);
+            known.euicc.next_attempt_s = Some(now.saturating_add(delay.as_secs()));
         });
     }
 
-    /// The card, when it was ever read.
-    pub(super) fn eid(&self) -> Option<Eid> {
-        self.snapshot.borrow().euicc.eid.as_deref()?.parse().ok()
+    /// The failure as people read it.
+    pub(super) fn problem(&self, failure: &JobFailure) -> Problem {
+        failure.into()
+    }
+
+    /// What the journal knows of attempts at an order that no client asked for.
+    pub(super) fn attempts(&self, eid: Eid, order: Digest) -> Option<Attempts> {
+        let kept = self.journal.intent().attempts_at(eid, order)?;
+        Some(Attempts {
+            counted: kept.failures,
+            empty: kept.empty,
+            ended: kept.failures == u32::MAX,
+        })
+    }
+
+    /// Keeps the attempts at an order over a restart. One that is over counts as tried without end.
+    pub(super) fn keep_attempts(&self, eid: Eid, order: Digest, attempts: Attempts) {
+        let failures = match attempts.ended {
+            true => u32::MAX,
+            false => attempts.counted,
+        };
+        let record = Record::Attempt(Attempt {
+            eid,
+            order,
+            failures,
+            empty: attempts.empty,
+            at_s: self.clock.unix_seconds(),
+        });
+        if let Err(error) = self.journal.append(record) {
+            tracing::warn!(%error, "the journal cannot be written");
+        }
+    }
+
+    /// Shows how it stands with the first profile.
+    pub(super) fn show_first_boot(&self, first_boot: &FirstBoot) {
+        let status = first_boot.status(self.clock.unix_seconds());
+        self.update(|known| known.euicc.first_profile = status);
+    }
+
+    /// Whether the card is known to have this profile; a list that is not known says no, and then the
+    /// card itself will.
+    pub(super) fn has_profile(&self, iccid: Iccid) -> bool {
+        let known = self.snapshot.borrow();
+        known
+            .profiles
+            .value()
+            .is_some_and(|profiles| find(profiles, iccid).is_ok())
+    }
+
+    /// Where a download is to be had.
+    ///
+    /// # Errors
+    ///
+    /// When the default SM-DP+ is asked for and none is known.
+    pub(super) fn order(&self, source: &DownloadSource) -> Result<Order, JobFailure> {
+        let of_eid = |address| Order {
+            address,
+            matching_id: Secret::default(),
+            oid: None,
+        };
+        match source {
+            DownloadSource::ActivationCode(code) => Ok(Order {
+                address: code.address.clone(),
+                matching_id: code.matching_id.clone(),
+                oid: code.oid.clone(),
+            }),
+            DownloadSource::Smdp(address) => Ok(of_eid(address.clone())),
+            DownloadSource::DefaultSmdp => {
+                let known = self.known();
+                let stored = match &known.addresses {
+                    Known::Value(addresses) => addresses.default_smdp.clone(),
+                    _ => None,
+                };
+                let text = match (stored, &self.config.bootstrap.default_smdp) {
+                    (Some(stored), _) => stored,
+                    (None, Some(configured)) => configured.clone(),
+                    (None, None) => {
+                        known.addresses.of(Part::Addresses)?;
+                        return Err(JobFailure::NoDefaultSmdp);
+                    }
+                };
+                match text.parse() {
+                    Ok(address) => Ok(of_eid(address)),
+                    Err(error) => Err(JobFailure::StoredAddress { text, error }),
+                }
+            }
+        }
+    }
+
+    /// What the journal holds of an operation that is under way.
+    pub(super) fn started(&self, operation: OperationId) -> Option<StartedOperation> {
+        self.journal.intent().operations.remove(&operation)
     }
 
     /// Writes what is about to be done.
-    pub(super) fn intend(&self, record: Record) -> Result<(), Problem> {
-        self.journal.append(record).map_err(|error| {
-            Problem::new(Code::StateUnwritable)
-                .detail(format!("The journal cannot be written: {error}."))
-        })
+    pub(super) fn intend(&self, record: Record) -> Result<(), JobFailure> {
+        self.journal.append(record).map_err(JobFailure::Journal)
+    }
+}
+
+/// Names the operation that has the card; dropping it names the one before again.
+#[derive(Debug)]
+pub(super) struct Busy<C> {
+    context: Arc<Context<C>>,
+    before: Option<OperationId>,
+}
+
+impl<C> Drop for Busy<C> {
+    fn drop(&mut self) {
+        let before = self.before;
+        self.context.update(|known| known.euicc.busy_with = before);
     }
 }

@@ -3,48 +3,45 @@
 use std::time::Duration;
 
 use es9_client::{Connect, Es9Client, ServerAddress};
-use es10_apdu::es10b::{CancelSessionReason, ErrorReason};
-use es10_apdu::isdr::Isdr;
-use es10_apdu::transport::Transport;
+use es10_apdu::es10b::CancelSessionReason;
 
 use super::context::Context;
-use super::port::CardPort;
-use super::session::{Patience, Reading, WoundUp, close, wind_up, wind_up_anew};
-use super::{Engine, Unfinished};
+use super::life::Up;
+use super::session::{ReadBackNow, finish};
+use crate::failure::JobFailure;
 use crate::job::{
-    Achievement, Consent, Decision, Download, DownloadSource, Offer as Shown, Progress, Reply,
-    Stage,
+    Achievement, Consent, Decision, Download, Offer as Shown, Progress, Reply, Stage,
 };
 use crate::memory::journal::Record;
 use crate::memory::operations::Ticket;
 use crate::memory::snapshot::ProfileState;
 use crate::modem::OpenPort;
-use crate::problem::{Code, CodeConsumed, Problem};
 use crate::procedure::download::{
     Device, DownloadError, Failure, InDoubt, Initiated, Installed, Offer, Order, SessionEnd, Step,
-    resolve,
 };
 use crate::procedure::interruptible::Interruptible;
+use crate::procedure::{Card, FunctionError};
 use crate::secret::Secret;
 
-impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
+impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
     pub(super) async fn download(
         &mut self,
         ticket: &Ticket,
         request: Download,
-    ) -> Result<Achievement, Unfinished> {
+    ) -> Result<Achievement, JobFailure> {
         ticket.stage(Stage::Initialising);
         let enable = request.enable;
-        let order = self.order(&request.source)?;
+        let order = self.context.order(&request.source)?;
         let mut achieved = match self.install(ticket, request, order).await {
             Ok(achieved) => achieved,
-            Err(unfinished) if is_nothing_there(&unfinished.problem) => {
+            Err(JobFailure::NothingToDownload(error)) => {
+                tracing::info!(%error, "the server has nothing for this eUICC");
                 return Ok(Achievement {
                     nothing_to_download: true,
                     ..Achievement::default()
                 });
             }
-            Err(unfinished) => return Err(unfinished),
+            Err(failure) => return Err(failure),
         };
         if enable {
             self.enable_installed(ticket, &mut achieved).await?;
@@ -58,48 +55,28 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         &mut self,
         ticket: &Ticket,
         achieved: &mut Achievement,
-    ) -> Result<(), Unfinished> {
-        let iccid = achieved.iccid.clone().unwrap_or_default();
-        match self.switch(ticket, &iccid, ProfileState::Enabled).await {
+    ) -> Result<(), JobFailure> {
+        let Some(iccid) = achieved
+            .iccid
+            .as_deref()
+            .and_then(|iccid| iccid.parse().ok())
+        else {
+            return Ok(());
+        };
+        match self.switch(ticket, iccid, ProfileState::Enabled).await {
             Ok(switched) => {
                 achieved.enabled = Some(true);
                 achieved.notifications_delivered += switched.notifications_delivered;
                 achieved.notifications_pending = switched.notifications_pending;
                 achieved.warnings.extend(switched.warnings);
             }
-            Err(unfinished) if unfinished.in_doubt => return Err(unfinished),
-            Err(Unfinished { problem, .. }) => {
-                let warning = format!("It could not be enabled: {}", problem.detail);
+            Err(failure) if failure.is_in_doubt() => return Err(failure),
+            Err(failure) => {
+                let warning = format!("It could not be enabled: {failure}.");
                 achieved.warnings.push(warning);
             }
         }
         Ok(())
-    }
-
-    pub(super) fn order(&self, source: &DownloadSource) -> Result<Order, Problem> {
-        let of_eid = |address| Order {
-            address,
-            matching_id: Secret::default(),
-            oid: None,
-        };
-        match source {
-            DownloadSource::ActivationCode(code) => Ok(Order {
-                address: code.address.clone(),
-                matching_id: code.matching_id.clone(),
-                oid: code.oid.clone(),
-            }),
-            DownloadSource::Smdp(address) => Ok(of_eid(address.clone())),
-            DownloadSource::DefaultSmdp => {
-                let stored = self.context.known().addresses.default_smdp;
-                let stored = stored.or_else(|| self.context.config.bootstrap.default_smdp.clone());
-                let stored = stored.ok_or_else(|| Problem::new(Code::NoDefaultSmdp))?;
-                let address: ServerAddress = stored.parse().map_err(|error| {
-                    Problem::new(Code::InvalidAddress)
-                        .detail(format!("The card holds the address {stored:?}: {error}."))
-                })?;
-                Ok(of_eid(address))
-            }
-        }
     }
 
     async fn install(
@@ -107,80 +84,115 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         ticket: &Ticket,
         request: Download,
         order: Order,
-    ) -> Result<Achievement, Unfinished> {
-        let Self {
-            card,
-            context,
-            outbox,
-            ..
-        } = self;
-        let server = &*context.server;
+    ) -> Result<Achievement, JobFailure> {
+        let context = self.context;
         let address = order.address.clone();
-        // The TLS handshake runs while the card opens its channel.
-        let connect = async {
-            tokio::select! {
-                biased;
-                connected = server.connect(&address) => connected.map_err(Problem::from),
-                () = ticket.cancelled() => Err(Problem::new(Code::Cancelled)),
-            }
-        };
-        let (isdr, connected) = tokio::join!(card.session(), connect);
-        let mut isdr = isdr.map_err(Problem::from)?;
-        if let Err(problem) = connected {
-            close(isdr).await;
-            return Err(problem.code_consumed(CodeConsumed::No).into());
-        }
-        remember_port(context, &address);
-        let server = Interruptible::new(server, ticket.cancellation());
-        let mut session = DownloadSession {
+        let server = Interruptible::new(&*context.server, ticket.cancellation());
+        let mut run = Run {
             context,
             server: &server,
             ticket,
             request: &request,
+            device: Device {
+                imei: self.card.imei.clone(),
+            },
             name: None,
             accepted: None,
         };
-        let ended = session.run(&mut isdr, order).await;
-        let name = session.name;
-        if ended.as_ref().map_or_else(Ended::is_reported, |_| true) {
-            outbox.has_answered(&address);
-        }
-        let (doubt, cause) = match ended {
-            Ok(installed) => {
-                let reading = match request.enable {
-                    true => Reading::Later,
-                    false => Reading::Now,
-                };
-                let wound_up = wind_up(context, outbox, ticket, isdr, reading).await;
-                return Ok(achievement(&installed, name, wound_up));
-            }
-            Err(Ended::Download(DownloadError {
-                session: SessionEnd::InDoubt(doubt),
-                failure,
-                step,
-            })) => {
-                tracing::warn!(%step, error = %failure, "the answer is lost; asking the card");
-                close(isdr).await;
-                (doubt, failure)
-            }
-            Err(ended) => {
-                match ended.is_reported() {
-                    // The result of a failed installation waits for its delivery like any other.
-                    true => drop(wind_up(context, outbox, ticket, isdr, Reading::Now).await),
-                    false => close(isdr).await,
-                }
-                return Err(ended.into_problem(ticket).into());
-            }
+        let read = match request.enable {
+            true => ReadBackNow::No,
+            false => ReadBackNow::Yes,
         };
-        let settled = settle(card, context, outbox, ticket, &doubt, &cause).await;
-        let (installed, wound_up) = settled?;
-        Ok(achievement(&installed, name, wound_up))
+        // The TLS handshake runs while the card opens its channel.
+        let connect = connect(&context.server, &address, ticket);
+        let ended = self
+            .desk
+            .in_session_beside(connect, async |session, connected| {
+                connected?;
+                remember_port(context, &address);
+                let ended = run
+                    .run(&mut session.card, order)
+                    .await
+                    .map_err(|failure| as_cancelled(failure, ticket));
+                if ended.as_ref().map_or_else(is_reported, |_| true) {
+                    session.outbox.has_answered(&address);
+                }
+                match ended {
+                    Ok(installed) => {
+                        let achieved = Achievement {
+                            iccid: Some(installed.iccid.to_string()),
+                            profile_name: run.name.take(),
+                            enabled: Some(false),
+                            ..Achievement::default()
+                        };
+                        let finished = finish(session, context, ticket, read).await;
+                        Ok(finished.add_to(achieved))
+                    }
+                    Err(failure) => {
+                        // The result of a failed installation waits for its delivery like any other.
+                        if is_reported(&failure) {
+                            drop(finish(session, context, ticket, ReadBackNow::Yes).await);
+                        }
+                        Err(failure)
+                    }
+                }
+            })
+            .await;
+        match ended {
+            Err(JobFailure::Download(error)) if matches!(error.session, SessionEnd::InDoubt(_)) => {
+                let achieved = self.settle(ticket, error.into()).await?;
+                Ok(Achievement {
+                    profile_name: achieved.profile_name.or(run.name),
+                    ..achieved
+                })
+            }
+            // The card was not even asked for a challenge.
+            Err(JobFailure::Function(FunctionError::Call(error))) => {
+                Err(JobFailure::Download(DownloadError {
+                    step: Step::Initiate,
+                    session: SessionEnd::NotOpened,
+                    failure: error.into(),
+                }))
+            }
+            ended => ended,
+        }
     }
 }
 
-/// A server without an order for this EID is no failure when it was asked for whatever it has.
-fn is_nothing_there(problem: &Problem) -> bool {
-    problem.code == Code::NothingToDownload
+/// Connects to the server, unless the operation is cancelled meanwhile.
+async fn connect<C: Connect + 'static>(
+    server: &Es9Client<C>,
+    address: &ServerAddress,
+    ticket: &Ticket,
+) -> Result<(), JobFailure> {
+    tokio::select! {
+        biased;
+        () = ticket.cancelled() => Err(JobFailure::Cancelled),
+        connected = server.connect(address) => connected.map_err(|error| {
+            JobFailure::Download(DownloadError {
+                step: Step::Initiate,
+                session: SessionEnd::NotOpened,
+                failure: error.into(),
+            })
+        }),
+    }
+}
+
+/// A session that was postponed because a client cancelled the operation.
+fn as_cancelled(failure: JobFailure, ticket: &Ticket) -> JobFailure {
+    match failure {
+        JobFailure::Download(error)
+            if ticket.is_cancelled() && matches!(error.failure, Failure::Declined(POSTPONED)) =>
+        {
+            JobFailure::Cancelled
+        }
+        failure => failure,
+    }
+}
+
+/// Whether the card has a result for the server.
+fn is_reported(failure: &JobFailure) -> bool {
+    matches!(failure, JobFailure::Download(error) if matches!(error.session, SessionEnd::Reported))
 }
 
 fn remember_port<C>(context: &Context<C>, address: &ServerAddress) {
@@ -193,152 +205,24 @@ fn remember_port<C>(context: &Context<C>, address: &ServerAddress) {
     }
 }
 
-fn achievement(installed: &Installed, name: Option<String>, wound_up: WoundUp) -> Achievement {
-    wound_up.add_to(Achievement {
-        iccid: Some(installed.iccid.to_string()),
-        profile_name: name,
-        enabled: Some(false),
-        ..Achievement::default()
-    })
-}
-
-/// Asks the card how an installation ended whose answer was lost.
-async fn settle<O: OpenPort, C: Connect + 'static>(
-    card: &mut CardPort<O>,
-    context: &Context<C>,
-    outbox: &mut crate::engine::outbox::Outbox<C>,
-    ticket: &Ticket,
-    doubt: &InDoubt,
-    cause: &Failure,
-) -> Result<(Installed, WoundUp), Unfinished> {
-    ticket.stage(Stage::ReadingCard);
-    // Without the card nobody can tell: the journal keeps the operation until it is back.
-    let unknown = |problem: Problem| {
-        let detail = format!(
-            "The card was lost in the middle of the installation, and nobody can tell yet how it \
-             ended: {cause}. Since then: {}",
-            problem.detail
-        );
-        let problem = problem
-            .detail(detail)
-            .next_step("Bring the modem back; then this operation says how it ended.")
-            .code_consumed(CodeConsumed::Unknown);
-        Unfinished::in_doubt(problem)
-    };
-    let result = resolve_when_back(card, doubt).await.map_err(unknown)?;
-    let wound_up = wind_up_anew(card, context, outbox, ticket).await;
-    let problem = match result {
-        Some(Ok(installed)) => return Ok((installed, wound_up)),
-        Some(Err(failure)) => {
-            let was_cut_off = matches!(failure, Failure::Installation { reason, .. }
-                if reason == ErrorReason::INTERRUPTION);
-            let problem = Problem::from(DownloadError {
-                step: Step::Install,
-                session: SessionEnd::Reported,
-                failure,
-            });
-            match was_cut_off {
-                true => problem.detail(cut_off(cause)),
-                false => problem,
-            }
-        }
-        None => Problem::new(Code::InstallationFailed)
-            .detail(cut_off(cause))
-            .next_step("Download again; the order is still there.")
-            .code_consumed(CodeConsumed::No),
-    };
-    Err(problem.into())
-}
-
-fn cut_off(cause: &Failure) -> String {
-    format!("The installation was cut off, and the card does not have the profile: {cause}.")
-}
-
-async fn resolve_when_back<O: OpenPort>(
-    card: &mut CardPort<O>,
-    doubt: &InDoubt,
-) -> Result<Option<Result<Installed, Failure>>, Problem> {
-    let patience = Patience::new(CARD_RETURNS);
-    loop {
-        let problem = match card.session().await {
-            Ok(mut isdr) => {
-                let resolved = resolve(&mut isdr, doubt).await;
-                close(isdr).await;
-                match resolved {
-                    Ok(result) => return Ok(result),
-                    Err(error) => error.into(),
-                }
-            }
-            Err(error) => error.into(),
-        };
-        if !patience.is_left(&problem).await {
-            return Err(problem);
-        }
-    }
-}
-
-/// Why a download session brought no profile.
-#[derive(Debug)]
-enum Ended {
-    Download(DownloadError),
-    Problem(Problem),
-}
-
-impl From<DownloadError> for Ended {
-    fn from(error: DownloadError) -> Self {
-        Self::Download(error)
-    }
-}
-
-impl Ended {
-    /// Whether the card has a result for the server.
-    fn is_reported(&self) -> bool {
-        matches!(
-            self,
-            Self::Download(DownloadError {
-                session: SessionEnd::Reported,
-                ..
-            })
-        )
-    }
-
-    fn into_problem(self, ticket: &Ticket) -> Problem {
-        match self {
-            Self::Problem(problem) => problem,
-            Self::Download(error) => {
-                let problem = Problem::from(error);
-                match problem.code {
-                    Code::Postponed if ticket.is_cancelled() => {
-                        Problem::new(Code::Cancelled).code_consumed(CodeConsumed::No)
-                    }
-                    _ => problem,
-                }
-            }
-        }
-    }
-}
-
 /// One run through the states of a download.
-struct DownloadSession<'a, C> {
+struct Run<'a, C> {
     context: &'a Context<C>,
     server: &'a Interruptible<'a, Es9Client<C>>,
     ticket: &'a Ticket,
     request: &'a Download,
+    device: Device,
     /// The profile's name, as soon as it is known.
     name: Option<String>,
     /// What somebody has accepted already, and with which confirmation code.
     accepted: Option<(Shown, Option<Secret>)>,
 }
 
-impl<C: Connect + 'static> DownloadSession<'_, C> {
+impl<C: Connect + 'static> Run<'_, C> {
     /// Runs once, and once more after a hiccup that another session may get over.
-    async fn run<T: Transport>(
-        &mut self,
-        card: &mut Isdr<T>,
-        order: Order,
-    ) -> Result<Installed, Ended> {
+    async fn run(&mut self, card: &mut impl Card, order: Order) -> Result<Installed, JobFailure> {
         match self.attempt(card, order.clone()).await {
-            Err(Ended::Download(error))
+            Err(JobFailure::Download(error))
                 if error.deserves_another_session() && !self.ticket.is_cancelled() =>
             {
                 tracing::warn!(%error, "starting again");
@@ -348,43 +232,45 @@ impl<C: Connect + 'static> DownloadSession<'_, C> {
         }
     }
 
-    async fn attempt<T: Transport>(
+    async fn attempt(
         &mut self,
-        card: &mut Isdr<T>,
+        card: &mut impl Card,
         order: Order,
-    ) -> Result<Installed, Ended> {
+    ) -> Result<Installed, JobFailure> {
         let (server, ticket) = (self.server, self.ticket);
         let of_eid = order.matching_id.expose().is_empty();
         let initiated = Initiated::start(card, server, order).await?;
         ticket.stage(Stage::Authenticating);
-        let device = Device {
-            imei: self.context.imei.clone(),
-        };
-        let authenticated = initiated.authenticate_server(card, server, &device).await?;
+        let authenticated = initiated
+            .authenticate_server(card, server, &self.device)
+            .await?;
         if ticket.is_cancelled() {
-            return Err(authenticated.cancel(card, server, LATER).await.into());
+            return Err(authenticated.cancel(card, server, POSTPONED).await.into());
         }
         let offer = match authenticated.offer(card, server).await {
             Ok(offer) => offer,
             Err(error) if error.deserves_another_session() || ticket.is_cancelled() => {
                 return Err(error.into());
             }
-            Err(error) => return Err(refused_offer(error, of_eid)),
+            Err(error) if of_eid && is_nothing_there(&error) => {
+                return Err(JobFailure::NothingToDownload(error));
+            }
+            Err(error) => return Err(error.into()),
         };
         let (offer, code) = self.consent(card, offer).await?;
         ticket.stage(Stage::Preparing);
         let prepared = offer.accept(card, server, code.as_ref()).await?;
         if ticket.is_cancelled() {
-            return Err(prepared.cancel(card, server, LATER).await.into());
+            return Err(prepared.cancel(card, server, POSTPONED).await.into());
         }
         ticket.stage(Stage::Downloading);
         let bound = prepared.fetch(card, server).await?;
         let Ok(committed) = ticket.commit() else {
-            return Err(bound.cancel(card, server, LATER).await.into());
+            return Err(bound.cancel(card, server, POSTPONED).await.into());
         };
-        if let Err(problem) = self.intend(&bound.in_doubt()) {
-            bound.cancel(card, server, LATER).await;
-            return Err(Ended::Problem(problem.code_consumed(CodeConsumed::No)));
+        if let Err(failure) = self.intend(&bound.in_doubt()) {
+            bound.cancel(card, server, POSTPONED).await;
+            return Err(failure);
         }
         ticket.stage(Stage::Installing);
         let progress = |done: usize, total: usize| {
@@ -404,23 +290,18 @@ impl<C: Connect + 'static> DownloadSession<'_, C> {
     }
 
     /// Asks whoever has to be asked, and gives the offer back with the confirmation code.
-    async fn consent<T: Transport>(
+    async fn consent(
         &mut self,
-        card: &mut Isdr<T>,
+        card: &mut impl Card,
         offer: Offer,
-    ) -> Result<(Offer, Option<Secret>), Ended> {
+    ) -> Result<(Offer, Option<Secret>), JobFailure> {
         let (server, ticket) = (self.server, self.ticket);
         let shown = shown(&offer, self.request.confirmation_code.is_some());
         self.name = Some(shown.profile_name.clone()).filter(|name| !name.is_empty());
-        let installed = &self.context.snapshot.borrow().profiles.clone();
-        if installed.iter().any(|profile| profile.iccid == shown.iccid) {
-            let detail = format!("The profile {} is installed already.", shown.iccid);
-            offer.decline(card, server, LATER).await;
-            return Err(Ended::Problem(
-                Problem::new(Code::ProfileInstalled)
-                    .detail(detail)
-                    .code_consumed(CodeConsumed::No),
-            ));
+        let iccid = offer.metadata().iccid;
+        if self.context.has_profile(iccid) {
+            offer.decline(card, server, POSTPONED).await;
+            return Err(JobFailure::ProfileInstalled(iccid));
         }
         let code = self.request.confirmation_code.clone();
         // Rules that need express consent are shown to somebody even when the rest is accepted.
@@ -443,13 +324,15 @@ impl<C: Connect + 'static> DownloadSession<'_, C> {
                 Decision::Decline => CancelSessionReason::END_USER_REJECTION,
                 Decision::Postpone => CancelSessionReason::POSTPONED,
             },
-            Reply::Cancelled => LATER,
+            Reply::Cancelled => {
+                return Err(offer.decline(card, server, POSTPONED).await.into());
+            }
             Reply::TimedOut => CancelSessionReason::TIMEOUT,
         };
         Err(offer.decline(card, server, reason).await.into())
     }
 
-    fn intend(&self, doubt: &InDoubt) -> Result<(), Problem> {
+    fn intend(&self, doubt: &InDoubt) -> Result<(), JobFailure> {
         self.context.intend(Record::LoadingBpp {
             operation: self.ticket.id(),
             transaction_id: hex::encode_upper(doubt.transaction_id.octets()),
@@ -482,20 +365,19 @@ fn shown(offer: &Offer, has_code: bool) -> Shown {
     }
 }
 
-/// Asked for whatever it has for this EID, a server that knows of no order has nothing to download.
-fn refused_offer(error: DownloadError, of_eid: bool) -> Ended {
-    let problem = Problem::from(error);
-    match problem.code {
-        Code::MatchingIdRefused | Code::EidRefused if of_eid => Ended::Problem(Problem {
-            code: Code::NothingToDownload,
-            ..problem
-        }),
-        _ => Ended::Problem(problem),
-    }
+/// Whether the server knows of no order for what it was asked.
+fn is_nothing_there(error: &DownloadError) -> bool {
+    let Failure::Server(cause) = &error.failure else {
+        return false;
+    };
+    cause.status().is_some_and(|data| {
+        matches!(
+            (data.subject_code.trim(), data.reason_code.trim()),
+            ("8.2.6", "3.8") | ("8.1.1", "3.8" | "3.10")
+        )
+    })
 }
 
-/// What keeps the order when it was not somebody's no.
-const LATER: CancelSessionReason = CancelSessionReason::POSTPONED;
-/// How long a card that broke off is waited for.
-const CARD_RETURNS: Duration = Duration::from_secs(60);
+/// Keeps the order for another time.
+const POSTPONED: CancelSessionReason = CancelSessionReason::POSTPONED;
 const HTTPS: u16 = 443;

@@ -2,113 +2,234 @@
 //!
 //! SGP.22 v2.5 section 3.1.2. As long as it is wanted, the configured SM-DP+, or the one stored on
 //! the card, is asked for a profile made for this EID; a configured activation code takes its place.
+//!
+//! Only what the order itself cannot survive ends the attempts for it, and only attempts that the
+//! server has counted as well count towards the cap: days without network use up nothing.
 
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use es10_apdu::types::Eid;
 use tokio::time::Instant;
 
 use crate::config::{BootstrapConfig, BootstrapWhen};
+use crate::failure::JobFailure;
 use crate::job::{Achievement, Consent, Download, DownloadSource};
-use crate::memory::snapshot::Snapshot;
-use crate::problem::Problem;
-use crate::runtime::backoff::Backoff;
+use crate::memory::digest::Digest;
+use crate::memory::snapshot::{FirstProfile, FirstProfileState, Known, Snapshot};
+use crate::procedure::download::Step;
+use crate::runtime::backoff::{Backoff, below};
 use crate::secret::Secret;
 
 /// Decides when to look for a first profile.
 #[derive(Debug)]
-pub(crate) struct Bootstrap {
+pub(super) struct FirstBoot {
     config: BootstrapConfig,
-    attempts: u32,
-    empty_answers: u32,
+    state: FirstProfileState,
+    /// What is asked for; another address, code or card is another order.
+    order: Option<Digest>,
+    attempts: Attempts,
+    /// Failures in a row since the daemon started; they make the back-off grow.
+    failures: u32,
     next: Option<Instant>,
+    last: Option<String>,
 }
 
-impl Bootstrap {
-    pub(crate) fn new(config: BootstrapConfig) -> Self {
+/// The attempts at one order, as they are kept over a restart.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Attempts {
+    /// Failed attempts that the server counted as well.
+    pub(super) counted: u32,
+    /// Answers that there is nothing.
+    pub(super) empty: u32,
+    /// The order is over.
+    pub(super) ended: bool,
+}
+
+impl FirstBoot {
+    pub(super) fn new(config: BootstrapConfig) -> Self {
         Self {
             config,
-            attempts: 0,
-            empty_answers: 0,
+            state: FirstProfileState::Off,
+            order: None,
+            attempts: Attempts::default(),
+            failures: 0,
             next: None,
+            last: None,
         }
     }
 
     /// The card was read, or its default SM-DP+ was set: look whether a profile is wanted.
-    pub(crate) fn consider(&mut self, snapshot: &Snapshot) {
-        self.attempts = 0;
-        self.empty_answers = 0;
-        self.next = self.wanted(snapshot).then(Instant::now);
+    ///
+    /// `earlier` tells what the journal knows of attempts for an order. A reading of the card begins
+    /// nothing anew: attempts and back-off belong to the order.
+    pub(super) fn consider(
+        &mut self,
+        eid: &Eid,
+        snapshot: &Snapshot,
+        earlier: impl FnOnce(Digest) -> Option<Attempts>,
+    ) {
+        if !self.wanted(snapshot) {
+            self.next = None;
+            self.state = match self.config.when {
+                BootstrapWhen::Never => FirstProfileState::Off,
+                _ => FirstProfileState::NotNeeded,
+            };
+            return;
+        }
+        let order = self.digest(eid, snapshot);
+        if self.order == Some(order) && self.state.goes_on() {
+            return;
+        }
+        let known = self.order.replace(order);
+        if known != Some(order) {
+            self.attempts = earlier(order).unwrap_or_default();
+            self.failures = 0;
+            self.last = None;
+        }
+        if self.attempts.ended || self.attempts.counted >= self.config.attempts {
+            self.stop();
+            return;
+        }
+        self.state = FirstProfileState::Waiting;
+        // A site that got its power back at once must not ask its server at once.
+        self.next = Some(Instant::now() + below(Duration::from_secs(self.config.jitter_s)));
     }
 
     /// When the next attempt is due.
-    pub(crate) fn next_attempt(&self) -> Option<Instant> {
+    pub(super) fn next_attempt(&self) -> Option<Instant> {
         self.next
     }
 
     /// What to download now; `None` when nothing is wanted any more.
-    pub(crate) fn attempt(&mut self, snapshot: &Snapshot) -> Option<Download> {
+    pub(super) fn attempt(&mut self, snapshot: &Snapshot) -> Option<Download> {
         self.next = None;
         if !self.wanted(snapshot) {
+            self.state = FirstProfileState::NotNeeded;
             return None;
         }
-        self.attempts += 1;
         let confirmation_code = self
             .config
             .confirmation_code_file
             .as_deref()
             .and_then(read_code);
+        let Some(source) = self.source() else {
+            // The file may appear later.
+            self.back_off(FAILED, "the activation code cannot be read");
+            return None;
+        };
+        self.state = FirstProfileState::Trying;
         Some(Download {
-            source: self.source()?,
+            source,
             confirmation_code,
             consent: Consent::Accept,
             enable: self.config.enable,
         })
     }
 
-    /// An attempt ended.
-    pub(crate) fn ended(&mut self, outcome: Result<&Achievement, &Problem>) {
-        let delay = match outcome {
-            Ok(achieved) if !achieved.nothing_to_download => return,
+    /// An attempt ended; gives what the journal has to keep of the order.
+    pub(super) fn ended(
+        &mut self,
+        outcome: Result<&Achievement, &JobFailure>,
+    ) -> Option<(Digest, Attempts)> {
+        let order = self.order?;
+        match outcome {
+            Ok(achieved) if !achieved.nothing_to_download => {
+                self.attempts = Attempts::default();
+                self.state = FirstProfileState::Done;
+                self.last = None;
+            }
             Ok(_) => {
-                self.empty_answers += 1;
-                NOTHING_THERE.delay(self.empty_answers)
+                self.attempts.empty = self.attempts.empty.saturating_add(1);
+                self.back_off(NOTHING_THERE, "the SM-DP+ has nothing for this eUICC");
             }
-            Err(problem) if problem.retryable => FAILED.delay(self.attempts),
-            Err(problem) => {
-                tracing::warn!(
-                    code = problem.code.name(),
-                    "no first profile; waiting for somebody"
-                );
-                return;
-            }
-        };
-        if self.attempts >= self.config.attempts {
-            tracing::warn!(
-                attempts = self.attempts,
-                "no first profile; waiting for somebody"
-            );
-            return;
+            Err(failure) => self.failed(failure),
         }
-        tracing::info!(retry_in_s = delay.as_secs(), "no first profile yet");
+        Some((order, self.attempts))
+    }
+
+    /// What is told of it.
+    pub(super) fn status(&self, now_s: u64) -> Option<FirstProfile> {
+        (self.state != FirstProfileState::Off).then(|| FirstProfile {
+            state: self.state,
+            attempts: self.attempts.counted,
+            most_attempts: self.config.attempts,
+            last: self.last.clone(),
+            next_attempt_s: self.next.map(|next| {
+                let wait = next.saturating_duration_since(Instant::now());
+                now_s.saturating_add(wait.as_secs())
+            }),
+        })
+    }
+
+    fn failed(&mut self, failure: &JobFailure) {
+        if matches!(failure, JobFailure::Cancelled) {
+            // A client did not want it; the next start of the daemon asks again.
+            self.last = Some(failure.to_string());
+            return self.stop();
+        }
+        if reached_the_order(failure) {
+            self.attempts.counted = self.attempts.counted.saturating_add(1);
+        }
+        let text = failure.to_string();
+        if failure.ends_order() {
+            tracing::warn!(%failure, "no first profile: this order is over");
+            self.attempts.ended = true;
+            self.last = Some(text);
+            self.stop();
+        } else if self.attempts.counted >= self.config.attempts {
+            tracing::warn!(
+                attempts = self.attempts.counted,
+                "no first profile: tried often enough"
+            );
+            self.last = Some(text);
+            self.stop();
+        } else {
+            self.back_off(FAILED, &text);
+        }
+    }
+
+    fn back_off(&mut self, backoff: Backoff, last: &str) {
+        self.failures = self.failures.saturating_add(1);
+        let delay = backoff.any_delay(self.failures.max(self.attempts.empty));
+        tracing::info!(retry_in_s = delay.as_secs(), last, "no first profile yet");
+        self.last = Some(last.to_owned());
+        self.state = FirstProfileState::BackingOff;
         self.next = Some(Instant::now() + delay);
+    }
+
+    fn stop(&mut self) {
+        self.state = FirstProfileState::Stopped;
+        self.next = None;
     }
 
     fn wanted(&self, snapshot: &Snapshot) -> bool {
         let config = &self.config;
         let from_somewhere = config.activation_code_file.is_some()
             || config.default_smdp.is_some()
-            || snapshot.addresses.default_smdp.is_some();
+            || stored_address(snapshot).is_some();
         from_somewhere
             && match config.when {
-                BootstrapWhen::Empty => !snapshot
-                    .profiles
-                    .iter()
-                    .any(|profile| profile.class == "operational"),
+                // A list that cannot be read might hold a profile.
+                BootstrapWhen::Empty => snapshot.profiles.value().is_some_and(|profiles| {
+                    !profiles
+                        .iter()
+                        .any(|profile| profile.class == "operational")
+                }),
                 BootstrapWhen::Always => true,
                 BootstrapWhen::Never => false,
             }
+    }
+
+    /// What tells one order from another: the card, and where its profile is.
+    fn digest(&self, eid: &Eid, snapshot: &Snapshot) -> Digest {
+        let place = match (&self.config.activation_code_file, &self.config.default_smdp) {
+            (Some(path), _) => read_code(path).unwrap_or_default(),
+            (None, Some(address)) => Secret::new(address.as_str()),
+            (None, None) => Secret::new(stored_address(snapshot).unwrap_or_default()),
+        };
+        Digest::of(&[eid.octets(), place.expose().as_bytes()])
     }
 
     fn source(&self) -> Option<DownloadSource> {
@@ -123,6 +244,26 @@ impl Bootstrap {
             (None, Some(address)) => address.parse().map(DownloadSource::Smdp).ok(),
             (None, None) => Some(DownloadSource::DefaultSmdp),
         }
+    }
+}
+
+/// Whether the server counted the attempt: it counts those that get as far as AuthenticateClient.
+fn reached_the_order(failure: &JobFailure) -> bool {
+    match failure {
+        JobFailure::Download(error) => {
+            !matches!(error.step, Step::Initiate | Step::AuthenticateServer)
+        }
+        JobFailure::CutOff(_) | JobFailure::InDoubt { .. } | JobFailure::ProfileInstalled(_) => {
+            true
+        }
+        _ => false,
+    }
+}
+
+fn stored_address(snapshot: &Snapshot) -> Option<&str> {
+    match &snapshot.addresses {
+        Known::Value(addresses) => addresses.default_smdp.as_deref(),
+        Known::NotYet | Known::Unknown(_) => None,
     }
 }
 
@@ -145,22 +286,38 @@ const FAILED: Backoff = Backoff {
 /// After the server had nothing for this EID.
 const NOTHING_THERE: Backoff = Backoff {
     first: Duration::from_secs(300),
-    longest: Duration::from_secs(3600),
+    longest: Duration::from_secs(6 * 3600),
 };
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::memory::snapshot::Profile;
-    use crate::problem::Code;
+    use es9_client::{Error, ServerAddress};
 
-    fn bootstrap(when: BootstrapWhen) -> Bootstrap {
-        Bootstrap::new(BootstrapConfig {
+    use super::*;
+    use crate::memory::snapshot::{Addresses, Profile};
+    use crate::procedure::download::{DownloadError, SessionEnd};
+
+    const EID: &str = "89049032123451234512345678901235";
+
+    fn first_boot(when: BootstrapWhen) -> FirstBoot {
+        FirstBoot::new(BootstrapConfig {
             when,
             default_smdp: Some("smdp.example.com".into()),
             attempts: 2,
+            jitter_s: 0,
             ..BootstrapConfig::default()
         })
+    }
+
+    fn consider(first: &mut FirstBoot, snapshot: &Snapshot) {
+        first.consider(&EID.parse().unwrap(), snapshot, |_| None);
+    }
+
+    fn empty() -> Snapshot {
+        Snapshot {
+            profiles: Known::Value(Vec::new()),
+            ..Snapshot::default()
+        }
     }
 
     fn with_profile() -> Snapshot {
@@ -169,59 +326,116 @@ mod tests {
             ..Profile::default()
         };
         Snapshot {
-            profiles: vec![profile],
+            profiles: Known::Value(vec![profile]),
             ..Snapshot::default()
         }
     }
 
+    /// A failure in this step of the download; the network comes and goes.
+    fn failure(step: Step) -> JobFailure {
+        let address: ServerAddress = "smdp.example.com".parse().unwrap();
+        JobFailure::Download(DownloadError {
+            step,
+            session: SessionEnd::NotOpened,
+            failure: Error::Closed {
+                host: address.to_string(),
+                sent: true,
+            }
+            .into(),
+        })
+    }
+
     #[tokio::test(start_paused = true)]
     async fn an_empty_card_is_filled_and_a_full_one_left_alone() {
-        let mut first = bootstrap(BootstrapWhen::Empty);
-        first.consider(&with_profile());
+        let mut first = first_boot(BootstrapWhen::Empty);
+        consider(&mut first, &with_profile());
         assert_eq!(first.next_attempt(), None);
-        first.consider(&Snapshot::default());
+        consider(&mut first, &empty());
         assert_eq!(first.next_attempt(), Some(Instant::now()));
-        let download = first.attempt(&Snapshot::default()).unwrap();
+        let download = first.attempt(&empty()).unwrap();
         assert!(matches!(download.source, DownloadSource::Smdp(_)) && download.enable);
         first.ended(Ok(&Achievement::default()));
         assert_eq!(first.next_attempt(), None);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_failure_that_may_pass_is_retried_but_not_for_ever() {
-        let mut first = bootstrap(BootstrapWhen::Empty);
-        first.consider(&Snapshot::default());
+    async fn a_card_whose_profiles_cannot_be_read_is_not_filled() {
+        let mut first = first_boot(BootstrapWhen::Empty);
+        consider(&mut first, &Snapshot::default());
+        assert_eq!(first.next_attempt(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn attempts_are_counted_over_readings_of_the_card_and_end_at_the_cap() {
+        let mut first = first_boot(BootstrapWhen::Empty);
+        consider(&mut first, &empty());
         for again in [true, false] {
-            first.attempt(&Snapshot::default()).unwrap();
-            first.ended(Err(&Problem::new(Code::ServerUnreachable)));
+            consider(&mut first, &empty());
+            first.attempt(&empty()).unwrap();
+            first.ended(Err(&failure(Step::Install)));
+            consider(&mut first, &empty());
             assert_eq!(first.next_attempt().is_some(), again);
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_refusal_is_not_repeated_and_nothing_to_download_is_no_failure() {
-        let mut first = bootstrap(BootstrapWhen::Empty);
-        first.consider(&Snapshot::default());
-        first.attempt(&Snapshot::default()).unwrap();
+    async fn attempts_of_an_earlier_life_count_as_well() {
+        let mut first = first_boot(BootstrapWhen::Empty);
+        let earlier = Attempts {
+            counted: 2,
+            ..Attempts::default()
+        };
+        first.consider(&EID.parse().unwrap(), &empty(), |_| Some(earlier));
+        assert_eq!(first.next_attempt(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn days_without_network_use_up_no_attempt() {
+        let mut first = first_boot(BootstrapWhen::Empty);
+        consider(&mut first, &empty());
+        for _ in 0..50 {
+            first.attempt(&empty()).unwrap();
+            let kept = first.ended(Err(&failure(Step::Initiate)));
+            assert_eq!(kept.unwrap().1.counted, 0);
+            assert!(first.next_attempt().is_some());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_ends_the_order_is_not_repeated_and_nothing_to_download_is_no_failure() {
+        let mut first = first_boot(BootstrapWhen::Empty);
+        consider(&mut first, &empty());
+        first.attempt(&empty()).unwrap();
         let nothing = Achievement {
             nothing_to_download: true,
             ..Achievement::default()
         };
         first.ended(Ok(&nothing));
-        assert!(first.next_attempt().unwrap() > Instant::now() + Duration::from_secs(100));
-        first.attempt(&Snapshot::default()).unwrap();
-        first.ended(Err(&Problem::new(Code::OrderClosed)));
+        assert!(first.next_attempt().is_some());
+        first.attempt(&empty()).unwrap();
+        let iccid = "89001234567890123457".parse().unwrap();
+        let kept = first.ended(Err(&JobFailure::ProfileInstalled(iccid)));
+        assert!(kept.unwrap().1.ended);
         assert_eq!(first.next_attempt(), None);
     }
 
     #[tokio::test(start_paused = true)]
     async fn without_an_address_nothing_is_tried() {
-        let mut first = Bootstrap::new(BootstrapConfig::default());
-        first.consider(&Snapshot::default());
+        let mut first = FirstBoot::new(BootstrapConfig {
+            when: BootstrapWhen::Empty,
+            jitter_s: 0,
+            ..BootstrapConfig::default()
+        });
+        consider(&mut first, &empty());
         assert_eq!(first.next_attempt(), None);
-        let mut snapshot = Snapshot::default();
-        snapshot.addresses.default_smdp = Some("smdp.example.com".into());
-        first.consider(&snapshot);
+        let snapshot = Snapshot {
+            addresses: Known::Value(Addresses {
+                default_smdp: Some("smdp.example.com".into()),
+                ..Addresses::default()
+            }),
+            ..empty()
+        };
+        consider(&mut first, &snapshot);
         let download = first.attempt(&snapshot).unwrap();
         assert!(matches!(download.source, DownloadSource::DefaultSmdp));
     }

@@ -2,21 +2,30 @@
 
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::timeout;
+use es10_apdu::types::Eid;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, timeout};
 
 use crate::job::Job;
 use crate::memory::journal::RequestKey;
-use crate::memory::operations::{Operation, OperationError, Operations, Ticket};
-use crate::memory::snapshot::Snapshot;
+use crate::memory::operations::{Operation, OperationError, Operations, QUEUE_LENGTH, Ticket};
+use crate::memory::snapshot::{Availability, Snapshot};
 
-/// What reaches an engine's queue.
+/// A job, and the card it is for.
 #[derive(Debug)]
-pub(crate) enum Command {
-    /// Carry out an operation.
-    Run(Job, Ticket),
-    /// Read the card, then drop the sender.
-    Read(oneshot::Sender<()>),
+pub(crate) struct Work {
+    pub(super) job: Job,
+    pub(super) ticket: Ticket,
+    /// The card the client saw when it asked; `None` when none had been read yet.
+    pub(super) eid: Option<Eid>,
+}
+
+/// The engine's ends of its handle.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    pub(super) work: mpsc::Receiver<Work>,
+    /// How many clients wait for a fresh reading.
+    pub(super) readers: watch::Receiver<usize>,
 }
 
 /// The side of an engine that is held by the API and by the other parts of the daemon.
@@ -24,7 +33,8 @@ pub(crate) enum Command {
 pub struct EngineHandle {
     name: String,
     operations: Operations,
-    commands: mpsc::Sender<Command>,
+    work: mpsc::Sender<Work>,
+    readers: watch::Sender<usize>,
     snapshot: watch::Receiver<Snapshot>,
 }
 
@@ -34,18 +44,22 @@ impl EngineHandle {
         name: &str,
         operations: Operations,
         snapshot: watch::Receiver<Snapshot>,
-    ) -> (Self, mpsc::Receiver<Command>) {
-        // Operations are bounded by their own queue; the rest is for readers.
-        let (commands, queue) = mpsc::channel(4 * crate::memory::operations::QUEUE_LENGTH);
-        (
-            Self {
-                name: name.to_owned(),
-                operations,
-                commands,
-                snapshot,
-            },
-            queue,
-        )
+    ) -> (Self, Inbox) {
+        // Operations are bounded by their registry, so that this queue never is full.
+        let (work, queue) = mpsc::channel(QUEUE_LENGTH);
+        let readers = watch::Sender::new(0);
+        let inbox = Inbox {
+            work: queue,
+            readers: readers.subscribe(),
+        };
+        let handle = Self {
+            name: name.to_owned(),
+            operations,
+            work,
+            readers,
+            snapshot,
+        };
+        (handle, inbox)
     }
 
     /// The eUICC's name.
@@ -63,7 +77,7 @@ impl EngineHandle {
         self.snapshot.clone()
     }
 
-    /// Queues an operation.
+    /// Queues an operation for the card that is known now.
     ///
     /// # Errors
     ///
@@ -78,41 +92,59 @@ impl EngineHandle {
         {
             return Ok(operation);
         }
-        let eid = self.snapshot().euicc.eid.and_then(|eid| eid.parse().ok());
+        let eid = self.snapshot.borrow().eid();
         let ticket = self
             .operations
             .start(&self.name, eid, job.kind(), request)?;
         let id = ticket.id();
-        if let Err(refused) = self.commands.try_send(Command::Run(job, ticket)) {
-            // Dropping the ticket ends the operation as interrupted.
+        if let Err(refused) = self.work.try_send(Work { job, ticket, eid }) {
+            // The engine has ended. Dropping the ticket ends the operation as interrupted.
             drop(refused);
         }
         self.operations.find(id)
     }
 
-    /// What is known, read from the card first unless that was done just now or the card is busy.
+    /// What is known, read from the card first unless that was done just now, or the card is busy or
+    /// away: a client never waits for a card that is not there, but at the start of the daemon until
+    /// that has shown.
     ///
     /// # Cancel safety
     ///
     /// The reading goes on when the future is dropped.
     pub async fn fresh(&self) -> Snapshot {
+        let cannot_wait = |known: &Snapshot| {
+            known.euicc.busy_with.is_some() || known.euicc.state == Availability::Unavailable
+        };
         let known = self.snapshot();
-        if known.is_fresh() || known.euicc.busy_with.is_some() {
+        if known.is_fresh() || cannot_wait(&known) {
             return known;
         }
-        let (done, read) = oneshot::channel();
-        if self.commands.try_send(Command::Read(done)).is_ok() {
-            let mut snapshot = self.snapshot.clone();
-            let read_or_busy = async {
-                tokio::select! {
-                    _ = read => {}
-                    _ = snapshot.wait_for(|known| known.euicc.busy_with.is_some()) => {}
-                }
-            };
-            // After the deadline what is known must do.
-            let _ = timeout(READ_DEADLINE, read_or_busy).await;
-        }
+        let asked = Instant::now();
+        let mut snapshot = self.snapshot.clone();
+        let _waits = Reader::of(&self.readers);
+        let read = snapshot.wait_for(|known| {
+            cannot_wait(known) || known.read_at.is_some_and(|read_at| read_at >= asked)
+        });
+        // After the deadline what is known must do.
+        let _ = timeout(READ_DEADLINE, read).await;
         self.snapshot()
+    }
+}
+
+/// A client that waits for a fresh reading; when it is dropped, one less waits.
+#[derive(Debug)]
+struct Reader<'r>(&'r watch::Sender<usize>);
+
+impl<'r> Reader<'r> {
+    fn of(readers: &'r watch::Sender<usize>) -> Self {
+        readers.send_modify(|waiting| *waiting += 1);
+        Self(readers)
+    }
+}
+
+impl Drop for Reader<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|waiting| *waiting -= 1);
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use es10_apdu::apdu::{Channel, Command, Response};
 use es10_apdu::at::{AtPort, Csim, ModemProfile};
-use es10_apdu::channel::{ChannelRecord, OpenError, close_recorded};
+use es10_apdu::channel::{ChannelRecord, close_recorded};
 use es10_apdu::isdr::{Isdr, IsdrOptions};
 use es10_apdu::link::{Deadlines, LinkOptions};
 use es10_apdu::transport::trace::Trace;
@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use crate::config::EuiccConfig;
+use crate::failure::{JobFailure, PortFailure};
 use crate::memory::journal::{KnownChannel, Phase, Record, SharedJournal};
 use crate::modem::{Answer, OpenPort, ProfileInUse};
 
@@ -30,6 +31,7 @@ pub(super) struct CardPort<O: OpenPort> {
     modem: ModemProfile,
     profile_in_use: ProfileInUse,
     options: IsdrOptions,
+    baud: u32,
     record: Arc<JournalRecord>,
 }
 
@@ -62,25 +64,40 @@ impl<O: OpenPort> CardPort<O> {
             modem,
             profile_in_use: ProfileInUse::default(),
             options,
+            baud: config.baud,
             record,
         }
     }
 
     /// The AT port, opened and brought to known manners when it was not.
-    pub(super) async fn at(&mut self) -> Result<&mut AtPort<O::Port>, PortError> {
+    pub(super) async fn at(&mut self) -> Result<&mut AtPort<O::Port>, JobFailure> {
         if self.port.as_ref().is_none_or(AtPort::is_closed) {
             // The old descriptor must go first: holding it keeps the device's name busy.
             self.port = None;
             let stream = match timeout(OPENING, self.opener.open()).await {
-                Ok(stream) => stream.map_err(PortError::Open)?,
-                Err(_) => return Err(PortError::Open(io::ErrorKind::TimedOut.into())),
+                Ok(stream) => stream.map_err(PortFailure::Open)?,
+                Err(_) => return Err(PortFailure::Open(io::ErrorKind::TimedOut.into()).into()),
             };
             let mut port = AtPort::new(stream);
-            port.init(&self.modem).await.map_err(PortError::Modem)?;
+            port.init(&self.modem)
+                .await
+                .map_err(|error| self.silent_or_lost(error))?;
             self.port = Some(port);
             self.profile_in_use = ProfileInUse::default();
         }
-        self.port.as_mut().ok_or_else(not_open)
+        self.port.as_mut().ok_or_else(|| PortFailure::Gone.into())
+    }
+
+    /// A modem that does not answer the first command at all is another matter than one that lost
+    /// an answer: port or rate are wrong.
+    fn silent_or_lost(&self, error: TransportError) -> PortFailure {
+        match error.fault {
+            Fault::Timeout { .. } => PortFailure::Silent {
+                port: self.record.port.clone(),
+                baud: self.baud,
+            },
+            _ => error.into(),
+        }
     }
 
     /// Waits until the modem uses the profile `wanted` (`None`: no profile at all), but at most
@@ -89,13 +106,13 @@ impl<O: OpenPort> CardPort<O> {
         &mut self,
         wanted: Option<&str>,
         longest: Duration,
-    ) -> Result<Answer, PortError> {
+    ) -> Result<Answer, JobFailure> {
         self.at().await?;
-        let port = self.port.as_mut().ok_or_else(not_open)?;
+        let port = self.port.as_mut().ok_or(PortFailure::Gone)?;
         self.profile_in_use
             .wait_for(port, wanted, longest)
             .await
-            .map_err(PortError::Modem)
+            .map_err(|error| PortFailure::from(error).into())
     }
 
     /// Whether the modem knows no way to ask it for its profile.
@@ -104,9 +121,9 @@ impl<O: OpenPort> CardPort<O> {
     }
 
     /// The link to the card, over a port that is opened when it was not.
-    async fn link(&mut self) -> Result<Link<'_, O::Port>, PortError> {
+    async fn link(&mut self) -> Result<Link<'_, O::Port>, JobFailure> {
         self.at().await?;
-        let port = self.port.as_mut().ok_or_else(not_open)?;
+        let port = self.port.as_mut().ok_or(PortFailure::Gone)?;
         Ok(Link {
             pipe: Pipe::Csim(Csim::new(port)),
             answer_lost: &mut self.answer_lost,
@@ -115,7 +132,7 @@ impl<O: OpenPort> CardPort<O> {
 
     /// The ISD-R on a logical channel of its own; it has to be closed. One that could not be closed
     /// before is closed first: the record has room for one.
-    pub(super) async fn session(&mut self) -> Result<Isdr<Trace<Link<'_, O::Port>>>, PortError> {
+    pub(super) async fn session(&mut self) -> Result<Isdr<Trace<Link<'_, O::Port>>>, JobFailure> {
         if self.record.may_be_open() {
             self.close_orphans().await?;
         }
@@ -127,18 +144,18 @@ impl<O: OpenPort> CardPort<O> {
             if error.outcome() != Outcome::Unknown && record.is(Phase::Opening) {
                 record.forget();
             }
-            PortError::Card(error)
+            error.into()
         })
     }
 
     /// Closes what was left open: by an earlier life of the daemon, or because an answer was lost.
-    pub(super) async fn close_orphans(&mut self) -> Result<(), PortError> {
+    pub(super) async fn close_orphans(&mut self) -> Result<(), JobFailure> {
         let record = Arc::clone(&self.record);
         let deadline = self.options.link.deadlines.close;
         let mut link = self.link().await?;
         close_recorded(&mut link, &*record, deadline)
             .await
-            .map_err(PortError::Modem)
+            .map_err(|error| PortFailure::from(error).into())
     }
 
     /// As [`Self::close_orphans`], without opening a port for nothing.
@@ -197,10 +214,6 @@ fn modem_profile(config: &EuiccConfig) -> ModemProfile {
     }
 }
 
-fn not_open() -> PortError {
-    PortError::Open(io::ErrorKind::NotConnected.into())
-}
-
 /// The link to the card, which notes whether an answer was lost.
 #[derive(Debug)]
 pub(super) struct Link<'p, S> {
@@ -228,20 +241,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Transport for Link<'_, S> {
         *self.answer_lost = lost_before;
         Ok(response)
     }
-}
-
-/// Why the card cannot be spoken to.
-#[derive(Debug, thiserror::Error)]
-pub enum PortError {
-    /// The port cannot be opened.
-    #[error("{0}")]
-    Open(io::Error),
-    /// The modem does not answer.
-    #[error("the modem cannot be used: {0}")]
-    Modem(TransportError),
-    /// The card gives no channel to the ISD-R.
-    #[error("{0}")]
-    Card(OpenError),
 }
 
 /// Remembers the open channel in the journal. Of another start of the system nothing is remembered:

@@ -1,29 +1,62 @@
 //! Reading the card into what the API shows.
 
+use std::sync::Arc;
+
 use es10_apdu::asn1::Unreadable;
 use es10_apdu::es10b::{EuiccInfo2, NotificationMetadata};
 use es10_apdu::es10c::ProfileInfo;
+use es10_apdu::types::Eid;
 
-use crate::memory::snapshot::{Addresses, EuiccInfo, Notification, Profile, ProfileState};
+use super::settle::ReadBack;
+use crate::failure::JobFailure;
+use crate::memory::snapshot::{Addresses, EuiccInfo, Known, Notification, Profile, ProfileState};
 use crate::procedure::{Card, FunctionError, euicc, notifications, profiles};
 
-/// Everything that is read at start.
+/// The parts of a card, each read for itself.
 #[derive(Clone, Debug)]
 pub(super) struct CardState {
-    pub(super) eid: String,
-    pub(super) info: EuiccInfo,
-    pub(super) addresses: Addresses,
-    pub(super) profiles: Vec<Profile>,
+    pub(super) eid: Eid,
+    pub(super) info: Known<EuiccInfo>,
+    pub(super) addresses: Known<Addresses>,
+    pub(super) profiles: Known<Vec<Profile>>,
+    pub(super) notifications: Known<Vec<Notification>>,
 }
 
 impl CardState {
-    pub(super) async fn read(card: &mut impl Card) -> Result<Self, FunctionError> {
+    /// Reads all of it. A part that the card refuses, or that cannot be understood, is unknown and
+    /// costs only itself. Without the EID nothing could be bound to the card, so that it must be read.
+    pub(super) async fn read(card: &mut impl Card) -> Result<Self, JobFailure> {
         Ok(Self {
-            eid: euicc::eid(card).await?.to_string(),
-            info: info(card).await?,
-            addresses: addresses(card).await?,
-            profiles: profiles(card).await?,
+            eid: euicc::eid(card).await?,
+            info: known(info(card).await)?,
+            addresses: known(addresses(card).await)?,
+            profiles: known(profiles(card).await)?,
+            notifications: known(notifications(card).await)?,
         })
+    }
+
+    /// What operations are settled by.
+    pub(super) fn read_back(&self) -> ReadBack<'_> {
+        ReadBack {
+            profiles: &self.profiles,
+            addresses: &self.addresses,
+        }
+    }
+}
+
+/// A part as it is known after an attempt to read it.
+///
+/// # Errors
+///
+/// When the card was lost: then nothing is known of the parts behind it either.
+pub(super) fn known<T>(read: Result<T, FunctionError>) -> Result<Known<T>, JobFailure> {
+    match read.map_err(JobFailure::from) {
+        Ok(value) => Ok(Known::Value(value)),
+        Err(failure) if failure.loses_card() => Err(failure),
+        Err(failure) => {
+            tracing::warn!(%failure, "a part of the card cannot be read");
+            Ok(Known::Unknown(Arc::new(failure)))
+        }
     }
 }
 

@@ -1,104 +1,108 @@
-//! The truth about operations that an end of the daemon interrupted: the card knows it.
+//! How an operation ended whose answer was lost, or that the end of the daemon cut off: the card
+//! knows. Jobs and the start ask the same function.
 
+use std::sync::Arc;
+
+use es10_apdu::es10b::ErrorReason;
 use es10_apdu::types::TransactionId;
 
-use super::reading::CardState;
-use super::switch::achieved;
-use crate::job::{Achievement, Kind, Stage};
+use crate::failure::{Interruption, JobFailure, Part};
+use crate::job::{Achievement, Kind, ResetScope};
 use crate::memory::journal::StartedOperation;
-use crate::memory::operations::{Operation, State};
-use crate::memory::snapshot::ProfileState;
-use crate::problem::{Code, CodeConsumed, Problem};
+use crate::memory::snapshot::{Addresses, Known, Profile, ProfileState};
+use crate::procedure::Card;
 use crate::procedure::download::{
     DownloadError, Failure, InDoubt, Installed, SessionEnd, Step, resolve,
 };
-use crate::procedure::{Card, FunctionError};
 
-/// Reads from the card how an operation ended, and gives it as it belongs into the history.
-pub(super) async fn resolve_operation(
+/// What was read of the card since.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ReadBack<'r> {
+    pub(super) profiles: &'r Known<Vec<Profile>>,
+    pub(super) addresses: &'r Known<Addresses>,
+}
+
+/// How an operation ended.
+#[derive(Debug)]
+pub(super) enum Settled {
+    /// The card is as was asked.
+    Done(Achievement),
+    /// It is not.
+    NotDone(JobFailure),
+    /// The part that would tell cannot be read.
+    Unknown(JobFailure),
+}
+
+/// Asks the card how an operation ended.
+///
+/// # Errors
+///
+/// When the card is lost again; the operation stays open.
+pub(super) async fn operation(
     card: &mut impl Card,
-    state: &CardState,
     started: &StartedOperation,
-    now_s: u64,
-) -> Result<Operation, FunctionError> {
-    let outcome = match started.kind {
-        Kind::Download => download(card, state, started).await?,
-        kind => by_profiles(kind, state, started),
-    };
-    let outcome = outcome.map_err(|problem| problem.of_operation(started.operation));
-    let (state, stage) = match &outcome {
-        Ok(_) => (State::Succeeded, Some(Stage::Done)),
-        Err(_) => (State::Failed, None),
-    };
-    let (result, problem) = match outcome {
-        Ok(result) => (Some(result), None),
-        Err(problem) => (None, Some(problem)),
-    };
-    Ok(Operation {
-        id: started.operation,
-        euicc: started.euicc.clone(),
-        kind: started.kind,
-        state,
-        stage,
-        progress: None,
-        cancellable: false,
-        offer: None,
-        result,
-        problem,
-        client: None,
-        asked_at_s: None,
-        created_at_s: now_s,
-        finished_at_s: Some(now_s),
+    read: &ReadBack<'_>,
+) -> Result<Settled, JobFailure> {
+    Ok(match started.kind {
+        Kind::Download => download(card, started, read).await?,
+        kind => by_lists(kind, started, read),
     })
 }
 
+/// The result of the session tells, else the profile list: the result may have been delivered
+/// already, or be one that cannot be read.
 async fn download(
     card: &mut impl Card,
-    state: &CardState,
     started: &StartedOperation,
-) -> Result<Result<Achievement, Problem>, FunctionError> {
-    let installed = |iccid: &str| state.profiles.iter().find(|profile| profile.iccid == iccid);
-    let interrupted = |consumed, detail: &str| {
-        Problem::new(Code::Interrupted)
-            .detail(detail)
-            .code_consumed(consumed)
-    };
+    read: &ReadBack<'_>,
+) -> Result<Settled, JobFailure> {
     let Some(doubt) = in_doubt(started) else {
-        let detail = "lpad was stopped before the profile was sent to the card.";
-        return Ok(Err(interrupted(CodeConsumed::No, detail)));
+        return Ok(Settled::NotDone(JobFailure::Interrupted(
+            Interruption::BeforeLoading,
+        )));
     };
-    Ok(match resolve(card, &doubt).await? {
+    let resolved = match resolve(card, &doubt).await.map_err(JobFailure::from) {
+        Ok(resolved) => resolved,
+        Err(failure) if failure.loses_card() => return Err(failure),
+        Err(failure) => {
+            tracing::warn!(%failure, "the result cannot be read; the profile list tells");
+            None
+        }
+    };
+    let listed = |iccid: Option<&str>| -> Result<Option<Achievement>, JobFailure> {
+        let profiles = read.profiles.of(Part::Profiles)?;
+        let found = profiles
+            .iter()
+            .find(|profile| Some(profile.iccid.as_str()) == iccid);
+        Ok(found.map(Profile::achieved))
+    };
+    Ok(match resolved {
         Some(Ok(Installed { iccid, .. })) => {
             let iccid = iccid.to_string();
-            let profile = installed(&iccid).cloned();
-            Ok(profile.map_or_else(
-                || Achievement {
+            match listed(Some(&iccid)) {
+                Ok(Some(achieved)) => Settled::Done(achieved),
+                Ok(None) | Err(_) => Settled::Done(Achievement {
                     iccid: Some(iccid),
+                    enabled: Some(false),
                     ..Achievement::default()
-                },
-                |profile| achieved(&profile),
-            ))
-        }
-        Some(Err(failure)) => Err(reported(failure)),
-        // Its notification may have been delivered: then the profile itself tells.
-        None => match started.iccid.as_deref().and_then(installed) {
-            Some(profile) => Ok(achieved(profile)),
-            None => {
-                let detail =
-                    "The installation was cut off, and the card does not have the profile.";
-                Err(interrupted(CodeConsumed::No, detail).next_step("Download again."))
+                }),
             }
+        }
+        Some(Err(Failure::Installation {
+            reason: ErrorReason::INTERRUPTION,
+            ..
+        })) => Settled::NotDone(JobFailure::CutOff(None)),
+        Some(Err(failure)) => Settled::NotDone(JobFailure::Download(DownloadError {
+            step: Step::Install,
+            session: SessionEnd::Reported,
+            failure,
+        })),
+        None => match listed(started.iccid.as_deref()) {
+            Ok(Some(achieved)) => Settled::Done(achieved),
+            Ok(None) => Settled::NotDone(JobFailure::CutOff(None)),
+            Err(failure) => Settled::Unknown(failure),
         },
     })
-}
-
-fn reported(failure: Failure) -> Problem {
-    DownloadError {
-        step: Step::Install,
-        session: SessionEnd::Reported,
-        failure,
-    }
-    .into()
 }
 
 fn in_doubt(started: &StartedOperation) -> Option<InDoubt> {
@@ -113,26 +117,91 @@ fn in_doubt(started: &StartedOperation) -> Option<InDoubt> {
     })
 }
 
-/// Every other operation shows in the profile list; those that do not may simply be repeated.
-fn by_profiles(
+/// Every other operation shows in a list.
+fn by_lists(kind: Kind, started: &StartedOperation, read: &ReadBack<'_>) -> Settled {
+    let as_asked = match kind {
+        Kind::SetDefaultSmdp => read
+            .addresses
+            .of(Part::Addresses)
+            .map(|addresses| has_default(addresses, started.value.as_deref()))
+            .map(|as_asked| as_asked.then(Achievement::default)),
+        Kind::Reset => started
+            .reset
+            .map_or(Ok(None), |scope| is_erased(scope, read)),
+        Kind::DeliverNotifications | Kind::Download => Ok(None),
+        Kind::Enable | Kind::Disable | Kind::Delete | Kind::Rename => read
+            .profiles
+            .of(Part::Profiles)
+            .map(|profiles| profile_is_as_asked(kind, started, profiles)),
+    };
+    match as_asked {
+        Ok(Some(achieved)) => Settled::Done(achieved),
+        Ok(None) => Settled::NotDone(JobFailure::Interrupted(Interruption::Running)),
+        Err(failure) => Settled::Unknown(failure),
+    }
+}
+
+fn profile_is_as_asked(
     kind: Kind,
-    state: &CardState,
     started: &StartedOperation,
-) -> Result<Achievement, Problem> {
+    profiles: &[Profile],
+) -> Option<Achievement> {
     let iccid = started.iccid.as_deref().unwrap_or_default();
-    let profile = state.profiles.iter().find(|profile| profile.iccid == iccid);
+    let profile = profiles.iter().find(|profile| profile.iccid == iccid);
     match (kind, profile) {
         (Kind::Enable, Some(profile)) if profile.state == ProfileState::Enabled => {
-            Ok(achieved(profile))
+            Some(profile.achieved())
         }
         (Kind::Disable, Some(profile)) if profile.state == ProfileState::Disabled => {
-            Ok(achieved(profile))
+            Some(profile.achieved())
         }
-        (Kind::Delete, None) => Ok(Achievement {
+        (Kind::Rename, Some(profile)) if profile.nickname == not_empty(&started.value) => {
+            Some(Achievement {
+                enabled: None,
+                ..profile.achieved()
+            })
+        }
+        (Kind::Delete, None) => Some(Achievement {
             iccid: Some(iccid.to_owned()),
             ..Achievement::default()
         }),
-        _ => Err(Problem::new(Code::Interrupted)),
+        _ => None,
+    }
+}
+
+fn has_default(addresses: &Addresses, wanted: Option<&str>) -> bool {
+    addresses.default_smdp.as_deref().unwrap_or_default() == wanted.unwrap_or_default()
+}
+
+/// Whether all that was to be erased is gone.
+fn is_erased(scope: ResetScope, read: &ReadBack<'_>) -> Result<Option<Achievement>, JobFailure> {
+    let profiles = read.profiles.of(Part::Profiles)?;
+    let has = |class: &str| profiles.iter().any(|profile| profile.class == class);
+    let address_is_gone = match scope.default_smdp {
+        true => has_default(read.addresses.of(Part::Addresses)?, None),
+        false => true,
+    };
+    let erased = address_is_gone
+        && !(scope.operational_profiles && has("operational"))
+        && !(scope.test_profiles && has("test"));
+    Ok(erased.then(Achievement::default))
+}
+
+fn not_empty(text: &Option<String>) -> Option<String> {
+    text.clone().filter(|text| !text.is_empty())
+}
+
+/// What a job says of a loss that was settled: why it was not done is the loss itself.
+pub(super) fn after_loss(settled: Settled, lost: JobFailure) -> Result<Achievement, JobFailure> {
+    match settled {
+        Settled::Done(achieved) => Ok(achieved),
+        Settled::NotDone(JobFailure::CutOff(_)) => Err(JobFailure::CutOff(Some(Arc::new(lost)))),
+        Settled::NotDone(JobFailure::Interrupted(_)) => Err(lost),
+        Settled::NotDone(failure) => Err(failure),
+        Settled::Unknown(failure) => Err(JobFailure::InDoubt {
+            lost: Arc::new(lost),
+            since: Some(Arc::new(failure)),
+        }),
     }
 }
 
@@ -140,20 +209,15 @@ fn by_profiles(
 mod tests {
     use super::*;
     use crate::job::OperationId;
-    use crate::memory::snapshot::{Addresses, EuiccInfo, Profile};
 
-    fn state(profile_state: ProfileState) -> CardState {
-        let profile = Profile {
+    fn profiles(state: ProfileState) -> Known<Vec<Profile>> {
+        Known::Value(vec![Profile {
             iccid: "8900".into(),
-            state: profile_state,
+            state,
+            class: "operational".into(),
+            nickname: Some("spare".into()),
             ..Profile::default()
-        };
-        CardState {
-            eid: String::new(),
-            info: EuiccInfo::default(),
-            addresses: Addresses::default(),
-            profiles: vec![profile],
-        }
+        }])
     }
 
     fn started(kind: Kind, iccid: &str) -> StartedOperation {
@@ -163,24 +227,60 @@ mod tests {
         }
     }
 
+    fn ended(profiles: &Known<Vec<Profile>>, started: &StartedOperation) -> Settled {
+        let addresses = Known::Value(Addresses::default());
+        let read = ReadBack {
+            profiles,
+            addresses: &addresses,
+        };
+        by_lists(started.kind, started, &read)
+    }
+
     #[test]
-    fn the_profile_list_tells_how_a_switch_ended() {
-        let enabled = state(ProfileState::Enabled);
-        let ended = |kind, iccid| by_profiles(kind, &enabled, &started(kind, iccid));
-        assert!(ended(Kind::Enable, "8900").is_ok());
-        assert!(ended(Kind::Delete, "8901").is_ok());
-        assert_eq!(
-            ended(Kind::Disable, "8900").unwrap_err().code,
-            Code::Interrupted
-        );
-        assert_eq!(
-            ended(Kind::Delete, "8900").unwrap_err().code,
-            Code::Interrupted
-        );
-        assert_eq!(
-            ended(Kind::Enable, "8901").unwrap_err().code,
-            Code::Interrupted
-        );
+    fn the_profile_list_tells_how_a_switch_a_deletion_and_a_new_name_ended() {
+        let enabled = profiles(ProfileState::Enabled);
+        let done = |kind, iccid| matches!(ended(&enabled, &started(kind, iccid)), Settled::Done(_));
+        assert!(done(Kind::Enable, "8900"));
+        assert!(done(Kind::Delete, "8901"));
+        assert!(!done(Kind::Disable, "8900"));
+        assert!(!done(Kind::Delete, "8900"));
+        assert!(!done(Kind::Enable, "8901"));
+        let named = |name: &str| StartedOperation {
+            value: Some(name.into()),
+            ..started(Kind::Rename, "8900")
+        };
+        assert!(matches!(ended(&enabled, &named("spare")), Settled::Done(_)));
+        assert!(matches!(
+            ended(&enabled, &named("other")),
+            Settled::NotDone(_)
+        ));
+    }
+
+    #[test]
+    fn a_list_that_cannot_be_read_tells_nothing() {
+        let refused = Arc::new(JobFailure::NoDefaultSmdp);
+        let unknown = Known::Unknown(refused);
+        assert!(matches!(
+            ended(&unknown, &started(Kind::Delete, "8900")),
+            Settled::Unknown(JobFailure::PartUnknown { .. })
+        ));
+    }
+
+    #[test]
+    fn a_reset_is_done_when_all_of_its_scope_is_gone() {
+        let scope = ResetScope {
+            operational_profiles: true,
+            test_profiles: false,
+            default_smdp: false,
+        };
+        let reset = StartedOperation {
+            reset: Some(scope),
+            ..started(Kind::Reset, "")
+        };
+        let full = profiles(ProfileState::Enabled);
+        assert!(matches!(ended(&full, &reset), Settled::NotDone(_)));
+        let empty = Known::Value(Vec::new());
+        assert!(matches!(ended(&empty, &reset), Settled::Done(_)));
     }
 
     #[test]

@@ -6,169 +6,173 @@ use std::time::Duration;
 
 use es9_client::Connect;
 use es10_apdu::es10c::EnableResult;
-use es10_apdu::isdr::Isdr;
-use es10_apdu::transport::{Outcome, Transport};
+use es10_apdu::transport::Outcome;
 use es10_apdu::types::Iccid;
 use tokio::time::sleep;
 
-use super::context::Context;
-use super::port::{CardPort, PortError};
-use super::session::{MODEM_RETURNS, close, commit, profiles_when_back, wind_up_anew};
-use super::{Engine, Unfinished, reading};
+use super::desk::{MODEM_RETURNS, Patience};
+use super::life::Up;
+use super::port::CardPort;
+use super::reading;
 use crate::commit::Committed;
 use crate::config::AfterEnable;
+use crate::failure::{Holdout, JobFailure, Part};
 use crate::job::{Achievement, Stage};
 use crate::memory::operations::Ticket;
-use crate::memory::snapshot::{Profile, ProfileState};
+use crate::memory::snapshot::{Known, Profile, ProfileState, find};
 use crate::modem::{self, Answer, OpenPort};
-use crate::problem::{Code, Problem};
-use crate::procedure::{FunctionError, profiles};
+use crate::procedure::{Card, FunctionError, profiles};
 
-impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
+/// What the card said to a switch.
+enum Said {
+    /// The profile is in the wanted state already.
+    NothingToChange(Profile),
+    /// It accepted, or its answer is lost.
+    Switched(Option<JobFailure>),
+}
+
+impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
     /// Brings a profile into the wanted state; that it is in it already is a success.
     ///
-    /// It begins with reading the card, so that it may be begun again when the card was away.
+    /// It begins with reading the card, so that it may be started again while the switch was not sent.
     pub(super) async fn switch(
         &mut self,
         ticket: &Ticket,
-        iccid: &str,
+        iccid: Iccid,
         wanted: ProfileState,
-    ) -> Result<Achievement, Unfinished> {
-        match self.switch_once(ticket, iccid, wanted).await {
-            Err(Unfinished { problem, .. }) if problem.code.is_card_out_of_reach() => {
-                tracing::warn!(%problem, "trying again when the card is back");
-                let back = profiles_when_back(&mut self.card, MODEM_RETURNS).await;
-                back.map_err(Unfinished::in_doubt)?;
-                self.switch_once(ticket, iccid, wanted).await
+    ) -> Result<Achievement, JobFailure> {
+        let patience = Patience::new(MODEM_RETURNS);
+        let mut may_ask_again = true;
+        loop {
+            match self.say(ticket, iccid, wanted).await {
+                Ok(Said::NothingToChange(profile)) => {
+                    return self.confirm_unchanged(&profile, wanted).await;
+                }
+                Ok(Said::Switched(lost)) => {
+                    match self.confirm(ticket, iccid, wanted, lost).await {
+                        // The card was read since, and has not switched: asking again is safe.
+                        Err(JobFailure::Function(error)) if may_ask_again => {
+                            tracing::warn!(%error, "the switch got lost on its way");
+                            may_ask_again = false;
+                        }
+                        ended => return ended,
+                    }
+                }
+                // The switch itself was not sent, or it would be `Switched`.
+                Err(failure) if failure.loses_card() && patience.again(&failure).await => {}
+                Err(failure) => return Err(failure),
             }
-            ended => ended,
         }
     }
 
-    async fn switch_once(
+    /// Reads the profile, and tells the card what is wanted when it is not so already.
+    async fn say(
         &mut self,
         ticket: &Ticket,
-        iccid: &str,
+        iccid: Iccid,
         wanted: ProfileState,
-    ) -> Result<Achievement, Unfinished> {
-        let number = parse(iccid)?;
+    ) -> Result<Said, JobFailure> {
         ticket.stage(match wanted {
             ProfileState::Enabled => Stage::Enabling,
             ProfileState::Disabled => Stage::Disabling,
         });
-        let mut isdr = self.card.session().await.map_err(Problem::from)?;
-        let profile = match current(&self.context, &mut isdr, iccid).await {
-            Ok(profile) if profile.state != wanted => profile,
-            settled => {
-                let (isdr, _) = commit(ticket, isdr).await?;
-                close(isdr).await;
-                let there = achieved(&settled?);
-                return Ok(Achievement {
-                    nothing_to_change: true,
-                    ..there
-                });
+        let context = self.context;
+        self.desk
+            .in_session(async |session| {
+                let profiles = reading::profiles(&mut session.card).await?;
+                let profile = find(&profiles, iccid);
+                context.update(|known| known.profiles = Known::Value(profiles));
+                let profile = profile?;
+                if profile.state == wanted {
+                    return Ok(Said::NothingToChange(profile));
+                }
+                let committed = ticket.commit()?;
+                // A refresh closes the channel; that it cannot be closed then does not matter.
+                match request(&mut session.card, iccid, wanted, &committed).await {
+                    Ok(()) => Ok(Said::Switched(None)),
+                    Err(error) if error.outcome() == Outcome::Unknown => {
+                        tracing::warn!(%error, "the answer is lost; the card will tell");
+                        Ok(Said::Switched(Some(error.into())))
+                    }
+                    Err(error) => Err(error.into()),
+                }
+            })
+            .await
+    }
+
+    /// The card is as wanted already; the modem may still use another profile, after a switch that it
+    /// did not follow.
+    async fn confirm_unchanged(
+        &mut self,
+        profile: &Profile,
+        wanted: ProfileState,
+    ) -> Result<Achievement, JobFailure> {
+        let strategy = self.context.config.after_enable;
+        if wanted == ProfileState::Enabled && strategy != AfterEnable::Nothing {
+            let port = &mut self.desk.port;
+            let expected = Some(profile.iccid.as_str());
+            let uses_another =
+                |answer: &Answer| matches!(answer, Answer::Iccid(_)) && !answer.proves(expected);
+            if wait(port, expected, Duration::ZERO)
+                .await
+                .is_ok_and(|answer| uses_another(&answer))
+            {
+                tracing::info!("the modem uses another profile than the card");
+                let noticed = make_notice(port, expected, AfterEnable::Radio).await?;
+                if uses_another(&noticed) {
+                    return Err(JobFailure::NotSwitched(Holdout::Modem));
+                }
             }
-        };
-        let (mut isdr, committed) = commit(ticket, isdr).await?;
-        let switched = request(&mut isdr, number, wanted, &committed).await;
-        // A refresh closes the channel; then this fails, which does not matter.
-        close(isdr).await;
-        let doubt = match switched {
-            Ok(()) => None,
-            Err(FunctionError::Call(error)) if error.outcome() == Outcome::Unknown => {
-                tracing::warn!(%error, "the answer is lost; the card will tell");
-                Some(Problem::from(error))
-            }
-            Err(error) => return Err(Problem::from(error).into()),
-        };
-        self.confirm(ticket, &profile, wanted, doubt).await
+        }
+        Ok(Achievement {
+            nothing_to_change: true,
+            ..profile.achieved()
+        })
     }
 
     /// Finds out what the switch came to, at the card and at the modem.
     async fn confirm(
         &mut self,
         ticket: &Ticket,
-        profile: &Profile,
+        iccid: Iccid,
         wanted: ProfileState,
-        doubt: Option<Problem>,
-    ) -> Result<Achievement, Unfinished> {
-        let Self {
-            card,
-            context,
-            outbox,
-            ..
-        } = self;
+        lost: Option<JobFailure>,
+    ) -> Result<Achievement, JobFailure> {
         ticket.stage(Stage::RefreshingModem);
-        let expected = (wanted == ProfileState::Enabled).then_some(profile.iccid.as_str());
-        let after_enable = context.config.after_enable;
-        let noticed = make_notice(card, expected, after_enable).await;
-        ticket.stage(Stage::ReadingCard);
-        let back = profiles_when_back(card, MODEM_RETURNS).await;
-        let now = find(&back.map_err(Unfinished::in_doubt)?, &profile.iccid);
-        let mut wound_up = wind_up_anew(card, context, outbox, ticket).await;
-        let now = now?;
+        let strategy = self.context.config.after_enable;
+        let expected = (wanted == ProfileState::Enabled).then(|| iccid.to_string());
+        let noticed = make_notice(&mut self.desk.port, expected.as_deref(), strategy).await;
+        let back = match self.when_back(ticket, None).await {
+            Ok(back) => back,
+            Err(since) => {
+                let lost = lost.unwrap_or(JobFailure::NotSwitched(Holdout::Modem));
+                return Err(JobFailure::InDoubt {
+                    lost: lost.into(),
+                    since: Some(since.into()),
+                });
+            }
+        };
+        let now = find(back.profiles.of(Part::Profiles)?, iccid)?;
         if now.state != wanted {
-            let problem = doubt.unwrap_or_else(|| Problem::new(Code::SwitchNotConfirmed));
-            return Err(problem.into());
+            return Err(lost.unwrap_or(JobFailure::NotSwitched(Holdout::Card)));
         }
-        let warnings = &mut wound_up.warnings;
-        match noticed {
-            Ok(answer) if answer.proves(expected) => {}
-            Ok(Answer::Iccid(_)) => return Err(Problem::new(Code::SwitchNotConfirmed).into()),
-            Ok(Answer::None | Answer::NotTold) if after_enable == AfterEnable::Nothing => {}
-            Ok(Answer::None | Answer::NotTold) => warnings.push(NOT_TOLD.to_owned()),
-            Err(error) => warnings.push(format!("The modem could not be asked: {error}.")),
-        }
-        Ok(wound_up.add_to(achieved(&now)))
-    }
-}
-
-/// The profile as it is on the card now.
-async fn current<C, T: Transport>(
-    context: &Context<C>,
-    isdr: &mut Isdr<T>,
-    iccid: &str,
-) -> Result<Profile, Problem> {
-    let profiles = reading::profiles(isdr).await?;
-    let found = find(&profiles, iccid);
-    context.update(|known| known.profiles = profiles);
-    found
-}
-
-pub(super) fn parse(iccid: &str) -> Result<Iccid, Problem> {
-    iccid
-        .parse()
-        .map_err(|error| Problem::because(Code::UnknownProfile, &error))
-}
-
-pub(super) fn find(profiles: &[Profile], iccid: &str) -> Result<Profile, Problem> {
-    profiles
-        .iter()
-        .find(|profile| profile.iccid == iccid)
-        .cloned()
-        .ok_or_else(|| {
-            Problem::new(Code::UnknownProfile).detail(format!("No profile {iccid} is on the card."))
-        })
-}
-
-pub(super) fn achieved(profile: &Profile) -> Achievement {
-    Achievement {
-        iccid: Some(profile.iccid.clone()),
-        profile_name: Some(
-            profile
-                .nickname
-                .clone()
-                .unwrap_or_else(|| profile.name.clone()),
-        )
-        .filter(|name| !name.is_empty()),
-        enabled: Some(profile.state == ProfileState::Enabled),
-        ..Achievement::default()
+        let warning = match noticed {
+            Ok(answer) if answer.proves(expected.as_deref()) => None,
+            Ok(Answer::Iccid(_)) => return Err(JobFailure::NotSwitched(Holdout::Modem)),
+            Ok(Answer::None | Answer::NotTold) if strategy == AfterEnable::Nothing => None,
+            Ok(Answer::None | Answer::NotTold) => Some(NOT_TOLD.to_owned()),
+            Err(failure) => Some(format!("The modem could not be asked: {failure}.")),
+        };
+        Ok(back.finished.add_to(Achievement {
+            warnings: warning.into_iter().collect(),
+            ..now.achieved()
+        }))
     }
 }
 
 /// Asks with a refresh; when the card stays busy with the modem, at last without one.
-async fn request<T: Transport>(
-    isdr: &mut Isdr<T>,
+async fn request(
+    card: &mut impl Card,
     iccid: Iccid,
     wanted: ProfileState,
     committed: &Committed,
@@ -176,8 +180,8 @@ async fn request<T: Transport>(
     for attempt in 1..=BUSY_ATTEMPTS {
         let refresh = attempt < BUSY_ATTEMPTS;
         let result = match wanted {
-            ProfileState::Enabled => profiles::enable(isdr, iccid, refresh, committed).await,
-            ProfileState::Disabled => profiles::disable(isdr, iccid, refresh, committed).await,
+            ProfileState::Enabled => profiles::enable(card, iccid, refresh, committed).await,
+            ProfileState::Disabled => profiles::disable(card, iccid, refresh, committed).await,
         };
         match result {
             Err(FunctionError::Refused { refusal, .. })
@@ -194,13 +198,13 @@ async fn request<T: Transport>(
 
 /// Waits until the modem uses what it should, and resets its radio when it does not by itself.
 async fn make_notice<O: OpenPort>(
-    card: &mut CardPort<O>,
+    port: &mut CardPort<O>,
     expected: Option<&str>,
     strategy: AfterEnable,
-) -> Result<Answer, PortError> {
+) -> Result<Answer, JobFailure> {
     let by_itself = match strategy {
         AfterEnable::Radio => Answer::NotTold,
-        AfterEnable::Auto | AfterEnable::Nothing => wait(card, expected, BY_ITSELF)
+        AfterEnable::Auto | AfterEnable::Nothing => wait(port, expected, BY_ITSELF)
             .await
             .unwrap_or(Answer::NotTold),
     };
@@ -208,35 +212,35 @@ async fn make_notice<O: OpenPort>(
         AfterEnable::Radio => false,
         AfterEnable::Nothing => true,
         // A modem that does not tell is not reset on suspicion: it would lose its connection.
-        AfterEnable::Auto => by_itself.proves(expected) || card.tells_no_profile(),
+        AfterEnable::Auto => by_itself.proves(expected) || port.tells_no_profile(),
     };
     if is_over {
         return Ok(by_itself);
     }
     tracing::info!("the modem does not notice by itself: resetting its radio");
-    let reset = modem::reset_radio(card.at().await?).await;
+    let reset = modem::reset_radio(port.at().await?).await;
     // The modem may have gone away on purpose; whether it comes back shows next.
     if let Err(error) = reset {
         tracing::debug!(%error, "the port went away with the reset");
     }
-    card.card_was_reset();
-    wait(card, expected, AFTER_RESET).await
+    port.card_was_reset();
+    wait(port, expected, AFTER_RESET).await
 }
 
 async fn wait<O: OpenPort>(
-    card: &mut CardPort<O>,
+    port: &mut CardPort<O>,
     expected: Option<&str>,
     longest: Duration,
-) -> Result<Answer, PortError> {
+) -> Result<Answer, JobFailure> {
     let end = tokio::time::Instant::now() + longest;
     loop {
         let left = end.saturating_duration_since(tokio::time::Instant::now());
-        let error = match card.wait_for_profile(expected, left).await {
+        let failure = match port.wait_for_profile(expected, left).await {
             Ok(answer) => return Ok(answer),
-            Err(error) => error,
+            Err(failure) => failure,
         };
         if left.is_zero() {
-            return Err(error);
+            return Err(failure);
         }
         sleep(Duration::from_millis(500)).await;
     }

@@ -650,7 +650,7 @@ pub struct Operation {
 }
 
 impl Operation {
-    fn new(id: OperationId, euicc: &str, kind: Kind) -> Self {
+    pub(crate) fn new(id: OperationId, euicc: &str, kind: Kind) -> Self {
         Self {
             id,
             euicc: euicc.to_owned(),

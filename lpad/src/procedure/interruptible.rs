@@ -13,7 +13,7 @@ use crate::commit::Cancellation;
 /// A server may take minutes to answer, and a name minutes to be resolved. A cancel and the end of
 /// the daemon do not wait for that: the call under way ends at once as
 /// [`ServerError::Interrupted`], and the procedure takes its ordinary way out. A call made after
-/// that is the server's to hear that the session ends; it has [`LAST_WORD`] for it.
+/// that is the server's to hear that the session ends; it has a few seconds for it.
 #[derive(Debug)]
 pub struct Interruptible<'a, S> {
     server: &'a S,

@@ -20,10 +20,21 @@ impl Backoff {
         self.whole(failures).mul_f64(0.5 + 0.5 * chance())
     }
 
+    /// Any wait from a second to the whole: full jitter, for many that fail for the same reason.
+    pub(crate) fn any_delay(&self, failures: u32) -> Duration {
+        let least = Duration::from_secs(1);
+        least + below(self.whole(failures).saturating_sub(least))
+    }
+
     fn whole(&self, failures: u32) -> Duration {
         let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
         self.first.saturating_mul(doubled).min(self.longest)
     }
+}
+
+/// Any time from none to `bound`.
+pub(crate) fn below(bound: Duration) -> Duration {
+    bound.mul_f64(chance())
 }
 
 /// A random number from 0 to 1.
@@ -55,6 +66,8 @@ mod tests {
         for failures in 1..20 {
             let (delay, whole) = (backoff.delay(failures), backoff.whole(failures));
             assert!(whole / 2 <= delay && delay <= whole);
+            let any = backoff.any_delay(failures);
+            assert!(Duration::from_secs(1) <= any && any <= whole);
         }
     }
 }

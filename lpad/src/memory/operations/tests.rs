@@ -2,11 +2,13 @@
 
 use std::ops::Deref;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tempfile::TempDir;
 
 use super::*;
+use crate::failure::{JobFailure, PortFailure};
 use crate::job::Reply;
 use crate::memory::events::Events;
 use crate::memory::journal::Journal;
@@ -146,7 +148,7 @@ async fn a_running_operation_hears_that_it_is_cancelled() {
     ticket.cancelled().await;
     assert!(ticket.commit().is_err());
     let id = ticket.id();
-    ticket.fail(Problem::new(Code::Cancelled));
+    ticket.fail(&JobFailure::Cancelled);
     assert_eq!(operations.find(id).unwrap().state, State::Cancelled);
 }
 
@@ -279,7 +281,7 @@ async fn what_was_done_is_not_done_again_for_the_same_key_after_a_restart() {
     let id = done.id();
     done.succeed(Achievement::default());
     let failed = life.started(Kind::Delete, Some(key("failed", 0, "")));
-    failed.fail(Problem::new(Code::CardRefused));
+    failed.fail(&JobFailure::NoDefaultSmdp);
     drop(life);
     let life = Life::begin(folder.path());
     let found = life.operations.repeated(&key("done", 0, "")).unwrap();
@@ -323,7 +325,10 @@ async fn an_operation_in_doubt_stays_open_and_changes_when_the_card_has_told() {
     let life = operations();
     let ticket = life.started(Kind::Delete, None);
     let id = ticket.id();
-    ticket.leave_in_doubt(Problem::new(Code::ModemTimeout));
+    ticket.fail(&JobFailure::InDoubt {
+        lost: Arc::new(PortFailure::Gone.into()),
+        since: None,
+    });
     let failed = life.operations.find(id).unwrap();
     assert_eq!(failed.state, State::Failed);
     assert!(life.journal.intent().operations.contains_key(&id));

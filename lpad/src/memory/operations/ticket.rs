@@ -7,9 +7,10 @@ use tokio::time::timeout;
 
 use super::{Operations, State};
 use crate::commit::{Cancellation, Cancelled, Committed};
+use crate::failure::{Interruption, JobFailure};
 use crate::job::{Achievement, Answer, Decision, Offer, OperationId, Progress, Reply, Stage};
 use crate::memory::journal::Ending;
-use crate::problem::{Code, Problem};
+use crate::problem::Problem;
 
 /// The engine's side of an operation. One that is dropped unfinished fails as interrupted; the journal
 /// keeps it open, so that the next start settles it.
@@ -137,30 +138,26 @@ impl Ticket {
             .finish(self.id, State::Succeeded, Some(result), None);
     }
 
-    /// Ends it with a problem; a problem that says `cancelled` ends it as cancelled.
-    pub fn fail(self, problem: Problem) {
-        let (state, ending) = match problem.code {
-            Code::Cancelled => (State::Cancelled, Ending::Cancelled),
+    /// Ends it with a failure; `Cancelled` ends it as cancelled. One that is in doubt stays open in the
+    /// journal, until the card has told.
+    pub fn fail(self, failure: &JobFailure) {
+        let (state, ending) = match failure {
+            JobFailure::Cancelled => (State::Cancelled, Ending::Cancelled),
             _ => (State::Failed, Ending::Failed),
         };
+        let problem = Problem::from(failure);
         tracing::warn!(operation = %self.id, "{problem}");
-        self.operations.note_ending(self.id, ending);
+        if !failure.is_in_doubt() {
+            self.operations.note_ending(self.id, ending);
+        }
         self.operations.finish(self.id, state, None, Some(problem));
-    }
-
-    /// Ends it with a problem while it is not known what the card did: the journal keeps it open,
-    /// until the card has told.
-    pub fn leave_in_doubt(self, problem: Problem) {
-        tracing::warn!(operation = %self.id, "{problem}");
-        self.operations
-            .finish(self.id, State::Failed, None, Some(problem));
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
         // Does nothing after `succeed` or `fail`: an operation that has ended does not change.
-        let problem = Problem::new(Code::Interrupted);
+        let problem = Problem::from(&JobFailure::Interrupted(Interruption::Running));
         self.operations
             .finish(self.id, State::Failed, None, Some(problem));
     }

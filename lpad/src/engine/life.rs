@@ -1,0 +1,277 @@
+//! An engine's life: its card is absent or ready, and there is one way up.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use es9_client::Connect;
+use es10_apdu::types::Eid;
+use tokio::time::Instant;
+
+use super::context::Context;
+use super::desk::Desk;
+use super::first_boot::FirstBoot;
+use super::outbox::Urgency;
+use super::reading::CardState;
+use super::session::show_notifications;
+use super::settle::{self, Settled};
+use super::{Engine, Resumed};
+use crate::failure::{JobFailure, PortFailure};
+use crate::job::Stage;
+use crate::memory::journal::StartedOperation;
+use crate::memory::operations::{Operation, State};
+use crate::modem::{self, OpenPort};
+use crate::runtime::backoff::Backoff;
+use crate::secret::{Shortened, shorten_numbers};
+
+/// Whether the card can be used.
+#[derive(Debug)]
+pub(super) enum Life {
+    Absent(Absent),
+    Ready(Card),
+}
+
+/// The card cannot be used; it is tried again.
+#[derive(Debug)]
+pub(super) struct Absent {
+    /// Attempts by the timer that failed in a row.
+    failures: u32,
+    /// When the timer tries next.
+    next: Instant,
+    /// How the last attempt ended, and when.
+    ended: Option<(Instant, Arc<JobFailure>)>,
+}
+
+/// What is true only while the card is ready.
+#[derive(Clone, Debug)]
+pub(super) struct Card {
+    pub(super) eid: Eid,
+    pub(super) imei: Option<String>,
+}
+
+/// The engine while its card is ready. Every job is a method of this type, so that a job on an absent
+/// card cannot be written.
+pub(super) struct Up<'e, O: OpenPort, C> {
+    pub(super) desk: &'e mut Desk<O, C>,
+    pub(super) context: &'e Context<C>,
+    pub(super) card: &'e Card,
+    pub(super) first_boot: &'e mut FirstBoot,
+}
+
+/// What asks for the card.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Why {
+    /// The timer.
+    Due,
+    /// A job: a client waits, so that it is tried at once. It raises no back-off.
+    Job,
+}
+
+impl Life {
+    /// Not tried yet.
+    pub(super) fn new() -> Self {
+        Self::Absent(Absent {
+            failures: 0,
+            next: Instant::now(),
+            ended: None,
+        })
+    }
+
+    /// To be read anew after so long.
+    pub(super) fn absent(delay: Duration) -> Self {
+        Self::Absent(Absent {
+            failures: 0,
+            next: Instant::now() + delay,
+            ended: None,
+        })
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        matches!(self, Self::Ready(_))
+    }
+}
+
+impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
+    /// The engine with its card ready, brought up if need be.
+    ///
+    /// # Errors
+    ///
+    /// Why the card cannot be used. A job that comes right after a failed attempt gets its failure.
+    pub(super) async fn up(&mut self, why: Why) -> Result<Up<'_, O, C>, Arc<JobFailure>> {
+        if let Life::Absent(absent) = &self.life {
+            if let (Why::Job, Some((ended, failure))) = (why, &absent.ended)
+                && ended.elapsed() < JUST_NOW
+            {
+                return Err(Arc::clone(failure));
+            }
+            let failures = absent.failures;
+            match self.bring_up().await {
+                Ok(card) => self.life = Life::Ready(card),
+                Err(failure) => return Err(self.stays_absent(why, failures, failure)),
+            }
+        }
+        let Self {
+            life: Life::Ready(card),
+            desk,
+            context,
+            first_boot,
+            ..
+        } = self
+        else {
+            // The arm above leaves it ready.
+            return Err(Arc::new(PortFailure::Gone.into()));
+        };
+        Ok(Up {
+            desk,
+            context,
+            card,
+            first_boot,
+        })
+    }
+
+    fn stays_absent(&mut self, why: Why, failures: u32, failure: JobFailure) -> Arc<JobFailure> {
+        let failure = Arc::new(failure);
+        let now = Instant::now();
+        let (failures, next) = match (why, &self.life) {
+            (Why::Job, Life::Absent(absent)) => (failures, absent.next),
+            _ => {
+                let failures = failures.saturating_add(1);
+                (failures, now + RESTART.delay(failures))
+            }
+        };
+        let retry_in_s = next.saturating_duration_since(now).as_secs();
+        let name = &self.context.config.name;
+        let shown = shorten_numbers(&failure.to_string());
+        tracing::warn!(euicc = name, retry_in_s, "the card cannot be used: {shown}");
+        self.desk.port.close();
+        self.context
+            .is_unavailable(Arc::clone(&failure), Duration::from_secs(retry_in_s));
+        self.life = Life::Absent(Absent {
+            failures,
+            next,
+            ended: Some((now, Arc::clone(&failure))),
+        });
+        failure
+    }
+
+    /// The one start sequence: opens the port, closes what was left open, reads the card, finds out
+    /// how operations ended that were cut off, and begins to deliver what waits.
+    async fn bring_up(&mut self) -> Result<Card, JobFailure> {
+        let Self {
+            desk,
+            context,
+            first_boot,
+            resumed,
+            ..
+        } = self;
+        context.tries("opening the port");
+        desk.unbind();
+        let imei = modem::imei(desk.port.at().await?).await;
+        context.tries("opening a channel to the card");
+        desk.port.close_orphans().await?;
+        context.tries("reading the card");
+        let (state, listed) = desk
+            .in_session(async |session| {
+                let state = CardState::read(&mut session.card).await?;
+                let intent = context.journal.intent();
+                for left in intent.left_on_another_card(&context.config.name, Some(state.eid)) {
+                    context.operations.leave(&left);
+                }
+                for started in intent.open_on(&context.config.name, Some(state.eid)) {
+                    let settled =
+                        settle::operation(&mut session.card, &started, &state.read_back()).await?;
+                    settle_in_history(context, resumed, &started, settled);
+                }
+                session.outbox.belongs_to(&state.eid.to_string());
+                match session.outbox.round(&mut session.card, Urgency::Now).await {
+                    Err(error) if error.loses_card() => Err(error.into()),
+                    // What the card does not give of its notifications is tried again later.
+                    Err(_) => Ok((state, false)),
+                    Ok(_) => Ok((state, true)),
+                }
+            })
+            .await?;
+        let eid = state.eid;
+        desk.bind(eid);
+        desk.port.was_read();
+        let shown = eid.to_string();
+        tracing::info!(
+            euicc = context.config.name,
+            eid = %Shortened(&shown),
+            "the eUICC is ready"
+        );
+        context.card_was_read(state);
+        if listed {
+            show_notifications(context, &desk.outbox);
+        }
+        first_boot.consider(&eid, &context.known(), |order| context.attempts(eid, order));
+        context.show_first_boot(first_boot);
+        Ok(Card { eid, imei })
+    }
+
+    /// The card cannot be used until it was read anew.
+    pub(super) fn lose(&mut self, failure: Arc<JobFailure>) {
+        self.desk.port.close();
+        self.context.changed();
+        self.context.is_unavailable(failure, RESTART.first);
+        self.life = Life::absent(RESTART.first);
+    }
+
+    /// When the card is to be tried next; `None` while it is ready.
+    pub(super) fn next_start(&self) -> Option<Instant> {
+        match &self.life {
+            Life::Absent(absent) => Some(absent.next),
+            Life::Ready(_) => None,
+        }
+    }
+}
+
+/// Writes into history how an operation ended that was cut off; one whose profile waits to be enabled
+/// goes on.
+fn settle_in_history<C>(
+    context: &Context<C>,
+    resumed: &mut VecDeque<Resumed>,
+    started: &StartedOperation,
+    settled: Settled,
+) {
+    let id = started.operation;
+    let operation = Operation {
+        cancellable: false,
+        finished_at_s: Some(context.clock.unix_seconds()),
+        ..Operation::new(id, &started.euicc, started.kind)
+    };
+    let operation = match settled {
+        Settled::Done(achieved) if started.enable && achieved.enabled == Some(false) => {
+            tracing::info!(operation = %id, "the profile is installed and waits to be enabled");
+            let ticket = context.operations.resume(operation);
+            resumed.push_back(Resumed { ticket, achieved });
+            return;
+        }
+        Settled::Done(achieved) => Operation {
+            state: State::Succeeded,
+            stage: Some(Stage::Done),
+            result: Some(achieved),
+            ..operation
+        },
+        Settled::NotDone(failure) => Operation {
+            state: State::Failed,
+            problem: Some(context.problem(&failure).of_operation(id)),
+            ..operation
+        },
+        // What would tell cannot be read: the journal keeps it open, and the next reading asks again.
+        Settled::Unknown(failure) => {
+            tracing::warn!(operation = %id, %failure, "the card does not tell how it ended");
+            return;
+        }
+    };
+    tracing::info!(operation = %id, outcome = operation.state.name(), "the card told how it ended");
+    context.operations.restore(operation);
+}
+
+/// A job that comes this soon after a failed attempt gets its failure.
+const JUST_NOW: Duration = Duration::from_secs(1);
+/// Between attempts to open a port that is not there.
+pub(super) const RESTART: Backoff = Backoff {
+    first: Duration::from_secs(1),
+    longest: Duration::from_secs(60),
+};

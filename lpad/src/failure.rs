@@ -1,0 +1,348 @@
+//! Why a job failed, by fault.
+//!
+//! A [`JobFailure`] travels up unchanged and is kept as it is. Decisions are taken on it and on nothing
+//! else; what people read is made of it at the edge, by [`Problem`](crate::problem::Problem).
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use es9_client::{AddressError, NextStep};
+use es10_apdu::apdu::StatusWord;
+use es10_apdu::channel::OpenError;
+use es10_apdu::es10b::{
+    AuthenticateErrorCode, CancelSessionReason, DownloadErrorCode, ErrorReason,
+};
+use es10_apdu::isdr::CallError;
+use es10_apdu::transport::{Fault, Outcome, TransportError};
+use es10_apdu::types::{Eid, Iccid};
+use serde::{Deserialize, Serialize};
+
+use crate::commit::Cancelled;
+use crate::procedure::FunctionError;
+use crate::procedure::download::{DownloadError, Failure, SessionEnd};
+
+/// Why a job failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JobFailure {
+    // Ended on purpose.
+    /// A client cancelled it before anything was changed.
+    #[error("the operation was cancelled")]
+    Cancelled,
+    /// Asked for whatever it has for this EID, the server has nothing.
+    #[error("{0}")]
+    NothingToDownload(DownloadError),
+
+    // The request does not fit the card.
+    /// No such profile.
+    #[error("no profile {0} is on the card")]
+    UnknownProfile(Iccid),
+    /// The profile on offer is there already; the order stays.
+    #[error("the profile {0} is installed already")]
+    ProfileInstalled(Iccid),
+    /// Neither configuration nor card names a default SM-DP+.
+    #[error("no default SM-DP+ is known")]
+    NoDefaultSmdp,
+    /// The default SM-DP+ on the card is no address.
+    #[error("the card holds the address {text:?}: {error}")]
+    StoredAddress {
+        /// What the card holds.
+        text: String,
+        /// Why it is no address.
+        error: AddressError,
+    },
+    /// Another card is in the slot than the one the work is for; nothing was sent to it.
+    #[error("this was for the eUICC {wanted}, and {found} is in the slot")]
+    OtherCard {
+        /// The card the work is for.
+        wanted: Eid,
+        /// The card that answers.
+        found: Eid,
+    },
+
+    // The way to the card.
+    /// The modem's port.
+    #[error(transparent)]
+    Port(#[from] PortFailure),
+    /// The modem refused to pass on MANAGE CHANNEL or SELECT.
+    #[error("{0}")]
+    ModemRefusedChannel(TransportError),
+    /// The card gives no logical channel.
+    #[error("{0}")]
+    CardRefusedChannel(OpenError),
+    /// The card has no ISD-R, so that it is no eUICC.
+    #[error("the card has no ISD-R: {0}")]
+    NoIsdr(StatusWord),
+
+    // The card.
+    /// A function was refused, not reached, or its answer is lost.
+    #[error(transparent)]
+    Function(#[from] FunctionError),
+    /// The job needs a part of the card that cannot be read.
+    #[error("the card's {part} cannot be read: {because}")]
+    PartUnknown {
+        /// The part.
+        part: Part,
+        /// Why it cannot be read.
+        because: Arc<Self>,
+    },
+    /// The switch was accepted, and did not happen.
+    #[error("{0}")]
+    NotSwitched(Holdout),
+
+    // A download.
+    /// Server, card or person ended it.
+    #[error("{0}")]
+    Download(DownloadError),
+    /// The installation was cut off, and the card does not have the profile.
+    #[error("the installation was cut off, and the card does not have the profile{}", because(.0))]
+    CutOff(Option<Arc<Self>>),
+
+    // Here.
+    /// The journal cannot be written, so nothing was begun.
+    #[error("the journal cannot be written: {0}")]
+    Journal(io::Error),
+    /// The daemon ended.
+    #[error("{0}")]
+    Interrupted(Interruption),
+
+    // Not known yet: the journal keeps the operation open.
+    /// The answer is lost, and the card could not be asked since.
+    #[error("{lost}")]
+    InDoubt {
+        /// What was lost.
+        lost: Arc<Self>,
+        /// Why the card cannot be asked.
+        since: Option<Arc<Self>>,
+    },
+}
+
+/// Why the modem's port cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PortFailure {
+    /// It cannot be opened.
+    #[error("{0}")]
+    Open(io::Error),
+    /// Not even `AT` is answered.
+    #[error("nothing answers AT on {} at {baud} baud", port.display())]
+    Silent {
+        /// The port.
+        port: PathBuf,
+        /// The rate it was opened with.
+        baud: u32,
+    },
+    /// It was not tried yet.
+    #[error("the card has not been read yet")]
+    NotYet,
+    /// It was there, and is gone.
+    #[error("the modem's port is gone")]
+    Gone,
+    /// A command did not come through.
+    #[error("the modem cannot be used: {0}")]
+    Lost(TransportError),
+}
+
+/// What is read of a card, each part for itself.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Part {
+    /// EUICCInfo2.
+    Info,
+    /// The configured addresses.
+    Addresses,
+    /// The profile list.
+    Profiles,
+    /// The notification list.
+    Notifications,
+}
+
+/// Who kept the old profile after a switch that was accepted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Holdout {
+    /// The card's profile list says the same as before.
+    #[error("the card said ok, and its profile list did not change")]
+    Card,
+    /// The card switched; the modem still uses the old profile.
+    #[error("the card switched, and the modem still uses the old profile")]
+    Modem,
+}
+
+/// How far an operation was when the daemon ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Interruption {
+    /// It waited.
+    #[error("lpad was stopped before this was begun; nothing was done")]
+    Queued,
+    /// The profile package had not been sent.
+    #[error("lpad was stopped before the profile was sent to the card")]
+    BeforeLoading,
+    /// It was under way; what it should change is as it was.
+    #[error("lpad was stopped while this was under way")]
+    Running,
+}
+
+impl JobFailure {
+    /// What the card has done of what was asked.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Function(error) => error.outcome(),
+            Self::Port(PortFailure::Lost(error)) => error.outcome(),
+            Self::Port(_) | Self::ModemRefusedChannel(_) | Self::Journal(_) => Outcome::NotReached,
+            Self::InDoubt { .. } => Outcome::Unknown,
+            Self::Download(error) => match error.session {
+                SessionEnd::InDoubt(_) => Outcome::Unknown,
+                _ => Outcome::Refused,
+            },
+            _ => Outcome::Refused,
+        }
+    }
+
+    /// Whether the card has to be opened and read anew before it is used again.
+    pub fn loses_card(&self) -> bool {
+        match self {
+            Self::OtherCard { .. }
+            | Self::Port(_)
+            | Self::ModemRefusedChannel(_)
+            | Self::CardRefusedChannel(_)
+            | Self::NoIsdr(_) => true,
+            Self::Function(error) => error.loses_card(),
+            Self::Download(error) | Self::NothingToDownload(error) => match &error.failure {
+                Failure::Card(error) => call_loses_card(error),
+                Failure::Function(error) => error.loses_card(),
+                _ => false,
+            },
+            Self::InDoubt { lost, since } => {
+                since.as_ref().is_some_and(|since| since.loses_card()) || lost.loses_card()
+            }
+            Self::PartUnknown { because, .. } => because.loses_card(),
+            Self::Cancelled
+            | Self::UnknownProfile(_)
+            | Self::ProfileInstalled(_)
+            | Self::NoDefaultSmdp
+            | Self::StoredAddress { .. }
+            | Self::NotSwitched(_)
+            | Self::CutOff(_)
+            | Self::Journal(_)
+            | Self::Interrupted(_) => false,
+        }
+    }
+
+    /// Whether nobody can tell yet what the card did, so that the journal keeps the operation.
+    pub fn is_in_doubt(&self) -> bool {
+        matches!(self, Self::InDoubt { .. })
+    }
+
+    /// Whether a download by itself need not be tried again: trouble that may pass (clock, network,
+    /// modem, a server's bad hour) ends no order, only what the order cannot survive does.
+    pub fn ends_order(&self) -> bool {
+        match self {
+            Self::ProfileInstalled(_) | Self::StoredAddress { .. } => true,
+            Self::Download(error) => download_ends_order(&error.failure),
+            Self::Cancelled
+            | Self::NothingToDownload(_)
+            | Self::NoDefaultSmdp
+            | Self::UnknownProfile(_)
+            | Self::OtherCard { .. }
+            | Self::Port(_)
+            | Self::ModemRefusedChannel(_)
+            | Self::CardRefusedChannel(_)
+            | Self::NoIsdr(_)
+            | Self::Function(_)
+            | Self::PartUnknown { .. }
+            | Self::NotSwitched(_)
+            | Self::CutOff(_)
+            | Self::Journal(_)
+            | Self::Interrupted(_)
+            | Self::InDoubt { .. } => false,
+        }
+    }
+}
+
+/// A garbled answer is still an answer: the card is there.
+fn call_loses_card(error: &CallError) -> bool {
+    matches!(error, CallError::Transport { error, .. } if !matches!(error.fault, Fault::Garbled(_)))
+}
+
+fn download_ends_order(failure: &Failure) -> bool {
+    match failure {
+        Failure::Server(error) => matches!(
+            error.next_step(),
+            NextStep::AskOperatorForNewCode
+                | NextStep::CheckActivationCode
+                // Another wrong code would bring the order closer to its limit.
+                | NextStep::EnterConfirmationCode
+                | NextStep::UseOrderedDevice
+        ),
+        Failure::AuthenticationRefused(code) => *code == AuthenticateErrorCode::CI_PK_UNKNOWN,
+        Failure::PreparationRefused(code) => matches!(
+            *code,
+            DownloadErrorCode::INVALID_CERTIFICATE | DownloadErrorCode::UNSUPPORTED_CURVE
+        ),
+        Failure::Installation { reason, .. } => !matches!(
+            *reason,
+            ErrorReason::INTERRUPTION | ErrorReason::UNKNOWN_ERROR
+        ),
+        Failure::ConfirmationCodeRequired | Failure::OidMismatch { .. } | Failure::Rules(_) => true,
+        Failure::Declined(reason) => *reason == CancelSessionReason::END_USER_REJECTION,
+        _ => false,
+    }
+}
+
+fn because(cause: &Option<Arc<JobFailure>>) -> String {
+    cause
+        .as_ref()
+        .map_or_else(String::new, |cause| format!(": {cause}"))
+}
+
+impl From<Cancelled> for JobFailure {
+    fn from(_: Cancelled) -> Self {
+        Self::Cancelled
+    }
+}
+
+impl From<TransportError> for PortFailure {
+    fn from(error: TransportError) -> Self {
+        match error.fault {
+            Fault::Closed => Self::Gone,
+            _ => Self::Lost(error),
+        }
+    }
+}
+
+impl From<CallError> for JobFailure {
+    fn from(error: CallError) -> Self {
+        Self::Function(error.into())
+    }
+}
+
+impl From<DownloadError> for JobFailure {
+    fn from(error: DownloadError) -> Self {
+        Self::Download(error)
+    }
+}
+
+impl From<OpenError> for JobFailure {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Transport(error) if matches!(error.fault, Fault::Device(_)) => {
+                Self::ModemRefusedChannel(error)
+            }
+            OpenError::Transport(error) => PortFailure::from(error).into(),
+            OpenError::Select { sw } => Self::NoIsdr(sw),
+            error => Self::CardRefusedChannel(error),
+        }
+    }
+}
+
+impl std::fmt::Display for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Info => "EUICCInfo2",
+            Self::Addresses => "addresses",
+            Self::Profiles => "profile list",
+            Self::Notifications => "notification list",
+        })
+    }
+}
