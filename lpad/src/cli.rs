@@ -2,9 +2,11 @@
 
 pub mod args;
 mod download;
+mod duration;
 mod progress;
 mod prompt;
 mod render;
+mod status;
 mod table;
 
 use std::ffi::OsString;
@@ -23,7 +25,7 @@ use self::args::{
     ResetArguments,
 };
 use self::progress::ProgressLine;
-use self::render::Overview;
+use self::status::Overview;
 use crate::api::euiccs::{EuiccList, ResetRequest};
 use crate::api::notifications::NotificationList;
 use crate::api::operations::OperationList;
@@ -245,7 +247,8 @@ impl Session {
                 euicc,
             });
         }
-        self.print(&render::status(&version, &health.problems, &overviews))
+        let text = status::status(&version, &health.problems, &overviews, SystemTime::now());
+        self.print(&text)
     }
 
     /// The eUICC chosen with `--euicc`, or all.

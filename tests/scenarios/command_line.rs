@@ -4,13 +4,16 @@ use std::fs;
 use std::process::Stdio;
 use std::time::Duration;
 
-use lpad::config::EuiccConfig;
+use es10_apdu::apdu::StatusWord;
+use lpad::config::{BootstrapWhen, EuiccConfig};
 use lpad::memory::operations::State;
+use lpad::memory::snapshot::{Availability, FirstProfileState};
 use lpad::problem::Code;
 use lpad_tests::bed::{Bed, EUICC, asking};
 use lpad_tests::bench::HOST_NAME;
-use rsp_servers::smdp::{OrderRequest, OrderState};
+use rsp_servers::smdp::{Calls, Fault, Function, OrderRequest, OrderState};
 use serde_json::Value;
+use sim_card_emulator::euicc::{Forced, ForcedAnswer};
 use sim_card_emulator::modem::{Moment, Pattern};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
@@ -381,7 +384,7 @@ async fn of_two_euiccs_one_may_be_out_of_reach() {
     assert!(!ready.out.contains("spare"), "{}", ready.out);
     let (ready, unavailable) = status.out.split_once("\nspare: ").unwrap();
     assert!(ready.contains("\ndefault: ready\n"), "{ready}");
-    for text in ["unavailable\n", "/dev/ttyNOWHERE", "  Problem", "  Next"] {
+    for text in ["unavailable for ", "/dev/ttyNOWHERE", "  Problem", "  Next"] {
         assert!(unavailable.contains(text), "{unavailable}");
     }
     // The one called default is meant when none is named.
@@ -553,6 +556,71 @@ async fn status_of_a_card_that_is_silent_comes_at_once_and_is_no_success() {
         status.err.starts_with("Not ready: default is "),
         "{status:?}"
     );
+    assert!(
+        status.out.contains("  Trying  opening ") || status.out.contains("  Retry "),
+        "{status:?}"
+    );
+}
+
+#[tokio::test]
+async fn status_names_what_cannot_be_read_and_what_is_set_aside() {
+    let mut bed = Bed::start().await;
+    bed.bench
+        .card
+        .force(REMOVE_NOTIFICATION, 1, ForcedAnswer::Code(127));
+    bed.install().await;
+    let status = lpactl(&bed, &["status"]).await;
+    let aside = "  Notifications  1 waiting, 1 set aside (see `lpactl notification list`)\n";
+    assert!(status.out.contains(aside), "{status:?}");
+    bed.stop().await;
+    let forced = Forced {
+        function: GET_PROFILES_INFO,
+        call: None,
+        answer: ForcedAnswer::Status(StatusWord(0x6A80)),
+    };
+    bed.bench.card.configure(|card| card.forced.push(forced));
+    bed.resume().await;
+    bed.euicc_in(Availability::Ready).await;
+    let status = lpactl(&bed, &["status"]).await;
+    assert_eq!(status.code, 0, "{status:?}");
+    for line in [
+        "  Profiles       unknown\n",
+        "  Unknown        profile list: ",
+    ] {
+        assert!(status.out.contains(line), "{status:?}");
+    }
+}
+
+#[tokio::test]
+async fn status_tells_how_it_stands_with_the_first_profile() {
+    let mut bed = Bed::start().await;
+    let asked = Function::InitiateAuthentication;
+    bed.bench
+        .smdp
+        .set_fault(asked, Calls::Every, Fault::CloseConnection);
+    bed.stop().await;
+    let bootstrap = &mut bed.configuration().euiccs[0].bootstrap;
+    bootstrap.when = BootstrapWhen::Empty;
+    bootstrap.default_smdp = Some(HOST_NAME.into());
+    bootstrap.jitter_s = 0;
+    bed.resume().await;
+    let backs_off = async {
+        let mut events = bed.client.events(None).await.unwrap();
+        loop {
+            let euicc = bed.client.euicc(EUICC).await.unwrap();
+            let state = euicc.first_profile.map(|first_profile| first_profile.state);
+            if state == Some(FirstProfileState::BackingOff) {
+                return;
+            }
+            events.next().await.unwrap();
+        }
+    };
+    timeout(Duration::from_secs(30), backs_off).await.unwrap();
+    let status = lpactl(&bed, &["status"]).await;
+    let (_, line) = status.out.split_once("  First profile  ").unwrap();
+    let line = line.lines().next().unwrap();
+    assert!(line.contains("0 of 12 attempts used, last: "), "{line}");
+    bed.bench.smdp.clear_faults();
 }
 
 #[tokio::test]
@@ -665,3 +733,8 @@ async fn a_question_can_be_answered_by_another_lpactl() {
 fn said(run: Run, words: &str) {
     assert_eq!((run.code, &*run.out), (0, words), "{}", run.err);
 }
+
+/// RemoveNotificationFromList.
+const REMOVE_NOTIFICATION: u32 = 0xBF30;
+/// GetProfilesInfo.
+const GET_PROFILES_INFO: u32 = 0xBF2D;

@@ -1,60 +1,16 @@
 //! What people read.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
+use super::duration::since;
 use super::progress::{doing, line};
 use super::table::{Table, facts};
-use crate::api::health::Version;
 use crate::job::{Achievement, Kind, Offer};
 use crate::memory::events::{Event, EventKind};
 use crate::memory::operations::{ClientProcess, Operation, State};
-use crate::memory::snapshot::{Addresses, Euicc, Notification, Profile, ProfileState};
+use crate::memory::snapshot::{Addresses, Euicc, Notification, Profile};
 use crate::printable::printable;
 use crate::problem::{CodeConsumed, Problem};
-
-/// One eUICC with what is on it, for `lpactl status`.
-#[derive(Debug)]
-pub(super) struct Overview {
-    pub(super) euicc: Euicc,
-    pub(super) profiles: Vec<Profile>,
-    pub(super) notifications: Vec<Notification>,
-    pub(super) operation: Option<Operation>,
-}
-
-pub(super) fn status(version: &Version, problems: &[Problem], overviews: &[Overview]) -> String {
-    let mut text = format!("lpad {} (SGP.22 v{})\n", version.version, version.sgp22);
-    for problem in problems {
-        text.push('\n');
-        text.push_str(&facts(&[
-            ("Problem", problem.detail.clone()),
-            ("Next", problem.next_step.clone()),
-        ]));
-    }
-    for overview in overviews {
-        let euicc = &overview.euicc;
-        text.push_str(&format!("\n{}: {}\n", euicc.name, euicc.state.name()));
-        let mut lines = vec![("Port", euicc.port.clone())];
-        if let Some(eid) = &euicc.eid {
-            lines.push(("EID", eid.clone()));
-            lines.push(("Enabled", enabled(&overview.profiles)));
-            lines.push(("Profiles", overview.profiles.len().to_string()));
-            lines.push(("Notifications", waiting(overview.notifications.len())));
-        }
-        if let Some(operation) = &overview.operation {
-            let what = format!("{} {}", operation.id, operation.kind.name());
-            lines.push(("Operation", format!("{what}, {}", doing(operation))));
-            if operation.state == State::AwaitingAnswer {
-                lines.push(("Asks", whom(operation, SystemTime::now())));
-            }
-        }
-        if let Some(problem) = &euicc.problem {
-            lines.push(("Problem", problem.detail.clone()));
-            lines.push(("Next", problem.next_step.clone()));
-        }
-        text.push_str(&facts(&lines));
-    }
-    text
-}
 
 /// What whoever waits behind a question reads.
 pub(super) fn asking(operation: &Operation, now: SystemTime) -> String {
@@ -71,7 +27,7 @@ pub(super) fn asking(operation: &Operation, now: SystemTime) -> String {
 }
 
 /// Which client is asked, and since when.
-fn whom(operation: &Operation, now: SystemTime) -> String {
+pub(super) fn whom(operation: &Operation, now: SystemTime) -> String {
     let who = match operation.client {
         Some(ClientProcess {
             uid,
@@ -80,27 +36,9 @@ fn whom(operation: &Operation, now: SystemTime) -> String {
         Some(ClientProcess { uid, pid: None }) => format!("a process of user {uid}"),
         None => "any client".to_owned(),
     };
-    let now_s = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     match operation.asked_at_s {
-        Some(asked_at_s) => format!("{who}, for {} s now", now_s.saturating_sub(asked_at_s)),
+        Some(asked_at_s) => format!("{who}, for {} now", since(asked_at_s, now)),
         None => who,
-    }
-}
-
-fn enabled(profiles: &[Profile]) -> String {
-    match profiles
-        .iter()
-        .find(|profile| profile.state == ProfileState::Enabled)
-    {
-        Some(profile) => format!("{} ({})", title(profile), profile.iccid),
-        None => "none".to_owned(),
-    }
-}
-
-fn waiting(count: usize) -> String {
-    match count {
-        0 => "none waiting".to_owned(),
-        count => format!("{count} waiting"),
     }
 }
 
@@ -367,7 +305,7 @@ pub(super) fn event(event: &Event) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::snapshot::Availability;
+    use crate::memory::snapshot::ProfileState;
     use crate::problem::Code;
 
     fn acme(state: ProfileState) -> Profile {
@@ -379,38 +317,6 @@ mod tests {
             name: "Acme IoT".into(),
             ..Profile::default()
         }
-    }
-
-    #[test]
-    fn the_status_tells_what_matters_first() {
-        let overview = Overview {
-            euicc: Euicc {
-                name: "default".into(),
-                port: "/dev/ttyUSB2".into(),
-                state: Availability::Ready,
-                eid: Some("89049032123451234512345678901235".into()),
-                ..Euicc::default()
-            },
-            profiles: vec![acme(ProfileState::Enabled)],
-            notifications: Vec::new(),
-            operation: None,
-        };
-        let version = Version {
-            version: "0.1.0".into(),
-            api: "v1".into(),
-            sgp22: "2.5".into(),
-        };
-        assert_eq!(
-            status(&version, &[], &[overview]),
-            "lpad 0.1.0 (SGP.22 v2.5)\n\
-             \n\
-             default: ready\n\
-             \x20 Port           /dev/ttyUSB2\n\
-             \x20 EID            89049032123451234512345678901235\n\
-             \x20 Enabled        Acme IoT (89001234567890123457)\n\
-             \x20 Profiles       1\n\
-             \x20 Notifications  none waiting\n"
-        );
     }
 
     #[test]

@@ -1,0 +1,349 @@
+//! What `lpactl status` shows.
+
+use std::time::SystemTime;
+
+use super::duration::{since, until};
+use super::progress::doing;
+use super::render::{title, whom};
+use super::table::facts;
+use crate::api::health::Version;
+use crate::failure::Part;
+use crate::memory::operations::{Operation, State};
+use crate::memory::snapshot::{
+    Availability, Euicc, FirstProfile, FirstProfileState, Notification, Profile, ProfileState,
+};
+use crate::problem::Problem;
+
+/// One eUICC with what is on it.
+#[derive(Debug)]
+pub(super) struct Overview {
+    pub(super) euicc: Euicc,
+    pub(super) profiles: Vec<Profile>,
+    pub(super) notifications: Vec<Notification>,
+    pub(super) operation: Option<Operation>,
+}
+
+pub(super) fn status(
+    version: &Version,
+    problems: &[Problem],
+    overviews: &[Overview],
+    now: SystemTime,
+) -> String {
+    let mut text = format!("lpad {} (SGP.22 v{})\n", version.version, version.sgp22);
+    for problem in problems {
+        text.push('\n');
+        text.push_str(&facts(&what_and_next(problem)));
+    }
+    for overview in overviews {
+        text.push_str(&format!("\n{}\n", heading(&overview.euicc, now)));
+        text.push_str(&facts(&overview.lines(now)));
+    }
+    text
+}
+
+fn heading(euicc: &Euicc, now: SystemTime) -> String {
+    let (name, state) = (&euicc.name, euicc.state.name());
+    match euicc.unavailable_since_s {
+        Some(since_s) => format!("{name}: {state} for {}", since(since_s, now)),
+        None => format!("{name}: {state}"),
+    }
+}
+
+impl Overview {
+    fn lines(&self, now: SystemTime) -> Vec<(&'static str, String)> {
+        let euicc = &self.euicc;
+        let mut lines = vec![("Port", euicc.port.clone())];
+        if let Some(eid) = &euicc.eid {
+            lines.push(("EID", eid.clone()));
+            lines.push(("Enabled", self.enabled()));
+            lines.push(("Profiles", self.profile_count()));
+            lines.push(("Notifications", self.waiting()));
+        }
+        if let (true, Some(read_at_s)) = (self.is_away(), euicc.read_at_s) {
+            // Else what is shown here would pass for what is on the card now.
+            lines.push(("Read", format!("{} ago", since(read_at_s, now))));
+        }
+        for part in &euicc.unknown {
+            let why = format!("{}: {}", part.part, part.problem.detail);
+            lines.push(("Unknown", why));
+        }
+        if let Some(first_profile) = &euicc.first_profile {
+            let told = how_it_stands(first_profile, now);
+            lines.extend(told.map(|text| ("First profile", text)));
+        }
+        if let Some(operation) = &self.operation {
+            let what = format!("{} {}", operation.id, operation.kind.name());
+            lines.push(("Operation", format!("{what}, {}", doing(operation))));
+            if operation.state == State::AwaitingAnswer {
+                lines.push(("Asks", whom(operation, now)));
+            }
+        }
+        if let Some(problem) = &euicc.problem {
+            lines.extend(what_and_next(problem));
+        }
+        match (&euicc.trying, euicc.next_attempt_s) {
+            (Some(trying), _) => {
+                let lasting = since(trying.since_s, now);
+                lines.push(("Trying", format!("{}, for {lasting}", trying.what)));
+            }
+            (None, Some(next_s)) => lines.push(("Retry", until(next_s, now))),
+            (None, None) => {}
+        }
+        lines
+    }
+
+    fn enabled(&self) -> String {
+        let enabled = |profile: &&Profile| profile.state == ProfileState::Enabled;
+        match self.profiles.iter().find(enabled) {
+            Some(profile) => format!("{} ({})", title(profile), profile.iccid),
+            None if self.lacks(Part::Profiles) => UNKNOWN.to_owned(),
+            None => "none".to_owned(),
+        }
+    }
+
+    fn profile_count(&self) -> String {
+        match self.lacks(Part::Profiles) {
+            true => UNKNOWN.to_owned(),
+            false => self.profiles.len().to_string(),
+        }
+    }
+
+    fn waiting(&self) -> String {
+        let waiting = match self.notifications.len() {
+            _ if self.lacks(Part::Notifications) => UNKNOWN.to_owned(),
+            0 => "none waiting".to_owned(),
+            count => format!("{count} waiting"),
+        };
+        match self.euicc.notifications_set_aside {
+            0 => waiting,
+            count => format!("{waiting}, {count} set aside (see `lpactl notification list`)"),
+        }
+    }
+
+    fn lacks(&self, part: Part) -> bool {
+        self.euicc.unknown.iter().any(|one| one.part == part)
+    }
+
+    fn is_away(&self) -> bool {
+        self.euicc.state != Availability::Ready
+    }
+}
+
+fn what_and_next(problem: &Problem) -> [(&'static str, String); 2] {
+    [
+        ("Problem", problem.detail.clone()),
+        ("Next", problem.next_step.clone()),
+    ]
+}
+
+/// How it stands with the first profile; nothing where none is wanted.
+fn how_it_stands(first_profile: &FirstProfile, now: SystemTime) -> Option<String> {
+    let (used, most) = (first_profile.attempts, first_profile.most_attempts);
+    // Only what the server counted counts: days without network use up no attempt.
+    let used_up = used == most;
+    let used = format!("{used} of {most} attempts used");
+    let begun = match first_profile.state {
+        FirstProfileState::Off | FirstProfileState::NotNeeded => return None,
+        FirstProfileState::Done => return Some("downloaded".to_owned()),
+        FirstProfileState::Waiting | FirstProfileState::BackingOff => used,
+        FirstProfileState::Trying => format!("downloading; {used}"),
+        FirstProfileState::Stopped if used_up => format!("given up after {most} attempts"),
+        FirstProfileState::Stopped => "given up".to_owned(),
+    };
+    let last = first_profile.last.as_deref().map(|last| {
+        let last = last.trim_end_matches('.');
+        format!(", last: {last}")
+    });
+    let next = first_profile.next_attempt_s.map(|next_s| {
+        let next = until(next_s, now);
+        format!("; next attempt {next}")
+    });
+    Some([Some(begun), last, next].into_iter().flatten().collect())
+}
+
+const UNKNOWN: &str = "unknown";
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+    use crate::memory::snapshot::{Trying, UnknownPart};
+    use crate::problem::Code;
+
+    const NOW_S: u64 = 1_800_000_000;
+
+    fn shown(euicc: Euicc, profiles: Vec<Profile>, notifications: Vec<Notification>) -> String {
+        let overview = Overview {
+            euicc: Euicc {
+                name: "default".into(),
+                port: "/dev/ttyUSB2".into(),
+                ..euicc
+            },
+            profiles,
+            notifications,
+            operation: None,
+        };
+        let version = Version {
+            version: "0.1.0".into(),
+            api: "v1".into(),
+            sgp22: "2.5".into(),
+        };
+        let now = UNIX_EPOCH + Duration::from_secs(NOW_S);
+        status(&version, &[], &[overview], now)
+    }
+
+    fn ready() -> Euicc {
+        Euicc {
+            state: Availability::Ready,
+            eid: Some("89049032123451234512345678901235".into()),
+            read_at_s: Some(NOW_S - 5),
+            ..Euicc::default()
+        }
+    }
+
+    fn acme() -> Profile {
+        Profile {
+            iccid: "89001234567890123457".into(),
+            state: ProfileState::Enabled,
+            name: "Acme IoT".into(),
+            ..Profile::default()
+        }
+    }
+
+    #[test]
+    fn the_status_tells_what_matters_first() {
+        assert_eq!(
+            shown(ready(), vec![acme()], Vec::new()),
+            "lpad 0.1.0 (SGP.22 v2.5)\n\
+             \n\
+             default: ready\n\
+             \x20 Port           /dev/ttyUSB2\n\
+             \x20 EID            89049032123451234512345678901235\n\
+             \x20 Enabled        Acme IoT (89001234567890123457)\n\
+             \x20 Profiles       1\n\
+             \x20 Notifications  none waiting\n"
+        );
+    }
+
+    #[test]
+    fn a_card_that_is_away_is_shown_with_what_is_tried_and_how_old_the_rest_is() {
+        let away = Euicc {
+            state: Availability::Unavailable,
+            unavailable_since_s: Some(NOW_S - 200),
+            next_attempt_s: Some(NOW_S + 20),
+            read_at_s: Some(NOW_S - 7300),
+            problem: Some(Problem::new(Code::ModemUnavailable).detail("The port is gone.")),
+            ..ready()
+        };
+        let text = shown(away.clone(), vec![acme()], Vec::new());
+        let (_, text) = text.split_once("\n\n").unwrap();
+        assert_eq!(
+            text,
+            "default: unavailable for 3 min\n\
+             \x20 Port           /dev/ttyUSB2\n\
+             \x20 EID            89049032123451234512345678901235\n\
+             \x20 Enabled        Acme IoT (89001234567890123457)\n\
+             \x20 Profiles       1\n\
+             \x20 Notifications  none waiting\n\
+             \x20 Read           2 h ago\n\
+             \x20 Problem        The port is gone.\n\
+             \x20 Next           Check the modem, its port in the configuration, and that no other program uses the port.\n\
+             \x20 Retry          in 20 s\n"
+        );
+        let trying = Trying {
+            what: "opening the port".into(),
+            since_s: NOW_S - 3,
+        };
+        let text = shown(
+            Euicc {
+                trying: Some(trying),
+                ..away
+            },
+            Vec::new(),
+            Vec::new(),
+        );
+        assert!(
+            text.contains("  Trying         opening the port, for 3 s\n"),
+            "{text}"
+        );
+        assert!(!text.contains("Retry"), "{text}");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_unknown_and_not_none() {
+        let why = Problem::new(Code::CardRefused).detail("ES10c.GetProfilesInfo: 6A80.");
+        let unknown = |part| UnknownPart {
+            part,
+            problem: why.clone(),
+        };
+        let euicc = Euicc {
+            unknown: vec![unknown(Part::Profiles), unknown(Part::Notifications)],
+            ..ready()
+        };
+        let text = shown(euicc, Vec::new(), Vec::new());
+        for line in [
+            "  Enabled        unknown\n",
+            "  Profiles       unknown\n",
+            "  Notifications  unknown\n",
+            "  Unknown        profile list: ES10c.GetProfilesInfo: 6A80.\n",
+            "  Unknown        notification list: ES10c.GetProfilesInfo: 6A80.\n",
+        ] {
+            assert!(text.contains(line), "{line}{text}");
+        }
+    }
+
+    #[test]
+    fn notifications_that_are_set_aside_are_counted() {
+        let euicc = Euicc {
+            notifications_set_aside: 1,
+            ..ready()
+        };
+        let text = shown(euicc, Vec::new(), vec![Notification::default(); 2]);
+        let line = "  Notifications  2 waiting, 1 set aside (see `lpactl notification list`)\n";
+        assert!(text.contains(line), "{text}");
+    }
+
+    #[test]
+    fn the_first_profile_is_one_line() {
+        let stands = |state, attempts, last: Option<&str>, next_s: Option<u64>| {
+            let first_profile = FirstProfile {
+                state,
+                attempts,
+                most_attempts: 12,
+                last: last.map(str::to_owned),
+                next_attempt_s: next_s.map(|next_s| NOW_S + next_s),
+            };
+            let now = UNIX_EPOCH + Duration::from_secs(NOW_S);
+            how_it_stands(&first_profile, now).unwrap_or_default()
+        };
+        let unreachable = Some("the SM-DP+ cannot be reached");
+        for (told, line) in [
+            (stands(FirstProfileState::Off, 0, None, None), ""),
+            (stands(FirstProfileState::NotNeeded, 0, None, None), ""),
+            (
+                stands(FirstProfileState::Waiting, 0, None, Some(90)),
+                "0 of 12 attempts used; next attempt in 1 min",
+            ),
+            (
+                stands(FirstProfileState::Trying, 3, unreachable, None),
+                "downloading; 3 of 12 attempts used, last: the SM-DP+ cannot be reached",
+            ),
+            (
+                stands(FirstProfileState::BackingOff, 3, unreachable, Some(40)),
+                "3 of 12 attempts used, last: the SM-DP+ cannot be reached; next attempt in 40 s",
+            ),
+            (stands(FirstProfileState::Done, 0, None, None), "downloaded"),
+            (
+                stands(FirstProfileState::Stopped, 12, unreachable, None),
+                "given up after 12 attempts, last: the SM-DP+ cannot be reached",
+            ),
+            (
+                stands(FirstProfileState::Stopped, 1, Some("refused."), None),
+                "given up, last: refused",
+            ),
+        ] {
+            assert_eq!(told, line);
+        }
+    }
+}
