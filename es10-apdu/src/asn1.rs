@@ -4,7 +4,7 @@
 //! cards use it, so data objects this version does not know are dropped and known ones are put into
 //! order before the decoder sees them. This happens at every [`Raw`], [`Open`] and [`List`].
 //!
-//! What somebody signed is never encoded again: [`Raw`] keeps the octets as received.
+//! What was signed is never encoded again: [`Raw`] keeps the octets as received.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -19,7 +19,7 @@ const MAX_LEN: usize = 255;
 pub struct ActivationCode {
     /// The SM-DP+.
     pub address: ServerAddress,
-    /// The token; it may be empty. Whoever has it gets the profile, so it is a secret.
+    /// The token; it may be empty. Who has it gets the profile, so it is a secret.
     pub matching_id: Secret,
     /// The SM-DP+'s object identifier, which its certificate must carry.
     pub oid: Option<Oid>,

@@ -82,7 +82,7 @@ pub struct LogConfig {
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
-    /// Only what needs somebody's attention.
+    /// Only what needs an operator's attention.
     Error,
     /// What lpad recovers from by itself.
     Warn,

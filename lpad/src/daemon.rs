@@ -43,7 +43,7 @@ pub struct Parts<P, C> {
     pub es9: Options,
     /// The time of day.
     pub clock: Clock,
-    /// The API's socket, when somebody else made it and keeps it; `None` makes the configured one.
+    /// The API's socket, when another process made it and keeps it; `None` makes the configured one.
     pub listener: Option<UnixListener>,
 }
 

@@ -16,9 +16,9 @@ use es10_apdu::es10b::{
 use es10_apdu::isdr::CallError;
 use es10_apdu::transport::{Fault, Outcome, TransportError};
 use es10_apdu::types::{Eid, Iccid};
-use serde::{Deserialize, Serialize};
 
 use crate::commit::Cancelled;
+use crate::job::Part;
 use crate::procedure::FunctionError;
 use crate::procedure::download::{DownloadError, Failure, SessionEnd};
 
@@ -144,20 +144,6 @@ pub enum PortFailure {
     Lost(TransportError),
 }
 
-/// What is read of a card, each part for itself.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Part {
-    /// EUICCInfo2.
-    Info,
-    /// The configured addresses.
-    Addresses,
-    /// The profile list.
-    Profiles,
-    /// The notification list.
-    Notifications,
-}
-
 /// Who kept the old profile after a switch that was accepted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Holdout {
@@ -229,7 +215,7 @@ impl JobFailure {
         }
     }
 
-    /// Whether nobody can tell yet what the card did, so that the journal keeps the operation.
+    /// Whether it is not known yet what the card did, so that the journal keeps the operation.
     pub fn is_in_doubt(&self) -> bool {
         matches!(self, Self::InDoubt { .. })
     }
@@ -333,16 +319,5 @@ impl From<OpenError> for JobFailure {
             OpenError::Select { sw } => Self::NoIsdr(sw),
             error => Self::CardRefusedChannel(error),
         }
-    }
-}
-
-impl std::fmt::Display for Part {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Info => "EUICCInfo2",
-            Self::Addresses => "addresses",
-            Self::Profiles => "profile list",
-            Self::Notifications => "notification list",
-        })
     }
 }

@@ -20,17 +20,18 @@ use es10_apdu::types::Iccid;
 use serde::{Deserialize, Serialize};
 
 use crate::activation_code::ActivationCode;
-use crate::failure::Part;
 use crate::secret::Secret;
 
 mod achievement;
 mod id;
 mod offer;
+mod part;
 mod stage;
 
 pub use achievement::Achievement;
 pub use id::{NotANumber, OperationId};
 pub use offer::{Answer, Decision, Offer, Reply};
+pub use part::Part;
 pub use stage::{Progress, Stage};
 
 /// What an engine can be asked to do.
@@ -80,9 +81,9 @@ impl Job {
 pub struct Download {
     /// Where it is.
     pub source: DownloadSource,
-    /// The confirmation code, when somebody gave one.
+    /// The confirmation code, when one was given.
     pub confirmation_code: Option<Secret>,
-    /// Whether somebody is asked before it is downloaded.
+    /// Whether a person is asked before it is downloaded.
     pub consent: Consent,
     /// Whether it is enabled afterwards.
     pub enable: bool,
@@ -99,7 +100,7 @@ pub enum DownloadSource {
     Smdp(ServerAddress),
 }
 
-/// Whether somebody is asked before a profile is downloaded.
+/// Whether a person is asked before a profile is downloaded.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Consent {

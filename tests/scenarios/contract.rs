@@ -16,9 +16,8 @@ use lpad::api::notifications::NotificationList;
 use lpad::api::operations::OperationList;
 use lpad::api::profiles::{ProfileChange, ProfileList};
 use lpad::api::routes::route;
-use lpad::failure::Part;
 use lpad::job::{
-    Achievement, Answer, Consent, Decision, Kind, Offer, OperationId, Progress, Stage,
+    Achievement, Answer, Consent, Decision, Kind, Offer, OperationId, Part, Progress, Stage,
 };
 use lpad::memory::events::EventKind;
 use lpad::memory::operations::{ClientProcess, Operation as LpadOperation, QUEUE_LENGTH, State};

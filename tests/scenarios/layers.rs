@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 const CRATES: &[&str] = &[
     "es10-apdu/src",
     "es9-client/src",
+    "lpad/src",
     "sim-card-emulator/rsp-common/src",
     "sim-card-emulator/src",
     "tests/servers/src",
@@ -21,6 +22,36 @@ const CRATES: &[&str] = &[
 /// Crates and their floors, the highest first. A module imports only from its own floor and from
 /// lower ones; one that is not listed stands where the module around it does.
 const FLOORS: &[(&str, &[&[&str]])] = &[
+    (
+        "lpad/src",
+        &[
+            &["daemon", "cli"],
+            &["client"],
+            &["api"],
+            &["engine"],
+            &["engine::download"],
+            &["engine::change", "engine::switch"],
+            &["engine::life"],
+            &["engine::session", "engine::settle"],
+            &["engine::context"],
+            &["engine::desk", "engine::first_boot"],
+            &["engine::outbox", "engine::port", "engine::reading"],
+            &["engine::handle"],
+            &["problem"],
+            &["memory"],
+            &["failure"],
+            &["procedure", "modem"],
+            &["job"],
+            &[
+                "activation_code",
+                "commit",
+                "config",
+                "printable",
+                "runtime",
+                "secret",
+            ],
+        ],
+    ),
     (
         "sim-card-emulator/src",
         &[
@@ -42,6 +73,25 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
     ),
 ];
 
+/// Arrows that point upwards still, and have to go. An arrow that is gone must leave the list.
+const WRONG: &[(&str, &str)] = &[
+    // The one way up is a method of the engine.
+    ("engine::life", "engine"),
+    // An operation and an eUICC are kept as the API shows them.
+    ("memory::operations", "problem"),
+    ("memory::operations", "problem::code"),
+    ("memory::operations::ticket", "problem"),
+    ("memory::snapshot", "problem"),
+];
+
+#[test]
+fn the_list_of_wrong_arrows_holds_no_other() {
+    let imports = Modules::of("lpad/src").imports();
+    for (module, import) in WRONG {
+        assert!(imports[*module].contains(*import), "{module} → {import}");
+    }
+}
+
 #[test]
 fn no_crate_has_a_circle_of_imports() {
     let circles: Vec<String> = CRATES.iter().flat_map(|path| circles(path)).collect();
@@ -56,7 +106,8 @@ fn every_module_imports_only_from_its_floor_and_below() {
         for (module, imports) in modules.imports() {
             let floor = floor(floors, &module).unwrap_or_else(|| panic!("{module} has no floor"));
             for import in imports {
-                if super_floor(floors, &import, floor) {
+                let is_listed = WRONG.contains(&(&*module, &*import));
+                if super_floor(floors, &import, floor) && !is_listed {
                     wrong.push(format!("{path}: {module} imports from {import}"));
                 }
             }
@@ -87,6 +138,11 @@ fn super_floor(floors: &[&[&str]], module: &str, floor_below: usize) -> bool {
 /// The circles of a crate, written out; each is taken apart before the next one is looked for.
 fn circles(path: &str) -> Vec<String> {
     let mut imports = Modules::of(path).imports();
+    for (module, import) in WRONG {
+        if let Some(imports) = imports.get_mut(*module) {
+            imports.remove(*import);
+        }
+    }
     let mut found = Vec::new();
     while let Some(circle) = circle(&imports) {
         found.push(format!("{path}: {}", circle.join(" → ")));

@@ -170,7 +170,7 @@ pub enum Line {
     Echo,
     /// The command under way has ended.
     Final(FinalResult),
-    /// Text that belongs to the command under way, or that nobody knows.
+    /// Text that belongs to the command under way, or that is not known.
     Information(String),
     /// An unsolicited result code: says something about the modem, not about the command.
     Urc(String),

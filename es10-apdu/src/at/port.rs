@@ -159,7 +159,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
         self.stream
     }
 
-    /// Finds out whether anybody is there. `ATQ0`, as a modem left in `ATQ1` answers nothing else.
+    /// Finds out whether a modem answers. `ATQ0`, as a modem left in `ATQ1` answers nothing else.
     async fn wake(&mut self, longest: Duration) -> Result<(), TransportError> {
         for _ in 0..PROBES {
             match self.exchange("ATQ0", longest.into()).await {
@@ -189,7 +189,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
         deadline: Deadline,
     ) -> Result<(Vec<String>, FinalResult), TransportError> {
         let pending = Pending::new(command);
-        // What stands between quotes is an APDU or a code: nobody's business.
+        // What stands between quotes is an APDU or a code, which no log may hold.
         let shown = command.split('"').next().unwrap_or_default();
         self.statistics.commands += 1;
         self.write(&format!("{command}\r"), Some(&pending), deadline)

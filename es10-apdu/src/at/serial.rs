@@ -30,7 +30,7 @@ impl Serial {
     /// followed), with 8 data bits, no parity, one stop bit and no flow control.
     ///
     /// # Errors
-    /// When the device is missing, forbidden, no terminal, or used by somebody else. A port is
+    /// When the device is missing, forbidden, no terminal, or used by another program. A port is
     /// taken with `TIOCEXCL` and `flock`.
     pub fn open(path: &Path, baud_rate: u32) -> Result<Self, SerialError> {
         let error = |cause: SerialCause| SerialError {
@@ -114,7 +114,7 @@ pub struct SerialError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SerialCause {
-    /// Somebody else has it.
+    /// Another program has it.
     #[error(
         "another program uses it, most often ModemManager; tell it to leave this port alone with \
          a udev rule that sets ENV{{ID_MM_PORT_IGNORE}}=\"1\""
@@ -149,7 +149,7 @@ impl From<io::Error> for SerialCause {
 impl From<serialport::Error> for SerialCause {
     fn from(error: serialport::Error) -> Self {
         match error.kind() {
-            // That is how serialport reports a lock held by somebody else.
+            // That is how serialport reports a lock held by another program.
             serialport::ErrorKind::NoDevice => Self::Busy,
             serialport::ErrorKind::Io(kind) => io::Error::new(kind, error.description).into(),
             _ if error.description.starts_with("Not a typewriter")

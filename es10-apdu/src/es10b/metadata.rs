@@ -57,7 +57,7 @@ impl StoreMetadataRequest {
     }
 }
 
-/// A data object nobody here looks into.
+/// A data object that is not looked into here.
 #[derive(AsnType, Clone, Debug, Decode, Encode, Eq, PartialEq)]
 #[rasn(delegate)]
 pub struct Opaque(pub Any);

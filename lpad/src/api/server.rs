@@ -33,7 +33,7 @@ use super::socket::Socket;
 use super::stream::ClientStream;
 use super::{openapi, routes};
 use crate::engine::EngineHandle;
-use crate::failure::Part;
+use crate::job::Part;
 use crate::memory::events::Events;
 use crate::memory::journal::{RequestKey, SharedJournal};
 use crate::memory::operations::{ClientProcess, Operation, Operations};

@@ -77,7 +77,7 @@ fn say(text: &str) -> ExitCode {
 }
 
 fn fail(error: &dyn Error, code: u8) -> ExitCode {
-    // Without standard error nobody can be told.
+    // Without standard error there is no way to tell it.
     let _ = writeln!(io::stderr(), "lpad: {error}");
     ExitCode::from(code)
 }

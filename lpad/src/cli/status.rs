@@ -7,7 +7,7 @@ use super::progress::doing;
 use super::render::{title, whom};
 use super::table::facts;
 use crate::api::health::Version;
-use crate::failure::Part;
+use crate::job::Part;
 use crate::memory::operations::{Operation, State};
 use crate::memory::snapshot::{
     Availability, Euicc, FirstProfile, FirstProfileState, Notification, Profile, ProfileState,

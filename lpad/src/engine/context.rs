@@ -11,8 +11,8 @@ use tokio::time::Instant;
 use super::first_boot::{Attempts, FirstBoot};
 use super::reading::CardState;
 use crate::config::EuiccConfig;
-use crate::failure::{JobFailure, Part};
-use crate::job::{DownloadSource, OperationId};
+use crate::failure::JobFailure;
+use crate::job::{DownloadSource, OperationId, Part};
 use crate::memory::digest::Digest;
 use crate::memory::events::{EventKind, Events};
 use crate::memory::journal::{Attempt, Record, SharedJournal, StartedOperation};
@@ -54,7 +54,7 @@ impl<C> Context<C> {
         }
     }
 
-    /// An operation changed the card: it is read again for whoever asks next.
+    /// An operation changed the card: it is read again for the next client that asks.
     pub(super) fn changed(&self) {
         self.update(Snapshot::changed);
     }

@@ -214,7 +214,7 @@ struct Run<'a, C> {
     device: Device,
     /// The profile's name, as soon as it is known.
     name: Option<String>,
-    /// What somebody has accepted already, and with which confirmation code.
+    /// The offer that was accepted already, and with which confirmation code.
     accepted: Option<(Shown, Option<Secret>)>,
 }
 
@@ -289,7 +289,7 @@ impl<C: Connect + 'static> Run<'_, C> {
         Ok(installed)
     }
 
-    /// Asks whoever has to be asked, and gives the offer back with the confirmation code.
+    /// Asks for consent where it is needed, and gives the offer back with the confirmation code.
     async fn consent(
         &mut self,
         card: &mut impl Card,
@@ -304,7 +304,7 @@ impl<C: Connect + 'static> Run<'_, C> {
             return Err(JobFailure::ProfileInstalled(iccid));
         }
         let code = self.request.confirmation_code.clone();
-        // Rules that need express consent are shown to somebody even when the rest is accepted.
+        // Rules that need express consent are shown to a person even when the rest is accepted.
         if self.request.consent == Consent::Accept && !shown.policy_consent_required {
             return Ok((offer, code));
         }

@@ -14,7 +14,7 @@ use super::first_boot::FirstBoot;
 use super::outbox::Urgency;
 use super::reading::CardState;
 use super::session::show_notifications;
-use super::settle::{self, Settled};
+use super::settle::{self, ReadBack, Settled};
 use super::{Engine, Resumed};
 use crate::failure::{JobFailure, PortFailure};
 use crate::job::Stage;
@@ -179,7 +179,8 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
                 }
                 for started in intent.open_on(&context.config.name, Some(state.eid)) {
                     let settled =
-                        settle::operation(&mut session.card, &started, &state.read_back()).await?;
+                        settle::operation(&mut session.card, &started, &ReadBack::of(&state))
+                            .await?;
                     settle_in_history(context, resumed, &started, settled);
                 }
                 session.outbox.belongs_to(&state.eid.to_string());

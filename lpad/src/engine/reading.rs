@@ -7,7 +7,6 @@ use es10_apdu::es10b::{EuiccInfo2, NotificationMetadata};
 use es10_apdu::es10c::ProfileInfo;
 use es10_apdu::types::Eid;
 
-use super::settle::ReadBack;
 use crate::failure::JobFailure;
 use crate::memory::snapshot::{Addresses, EuiccInfo, Known, Notification, Profile, ProfileState};
 use crate::procedure::{Card, FunctionError, euicc, notifications, profiles};
@@ -33,14 +32,6 @@ impl CardState {
             profiles: known(profiles(card).await)?,
             notifications: known(notifications(card).await)?,
         })
-    }
-
-    /// What operations are settled by.
-    pub(super) fn read_back(&self) -> ReadBack<'_> {
-        ReadBack {
-            profiles: &self.profiles,
-            addresses: &self.addresses,
-        }
     }
 }
 

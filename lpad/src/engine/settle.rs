@@ -6,8 +6,9 @@ use std::sync::Arc;
 use es10_apdu::es10b::ErrorReason;
 use es10_apdu::types::TransactionId;
 
-use crate::failure::{Interruption, JobFailure, Part};
-use crate::job::{Achievement, Kind, ResetScope};
+use super::reading::CardState;
+use crate::failure::{Interruption, JobFailure};
+use crate::job::{Achievement, Kind, Part, ResetScope};
 use crate::memory::journal::StartedOperation;
 use crate::memory::snapshot::{Addresses, Known, Profile, ProfileState};
 use crate::procedure::Card;
@@ -20,6 +21,16 @@ use crate::procedure::download::{
 pub(super) struct ReadBack<'r> {
     pub(super) profiles: &'r Known<Vec<Profile>>,
     pub(super) addresses: &'r Known<Addresses>,
+}
+
+impl<'r> ReadBack<'r> {
+    /// As the whole card was read.
+    pub(super) fn of(state: &'r CardState) -> Self {
+        Self {
+            profiles: &state.profiles,
+            addresses: &state.addresses,
+        }
+    }
 }
 
 /// How an operation ended.

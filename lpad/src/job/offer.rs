@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::secret::Secret;
 
-/// A profile somebody has to accept before it is downloaded.
+/// A profile that a person has to accept before it is downloaded.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Offer {
     /// The profile's ICCID.
@@ -26,7 +26,7 @@ pub struct Offer {
     pub confirmation_code_required: bool,
 }
 
-/// Somebody's answer to an [`Offer`].
+/// The answer to an [`Offer`].
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Answer {
@@ -37,7 +37,7 @@ pub struct Answer {
     pub confirmation_code: Option<Secret>,
 }
 
-/// What somebody decided about an offer.
+/// The decision about an offer.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Decision {
@@ -52,10 +52,10 @@ pub enum Decision {
 /// What came of an offer.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reply {
-    /// Somebody answered.
+    /// An answer came.
     Answered(Answer),
     /// The operation was cancelled.
     Cancelled,
-    /// Nobody answered in time.
+    /// No answer came in time.
     TimedOut,
 }

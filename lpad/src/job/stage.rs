@@ -10,7 +10,7 @@ pub enum Stage {
     Initialising,
     /// Card and server prove who they are.
     Authenticating,
-    /// Somebody has to accept the profile.
+    /// A person has to accept the profile.
     AwaitingConsent,
     /// The card makes a key for this profile.
     Preparing,

@@ -472,7 +472,7 @@ impl Operations {
         Ok(entry.operation.subscribe())
     }
 
-    /// Changes an operation that has not ended, and says so to whoever watches.
+    /// Changes an operation that has not ended, and says so to those who watch.
     fn change(&self, id: OperationId, change: impl FnOnce(&mut Operation)) {
         let table = self.table();
         let Some(entry) = table.entries.get(&id) else {
@@ -564,13 +564,13 @@ pub enum State {
     Queued,
     /// Under way.
     Running,
-    /// Waiting for somebody to accept or decline the profile.
+    /// Waiting for a person to accept or decline the profile.
     AwaitingAnswer,
     /// Done as asked.
     Succeeded,
     /// Ended with a problem.
     Failed,
-    /// Ended because somebody cancelled it.
+    /// Ended because a client cancelled it.
     Cancelled,
 }
 

@@ -7,8 +7,8 @@ use es10_apdu::types::{Eid, Iccid};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::failure::{JobFailure, Part, PortFailure};
-use crate::job::{Achievement, OperationId};
+use crate::failure::{JobFailure, PortFailure};
+use crate::job::{Achievement, OperationId, Part};
 use crate::problem::Problem;
 
 /// What is known about one eUICC.
@@ -86,7 +86,7 @@ impl<T> Known<T> {
 }
 
 impl Snapshot {
-    /// An operation changed the card: whoever asks next wants it read again.
+    /// An operation changed the card: the next client that asks wants it read again.
     pub(crate) fn changed(&mut self) {
         self.is_fresh = false;
     }
@@ -199,7 +199,7 @@ pub struct Trying {
     pub since_s: u64,
 }
 
-/// How it stands with the first profile, which nobody has to ask for.
+/// How it stands with the first profile, which no client has to ask for.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct FirstProfile {
     /// Whether it goes on.
@@ -311,7 +311,7 @@ pub struct Profile {
     pub service_provider: String,
     /// The name the operator gave it.
     pub name: String,
-    /// The name somebody gave it here.
+    /// The name it was given here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nickname: Option<String>,
     /// The application identifier of its ISD-P.

@@ -17,7 +17,7 @@ pub trait OpenPort: Send + 'static {
     ///
     /// # Errors
     ///
-    /// When it is not there, or somebody else uses it; the text is for people.
+    /// When it is not there, or another program uses it; the text is for people.
     ///
     /// # Cancel safety
     ///

@@ -23,7 +23,7 @@ pub struct Intent {
     /// Operations that ended so that their request must not be carried out again: those that
     /// succeeded and whose client gave a key.
     pub answered: BTreeMap<OperationId, (AskedOperation, Ending)>,
-    /// Attempts at orders that nobody has to ask for, the latest one last.
+    /// Attempts at orders that no client asked for, the latest one last.
     pub attempts: Vec<Attempt>,
     /// TCP ports other than 443 that servers were reached on.
     pub host_ports: HostPorts,

@@ -220,7 +220,7 @@ impl RequestKey {
     }
 }
 
-/// The attempts at an order that nobody has to ask for.
+/// The attempts at an order that no client asked for.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Attempt {
     /// The card.
