@@ -6,6 +6,7 @@ mod activation_codes;
 mod api;
 mod cancelling;
 mod card_manners;
+mod cards;
 mod certificates_in_use;
 mod command_line;
 mod conformance;

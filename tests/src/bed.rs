@@ -1,8 +1,9 @@
 //! The test bed: a daemon with a card in a modem and an SM-DP+, driven through its socket.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use es9_client::{Options, Roots, TcpConnect};
@@ -42,6 +43,8 @@ pub struct Bed {
     daemon: Option<Daemon>,
     configuration: Config,
     kernel: bool,
+    /// Modems beside the bench's, by their ports.
+    lines: BTreeMap<PathBuf, Line>,
     next_profile: u32,
     // Dropped last: the daemon's files are in it.
     folder: TempDir,
@@ -101,6 +104,7 @@ impl Bed {
             daemon: None,
             configuration,
             kernel,
+            lines: BTreeMap::new(),
             next_profile: 1,
             folder,
         }
@@ -109,6 +113,16 @@ impl Bed {
     /// The configuration, for changes that take effect with the next [`Bed::resume`].
     pub fn configuration(&mut self) -> &mut Config {
         &mut self.configuration
+    }
+
+    /// Another modem for the daemon, from the next [`Bed::resume`] on.
+    pub fn add_modem(&mut self, name: &str, line: Line) {
+        let port = self.folder.path().join(name);
+        let mut euicc = self.configuration.euiccs[0].clone();
+        name.clone_into(&mut euicc.name);
+        euicc.port.clone_from(&port);
+        self.configuration.euiccs.push(euicc);
+        self.lines.insert(port, line);
     }
 
     /// Where the SM-DP+ listens, over kernel devices.
@@ -151,13 +165,18 @@ impl Bed {
 
     /// Waits until the eUICC is in this state, as the daemon sees it, and gives what is known then.
     pub async fn euicc_in(&self, state: Availability) -> Euicc {
+        self.euicc_when(EUICC, |euicc| euicc.state == state).await
+    }
+
+    /// Waits until it is so with an eUICC, as the daemon sees it, and gives what is known then.
+    pub async fn euicc_when(&self, name: &str, is_so: impl Fn(&Euicc) -> bool) -> Euicc {
         let daemon = self.daemon.as_ref().expect("the daemon was started");
-        let mut known = daemon.engine(EUICC).expect("it is configured").watch();
-        let reached = known.wait_for(|known| known.euicc.state == state);
+        let mut known = daemon.engine(name).expect("it is configured").watch();
+        let reached = known.wait_for(|known| is_so(&known.euicc));
         if let Ok(known) = timeout(PATIENCE, reached).await {
             return known.expect("the engine runs").euicc.clone();
         }
-        panic!("never {state:?}: {:?}", known.borrow().euicc);
+        panic!("it never is: {:?}", known.borrow().euicc);
     }
 
     /// Ends the daemon as SIGTERM does.
@@ -358,9 +377,11 @@ impl Bed {
     }
 
     fn memory_parts(&self) -> Parts<impl FnMut(&lpad::config::EuiccConfig) -> Line, Network> {
-        let line = self.bench.line();
+        let (line, others) = (self.bench.line(), self.lines.clone());
         Parts {
-            ports: move |_: &lpad::config::EuiccConfig| line.clone(),
+            ports: move |euicc: &lpad::config::EuiccConfig| {
+                others.get(&euicc.port).unwrap_or(&line).clone()
+            },
             connect: self.bench.network(),
             roots: Roots::empty(),
             es9: Options::default(),

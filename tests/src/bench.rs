@@ -2,13 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::{fs, io};
+use std::sync::{Arc, PoisonError};
+use std::{fs, io, mem};
 
 use es9_client::Roots;
 use rsp_common::certificate::Role;
-use rsp_common::pki::{Pki, PkiOptions};
+use rsp_common::pki::{CertificateSpec, Pki, PkiOptions};
 use rsp_servers::lpa::Direct;
 use rsp_servers::network::Network;
 use rsp_servers::smdp::{Config, Smdp};
@@ -68,12 +68,7 @@ impl Bench {
             let server = server.clone();
             async move { server.serve_stream(stream).await }
         });
-        let modem = Modem::new(card.clone(), modem::Identity::default());
-        let control = modem.control();
-        let line = Line {
-            modem: Arc::new(Mutex::new(modem)),
-            is_unplugged: Arc::default(),
-        };
+        let (line, control) = Line::with_card(card.clone());
         Self {
             card,
             modem: control,
@@ -162,6 +157,24 @@ default_smdp = "{HOST_NAME}"
         self.line.is_unplugged.store(false, Ordering::Relaxed);
     }
 
+    /// A card with this EID that the server knows as well.
+    pub fn another_card(&self, eid: &str) -> Card {
+        let mut pki = self.pki.clone();
+        let now = PkiOptions::default().now;
+        let spec = CertificateSpec::euicc(eid, now);
+        pki.issue(Role::Euicc, Role::Eum, &spec)
+            .expect("the PKI is complete");
+        let identity = Identity::from_pki(&pki).expect("the PKI is complete");
+        Card::new(identity, Settings::default())
+    }
+
+    /// Puts another card into the modem behind its open port, and gives the one before. From now
+    /// on the bench's card is the other one.
+    pub fn change_card(&mut self, card: Card) -> Card {
+        self.line.change_card(card.clone());
+        mem::replace(&mut self.card, card)
+    }
+
     /// The network the server is on, in memory.
     pub fn network(&self) -> Network {
         self.network.clone()
@@ -183,11 +196,30 @@ pub fn direct(card: &Card) -> Direct {
 /// The modem's AT port in memory.
 #[derive(Clone, Debug)]
 pub struct Line {
-    modem: Arc<Mutex<Modem<Card>>>,
+    modem: Arc<Mutex<Modem<Slot>>>,
+    slot: Slot,
     is_unplugged: Arc<AtomicBool>,
 }
 
 impl Line {
+    /// The line of a new modem with this card, and what steers the modem.
+    pub fn with_card(card: Card) -> (Self, ModemControl) {
+        let slot = Slot::new(card);
+        let modem = Modem::new(slot.clone(), modem::Identity::default());
+        let control = modem.control();
+        let line = Self {
+            modem: Arc::new(Mutex::new(modem)),
+            slot,
+            is_unplugged: Arc::default(),
+        };
+        (line, control)
+    }
+
+    /// Puts another card into the modem; the port stays open.
+    pub fn change_card(&self, card: Card) {
+        self.slot.insert(card);
+    }
+
     /// Opens the port, plugged in or not. The modem serves one client after the other.
     pub fn open(&self) -> DuplexStream {
         let (ours, theirs) = duplex(LINE);
@@ -220,5 +252,63 @@ impl Line {
             tokio::time::sleep(absent).await;
             self.is_unplugged.store(false, Ordering::Relaxed);
         }
+    }
+}
+
+/// Where the modem's card is; it can be changed while the modem works.
+#[derive(Clone, Debug)]
+struct Slot {
+    held: Arc<std::sync::Mutex<Held>>,
+}
+
+#[derive(Debug)]
+struct Held {
+    card: Card,
+    /// How often the cards before this one had been reset.
+    power_ups_before: u64,
+}
+
+impl Slot {
+    fn new(card: Card) -> Self {
+        let power_ups_before = 0;
+        let held = Held {
+            card,
+            power_ups_before,
+        };
+        Self {
+            held: Arc::new(std::sync::Mutex::new(held)),
+        }
+    }
+
+    /// Both cards lose their power: the old one as it is taken out, the new one was without.
+    fn insert(&self, card: Card) {
+        let mut held = self.held();
+        held.power_ups_before += held.card.power_ups() + 1;
+        held.card.reset();
+        card.reset();
+        held.card = card;
+    }
+
+    fn held(&self) -> std::sync::MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl modem::Card for Slot {
+    fn transmit(&mut self, command: &[u8]) -> Vec<u8> {
+        self.held().card.transmit(command)
+    }
+
+    fn transmit_own(&mut self, command: &[u8]) -> Vec<u8> {
+        self.held().card.transmit_own(command)
+    }
+
+    fn reset(&mut self) {
+        self.held().card.reset();
+    }
+
+    fn power_ups(&self) -> u64 {
+        let held = self.held();
+        held.power_ups_before + held.card.power_ups()
     }
 }

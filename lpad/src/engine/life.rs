@@ -214,6 +214,13 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
     pub(super) fn lose(&mut self, failure: Arc<JobFailure>) {
         self.desk.port.close();
         self.context.changed();
+        // Another card answers: it is read at once, and clients wait for what it says. Until then the
+        // one before is shown as a whole, so that work asked for by its EID is refused.
+        if matches!(*failure, JobFailure::OtherCard { .. }) {
+            tracing::warn!(euicc = self.context.config.name, %failure, "the card was changed");
+            self.life = Life::absent(Duration::ZERO);
+            return;
+        }
         self.context.is_unavailable(failure, RESTART.first);
         self.life = Life::absent(RESTART.first);
     }
