@@ -39,3 +39,4 @@ mod server_restart;
 mod server_trouble;
 mod state_folder;
 mod truth;
+mod unknown_parts;

@@ -166,6 +166,35 @@ async fn a_result_lpad_cannot_read_is_shown_while_it_waits_and_forwarded_as_it_i
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_profile_whose_result_is_damaged_is_installed_and_its_result_waits_and_is_forwarded() {
+    for damaged in [DamagedResult::WithoutOutcome, DamagedResult::WrongSignature] {
+        let mut bed = Bed::start().await;
+        bed.bench
+            .card
+            .configure(|card| card.damaged_result = Some(damaged));
+        refuse(&bed);
+        bed.order("M-1");
+        let operation = bed.download_id("M-1").await;
+        succeeded(&operation);
+        let result = operation.result.unwrap();
+        assert_eq!(
+            (result.notifications_delivered, result.notifications_pending),
+            (0, 1),
+            "{damaged:?}"
+        );
+        let profiles = bed.client.profiles(EUICC).await.unwrap();
+        assert_eq!(result.iccid.as_ref(), Some(&profiles[0].iccid));
+        let known = bed.client.known_notifications(EUICC).await.unwrap();
+        assert_eq!(known.len(), 1, "{damaged:?}");
+        assert_eq!(bed.client.notifications(EUICC).await.unwrap().len(), 1);
+        let stored = bed.bench.card.memory().notifications[0].der.clone();
+        bed.bench.smdp.clear_faults();
+        bed.settle().await;
+        assert_eq!(bed.bench.smdp.notifications()[0].bytes, stored);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_that_has_just_answered_is_given_what_waits_for_it() {
     let mut bed = Bed::start().await;
     let iccid = bed.install().await;
