@@ -1,5 +1,6 @@
 //! What modems do wrong: the daemon tells the truth, leaves no channel open, and goes on.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use lpad::config::AfterEnable;
@@ -9,6 +10,7 @@ use lpad::problem::{Code, CodeConsumed, Problem};
 use lpad_tests::bed::{Bed, EUICC, problem};
 use lpad_tests::bench::Bench;
 use rsp_servers::smdp::{OrderId, OrderState};
+use sim_card_emulator::euicc::ForcedAnswer;
 use sim_card_emulator::modem::{Card as _, Effect, Fault, Moment, Pattern, Quirk};
 use tokio::time::{Instant, sleep};
 
@@ -18,6 +20,13 @@ use crate::truth::Package;
 const OPEN: Pattern = Pattern {
     ins: Some(0x70),
     p1: Some(0x00),
+    p2: None,
+};
+
+/// SELECT by name, of the ISD-R.
+const SELECT: Pattern = Pattern {
+    ins: Some(0xA4),
+    p1: Some(0x04),
     p2: None,
 };
 
@@ -653,6 +662,152 @@ async fn a_card_without_channels_is_told_with_its_status_word() {
     );
     assert_eq!(problem.card.unwrap().sw.as_deref(), Some("6A81"));
     bed.bench.card.configure(|settings| settings.channels = 3);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_modem_a_card_and_a_missing_isdr_refuse_with_three_codes_and_three_next_steps() {
+    let answer = |sw: [u8; 2]| Effect::Instead {
+        response: sw.to_vec(),
+    };
+    let refused = |cme| Effect::Error {
+        cme,
+        executed: false,
+    };
+    let mut cases = vec![
+        (OPEN, answer([0x6A, 0x81]), Code::NoChannel),
+        (SELECT, answer([0x6A, 0x82]), Code::NoEuicc),
+    ];
+    for cme in [None, Some(14), Some(0), Some(3), Some(13)] {
+        for pattern in [OPEN, SELECT] {
+            cases.push((pattern, refused(cme), Code::ModemRefused));
+        }
+    }
+    let mut next_steps = BTreeMap::new();
+    for (pattern, effect, code) in cases {
+        let mut bed = Bed::start().await;
+        // As often as it may be tried again.
+        for _ in 0..400 {
+            bed.bench.modem.inject(Fault::next(pattern, effect.clone()));
+        }
+        let problem = problem(
+            bed.ended(bed.client.deliver_notifications(EUICC).await)
+                .await,
+        );
+        assert_eq!(problem.code, code, "{effect:?} {problem:?}");
+        next_steps.insert(code.name(), problem.next_step);
+        bed.bench.modem.clear_faults();
+        bed.must_be_sound().await;
+    }
+    let different: BTreeSet<_> = next_steps.values().collect();
+    assert_eq!(different.len(), 3, "{next_steps:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_port_on_which_nothing_answers_is_named_with_its_rate() {
+    let mut bed = Bed::without_modem().await;
+    bed.euicc_in(Availability::Unavailable).await;
+    bed.bench
+        .modem
+        .set_quirks(|quirks| quirks.turn_on(Quirk::Mute));
+    bed.bench.plug_in();
+    bed.euicc_when(EUICC, |euicc| {
+        let code = euicc.problem.as_ref().map(|problem| problem.code);
+        code == Some(Code::ModemSilent)
+    })
+    .await;
+    let euicc = bed.client.euiccs().await.unwrap().remove(0);
+    let problem = euicc.problem.unwrap();
+    assert_eq!(problem.code, Code::ModemSilent);
+    let port = bed.folder().join("modem").display().to_string();
+    assert!(problem.next_step.contains(&port), "{problem:?}");
+    assert!(problem.next_step.contains("115200 baud"), "{problem:?}");
+    // While the next attempt waits for the modem, the state is told at once.
+    let trying = bed
+        .euicc_when(EUICC, |euicc| euicc.trying.is_some())
+        .await
+        .trying;
+    let told = bed.client.euiccs().await.unwrap().remove(0);
+    assert_eq!(told.trying, trying);
+    assert_eq!(told.state, Availability::Unavailable);
+    assert!(told.unavailable_since_s.is_some() && told.next_attempt_s.is_some());
+    bed.bench
+        .modem
+        .set_quirks(|quirks| quirks.turn_off(Quirk::Mute));
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn clients_that_ask_for_an_absent_card_do_not_put_off_the_next_attempt() {
+    let mut bed = Bed::without_modem().await;
+    bed.euicc_in(Availability::Unavailable).await;
+    let begun = Instant::now();
+    for _ in 0..6 {
+        bed.client.euicc(EUICC).await.unwrap();
+        let delivered = bed.client.deliver_notifications(EUICC).await;
+        let problem = problem(bed.ended(delivered).await);
+        assert_eq!(problem.code, Code::ModemUnavailable);
+        sleep(Duration::from_millis(1100)).await;
+    }
+    // The timer's waits double: none is much longer than all before it.
+    let longest = begun.elapsed() + Duration::from_secs(3);
+    bed.bench.plug_in();
+    let plugged_in = Instant::now();
+    bed.euicc_in(Availability::Ready).await;
+    let waited = plugged_in.elapsed();
+    assert!(waited <= longest, "{waited:?} {longest:?}");
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_card_that_says_ok_and_switches_nothing_is_told_from_a_modem_that_does_not_follow() {
+    let mut bed = Bed::start().await;
+    let iccid = bed.install().await;
+    bed.bench.card.force(0xBF31, 1, ForcedAnswer::Code(0));
+    let problem = problem(bed.switch(&iccid, ProfileState::Enabled).await);
+    assert_eq!(problem.code, Code::CardNotSwitched, "{problem:?}");
+    assert!(!problem.detail.contains("switched, "), "{problem:?}");
+    let again = bed.switch(&iccid, ProfileState::Enabled).await;
+    assert_eq!(again.state, State::Succeeded, "{:?}", again.problem);
+    assert!(!again.result.unwrap().nothing_to_change);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn eighty_readings_behind_a_held_command_keep_no_job_out_and_cost_one_reading() {
+    let mut bed = Bed::start().await;
+    bed.install().await;
+    sleep(Duration::from_secs(3)).await;
+    let before = bed.bench.card.counters().borrow().apdus;
+    bed.client.profiles(EUICC).await.unwrap();
+    let one = bed.bench.card.counters().borrow().apdus - before;
+    sleep(Duration::from_secs(3)).await;
+    let before = bed.bench.card.counters().borrow().apdus;
+    let mut hold = bed.bench.modem.hold(Pattern::ANY, 1, Moment::BeforeAnswer);
+    let read = |_| {
+        let client = bed.client.clone();
+        tokio::spawn(async move { client.profiles(EUICC).await })
+    };
+    let sixteen: Vec<_> = (0..16).map(read).collect();
+    hold.reached().await;
+    hold.release();
+    for reading in sixteen {
+        assert_eq!(reading.await.unwrap().unwrap().len(), 1);
+    }
+    assert_eq!(bed.bench.card.counters().borrow().apdus - before, one);
+
+    sleep(Duration::from_secs(3)).await;
+    let mut hold = bed.bench.modem.hold(Pattern::ANY, 1, Moment::BeforeAnswer);
+    let eighty: Vec<_> = (0..80).map(read).collect();
+    hold.reached().await;
+    let job = bed.client.deliver_notifications(EUICC).await;
+    hold.release();
+    let job = bed.ended(job).await;
+    assert_eq!(job.state, State::Succeeded, "{:?}", job.problem);
+    for reading in eighty {
+        // Too many at once may be refused; none is left without an answer.
+        let _ = reading.await.unwrap();
+    }
     bed.must_be_sound().await;
 }
 
