@@ -85,6 +85,11 @@ async fn wherever_a_deletion_is_killed_the_next_daemon_tells_the_truth() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn wherever_a_first_boot_is_killed_the_next_daemon_brings_it_to_its_end() {
+    wherever_the_daemon_is_killed(Deed::FirstBoot, 40).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn wherever_a_download_is_told_to_end_the_daemon_ends_in_time_and_closes_its_channel() {
     let pki = Pki::generate(&PkiOptions::default()).unwrap();
     for nth in 1.. {

@@ -7,14 +7,16 @@ use es10_apdu::apdu::StatusWord;
 use lpad::config::{BootstrapConfig, BootstrapWhen, Config};
 use lpad::job::{Consent, Kind};
 use lpad::memory::operations::{Operation, State};
+use lpad::memory::snapshot::Availability;
 use lpad::memory::snapshot::FirstProfileState;
 use lpad::memory::snapshot::ProfileState::{Disabled, Enabled};
 use lpad::problem::Code;
 use lpad_tests::bed::{Bed, EUICC};
 use lpad_tests::bench::HOST_NAME;
 use rsp_servers::profile::ProfileClass;
-use rsp_servers::smdp::{Calls, Fault, Function, OrderId, OrderRequest, OrderState};
+use rsp_servers::smdp::{Calls, Fault, Function, OrderId, OrderRequest, OrderState, Smdp};
 use sim_card_emulator::euicc::ForcedAnswer;
+use sim_card_emulator::modem::{self, Effect, Pattern};
 use tokio::time::{Instant, timeout};
 
 #[tokio::test(start_paused = true)]
@@ -225,6 +227,65 @@ async fn an_order_that_never_works_is_not_tried_for_ever_not_even_over_restarts(
     };
     let operation = bed.download_as(&request).await;
     assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_modem_that_hangs_up_in_each_package_is_not_tried_for_ever_not_even_over_a_kill() {
+    let mut bed = Bed::start().await;
+    order_for_eid(&mut bed);
+    let (smdp, modem) = (bed.bench.smdp.clone(), bed.bench.modem.clone());
+    let packages = |smdp: &Smdp| smdp.counters().requests(Function::GetBoundProfilePackage);
+    let hangs_up = tokio::spawn(async move {
+        for sent in 1.. {
+            smdp.wait_until(|smdp| packages(smdp) >= sent).await;
+            modem.inject(modem::Fault {
+                pattern: Pattern::LAST_BLOCK,
+                nth: 3,
+                effect: Effect::HangUp { executed: true },
+            });
+        }
+    });
+    first_boot(&mut bed, |bootstrap| bootstrap.attempts = 4).await;
+    let begun = Instant::now();
+    let three = bed.bench.smdp.wait_until(|smdp| packages(smdp) >= 3);
+    timeout(Duration::from_secs(24 * 3600), three)
+        .await
+        .unwrap();
+    assert!(begun.elapsed() > Duration::from_secs(1), "it backs off");
+    last(&bed).await;
+    let status = bed.client.euicc(EUICC).await.unwrap().first_profile;
+    assert_eq!(status.unwrap().attempts, 3);
+    bed.kill().await;
+    bed.resume().await;
+    for _ in 0..2 {
+        a_day_passes().await;
+        assert_eq!(packages(&bed.bench.smdp), 4);
+        let status = bed.client.euicc(EUICC).await.unwrap().first_profile;
+        let status = status.unwrap();
+        assert_eq!(status.state, FirstProfileState::Stopped);
+        assert_eq!((status.attempts, status.most_attempts), (4, 4));
+        bed.stop().await;
+        bed.resume().await;
+    }
+    hangs_up.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_card_brought_up_by_a_client_gets_its_first_profile_as_well() {
+    let mut bed = Bed::start().await;
+    let order = order_for_eid(&mut bed);
+    bed.stop().await;
+    bed.bench.unplug();
+    bed.configuration().euiccs[0].bootstrap.when = BootstrapWhen::Empty;
+    bed.boot();
+    bed.euicc_in(Availability::Unavailable).await;
+    a_day_passes().await;
+    bed.bench.plug_in();
+    let delivered = bed.client.deliver_notifications(EUICC).await;
+    let delivered = bed.ended(delivered).await;
+    assert_eq!(delivered.state, State::Succeeded, "{delivered:?}");
+    installed(&bed, order).await;
     bed.must_be_sound().await;
 }
 

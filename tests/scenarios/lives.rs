@@ -8,6 +8,7 @@ use lpad::memory::snapshot::ProfileState;
 use lpad_tests::bed::{Bed, EUICC, accepting};
 use lpad_tests::bench::{Bench, HOST_NAME};
 use rsp_common::pki::{Pki, PkiOptions};
+use rsp_servers::smdp::{OrderRequest, OrderState};
 use sim_card_emulator::card::PowerCut;
 use sim_card_emulator::modem::{Effect, Fault, Moment, Pattern};
 use tokio::time::{sleep, timeout};
@@ -134,11 +135,41 @@ async fn do_something(bed: &mut Bed, chance: &mut Chance, number: u32) {
 /// Longer than a modem is ever held up.
 const LONGEST: Duration = Duration::from_secs(700);
 
+/// A life that begins with an empty card, which gets its first profile by itself.
+async fn first_boot(pki: &Pki, chance: &mut Chance) -> Bed {
+    let mut bed = Bed::with(Bench::with_pki(pki.clone()), "empty").await;
+    let profile = bed.profile();
+    let order = OrderRequest::for_eid(profile, bed.bench.eid());
+    for _ in 0..=chance.below(2) {
+        bad_luck(&bed, chance);
+    }
+    let order = bed.bench.smdp.create_order(order);
+    let installed = bed
+        .bench
+        .smdp
+        .wait_until(|smdp| smdp.order(order).unwrap().state() == OrderState::Installed);
+    timeout(DAYS, installed)
+        .await
+        .expect("a first profile comes");
+    bed.bench.modem.clear_faults();
+    bed.bench.card.keep_power();
+    sleep(LONGEST).await;
+    bed.settle().await;
+    bed.must_tell_the_truth().await;
+    bed
+}
+
+/// How long a first profile may take, with all its back-off.
+const DAYS: Duration = Duration::from_secs(3 * 24 * 3600);
+
 async fn live(pki: &Pki, seed: u64) {
     // Only seen when the test fails.
     eprintln!("seed {seed}");
     let mut chance = Chance(seed);
-    let mut bed = Bed::with(Bench::with_pki(pki.clone()), "never").await;
+    let mut bed = match chance.coin() {
+        true => first_boot(pki, &mut chance).await,
+        false => Bed::with(Bench::with_pki(pki.clone()), "never").await,
+    };
     for number in 0..6 {
         for _ in 0..=chance.below(2) {
             bad_luck(&bed, &mut chance);

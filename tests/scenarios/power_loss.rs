@@ -83,3 +83,8 @@ async fn wherever_in_a_deletion_power_is_lost_the_daemon_finds_out_what_happened
         wherever_power_is_lost(Deed::Delete, how, 10).await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn wherever_in_a_first_boot_power_is_lost_the_card_gets_its_first_profile_all_the_same() {
+    wherever_power_is_lost(Deed::FirstBoot, Return::CardAlone, 40).await;
+}

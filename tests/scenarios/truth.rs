@@ -1,5 +1,8 @@
 //! What must be true after a mishap in the middle of something.
 
+use std::cell::OnceCell;
+use std::time::Duration;
+
 use lpad::api::downloads::DownloadRequest;
 use lpad::memory::operations::{Operation, State};
 use lpad::memory::snapshot::ProfileState;
@@ -7,7 +10,9 @@ use lpad::problem::CodeConsumed;
 use lpad_tests::bed::{Bed, EUICC, accepting};
 use lpad_tests::bench::{Bench, HOST_NAME};
 use rsp_common::pki::Pki;
-use rsp_servers::smdp::{OrderId, OrderState};
+use rsp_servers::profile::{Iccid, Profile};
+use rsp_servers::smdp::{OrderId, OrderRequest, OrderState};
+use tokio::time::timeout;
 
 /// What is done when the mishap comes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -18,22 +23,30 @@ pub(crate) enum Deed {
     Switch,
     /// A profile is deleted.
     Delete,
+    /// An empty card gets its first profile, without being asked.
+    FirstBoot,
 }
 
 /// A daemon about to do something.
 pub(crate) struct Story {
     pub(crate) bed: Bed,
     deed: Deed,
-    order: Option<OrderId>,
+    /// Of a first boot it is made when that begins.
+    order: OnceCell<OrderId>,
     iccid: String,
 }
 
 impl Story {
     pub(crate) async fn prepare(pki: &Pki, deed: Deed) -> Self {
-        let mut bed = Bed::with(Bench::with_pki(pki.clone()), "never").await;
-        let (mut order, mut iccid) = (None, String::new());
+        let when = match deed {
+            Deed::FirstBoot => "empty",
+            _ => "never",
+        };
+        let mut bed = Bed::with(Bench::with_pki(pki.clone()), when).await;
+        let (mut order, mut iccid) = (OnceCell::new(), String::new());
         match deed {
-            Deed::Download => order = Some(bed.order("M-1")),
+            Deed::Download => order = OnceCell::from(bed.order("M-1")),
+            Deed::FirstBoot => {}
             Deed::Switch => {
                 let first = bed.install().await;
                 bed.switch(&first, ProfileState::Enabled).await;
@@ -54,6 +67,7 @@ impl Story {
         let Self { bed, iccid, .. } = self;
         match self.deed {
             Deed::Download => bed.download_as(&download_and_enable()).await,
+            Deed::FirstBoot => self.first_profile().await,
             Deed::Switch => bed.switch(iccid, ProfileState::Enabled).await,
             Deed::Delete => {
                 let operation = bed.client.delete(EUICC, iccid).await.unwrap();
@@ -62,9 +76,32 @@ impl Story {
         }
     }
 
+    /// Orders a profile for this card, waits until it has come by itself, and gives the operation.
+    async fn first_profile(&self) -> Operation {
+        let bench = &self.bed.bench;
+        self.order.get_or_init(|| {
+            let profile = Profile::builder(Iccid::nth(900)).size(3000).build();
+            bench
+                .smdp
+                .create_order(OrderRequest::for_eid(profile, bench.eid()))
+        });
+        let mut card = bench.card.state();
+        let installed = card.wait_for(|card| !card.installed.is_empty());
+        let installed = timeout(DAYS, installed).await;
+        drop(installed.expect("a first profile comes").unwrap());
+        let operations = self.bed.client.operations().await.unwrap();
+        let newest = operations.last().expect("it was downloaded").id;
+        self.bed.client.wait(newest).await.unwrap()
+    }
+
     /// Checks all that must hold afterwards; without an operation the daemon was killed before it
     /// was begun.
     pub(crate) async fn must_end_well(mut self, operation: Option<Operation>) {
+        // Whatever happened, a first boot gets there in the end.
+        let operation = match self.deed {
+            Deed::FirstBoot => Some(self.run().await),
+            _ => operation,
+        };
         self.bed.settle().await;
         self.bed.must_tell_the_truth().await;
         if let Some(operation) = operation {
@@ -82,13 +119,13 @@ impl Story {
             profile.map(|profile| profile.state)
         };
         let is_done = match (self.deed, &operation.result) {
-            (Deed::Download, None) => !profiles.is_empty(),
-            (Deed::Download, Some(result)) => {
+            (Deed::Download | Deed::FirstBoot, None) => !profiles.is_empty(),
+            (Deed::Download | Deed::FirstBoot, Some(result)) => {
                 let state = state_of(result.iccid.as_deref().unwrap()).unwrap();
                 let is_enabled = state == ProfileState::Enabled;
                 assert_eq!(result.enabled, Some(is_enabled), "{result:?}");
                 assert!(is_enabled || !result.warnings.is_empty(), "{result:?}");
-                let order = bed.bench.smdp.order(self.order.unwrap()).unwrap();
+                let order = bed.bench.smdp.order(*self.order.get().unwrap()).unwrap();
                 assert_eq!(order.state(), OrderState::Installed);
                 true
             }
@@ -152,3 +189,6 @@ impl Package {
         self.first.midpoint(self.last)
     }
 }
+
+/// How long a first profile may take, with all its back-off.
+const DAYS: Duration = Duration::from_secs(3 * 24 * 3600);
