@@ -5,6 +5,7 @@
 
 pub mod action;
 pub mod actor;
+mod answer;
 mod connections;
 pub mod downloads;
 pub mod euiccs;
@@ -22,5 +23,5 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-pub use server::Api;
+pub use answer::Api;
 pub use socket::Socket;

@@ -1,0 +1,259 @@
+//! What each action is answered with.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATION};
+use hyper::{Response, StatusCode};
+use serde::Serialize;
+use tokio::time::timeout;
+
+use super::action::Action;
+use super::actor::{Actor, Permissions};
+use super::connections::{Answering, Crowded};
+use super::euiccs::EuiccList;
+use super::events::EventStream;
+use super::health::{Health, Version};
+use super::notifications::NotificationList;
+use super::openapi;
+use super::operations::OperationList;
+use super::profiles::ProfileList;
+use crate::engine::EngineHandle;
+use crate::job::Part;
+use crate::memory::events::Events;
+use crate::memory::journal::{RequestKey, SharedJournal};
+use crate::memory::operations::{ClientProcess, Operation, Operations};
+use crate::memory::snapshot::{Availability, Snapshot};
+use crate::problem::{Code, Problem};
+use crate::runtime::closing::Closing;
+
+/// What the API answers from.
+#[derive(Debug)]
+pub struct Api {
+    /// The engines by name.
+    pub engines: BTreeMap<String, EngineHandle>,
+    /// All operations.
+    pub operations: Operations,
+    /// What is kept on disk.
+    pub journal: SharedJournal,
+    /// What happens.
+    pub events: Events,
+    /// Who may do what.
+    pub permissions: Permissions,
+    /// How many connections that do not wait are served at the same time.
+    pub max_connections: usize,
+}
+
+impl Api {
+    /// Does what is asked, and answers.
+    pub(super) async fn act(
+        &self,
+        action: Action,
+        actor: Actor,
+        request_key: Option<RequestKey>,
+        answering: &Answering,
+        closing: Closing,
+    ) -> Result<Response<BoxBody<Bytes, Infallible>>, Problem> {
+        match action {
+            Action::Health => Ok(ok(&Health::new(self.availability(), &self.journal))),
+            Action::Version => Ok(ok(&Version::own())),
+            Action::OpenApi => Ok(text(StatusCode::OK, JSON, openapi::DOCUMENT)),
+            Action::Euiccs => {
+                let euiccs = self
+                    .engines
+                    .values()
+                    .map(|engine| engine.snapshot().euicc)
+                    .collect();
+                Ok(ok(&EuiccList { euiccs }))
+            }
+            Action::Euicc { euicc, wait_s } => {
+                let engine = self.engine(&euicc)?;
+                Ok(ok(&read(engine, wait_s, answering).await.euicc))
+            }
+            Action::Addresses { euicc, wait_s } => {
+                let known = self.card(&euicc, wait_s, answering).await?;
+                Ok(ok(known.addresses.of(Part::Addresses)?))
+            }
+            Action::Profiles { euicc, wait_s } => {
+                let known = self.card(&euicc, wait_s, answering).await?;
+                let profiles = known.profiles.of(Part::Profiles)?.clone();
+                Ok(ok(&ProfileList { profiles }))
+            }
+            Action::Profile {
+                euicc,
+                iccid,
+                wait_s,
+            } => {
+                let known = self.card(&euicc, wait_s, answering).await?;
+                let profiles = known.profiles.of(Part::Profiles)?;
+                let profile = profiles.iter().find(|profile| profile.iccid == iccid);
+                profile.map(ok).ok_or_else(|| {
+                    Problem::new(Code::UnknownProfile)
+                        .detail(format!("no profile {iccid} is on the card."))
+                })
+            }
+            Action::Notifications { euicc, wait_s } => {
+                let known = self.card(&euicc, wait_s, answering).await?;
+                let notifications = known.notifications.of(Part::Notifications)?.clone();
+                Ok(ok(&NotificationList { notifications }))
+            }
+            Action::Start {
+                euicc,
+                job,
+                attended,
+                ..
+            } => {
+                let id = self.engine(&euicc)?.start(job, request_key)?.id;
+                let lease = answering.lease().filter(|_| attended);
+                let client = ClientProcess {
+                    uid: actor.uid,
+                    pid: actor.pid,
+                };
+                Ok(accepted(&self.operations.asked_by(id, client, lease)?))
+            }
+            Action::Operations { state } => {
+                let mut operations = self.operations.list();
+                operations.retain(|operation| state.is_none_or(|state| operation.state == state));
+                Ok(ok(&OperationList { operations }))
+            }
+            Action::Operation { id, wait_s } => {
+                let now = self.operations.find(id)?;
+                if wait_s == 0 || now.state.is_settled() {
+                    return Ok(ok(&now));
+                }
+                let _waits = answering.waits()?;
+                let wait = self.operations.wait(id, Duration::from_secs(wait_s));
+                tokio::select! {
+                    operation = wait => Ok(ok(&operation?)),
+                    () = closing.announced() => {
+                        Ok(ok(&self.operations.find(id)?))
+                    }
+                }
+            }
+            Action::Answer { id, answer } => Ok(ok(&self.operations.answer(id, answer)?)),
+            Action::Cancel(id) => Ok(accepted(&self.operations.cancel(id)?)),
+            Action::Events { last_seen } => {
+                answering.follows()?;
+                let stream = EventStream::new(self.events.follow(last_seen), closing);
+                Ok(event_stream(stream))
+            }
+        }
+    }
+
+    fn availability(&self) -> BTreeMap<String, Availability> {
+        self.engines
+            .values()
+            .map(|engine| (engine.name().to_owned(), engine.snapshot().euicc.state))
+            .collect()
+    }
+
+    fn engine(&self, name: &str) -> Result<&EngineHandle, Problem> {
+        self.engines.get(name).ok_or_else(|| {
+            Problem::new(Code::UnknownEuicc).detail(format!("no eUICC is called \"{name}\"."))
+        })
+    }
+
+    /// What is known of the card, unless nothing is.
+    async fn card(
+        &self,
+        name: &str,
+        wait_s: u64,
+        answering: &Answering,
+    ) -> Result<Snapshot, Problem> {
+        let snapshot = read(self.engine(name)?, wait_s, answering).await;
+        match (snapshot.read_at, &snapshot.euicc.problem) {
+            (Some(_), _) => Ok(snapshot),
+            (None, Some(problem)) => Err(problem.clone()),
+            (None, None) => Err(Problem::new(Code::ModemUnavailable)
+                .detail("The card has not been read yet.")
+                .next_step("Try again in a few seconds.")),
+        }
+    }
+}
+
+/// What is known of a card once it was read again, or the time is over.
+async fn read(engine: &EngineHandle, wait_s: u64, answering: &Answering) -> Snapshot {
+    if wait_s == 0 {
+        return engine.snapshot();
+    }
+    // Where too many wait already, what is known must do.
+    let Ok(_waits) = answering.waits() else {
+        return engine.snapshot();
+    };
+    match timeout(Duration::from_secs(wait_s), engine.fresh()).await {
+        Ok(fresh) => fresh,
+        Err(_) => engine.snapshot(),
+    }
+}
+
+impl From<Crowded> for Problem {
+    fn from(crowded: Crowded) -> Self {
+        Self::new(Code::TooManyReaders).detail(format!("{crowded}."))
+    }
+}
+
+fn ok(body: &impl Serialize) -> Response<BoxBody<Bytes, Infallible>> {
+    json(StatusCode::OK, JSON, body)
+}
+
+fn accepted(operation: &Operation) -> Response<BoxBody<Bytes, Infallible>> {
+    let mut response = json(StatusCode::ACCEPTED, JSON, operation);
+    if let Ok(location) = HeaderValue::try_from(format!("/v1/operations/{}", operation.id)) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    response
+}
+
+/// The answer of a request that failed.
+pub(super) fn problem_response(problem: &Problem) -> Response<BoxBody<Bytes, Infallible>> {
+    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = json(status, "application/problem+json", problem);
+    if let (false, Ok(allow)) = (
+        problem.allow.is_empty(),
+        HeaderValue::try_from(problem.allow.join(", ")),
+    ) {
+        response.headers_mut().insert(ALLOW, allow);
+    }
+    response
+}
+
+fn json(
+    status: StatusCode,
+    content_type: &'static str,
+    body: &impl Serialize,
+) -> Response<BoxBody<Bytes, Infallible>> {
+    // The API's types have only string keys, so writing them cannot fail.
+    text(
+        status,
+        content_type,
+        serde_json::to_vec(body).unwrap_or_default(),
+    )
+}
+
+fn text(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+) -> Response<BoxBody<Bytes, Infallible>> {
+    let mut response = Response::new(Full::new(body.into()).boxed());
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+fn event_stream(stream: EventStream) -> Response<BoxBody<Bytes, Infallible>> {
+    let mut response = Response::new(stream.boxed());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}
+
+/// The type of what succeeds.
+const JSON: &str = "application/json";
