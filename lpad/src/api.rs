@@ -1,7 +1,7 @@
 //! The API on the Unix socket: HTTP/1.1 and JSON, one resource per file.
 //!
 //! A request becomes an [`action::Action`] by a pure match; the [`actor::Actor`] at the other end decides
-//! whether it may be done; every error leaves as a [`Problem`](crate::problem::Problem).
+//! whether it may be done; every error leaves as an [`ErrorResponse`](status::ErrorResponse).
 
 pub mod action;
 pub mod actor;
@@ -19,6 +19,7 @@ pub mod profiles;
 pub mod routes;
 mod server;
 mod socket;
+pub mod status;
 mod stream;
 #[cfg(test)]
 mod tests;

@@ -25,8 +25,6 @@ pub struct Problem {
     pub kind: String,
     /// What went wrong, the same words for every problem of the kind.
     pub title: String,
-    /// The HTTP status.
-    pub status: u16,
     /// What went wrong this time.
     pub detail: String,
     /// The stable name for programs.
@@ -50,9 +48,6 @@ pub struct Problem {
     /// The operation that met the problem, or that is in the way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<OperationId>,
-    /// For a method the resource does not take: those it takes.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub allow: Vec<String>,
 }
 
 /// Subject and reason of SGP.22 v2.5 section 5.2.6.
@@ -92,11 +87,10 @@ pub enum CodeConsumed {
 impl Problem {
     /// The problem with nothing known beyond its kind.
     pub fn new(code: Code) -> Self {
-        let (name, status, retryable, title, next_step) = code.row();
+        let (name, retryable, title, next_step) = code.row();
         Self {
             kind: format!("urn:lpad:problem:{name}"),
             title: title.to_owned(),
-            status,
             detail: format!("{title}."),
             code,
             next_step: next_step.to_owned(),
@@ -106,7 +100,6 @@ impl Problem {
             retryable,
             code_consumed: None,
             operation: None,
-            allow: Vec::new(),
         }
     }
 
@@ -313,14 +306,13 @@ mod tests {
     }
 
     #[test]
-    fn every_code_has_its_own_name_a_status_and_a_next_step() {
+    fn every_code_has_its_own_name_and_a_next_step() {
         let mut names: Vec<_> = Code::ALL.iter().map(|code| code.name()).collect();
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), Code::ALL.len());
         for code in Code::ALL {
             let problem = Problem::new(*code);
-            assert!((400..600).contains(&problem.status), "{problem}");
             assert!(problem.next_step.ends_with('.'), "{problem}");
             assert!(!problem.title.ends_with('.'), "{problem}");
         }
@@ -334,7 +326,7 @@ mod tests {
             .of_operation(OperationId(7));
         let json = serde_json::to_value(&problem).unwrap();
         assert_eq!(json["type"], "urn:lpad:problem:matching-id-refused");
-        assert_eq!(json["status"], 409);
+        assert_eq!(json.get("status"), None, "only an answer has one");
         assert_eq!(json["code"], "matching-id-refused");
         assert_eq!(json["sgp22"]["subject"], "8.2.6");
         assert_eq!(json["code_consumed"], "yes");

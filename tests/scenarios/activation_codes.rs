@@ -1,6 +1,7 @@
 //! Activation codes: what is wrong with one is said before anybody is called.
 
 use lpad::api::downloads::DownloadRequest;
+use lpad::api::status::status_of;
 use lpad::client::ClientError;
 use lpad::memory::operations::State;
 use lpad::problem::{Code, CodeConsumed, Problem};
@@ -73,7 +74,7 @@ async fn a_malformed_code_is_refused_before_the_card_or_a_server_hears_of_it() {
         let problem = refused(&bed, &accepting(&code)).await;
         assert_eq!(problem.code, Code::InvalidActivationCode, "{code}");
         assert_eq!(problem.detail, detail, "{code}");
-        assert_eq!(problem.status, 422);
+        assert_eq!(status_of(problem.code), 422);
         assert_eq!(
             problem.next_step,
             "Check the code against the one you were given; it begins with LPA:1$ or 1$."

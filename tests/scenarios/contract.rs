@@ -16,6 +16,7 @@ use lpad::api::notifications::NotificationList;
 use lpad::api::operations::OperationList;
 use lpad::api::profiles::{ProfileChange, ProfileList};
 use lpad::api::routes::route;
+use lpad::api::status::{ErrorResponse, status_of};
 use lpad::job::{
     Achievement, Answer, Consent, Decision, Kind, Offer, OperationId, Part, Progress, Stage,
 };
@@ -173,9 +174,15 @@ async fn every_problem_there_can_be_is_described() {
                 result: Some(-1),
                 sw: Some("6A80".into()),
             });
+        let response = ErrorResponse {
+            allow: vec!["GET".into()],
+            ..problem.clone().into()
+        };
         let problem = serde_json::to_value(problem).unwrap();
         description.must_fit("/components/schemas/Problem", &problem);
-        let listed = format!("`{}` ({})", code.name(), problem["status"]);
+        let response = serde_json::to_value(response).unwrap();
+        description.must_fit("/components/schemas/ErrorResponse", &response);
+        let listed = format!("`{}` ({})", code.name(), status_of(*code));
         description.must_mention("/components/schemas/ProblemCode", &listed);
     }
 }
@@ -718,7 +725,7 @@ impl Api {
 
     async fn a_card_that_was_never_read_is_a_problem(&mut self, bed: &Bed, status: u16) {
         let euicc = bed.euicc_in(Availability::Unavailable).await;
-        assert_eq!(euicc.problem.unwrap().status, status);
+        assert_eq!(status_of(euicc.problem.unwrap().code), status);
         for target in ["/v1/health", "/v1/euiccs", "/v1/euiccs/default"] {
             assert_eq!(self.ask(bed, "GET", target, "").await.status, 200);
         }
@@ -816,7 +823,7 @@ fn is_answered(path: &str) -> bool {
             last_event_id: None,
             body: &[],
         };
-        !matches!(route(&request), Err(problem) if problem.code == Code::NotFound)
+        !matches!(route(&request), Err(error) if error.problem.code == Code::NotFound)
     })
 }
 

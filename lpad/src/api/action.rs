@@ -4,6 +4,7 @@ use hyper::Method;
 use serde::de::DeserializeOwned;
 
 use super::json;
+use super::status::ErrorResponse;
 use crate::job::{Answer, Job, OperationId};
 use crate::memory::operations::State;
 use crate::problem::{Code, Problem};
@@ -134,7 +135,7 @@ pub struct Request<'a> {
 }
 
 impl Request<'_> {
-    pub(super) fn only_get(&self, action: Action) -> Result<Action, Problem> {
+    pub(super) fn only_get(&self, action: Action) -> Result<Action, ErrorResponse> {
         match *self.method {
             Method::GET => Ok(action),
             _ => Err(self.not_allowed(&["GET"])),
@@ -205,16 +206,18 @@ impl Request<'_> {
         pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
     }
 
-    pub(super) fn not_found(&self) -> Problem {
-        Problem::new(Code::NotFound).detail(format!("there is no {}.", self.path))
+    pub(super) fn not_found(&self) -> ErrorResponse {
+        let problem = Problem::new(Code::NotFound);
+        problem.detail(format!("there is no {}.", self.path)).into()
     }
 
-    pub(super) fn not_allowed(&self, methods: &[&str]) -> Problem {
+    pub(super) fn not_allowed(&self, methods: &[&str]) -> ErrorResponse {
         let (path, takes) = (self.path, methods.join(" and "));
         let problem = Problem::new(Code::MethodNotAllowed);
-        Problem {
+        let problem = problem.detail(format!("{path} takes {takes}, not {}.", self.method));
+        ErrorResponse {
             allow: methods.iter().map(ToString::to_string).collect(),
-            ..problem.detail(format!("{path} takes {takes}, not {}.", self.method))
+            ..problem.into()
         }
     }
 }

@@ -22,6 +22,7 @@ use super::notifications::NotificationList;
 use super::openapi;
 use super::operations::OperationList;
 use super::profiles::ProfileList;
+use super::status::ErrorResponse;
 use crate::engine::EngineHandle;
 use crate::job::Part;
 use crate::memory::events::Events;
@@ -209,12 +210,12 @@ fn accepted(operation: &Operation) -> Response<BoxBody<Bytes, Infallible>> {
 }
 
 /// The answer of a request that failed.
-pub(super) fn problem_response(problem: &Problem) -> Response<BoxBody<Bytes, Infallible>> {
-    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = json(status, "application/problem+json", problem);
+pub(super) fn error_response(error: &ErrorResponse) -> Response<BoxBody<Bytes, Infallible>> {
+    let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = json(status, "application/problem+json", error);
     if let (false, Ok(allow)) = (
-        problem.allow.is_empty(),
-        HeaderValue::try_from(problem.allow.join(", ")),
+        error.allow.is_empty(),
+        HeaderValue::try_from(error.allow.join(", ")),
     ) {
         response.headers_mut().insert(ALLOW, allow);
     }

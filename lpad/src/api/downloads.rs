@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::action::{Action, Request};
 use super::euiccs::parse_address;
+use super::status::ErrorResponse;
 use crate::activation_code::ActivationCode;
 use crate::job::{Consent, Download, DownloadSource, Job};
 use crate::problem::{Code, CodeConsumed, Problem};
@@ -38,10 +39,14 @@ pub struct DownloadRequest {
     pub attended: bool,
 }
 
-pub(super) fn route(request: &Request<'_>, euicc: &str) -> Result<Action, Problem> {
-    if *request.method != Method::POST {
-        return Err(request.not_allowed(&["POST"]));
+pub(super) fn route(request: &Request<'_>, euicc: &str) -> Result<Action, ErrorResponse> {
+    match *request.method {
+        Method::POST => Ok(download(request, euicc)?),
+        _ => Err(request.not_allowed(&["POST"])),
     }
+}
+
+fn download(request: &Request<'_>, euicc: &str) -> Result<Action, Problem> {
     let body: DownloadRequest = request.json()?;
     let source = match (body.activation_code, body.default, body.smdp) {
         (Some(code), false, None) => DownloadSource::ActivationCode(parse_code(&code)?),

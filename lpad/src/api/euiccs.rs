@@ -5,6 +5,7 @@ use hyper::Method;
 use serde::{Deserialize, Serialize};
 
 use super::action::{Action, CARD_S, Request};
+use super::status::ErrorResponse;
 use crate::job::{Job, ResetScope};
 use crate::memory::snapshot::Euicc;
 use crate::problem::{Code, Problem};
@@ -41,7 +42,11 @@ pub struct ResetRequest {
     pub default_smdp: bool,
 }
 
-pub(super) fn route(request: &Request<'_>, euicc: &str, rest: &[&str]) -> Result<Action, Problem> {
+pub(super) fn route(
+    request: &Request<'_>,
+    euicc: &str,
+    rest: &[&str],
+) -> Result<Action, ErrorResponse> {
     match rest {
         [] => request.only_get(Action::Euicc {
             euicc: euicc.to_owned(),
@@ -52,11 +57,11 @@ pub(super) fn route(request: &Request<'_>, euicc: &str, rest: &[&str]) -> Result
                 euicc: euicc.to_owned(),
                 wait_s: request.wait(CARD_S)?,
             }),
-            Method::PUT => set_addresses(request, euicc),
+            Method::PUT => Ok(set_addresses(request, euicc)?),
             _ => Err(request.not_allowed(&["GET", "PUT"])),
         },
         ["reset"] => match *request.method {
-            Method::POST => reset(request, euicc),
+            Method::POST => Ok(reset(request, euicc)?),
             _ => Err(request.not_allowed(&["POST"])),
         },
         _ => Err(request.not_found()),

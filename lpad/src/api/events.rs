@@ -10,18 +10,19 @@ use hyper::body::{Body, Frame};
 use tokio::sync::mpsc;
 
 use super::action::{Action, Request};
+use super::status::ErrorResponse;
 use crate::memory::events::{Event, Follower};
 use crate::problem::{Code, Problem};
 use crate::runtime::closing::Closing;
 
-pub(super) fn route(request: &Request<'_>) -> Result<Action, Problem> {
+pub(super) fn route(request: &Request<'_>) -> Result<Action, ErrorResponse> {
     let last_seen = match request.last_event_id.map(str::parse) {
         None => None,
         Some(Ok(id)) => Some(id),
         Some(Err(_)) => {
-            return Err(
-                Problem::new(Code::InvalidRequest).detail("Last-Event-ID is no event's number.")
-            );
+            return Err(Problem::new(Code::InvalidRequest)
+                .detail("Last-Event-ID is no event's number.")
+                .into());
         }
     };
     request.only_get(Action::Events { last_seen })

@@ -4,9 +4,9 @@ use hyper::Method;
 use serde::{Deserialize, Serialize};
 
 use super::action::{Action, CARD_S, Request};
+use super::status::ErrorResponse;
 use crate::job::Job;
 use crate::memory::snapshot::Notification;
-use crate::problem::Problem;
 
 /// Body of `GET …/notifications`.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -15,7 +15,11 @@ pub struct NotificationList {
     pub notifications: Vec<Notification>,
 }
 
-pub(super) fn route(request: &Request<'_>, euicc: &str, rest: &[&str]) -> Result<Action, Problem> {
+pub(super) fn route(
+    request: &Request<'_>,
+    euicc: &str,
+    rest: &[&str],
+) -> Result<Action, ErrorResponse> {
     match rest {
         [] => request.only_get(Action::Notifications {
             euicc: euicc.to_owned(),

@@ -4,6 +4,7 @@ use hyper::Method;
 use serde::{Deserialize, Serialize};
 
 use super::action::{Action, Request};
+use super::status::ErrorResponse;
 use crate::job::OperationId;
 use crate::memory::operations::{Operation, State};
 use crate::problem::{Code, Problem};
@@ -15,7 +16,7 @@ pub struct OperationList {
     pub operations: Vec<Operation>,
 }
 
-pub(super) fn route(request: &Request<'_>, rest: &[&str]) -> Result<Action, Problem> {
+pub(super) fn route(request: &Request<'_>, rest: &[&str]) -> Result<Action, ErrorResponse> {
     match rest {
         [] => request.only_get(Action::Operations {
             state: state(request)?,

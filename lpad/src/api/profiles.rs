@@ -5,6 +5,7 @@ use hyper::Method;
 use serde::{Deserialize, Serialize};
 
 use super::action::{Action, CARD_S, Request};
+use super::status::ErrorResponse;
 use crate::job::Job;
 use crate::memory::snapshot::{Profile, ProfileState};
 use crate::problem::{Code, Problem};
@@ -28,7 +29,11 @@ pub struct ProfileChange {
     pub nickname: Option<String>,
 }
 
-pub(super) fn route(request: &Request<'_>, euicc: &str, rest: &[&str]) -> Result<Action, Problem> {
+pub(super) fn route(
+    request: &Request<'_>,
+    euicc: &str,
+    rest: &[&str],
+) -> Result<Action, ErrorResponse> {
     let iccid = match rest {
         [] => {
             return request.only_get(Action::Profiles {

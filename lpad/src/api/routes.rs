@@ -1,15 +1,15 @@
 //! Which path asks for what: method, path and body become an [`Action`]; nothing is done here.
 
 use super::action::{Action, Request};
+use super::status::ErrorResponse;
 use super::{downloads, euiccs, events, notifications, operations, profiles};
-use crate::problem::Problem;
 
 /// Tells what is asked.
 ///
 /// # Errors
 ///
 /// When the path or method is unknown, or the query or body cannot be read.
-pub fn route(request: &Request<'_>) -> Result<Action, Problem> {
+pub fn route(request: &Request<'_>) -> Result<Action, ErrorResponse> {
     let segments: Vec<&str> = request.path.trim_matches('/').split('/').collect();
     let ["v1", rest @ ..] = segments.as_slice() else {
         return Err(request.not_found());
@@ -28,7 +28,7 @@ pub fn route(request: &Request<'_>) -> Result<Action, Problem> {
     Ok(action)
 }
 
-fn resource(request: &Request<'_>, path: &[&str]) -> Result<Action, Problem> {
+fn resource(request: &Request<'_>, path: &[&str]) -> Result<Action, ErrorResponse> {
     match path {
         ["health"] => request.only_get(Action::Health),
         ["version"] => request.only_get(Action::Version),
@@ -52,7 +52,7 @@ mod tests {
         Answer, Consent, Decision, Download, DownloadSource, Job, OperationId, ResetScope,
     };
     use crate::memory::operations::State;
-    use crate::problem::Code;
+    use crate::problem::{Code, Problem};
 
     fn route(line: &str, body: &str) -> Result<Action, Problem> {
         let (method, target) = line.split_once(' ').unwrap();
@@ -68,6 +68,7 @@ mod tests {
             last_event_id: None,
             body: body.as_bytes(),
         })
+        .map_err(|refused| refused.problem)
     }
 
     fn starts(job: Job) -> Action {

@@ -20,10 +20,11 @@ use tokio::time::{sleep, timeout};
 
 use super::action::{Access, Action, Request};
 use super::actor::Actor;
-use super::answer::{Api, problem_response};
+use super::answer::{Api, error_response};
 use super::connections::{Admission, Answering, Connections, Slot};
 use super::routes;
 use super::socket::Socket;
+use super::status::ErrorResponse;
 use super::stream::ClientStream;
 use crate::memory::journal::RequestKey;
 use crate::problem::{Code, Problem};
@@ -118,7 +119,7 @@ impl Api {
     ) -> Response<Answer> {
         let response = match self.answer(actor, request, &answering, closing).await {
             Ok(response) => response,
-            Err(problem) => problem_response(&problem),
+            Err(error) => error_response(&error),
         };
         response.map(|body| Answer {
             body,
@@ -132,17 +133,18 @@ impl Api {
         request: hyper::Request<Incoming>,
         answering: &Answering,
         closing: Closing,
-    ) -> Result<Response<BoxBody<Bytes, Infallible>>, Problem> {
+    ) -> Result<Response<BoxBody<Bytes, Infallible>>, ErrorResponse> {
         let access = self.permissions.access(actor);
         if access == Access::None {
-            return Err(Problem::new(Code::Forbidden));
+            return Err(Problem::new(Code::Forbidden).into());
         }
         let (head, body) = request.into_parts();
         if head.headers.contains_key(ORIGIN) {
             // Only browsers send it, and no page of theirs has any business here.
             return Err(Problem::new(Code::Forbidden)
                 .detail("Requests of web pages, with an Origin header, are refused.")
-                .next_step("Use a client that is no web browser."));
+                .next_step("Use a client that is no web browser.")
+                .into());
         }
         let body = read_body(body).await?;
         let action = routes::route(&Request {
@@ -154,7 +156,7 @@ impl Api {
             body: &body,
         })?;
         if access < action.access() {
-            return Err(Problem::new(Code::Forbidden));
+            return Err(Problem::new(Code::Forbidden).into());
         }
         let request_key = match &action {
             Action::Start {
@@ -169,8 +171,8 @@ impl Api {
             )),
             _ => None,
         };
-        self.act(action, actor, request_key, answering, closing)
-            .await
+        let answer = self.act(action, actor, request_key, answering, closing);
+        Ok(answer.await?)
     }
 }
 
@@ -191,8 +193,8 @@ fn http() -> http1::Builder {
 /// Tells a client that there is no place for it.
 async fn refuse(stream: ClientStream) {
     let service = service_fn(|_| async {
-        let problem = Problem::new(Code::TooManyConnections);
-        Ok::<_, Infallible>(problem_response(&problem))
+        let error = Problem::new(Code::TooManyConnections).into();
+        Ok::<_, Infallible>(error_response(&error))
     });
     let mut http = http();
     let refused = http

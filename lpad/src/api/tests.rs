@@ -102,7 +102,7 @@ async fn a_daemon_without_its_modem_is_up_and_says_so() {
     let client = bed.client();
     assert_eq!(client.version().await.unwrap().api, "v1");
     let why = problem(client.profiles("default").await);
-    assert_eq!((why.code, why.status), (Code::ModemUnavailable, 503));
+    assert_eq!(why.code, Code::ModemUnavailable);
     assert_eq!(why.detail, "No such device.");
     assert_eq!(client.health().await.unwrap().status, "degraded");
     let euicc = client.euicc("default").await.unwrap();
@@ -141,7 +141,7 @@ async fn an_operation_ends_with_its_problem_and_stays_in_the_history() {
     );
     assert_eq!(client.operations().await.unwrap().len(), 1);
     let why = problem(client.cancel(started.id).await);
-    assert_eq!((why.code, why.status), (Code::OperationEnded, 409));
+    assert_eq!(why.code, Code::OperationEnded);
     assert_eq!(
         problem(client.operation(OperationId(99), 0).await).code,
         Code::UnknownOperation
@@ -158,7 +158,7 @@ async fn a_malformed_code_is_refused_before_there_is_an_operation() {
         ..DownloadRequest::default()
     };
     let why = problem(client.download("default", &request).await);
-    assert_eq!((why.code, why.status), (Code::InvalidActivationCode, 422));
+    assert_eq!(why.code, Code::InvalidActivationCode);
     assert!(client.operations().await.unwrap().is_empty());
 }
 

@@ -1,9 +1,9 @@
-//! The table of problems: name, HTTP status, retryable, title, next step.
+//! The table of problems: name, retryable, title, next step.
 
 use serde::{Deserialize, Serialize};
 
 macro_rules! codes {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal, $status:literal, $retryable:literal,
+    ($($(#[$doc:meta])* $variant:ident = $name:literal, $retryable:literal,
        $title:literal, $next:literal;)*) => {
         /// The stable name of a kind of problem.
         #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -20,192 +20,192 @@ macro_rules! codes {
                 self.row().0
             }
 
-            pub(super) fn row(self) -> (&'static str, u16, bool, &'static str, &'static str) {
+            pub(super) fn row(self) -> (&'static str, bool, &'static str, &'static str) {
                 match self {
-                    $(Self::$variant => ($name, $status, $retryable, $title, $next),)*
+                    $(Self::$variant => ($name, $retryable, $title, $next),)*
                 }
             }
         }
     };
 }
 
-// One line per code: name, HTTP status, retryable, title, next step.
+// One line per code: name, retryable, title, next step.
 codes! {
     /// The caller may not do this.
-    Forbidden = "forbidden", 403, false,
+    Forbidden = "forbidden", false,
         "You may not do this", "Run the command as root or as a member of the admin group.";
     /// No such resource.
-    NotFound = "not-found", 404, false,
+    NotFound = "not-found", false,
         "There is nothing here", "Look the path up with GET /v1/openapi.json.";
     /// No such eUICC.
-    UnknownEuicc = "unknown-euicc", 404, false,
+    UnknownEuicc = "unknown-euicc", false,
         "There is no eUICC of this name", "List the eUICCs with GET /v1/euiccs.";
     /// No such operation.
-    UnknownOperation = "unknown-operation", 404, false,
+    UnknownOperation = "unknown-operation", false,
         "There is no such operation", "List the operations with GET /v1/operations; old ones are forgotten.";
     /// No such profile.
-    UnknownProfile = "unknown-profile", 404, false,
+    UnknownProfile = "unknown-profile", false,
         "There is no such profile on the card", "List the profiles and check the ICCID.";
     /// The path exists, the method does not.
-    MethodNotAllowed = "method-not-allowed", 405, false,
+    MethodNotAllowed = "method-not-allowed", false,
         "This cannot be done with the resource", "Look the methods up with GET /v1/openapi.json.";
     /// The body or query cannot be read.
-    InvalidRequest = "invalid-request", 400, false,
+    InvalidRequest = "invalid-request", false,
         "The request cannot be understood", "Correct what the detail names.";
     /// The body is too large.
-    BodyTooLarge = "body-too-large", 413, false,
+    BodyTooLarge = "body-too-large", false,
         "The body is too large", "Send at most 64 KiB.";
     /// The body took too long.
-    RequestTimeout = "request-timeout", 408, true,
+    RequestTimeout = "request-timeout", true,
         "The request did not arrive in time", "Send the whole request at once.";
     /// Too many clients follow the events, or wait.
-    TooManyReaders = "too-many-readers", 503, true,
+    TooManyReaders = "too-many-readers", true,
         "Too many clients follow the events or wait", "Let some of them end, or raise max_connections under [api].";
     /// Every connection is taken by a request under way.
-    TooManyConnections = "too-many-connections", 503, true,
+    TooManyConnections = "too-many-connections", true,
         "Too many clients ask at the same time", "Try again in a moment, or raise max_connections under [api].";
     /// The activation code does not follow its grammar.
-    InvalidActivationCode = "invalid-activation-code", 422, false,
+    InvalidActivationCode = "invalid-activation-code", false,
         "The activation code cannot be read", "Check the code against the one you were given; it begins with LPA:1$ or 1$.";
     /// The address is no host name.
-    InvalidAddress = "invalid-address", 422, false,
+    InvalidAddress = "invalid-address", false,
         "The address cannot be used", "Give the SM-DP+ as a host name such as smdp.example.com.";
     /// No SM-DP+ address is known.
-    NoDefaultSmdp = "no-default-smdp", 422, false,
+    NoDefaultSmdp = "no-default-smdp", false,
         "No default SM-DP+ is known", "Set one with `lpactl euicc set-default-smdp ADDRESS`, or use an activation code.";
     /// Too many operations wait.
-    Busy = "busy", 409, true,
+    Busy = "busy", true,
         "The eUICC is busy", "Wait until the operation named here has ended, or cancel it.";
     /// The idempotency key was used for something else.
-    IdempotencyKeyReused = "idempotency-key-reused", 422, false,
+    IdempotencyKeyReused = "idempotency-key-reused", false,
         "The Idempotency-Key was used for another request", "Use a new key for a new request.";
     /// The operation has ended.
-    OperationEnded = "operation-ended", 409, false,
+    OperationEnded = "operation-ended", false,
         "The operation has ended", "Look at its result.";
     /// Too late to cancel.
-    PastPointOfNoReturn = "past-point-of-no-return", 409, false,
+    PastPointOfNoReturn = "past-point-of-no-return", false,
         "The operation can no longer be cancelled", "Wait until it has ended.";
     /// Nothing is asked.
-    NotAwaitingAnswer = "not-awaiting-answer", 409, false,
+    NotAwaitingAnswer = "not-awaiting-answer", false,
         "The operation does not wait for an answer", "Look at its state.";
     /// The confirmation code is missing.
-    ConfirmationCodeRequired = "confirmation-code-required", 422, false,
+    ConfirmationCodeRequired = "confirmation-code-required", false,
         "A confirmation code is needed", "Give the confirmation code you got from the operator; lpactl takes it with --confirmation-code-file.";
     /// The confirmation code is wrong.
-    ConfirmationCodeRefused = "confirmation-code-refused", 422, false,
+    ConfirmationCodeRefused = "confirmation-code-refused", false,
         "The confirmation code is wrong", "Check the confirmation code and download again; too many wrong ones close the order.";
     /// Cancelled by somebody.
-    Cancelled = "cancelled", 409, false,
+    Cancelled = "cancelled", false,
         "The operation was cancelled", "Start it again when you want it.";
     /// Declined by somebody.
-    Declined = "declined", 409, false,
+    Declined = "declined", false,
         "The profile was declined", "Ask the operator for a new one if this was a mistake.";
     /// Postponed by somebody.
-    Postponed = "postponed", 409, true,
+    Postponed = "postponed", true,
         "The profile was postponed", "Download again when you want it; the order stays.";
     /// Nobody answered.
-    NoAnswer = "no-answer", 504, true,
+    NoAnswer = "no-answer", true,
         "Nobody accepted the profile in time", "Download again, with --yes to accept it at once.";
     /// Profile policy rules are not acceptable.
-    PolicyRulesForbidden = "policy-rules-forbidden", 409, false,
+    PolicyRulesForbidden = "policy-rules-forbidden", false,
         "The card's rules do not allow this profile's policy rules", "Ask the operator for a profile without policy rules.";
     /// Profile policy rules stand against it.
-    DisallowedByPolicy = "disallowed-by-policy", 409, false,
+    DisallowedByPolicy = "disallowed-by-policy", false,
         "The profile's policy rules do not allow this", "Ask the operator of the profile.";
     /// The profile is enabled and must not be.
-    ProfileEnabled = "profile-enabled", 409, false,
+    ProfileEnabled = "profile-enabled", false,
         "The profile is enabled", "Disable it, or enable another profile, first.";
     /// The profile is there already.
-    ProfileInstalled = "profile-installed", 409, false,
+    ProfileInstalled = "profile-installed", false,
         "The profile is installed already", "List the profiles; nothing has to be downloaded.";
     /// The card has no room.
-    CardFull = "card-full", 409, false,
+    CardFull = "card-full", false,
         "The card has not enough memory", "Delete a profile that is not needed and try again.";
     /// A proactive session runs on the card.
-    CardBusy = "card-busy", 503, true,
+    CardBusy = "card-busy", true,
         "The card is busy with the modem", "Try again in a minute; if it stays busy, reset the modem.";
     /// The SM-DP+ refused.
-    ServerRefused = "server-refused", 409, false,
+    ServerRefused = "server-refused", false,
         "The SM-DP+ refused", "Ask the operator, with the subject and reason given here.";
     /// The matching identifier is unknown or used.
-    MatchingIdRefused = "matching-id-refused", 409, false,
+    MatchingIdRefused = "matching-id-refused", false,
         "The SM-DP+ does not know this activation code, or it is used up", "Check the code, or ask the operator for a new one.";
     /// The server has nothing for this EID; inside the daemon only, an operation succeeds with it.
-    NothingToDownload = "nothing-to-download", 404, true,
+    NothingToDownload = "nothing-to-download", true,
         "The SM-DP+ has nothing for this eUICC", "Ask the operator whether a profile was made for this EID.";
     /// The order is for another eUICC.
-    EidRefused = "eid-refused", 409, false,
+    EidRefused = "eid-refused", false,
         "The order is for another eUICC", "Use the code on the device it was made for, or ask the operator.";
     /// The operator prepares the order still.
-    NotReleased = "not-released", 409, true,
+    NotReleased = "not-released", true,
         "The operator has not released the profile yet", "Try again later; if it stays so, ask the operator.";
     /// The order has expired or is closed.
-    OrderClosed = "order-closed", 409, false,
+    OrderClosed = "order-closed", false,
         "The download order is closed", "Ask the operator for a new activation code.";
     /// The server has a problem of its own.
-    ServerFailed = "server-failed", 502, true,
+    ServerFailed = "server-failed", true,
         "The SM-DP+ failed", "Try again later; if it stays so, tell the operator.";
     /// The server cannot be reached.
-    ServerUnreachable = "server-unreachable", 504, true,
+    ServerUnreachable = "server-unreachable", true,
         "The SM-DP+ cannot be reached", "Check the network, name resolution and firewall of this machine.";
     /// The server took too long.
-    ServerTimeout = "server-timeout", 504, true,
+    ServerTimeout = "server-timeout", true,
         "The SM-DP+ did not answer in time", "Try again later; if it stays so, tell the operator.";
     /// The server is not who it should be.
-    ServerNotTrusted = "server-not-trusted", 502, false,
+    ServerNotTrusted = "server-not-trusted", false,
         "The SM-DP+ could not prove who it is", "Check the address and this machine's clock; for a private issuer, see [trust] extra_roots.";
     /// The server sent something wrong.
-    ServerGarbled = "server-garbled", 502, false,
+    ServerGarbled = "server-garbled", false,
         "The answer of the SM-DP+ cannot be used", "Tell the operator of the SM-DP+.";
     /// The card refused.
-    CardRefused = "card-refused", 409, false,
+    CardRefused = "card-refused", false,
         "The card refused", "Look at the function and result given here.";
     /// The card refused the profile package.
-    InstallationFailed = "installation-failed", 502, false,
+    InstallationFailed = "installation-failed", false,
         "The card could not install the profile", "Ask the operator for a new profile; the error was reported to the SM-DP+.";
     /// The card's answer cannot be read.
-    CardGarbled = "card-garbled", 503, false,
+    CardGarbled = "card-garbled", false,
         "The card's answer cannot be understood", "Report this with a log at level debug.";
     /// The card has no ISD-R.
-    NoEuicc = "no-euicc", 503, true,
+    NoEuicc = "no-euicc", true,
         "The card is no eUICC", "Check that the card is an SGP.22 eUICC and that its slot is selected.";
     /// Another card is in the slot.
-    OtherCard = "other-card", 409, false,
+    OtherCard = "other-card", false,
         "Another card is in the slot", "Look at the EID, and ask again if this card is meant.";
     /// A part of the card cannot be read.
-    PartUnknown = "part-unknown", 503, true,
+    PartUnknown = "part-unknown", true,
         "The card does not tell what this needs", "Look at what the eUICC names as unknown; restart the modem if it stays so.";
     /// The modem does not pass commands on to the card.
-    ModemRefused = "modem-refused", 503, true,
+    ModemRefused = "modem-refused", true,
         "The modem does not let the card be used", "Check that a card is in the slot, that its PIN is not asked for, and that the modem takes AT+CSIM.";
     /// The card gives no logical channel.
-    NoChannel = "no-channel", 503, true,
+    NoChannel = "no-channel", true,
         "The card gives no logical channel", "Stop other programs that use the card, and restart the modem, which frees all logical channels.";
     /// Not even `AT` is answered.
-    ModemSilent = "modem-silent", 503, true,
+    ModemSilent = "modem-silent", true,
         "Nothing answers on the modem's port", "Check port and baud under [[euicc]].";
     /// The modem is not there.
-    ModemUnavailable = "modem-unavailable", 503, true,
+    ModemUnavailable = "modem-unavailable", true,
         "The modem cannot be used", "Check the modem, its port in the configuration, and that no other program uses the port.";
     /// The modem took too long.
-    ModemTimeout = "modem-timeout", 503, true,
+    ModemTimeout = "modem-timeout", true,
         "The modem did not answer in time", "Try again; if it stays silent, reset the modem.";
     /// The card did not switch.
-    CardNotSwitched = "card-not-switched", 503, false,
+    CardNotSwitched = "card-not-switched", false,
         "The card accepted the switch and did not do it", "Restart the modem, look at the profile list and try again.";
     /// The modem did not take the new profile.
-    SwitchNotConfirmed = "switch-not-confirmed", 503, false,
+    SwitchNotConfirmed = "switch-not-confirmed", false,
         "The card switched, but the modem still uses the old profile", "Restart the modem.";
     /// The daemon was stopped on the way.
-    Interrupted = "interrupted", 503, true,
+    Interrupted = "interrupted", true,
         "lpad was stopped while this was under way", "The card has been read again: look at its profiles, then try again.";
     /// lpad cannot write its state.
-    StateUnwritable = "state-unwritable", 503, true,
+    StateUnwritable = "state-unwritable", true,
         "lpad cannot write its state", "Check free space and permissions of the state folder.";
     /// A journal was damaged; lpad goes on with what can be read of it.
-    JournalDamaged = "journal-damaged", 500, false,
+    JournalDamaged = "journal-damaged", false,
         "The journal was damaged", "Check the medium; look at the files named here and remove them. Operations from before may be missing.";
     /// A mistake in lpad.
-    Internal = "internal", 500, false,
+    Internal = "internal", false,
         "lpad made a mistake", "Report this with the log.";
 }
