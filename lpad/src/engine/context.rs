@@ -100,6 +100,7 @@ impl<C> Context<C> {
     pub(super) fn tries(&self, what: &str) {
         let since_s = self.clock.unix_seconds();
         self.update(|known| {
+            known.euicc.next_attempt_s = None;
             known.euicc.trying = Some(Trying {
                 what: what.to_owned(),
                 since_s,
@@ -128,17 +129,18 @@ impl<C> Context<C> {
     /// What the journal knows of attempts at an order that no client asked for.
     pub(super) fn attempts(&self, eid: Eid, order: Digest) -> Option<Attempts> {
         let kept = self.journal.intent().attempts_at(eid, order)?;
+        let ended = kept.failures == OVER;
         Some(Attempts {
-            counted: kept.failures,
+            counted: if ended { 0 } else { kept.failures },
             empty: kept.empty,
-            ended: kept.failures == u32::MAX,
+            ended,
         })
     }
 
     /// Keeps the attempts at an order over a restart. One that is over counts as tried without end.
     pub(super) fn keep_attempts(&self, eid: Eid, order: Digest, attempts: Attempts) {
         let failures = match attempts.ended {
-            true => u32::MAX,
+            true => OVER,
             false => attempts.counted,
         };
         let record = Record::Attempt(Attempt {
@@ -219,6 +221,9 @@ impl<C> Context<C> {
         self.journal.append(record).map_err(JobFailure::Journal)
     }
 }
+
+/// What the journal holds in place of the failures of an order that is over.
+const OVER: u32 = u32::MAX;
 
 /// Names the operation that has the card; dropping it names the one before again.
 #[derive(Debug)]
