@@ -711,12 +711,13 @@ async fn a_port_on_which_nothing_answers_is_named_with_its_rate() {
         .modem
         .set_quirks(|quirks| quirks.turn_on(Quirk::Mute));
     bed.bench.plug_in();
-    bed.euicc_when(EUICC, |euicc| {
-        let code = euicc.problem.as_ref().map(|problem| problem.code);
-        code == Some(Code::ModemSilent)
-    })
-    .await;
-    let euicc = bed.client.euiccs().await.unwrap().remove(0);
+    let euicc = bed
+        .euicc_when(EUICC, |euicc| {
+            let code = euicc.problem.as_ref().map(|problem| problem.code);
+            code == Some(Code::ModemSilent) && euicc.trying.is_none()
+        })
+        .await;
+    assert!(euicc.next_attempt_s.is_some(), "{euicc:?}");
     let problem = euicc.problem.unwrap();
     assert_eq!(problem.code, Code::ModemSilent);
     let port = bed.folder().join("modem").display().to_string();
@@ -730,7 +731,7 @@ async fn a_port_on_which_nothing_answers_is_named_with_its_rate() {
     let told = bed.client.euiccs().await.unwrap().remove(0);
     assert_eq!(told.trying, trying);
     assert_eq!(told.state, Availability::Unavailable);
-    assert!(told.unavailable_since_s.is_some() && told.next_attempt_s.is_some());
+    assert!(told.unavailable_since_s.is_some() && told.next_attempt_s.is_none());
     bed.bench
         .modem
         .set_quirks(|quirks| quirks.turn_off(Quirk::Mute));
