@@ -6,6 +6,7 @@
 pub mod action;
 pub mod actor;
 mod answer;
+pub mod body;
 mod connections;
 pub mod downloads;
 pub mod euiccs;

@@ -26,15 +26,15 @@ use self::args::{
 };
 use self::progress::ProgressLine;
 use self::status::Overview;
+use crate::api::body::{Euicc, EventKind, Operation, Profile};
 use crate::api::euiccs::{EuiccList, ResetRequest};
 use crate::api::notifications::NotificationList;
 use crate::api::operations::OperationList;
 use crate::api::profiles::ProfileList;
 use crate::client::{Client, ClientError, EventReader};
 use crate::job::{Answer, OperationId};
-use crate::memory::events::EventKind;
-use crate::memory::operations::{Operation, State};
-use crate::memory::snapshot::{Availability, Euicc, Profile, ProfileState};
+use crate::memory::operations::State;
+use crate::memory::snapshot::{Availability, ProfileState};
 use crate::printable::printable;
 use crate::problem::{Code, Problem};
 

@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::time::{sleep, timeout};
 
+use crate::api::body::{Addresses, Euicc, Event, EventKind, Notification, Operation, Profile};
 use crate::api::downloads::DownloadRequest;
 use crate::api::euiccs::{AddressesChange, EuiccList, ResetRequest};
 use crate::api::health::{Health, Version};
@@ -23,9 +24,8 @@ use crate::api::notifications::NotificationList;
 use crate::api::operations::OperationList;
 use crate::api::profiles::{ProfileChange, ProfileList};
 use crate::job::{Answer, OperationId};
-use crate::memory::events::{Event, EventKind};
-use crate::memory::operations::{Operation, State};
-use crate::memory::snapshot::{Addresses, Euicc, Notification, Profile, ProfileState};
+use crate::memory::operations::State;
+use crate::memory::snapshot::ProfileState;
 use crate::problem::{Code, Problem};
 
 /// A client of one daemon. Every call opens a connection of its own.

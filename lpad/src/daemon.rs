@@ -21,7 +21,7 @@ use crate::api::{Api, Socket};
 use crate::client::Client;
 use crate::config::{ApiConfig, Config, ConfigError, Es9Config, EuiccConfig, StateConfig};
 use crate::engine::{Context, Engine, EngineHandle};
-use crate::memory::events::{EventKind, Events, Follower};
+use crate::memory::events::{Change, Events, Follower};
 use crate::memory::journal::{Journal, SharedJournal};
 use crate::memory::operations::Operations;
 use crate::memory::snapshot::Snapshot;
@@ -269,9 +269,8 @@ pub async fn run(config: Config) -> Result<(), StartError> {
             _ = interrupt.recv() => break,
             _ = hang_up.recv() => tracing::info!("restart lpad to read its configuration again"),
             Some(event) = events.next() => {
-                if event.kind == EventKind::Euicc {
-                    let text = |name: &str| event.data[name].as_str().unwrap_or_default();
-                    let status = format!("{}: {}", text("name"), text("state"));
+                if let Change::Euicc(euicc) = event.change {
+                    let status = format!("{}: {}", euicc.name, euicc.state.availability().name());
                     notify(&[NotifyState::Status(&status)]);
                 }
             }

@@ -352,7 +352,7 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         match &outcome {
             Ok(achieved) => ticket.succeed(achieved.clone()),
             Err(failure) => {
-                ticket.fail(failure);
+                ticket.fail(Arc::clone(failure));
                 if failure.loses_card() && self.life.is_ready() {
                     self.lose(Arc::clone(failure));
                 }

@@ -167,6 +167,9 @@ pub enum Interruption {
     /// It was under way; what it should change is as it was.
     #[error("lpad was stopped while this was under way")]
     Running,
+    /// It was under way on a card that is not in the slot any more, and only that card can tell.
+    #[error("lpad was stopped while this was under way on the card{}, and another one is in the slot", number(.0))]
+    CardAway(Option<Eid>),
 }
 
 impl JobFailure {
@@ -281,6 +284,20 @@ fn because(cause: &Option<Arc<JobFailure>>) -> String {
         .as_ref()
         .map_or_else(String::new, |cause| format!(": {cause}"))
 }
+
+fn number(eid: &Option<Eid>) -> String {
+    eid.map_or_else(String::new, |eid| format!(" {eid}"))
+}
+
+/// A failure is the same as another one when it is that one, not when it reads alike: what keeps
+/// failures can be compared for whether it has changed.
+impl PartialEq for JobFailure {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
+impl Eq for JobFailure {}
 
 impl From<Cancelled> for JobFailure {
     fn from(_: Cancelled) -> Self {

@@ -216,6 +216,9 @@ fn interrupted(how: Interruption) -> Problem {
         Interruption::Queued => problem.next_step("Ask again."),
         Interruption::BeforeLoading => problem.code_consumed(CodeConsumed::No),
         Interruption::Running => problem,
+        Interruption::CardAway(_) => {
+            problem.next_step("Put that card in again: lpad reads from it how this ended.")
+        }
     }
 }
 

@@ -11,10 +11,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use lpad::api::body::Operation;
 use lpad::api::downloads::DownloadRequest;
 use lpad::client::Client;
 use lpad::job::Consent;
-use lpad::memory::operations::{Operation, State};
+use lpad::memory::operations::State;
 use lpad::secret::Secret;
 use lpad_tests::bench::{Bench, HOST_NAME};
 use rsp_servers::profile::{Iccid, Profile};

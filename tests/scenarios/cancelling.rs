@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use lpad::api::body::Operation;
 use lpad::api::euiccs::ResetRequest;
 use lpad::job::OperationId;
-use lpad::memory::operations::{Operation, State};
+use lpad::memory::operations::State;
 use lpad::memory::snapshot::ProfileState;
 use lpad::problem::{Code, CodeConsumed};
 use lpad_tests::bed::{Bed, EUICC, accepting};

@@ -9,6 +9,10 @@ use std::{fmt, fs};
 
 use hyper::Method;
 use lpad::api::action::{Access, Request};
+use lpad::api::body::{
+    Achievement, Addresses, Euicc, EuiccInfo, EventKind, FirstProfile, Notification, Offer,
+    Operation as LpadOperation, Profile, Trying, UnknownPart,
+};
 use lpad::api::downloads::DownloadRequest;
 use lpad::api::euiccs::{AddressesChange, EuiccList, ResetRequest};
 use lpad::api::health::{Health, Version};
@@ -17,15 +21,9 @@ use lpad::api::operations::OperationList;
 use lpad::api::profiles::{ProfileChange, ProfileList};
 use lpad::api::routes::route;
 use lpad::api::status::{ErrorResponse, status_of};
-use lpad::job::{
-    Achievement, Answer, Consent, Decision, Kind, Offer, OperationId, Part, Progress, Stage,
-};
-use lpad::memory::events::EventKind;
-use lpad::memory::operations::{ClientProcess, Operation as LpadOperation, QUEUE_LENGTH, State};
-use lpad::memory::snapshot::{
-    Addresses, Availability, Euicc, EuiccInfo, FirstProfile, FirstProfileState, Notification,
-    Profile, ProfileState, Trying, UnknownPart,
-};
+use lpad::job::{Answer, Consent, Decision, Kind, OperationId, Part, Progress, Stage};
+use lpad::memory::operations::{ClientProcess, QUEUE_LENGTH, State};
+use lpad::memory::snapshot::{Availability, FirstProfileState, ProfileState};
 use lpad::problem::{CardStatus, Code, CodeConsumed, Problem, Sgp22Status};
 use lpad_tests::bed::{Bed, EUICC};
 use lpad_tests::bench::HOST_NAME;

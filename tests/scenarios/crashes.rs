@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::process::{ExitStatus, Output, Stdio};
 use std::time::Duration;
 
+use lpad::api::body::Operation;
 use lpad::client::{Client, ClientError};
 use lpad::job::{Consent, OperationId};
-use lpad::memory::operations::{Operation, State};
+use lpad::memory::operations::State;
 use lpad::memory::snapshot::Availability;
 use lpad::problem::Code;
 use lpad_tests::bed::{Bed, EUICC, accepting};

@@ -4,12 +4,12 @@ use std::fs;
 use std::time::Duration;
 
 use es10_apdu::apdu::StatusWord;
+use lpad::api::body::Operation;
 use lpad::config::{BootstrapConfig, BootstrapWhen, Config};
 use lpad::job::{Consent, Kind};
-use lpad::memory::operations::{Operation, State};
-use lpad::memory::snapshot::Availability;
-use lpad::memory::snapshot::FirstProfileState;
+use lpad::memory::operations::State;
 use lpad::memory::snapshot::ProfileState::{Disabled, Enabled};
+use lpad::memory::snapshot::{Availability, FirstProfileState};
 use lpad::problem::Code;
 use lpad_tests::bed::{Bed, EUICC};
 use lpad_tests::bench::HOST_NAME;

@@ -4,7 +4,8 @@ use std::ops::RangeInclusive;
 
 use es10_apdu::apdu::StatusWord;
 use es10_apdu::types::PprIds;
-use lpad::memory::operations::{Operation, State};
+use lpad::api::body::Operation;
+use lpad::memory::operations::State;
 use lpad::problem::{Code, CodeConsumed};
 use lpad_tests::bed::{Bed, EUICC, accepting, problem};
 use lpad_tests::bench::{Bench, HOST_NAME};

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use lpad::api::body::Operation;
 use lpad::config::AfterEnable;
-use lpad::memory::operations::{Operation, State};
+use lpad::memory::operations::State;
 use lpad::memory::snapshot::{Availability, ProfileState};
 use lpad::problem::{Code, CodeConsumed, Problem};
 use lpad_tests::bed::{Bed, EUICC, problem};

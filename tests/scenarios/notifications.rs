@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use lpad::memory::operations::{Operation, State};
-use lpad::memory::snapshot::Notification;
+use lpad::api::body::{Notification, Operation};
+use lpad::memory::operations::State;
 use lpad::memory::snapshot::ProfileState::{Disabled, Enabled};
 use lpad_tests::bed::{Bed, EUICC};
 use lpad_tests::bench::HOST_NAME;

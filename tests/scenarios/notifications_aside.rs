@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use es10_apdu::apdu::StatusWord;
-use lpad::memory::operations::{Operation, State};
+use lpad::api::body::Operation;
+use lpad::memory::operations::State;
 use lpad::memory::snapshot::Availability;
 use lpad::memory::snapshot::ProfileState::{Disabled, Enabled};
 use lpad::problem::Code;

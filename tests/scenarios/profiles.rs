@@ -1,10 +1,11 @@
 //! What is done with profiles once they are on the card.
 
+use lpad::api::body::Operation;
 use lpad::api::downloads::DownloadRequest;
 use lpad::api::euiccs::ResetRequest;
 use lpad::client::ClientError;
 use lpad::job::{Answer, Consent, Decision};
-use lpad::memory::operations::{Operation, State};
+use lpad::memory::operations::State;
 use lpad::memory::snapshot::ProfileState;
 use lpad::memory::snapshot::ProfileState::{Disabled, Enabled};
 use lpad::problem::Code;

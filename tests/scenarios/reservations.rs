@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use lpad::api::body::Operation;
 use lpad::api::downloads::DownloadRequest;
 use lpad::job::Consent;
-use lpad::memory::operations::{Operation, State};
+use lpad::memory::operations::State;
 use lpad_tests::bed::{Bed, EUICC};
 use lpad_tests::bench::HOST_NAME;
 use rsp_common::certificate::Role;

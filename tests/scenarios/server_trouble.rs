@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use es9_client::Roots;
+use lpad::api::body::{Notification, Operation};
 use lpad::config::EuiccConfig;
 use lpad::job::Decision;
-use lpad::memory::operations::{Operation, State};
-use lpad::memory::snapshot::Notification;
+use lpad::memory::operations::State;
 use lpad::problem::{Code, CodeConsumed, Problem};
 use lpad::runtime::clock::Clock;
 use lpad::{Daemon, Parts};

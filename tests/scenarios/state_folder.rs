@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use lpad::api::body::EventKind;
 use lpad::job::{Kind, OperationId};
-use lpad::memory::events::EventKind;
 use lpad::memory::operations::State;
 use lpad::problem::Code;
 use lpad_tests::bed::{Bed, EUICC};

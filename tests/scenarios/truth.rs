@@ -3,8 +3,9 @@
 use std::cell::OnceCell;
 use std::time::Duration;
 
+use lpad::api::body::Operation;
 use lpad::api::downloads::DownloadRequest;
-use lpad::memory::operations::{Operation, State};
+use lpad::memory::operations::State;
 use lpad::memory::snapshot::ProfileState;
 use lpad::problem::CodeConsumed;
 use lpad_tests::bed::{Bed, EUICC, accepting};

@@ -104,7 +104,7 @@ async fn jobs_say(bed: &mut Bed, iccid: &str, unknown: Part) {
 }
 
 #[track_caller]
-fn ends(operation: lpad::memory::operations::Operation, unknown: bool) {
+fn ends(operation: lpad::api::body::Operation, unknown: bool) {
     if unknown {
         let problem = problem(operation);
         assert_eq!(problem.code, Code::PartUnknown, "{problem:?}");

@@ -7,12 +7,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use es9_client::{Options, Roots, TcpConnect};
+use lpad::api::body::{Euicc, Operation};
 use lpad::api::downloads::DownloadRequest;
 use lpad::client::{Client, ClientError};
 use lpad::config::Config;
 use lpad::job::{Answer, Consent, Decision};
-use lpad::memory::operations::{Operation, State};
-use lpad::memory::snapshot::{Availability, Euicc, ProfileState};
+use lpad::memory::operations::State;
+use lpad::memory::snapshot::{Availability, ProfileState};
 use lpad::modem::{OpenPort, SerialPort};
 use lpad::problem::Problem;
 use lpad::runtime::clock::Clock;
@@ -172,9 +173,9 @@ impl Bed {
     pub async fn euicc_when(&self, name: &str, is_so: impl Fn(&Euicc) -> bool) -> Euicc {
         let daemon = self.daemon.as_ref().expect("the daemon was started");
         let mut known = daemon.engine(name).expect("it is configured").watch();
-        let reached = known.wait_for(|known| is_so(&known.euicc));
+        let reached = known.wait_for(|known| is_so(&(&known.euicc).into()));
         if let Ok(known) = timeout(PATIENCE, reached).await {
-            return known.expect("the engine runs").euicc.clone();
+            return (&known.expect("the engine runs").euicc).into();
         }
         panic!("it never is: {:?}", known.borrow().euicc);
     }

@@ -1,5 +1,6 @@
 //! What the API can be asked, and the request it comes in.
 
+use es10_apdu::types::Iccid;
 use hyper::Method;
 use serde::de::DeserializeOwned;
 
@@ -46,7 +47,7 @@ pub enum Action {
         /// The eUICC.
         euicc: String,
         /// The profile.
-        iccid: String,
+        iccid: Iccid,
         /// How long to wait at most until the card was read again.
         wait_s: u64,
     },

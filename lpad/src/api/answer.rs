@@ -19,16 +19,17 @@ use super::euiccs::EuiccList;
 use super::events::EventStream;
 use super::health::{Health, Version};
 use super::notifications::NotificationList;
-use super::openapi;
 use super::operations::OperationList;
 use super::profiles::ProfileList;
 use super::status::ErrorResponse;
+use super::{body, openapi};
 use crate::engine::EngineHandle;
+use crate::failure::{JobFailure, PortFailure};
 use crate::job::Part;
 use crate::memory::events::Events;
 use crate::memory::journal::{RequestKey, SharedJournal};
 use crate::memory::operations::{ClientProcess, Operation, Operations};
-use crate::memory::snapshot::{Availability, Snapshot};
+use crate::memory::snapshot::{Availability, Shown, Snapshot, find};
 use crate::problem::{Code, Problem};
 use crate::runtime::closing::Closing;
 
@@ -67,21 +68,24 @@ impl Api {
                 let euiccs = self
                     .engines
                     .values()
-                    .map(|engine| engine.snapshot().euicc)
+                    .map(|engine| (&engine.snapshot().euicc).into())
                     .collect();
                 Ok(ok(&EuiccList { euiccs }))
             }
             Action::Euicc { euicc, wait_s } => {
                 let engine = self.engine(&euicc)?;
-                Ok(ok(&read(engine, wait_s, answering).await.euicc))
+                let known = read(engine, wait_s, answering).await;
+                Ok(ok(&body::Euicc::from(&known.euicc)))
             }
             Action::Addresses { euicc, wait_s } => {
                 let known = self.card(&euicc, wait_s, answering).await?;
-                Ok(ok(known.addresses.of(Part::Addresses)?))
+                let addresses = known.addresses.of(Part::Addresses)?;
+                Ok(ok(&body::Addresses::from(addresses)))
             }
             Action::Profiles { euicc, wait_s } => {
                 let known = self.card(&euicc, wait_s, answering).await?;
-                let profiles = known.profiles.of(Part::Profiles)?.clone();
+                let profiles = known.profiles.of(Part::Profiles)?;
+                let profiles = profiles.iter().map(body::Profile::from).collect();
                 Ok(ok(&ProfileList { profiles }))
             }
             Action::Profile {
@@ -91,15 +95,13 @@ impl Api {
             } => {
                 let known = self.card(&euicc, wait_s, answering).await?;
                 let profiles = known.profiles.of(Part::Profiles)?;
-                let profile = profiles.iter().find(|profile| profile.iccid == iccid);
-                profile.map(ok).ok_or_else(|| {
-                    Problem::new(Code::UnknownProfile)
-                        .detail(format!("no profile {iccid} is on the card."))
-                })
+                Ok(ok(&body::Profile::from(&find(profiles, iccid)?)))
             }
             Action::Notifications { euicc, wait_s } => {
                 let known = self.card(&euicc, wait_s, answering).await?;
-                let notifications = known.notifications.of(Part::Notifications)?.clone();
+                let notifications = known.notifications.of(Part::Notifications)?;
+                let notifications = notifications.iter();
+                let notifications = notifications.map(body::Notification::from).collect();
                 Ok(ok(&NotificationList { notifications }))
             }
             Action::Start {
@@ -117,25 +119,30 @@ impl Api {
                 Ok(accepted(&self.operations.asked_by(id, client, lease)?))
             }
             Action::Operations { state } => {
-                let mut operations = self.operations.list();
-                operations.retain(|operation| state.is_none_or(|state| operation.state == state));
+                let operations = self.operations.list();
+                let is_wanted =
+                    |operation: &&Operation| state.is_none_or(|state| operation.state == state);
+                let operations = operations.iter().filter(is_wanted);
+                let operations = operations.map(body::Operation::from).collect();
                 Ok(ok(&OperationList { operations }))
             }
             Action::Operation { id, wait_s } => {
                 let now = self.operations.find(id)?;
                 if wait_s == 0 || now.state.is_settled() {
-                    return Ok(ok(&now));
+                    return Ok(ok(&body::Operation::from(&now)));
                 }
                 let _waits = answering.waits()?;
                 let wait = self.operations.wait(id, Duration::from_secs(wait_s));
-                tokio::select! {
-                    operation = wait => Ok(ok(&operation?)),
-                    () = closing.announced() => {
-                        Ok(ok(&self.operations.find(id)?))
-                    }
-                }
+                let now = tokio::select! {
+                    operation = wait => operation?,
+                    () = closing.announced() => self.operations.find(id)?,
+                };
+                Ok(ok(&body::Operation::from(&now)))
             }
-            Action::Answer { id, answer } => Ok(ok(&self.operations.answer(id, answer)?)),
+            Action::Answer { id, answer } => {
+                let answered = self.operations.answer(id, answer)?;
+                Ok(ok(&body::Operation::from(&answered)))
+            }
             Action::Cancel(id) => Ok(accepted(&self.operations.cancel(id)?)),
             Action::Events { last_seen } => {
                 answering.follows()?;
@@ -148,7 +155,12 @@ impl Api {
     fn availability(&self) -> BTreeMap<String, Availability> {
         self.engines
             .values()
-            .map(|engine| (engine.name().to_owned(), engine.snapshot().euicc.state))
+            .map(|engine| {
+                (
+                    engine.name().to_owned(),
+                    engine.snapshot().euicc.state.availability(),
+                )
+            })
             .collect()
     }
 
@@ -166,12 +178,10 @@ impl Api {
         answering: &Answering,
     ) -> Result<Snapshot, Problem> {
         let snapshot = read(self.engine(name)?, wait_s, answering).await;
-        match (snapshot.read_at, &snapshot.euicc.problem) {
+        match (snapshot.read_at, &snapshot.euicc.state) {
             (Some(_), _) => Ok(snapshot),
-            (None, Some(problem)) => Err(problem.clone()),
-            (None, None) => Err(Problem::new(Code::ModemUnavailable)
-                .detail("The card has not been read yet.")
-                .next_step("Try again in a few seconds.")),
+            (None, Shown::Unavailable { because, .. }) => Err((&**because).into()),
+            (None, _) => Err(JobFailure::from(PortFailure::NotYet).into()),
         }
     }
 }
@@ -202,7 +212,8 @@ fn ok(body: &impl Serialize) -> Response<BoxBody<Bytes, Infallible>> {
 }
 
 fn accepted(operation: &Operation) -> Response<BoxBody<Bytes, Infallible>> {
-    let mut response = json(StatusCode::ACCEPTED, JSON, operation);
+    let body = body::Operation::from(operation);
+    let mut response = json(StatusCode::ACCEPTED, JSON, &body);
     if let Ok(location) = HeaderValue::try_from(format!("/v1/operations/{}", operation.id)) {
         response.headers_mut().insert(LOCATION, location);
     }

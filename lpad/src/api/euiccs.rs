@@ -5,9 +5,9 @@ use hyper::Method;
 use serde::{Deserialize, Serialize};
 
 use super::action::{Action, CARD_S, Request};
+use super::body::Euicc;
 use super::status::ErrorResponse;
 use crate::job::{Job, ResetScope};
-use crate::memory::snapshot::Euicc;
 use crate::problem::{Code, Problem};
 
 /// Body of `GET /v1/euiccs`.

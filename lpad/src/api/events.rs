@@ -10,8 +10,9 @@ use hyper::body::{Body, Frame};
 use tokio::sync::mpsc;
 
 use super::action::{Action, Request};
+use super::body::Event;
 use super::status::ErrorResponse;
-use crate::memory::events::{Event, Follower};
+use crate::memory::events::Follower;
 use crate::problem::{Code, Problem};
 use crate::runtime::closing::Closing;
 
@@ -42,7 +43,7 @@ impl EventStream {
             loop {
                 let chunk = tokio::select! {
                     event = follower.next() => match event {
-                        Some(event) => render(&event),
+                        Some(event) => render(&Event::from(&event)),
                         None => return,
                     },
                     () = tokio::time::sleep(HEARTBEAT) => ": still here\n\n".to_owned(),
@@ -91,7 +92,7 @@ mod tests {
     use http_body_util::BodyExt;
 
     use super::*;
-    use crate::memory::events::{EventKind, Events};
+    use crate::memory::events::{Change, Events};
     use crate::runtime::closing::closing;
 
     #[tokio::test(start_paused = true)]
@@ -104,10 +105,10 @@ mod tests {
             String::from_utf8(frame.into_data().ok()?.to_vec()).ok()
         };
         assert_eq!(next().await.unwrap(), ": still here\n\n");
-        events.publish(EventKind::Operation, &"x");
+        events.publish(Change::Euicc(Box::default()));
         assert_eq!(
             next().await.unwrap(),
-            "id: 5\nevent: operation\ndata: \"x\"\n\n"
+            "id: 5\nevent: euicc\ndata: {\"name\":\"\",\"port\":\"\",\"state\":\"starting\"}\n\n"
         );
         closer.close();
         assert_eq!(next().await, None);

@@ -4,9 +4,9 @@ use hyper::Method;
 use serde::{Deserialize, Serialize};
 
 use super::action::{Action, CARD_S, Request};
+use super::body::Notification;
 use super::status::ErrorResponse;
 use crate::job::Job;
-use crate::memory::snapshot::Notification;
 
 /// Body of `GET …/notifications`.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]

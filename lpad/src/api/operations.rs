@@ -4,9 +4,10 @@ use hyper::Method;
 use serde::{Deserialize, Serialize};
 
 use super::action::{Action, Request};
+use super::body::Operation;
 use super::status::ErrorResponse;
 use crate::job::OperationId;
-use crate::memory::operations::{Operation, State};
+use crate::memory::operations::State;
 use crate::problem::{Code, Problem};
 
 /// Body of `GET /v1/operations`.

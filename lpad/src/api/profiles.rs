@@ -5,9 +5,10 @@ use hyper::Method;
 use serde::{Deserialize, Serialize};
 
 use super::action::{Action, CARD_S, Request};
+use super::body::Profile;
 use super::status::ErrorResponse;
 use crate::job::Job;
-use crate::memory::snapshot::{Profile, ProfileState};
+use crate::memory::snapshot::ProfileState;
 use crate::problem::{Code, Problem};
 
 /// Body of `GET …/profiles`.
@@ -41,7 +42,7 @@ pub(super) fn route(
                 wait_s: request.wait(CARD_S)?,
             });
         }
-        [iccid] => check_iccid(iccid)?,
+        [iccid] => parse(iccid)?,
         _ => return Err(request.not_found()),
     };
     match *request.method {
@@ -50,18 +51,9 @@ pub(super) fn route(
             iccid,
             wait_s: request.wait(CARD_S)?,
         }),
-        Method::PATCH => Ok(request.start(euicc, change(request, parse(&iccid)?)?)),
-        Method::DELETE => Ok(request.start(euicc, Job::Delete(parse(&iccid)?))),
+        Method::PATCH => Ok(request.start(euicc, change(request, iccid)?)),
+        Method::DELETE => Ok(request.start(euicc, Job::Delete(iccid))),
         _ => Err(request.not_allowed(&["GET", "PATCH", "DELETE"])),
-    }
-}
-
-fn check_iccid(text: &str) -> Result<String, Problem> {
-    let digits = (18..=20).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
-    match digits {
-        true => Ok(text.to_owned()),
-        false => Err(Problem::new(Code::UnknownProfile)
-            .detail(format!("\"{text}\" is no ICCID: it has 18 to 20 digits."))),
     }
 }
 

@@ -83,7 +83,6 @@ mod tests {
     #[test]
     fn every_resource_has_its_action() {
         let default = || "default".to_owned();
-        let iccid = || "89001234567890123457".to_owned();
         let number = || "89001234567890123457".parse().unwrap();
         let at = |path: &str| format!("/v1/euiccs/default{path}");
         let profile = at("/profiles/89001234567890123457");
@@ -134,7 +133,7 @@ mod tests {
                 "",
                 Action::Profile {
                     euicc: default(),
-                    iccid: iccid(),
+                    iccid: number(),
                     wait_s: 0,
                 },
             ),

@@ -9,11 +9,11 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::{UnixListener, UnixStream};
 
+use crate::api::body::EventKind;
 use crate::api::downloads::DownloadRequest;
 use crate::client::{Client, ClientError};
 use crate::config::{Config, EuiccConfig};
 use crate::job::OperationId;
-use crate::memory::events::EventKind;
 use crate::memory::operations::State;
 use crate::memory::snapshot::Availability;
 use crate::modem::OpenPort;

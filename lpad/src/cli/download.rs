@@ -6,9 +6,9 @@ use std::path::Path;
 
 use super::args::DownloadArguments;
 use super::{CliError, Session, prompt, render};
+use crate::api::body::Operation;
 use crate::api::downloads::DownloadRequest;
 use crate::job::{Answer, Consent, Decision};
-use crate::memory::operations::Operation;
 use crate::secret::Secret;
 
 impl Session {

@@ -2,8 +2,9 @@
 
 use std::io::Write;
 
+use crate::api::body::Operation;
 use crate::job::{Progress, Stage};
-use crate::memory::operations::{Operation, State};
+use crate::memory::operations::State;
 
 /// Shows how an operation goes.
 #[derive(Debug)]

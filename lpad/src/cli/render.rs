@@ -5,10 +5,11 @@ use std::time::SystemTime;
 use super::duration::since;
 use super::progress::{doing, line};
 use super::table::{Table, facts};
-use crate::job::{Achievement, Kind, Offer};
-use crate::memory::events::{Event, EventKind};
-use crate::memory::operations::{ClientProcess, Operation, State};
-use crate::memory::snapshot::{Addresses, Euicc, Notification, Profile};
+use crate::api::body::{
+    Achievement, Addresses, Euicc, Event, EventKind, Notification, Offer, Operation, Profile,
+};
+use crate::job::Kind;
+use crate::memory::operations::{ClientProcess, State};
 use crate::printable::printable;
 use crate::problem::{CodeConsumed, Problem};
 

@@ -6,12 +6,11 @@ use super::duration::{since, until};
 use super::progress::doing;
 use super::render::{title, whom};
 use super::table::facts;
+use crate::api::body::{Euicc, FirstProfile, Notification, Operation, Profile};
 use crate::api::health::Version;
 use crate::job::Part;
-use crate::memory::operations::{Operation, State};
-use crate::memory::snapshot::{
-    Availability, Euicc, FirstProfile, FirstProfileState, Notification, Profile, ProfileState,
-};
+use crate::memory::operations::State;
+use crate::memory::snapshot::{Availability, FirstProfileState, ProfileState};
 use crate::problem::Problem;
 
 /// One eUICC with what is on it.
@@ -168,7 +167,7 @@ mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
-    use crate::memory::snapshot::{Trying, UnknownPart};
+    use crate::api::body::{Trying, UnknownPart};
     use crate::problem::Code;
 
     const NOW_S: u64 = 1_800_000_000;

@@ -69,7 +69,7 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
             .await?;
         let achieved = match deleted {
             Changed::Done((), finished) => finished.add_to(Achievement {
-                iccid: Some(iccid.to_string()),
+                iccid: Some(iccid),
                 ..Achievement::default()
             }),
             Changed::Lost(lost) => self.settle(ticket, lost).await?,

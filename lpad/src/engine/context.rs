@@ -14,11 +14,10 @@ use crate::config::EuiccConfig;
 use crate::failure::JobFailure;
 use crate::job::{DownloadSource, OperationId, Part};
 use crate::memory::digest::Digest;
-use crate::memory::events::{EventKind, Events};
+use crate::memory::events::{Change, Events};
 use crate::memory::journal::{Attempt, Record, SharedJournal, StartedOperation};
 use crate::memory::operations::Operations;
-use crate::memory::snapshot::{Availability, Known, Snapshot, Trying, find};
-use crate::problem::Problem;
+use crate::memory::snapshot::{Attempt as Bringing, Known, Shown, Snapshot, find};
 use crate::procedure::download::Order;
 use crate::runtime::clock::Clock;
 use crate::secret::Secret;
@@ -50,7 +49,7 @@ impl<C> Context<C> {
         });
         let now = self.snapshot.borrow().euicc.clone();
         if before != now {
-            self.events.publish(EventKind::Euicc, &now);
+            self.events.publish(Change::Euicc(Box::new(now)));
         }
     }
 
@@ -83,13 +82,10 @@ impl<C> Context<C> {
     /// The card was read as a whole: it can be used.
     pub(super) fn card_was_read(&self, state: CardState) {
         self.was_read(|known| {
-            known.euicc.state = Availability::Ready;
-            known.euicc.problem = None;
-            known.euicc.unavailable_since_s = None;
-            known.euicc.next_attempt_s = None;
-            known.euicc.trying = None;
-            known.euicc.eid = Some(state.eid.to_string());
-            known.info = state.info;
+            known.euicc.state = Shown::Ready;
+            known.euicc.attempt = None;
+            known.euicc.eid = Some(state.eid);
+            known.euicc.info = state.info;
             known.addresses = state.addresses;
             known.profiles = state.profiles;
             known.notifications = state.notifications;
@@ -97,33 +93,27 @@ impl<C> Context<C> {
     }
 
     /// Says what is being tried to bring the card up.
-    pub(super) fn tries(&self, what: &str) {
+    pub(super) fn tries(&self, what: &'static str) {
         let since_s = self.clock.unix_seconds();
-        self.update(|known| {
-            known.euicc.next_attempt_s = None;
-            known.euicc.trying = Some(Trying {
-                what: what.to_owned(),
-                since_s,
-            });
-        });
+        self.update(|known| known.euicc.attempt = Some(Bringing::UnderWay { what, since_s }));
     }
 
     /// The card cannot be used, and is tried again after `delay`.
     pub(super) fn is_unavailable(&self, failure: Arc<JobFailure>, delay: Duration) {
-        let problem = self.problem(&failure);
         let now = self.clock.unix_seconds();
         self.update(|known| {
-            known.euicc.state = Availability::Unavailable;
-            known.euicc.problem = Some(problem);
-            known.euicc.trying = None;
-            known.euicc.unavailable_since_s.get_or_insert(now);
-            known.euicc.next_attempt_s = Some(now.saturating_add(delay.as_secs()));
+            let since_s = match known.euicc.state {
+                Shown::Unavailable { since_s, .. } => since_s,
+                Shown::Starting | Shown::Ready => now,
+            };
+            known.euicc.state = Shown::Unavailable {
+                because: failure,
+                since_s,
+            };
+            known.euicc.attempt = Some(Bringing::Next {
+                at_s: now.saturating_add(delay.as_secs()),
+            });
         });
-    }
-
-    /// The failure as people read it.
-    pub(super) fn problem(&self, failure: &JobFailure) -> Problem {
-        failure.into()
     }
 
     /// What the journal knows of attempts at an order that no client asked for.

@@ -56,11 +56,7 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
         ticket: &Ticket,
         achieved: &mut Achievement,
     ) -> Result<(), JobFailure> {
-        let Some(iccid) = achieved
-            .iccid
-            .as_deref()
-            .and_then(|iccid| iccid.parse().ok())
-        else {
+        let Some(iccid) = achieved.iccid else {
             return Ok(());
         };
         match self.switch(ticket, iccid, ProfileState::Enabled).await {
@@ -120,7 +116,7 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
                 match ended {
                     Ok(installed) => {
                         let achieved = Achievement {
-                            iccid: Some(installed.iccid.to_string()),
+                            iccid: Some(installed.iccid),
                             profile_name: run.name.take(),
                             enabled: Some(false),
                             ..Achievement::default()
@@ -351,15 +347,13 @@ fn shown(offer: &Offer, has_code: bool) -> Shown {
             .map(|text| text.to_string())
             .unwrap_or_default()
     };
-    let (class, consent) = (metadata.class(), offer.consent());
+    let consent = offer.consent();
     Shown {
-        iccid: metadata.iccid.to_string(),
+        iccid: metadata.iccid,
         service_provider: text(&metadata.service_provider_name),
         profile_name: text(&metadata.profile_name),
-        class: class
-            .meaning()
-            .map_or_else(|| class.0.to_string(), str::to_owned),
-        policy_rules: consent.rules.names().map(str::to_owned).collect(),
+        class: metadata.class(),
+        policy_rules: consent.rules,
         policy_consent_required: consent.strong,
         confirmation_code_required: offer.confirmation_code_required() && !has_code,
     }

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use es10_apdu::types::Eid;
+use es10_apdu::types::{Eid, ProfileClass};
 use tokio::time::Instant;
 
 use crate::config::{BootstrapConfig, BootstrapWhen};
@@ -215,7 +215,7 @@ impl FirstBoot {
                 BootstrapWhen::Empty => snapshot.profiles.value().is_some_and(|profiles| {
                     !profiles
                         .iter()
-                        .any(|profile| profile.class == "operational")
+                        .any(|profile| profile.class == ProfileClass::OPERATIONAL)
                 }),
                 BootstrapWhen::Always => true,
                 BootstrapWhen::Never => false,
@@ -321,12 +321,8 @@ mod tests {
     }
 
     fn with_profile() -> Snapshot {
-        let profile = Profile {
-            class: "operational".into(),
-            ..Profile::default()
-        };
         Snapshot {
-            profiles: Known::Value(vec![profile]),
+            profiles: Known::Value(vec![Profile::of("89000123456789012341")]),
             ..Snapshot::default()
         }
     }

@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout};
 use crate::job::Job;
 use crate::memory::journal::RequestKey;
 use crate::memory::operations::{Operation, OperationError, Operations, QUEUE_LENGTH, Ticket};
-use crate::memory::snapshot::{Availability, Snapshot};
+use crate::memory::snapshot::{Shown, Snapshot};
 
 /// A job, and the card it is for.
 #[derive(Debug)]
@@ -113,7 +113,8 @@ impl EngineHandle {
     /// The reading goes on when the future is dropped.
     pub async fn fresh(&self) -> Snapshot {
         let cannot_wait = |known: &Snapshot| {
-            known.euicc.busy_with.is_some() || known.euicc.state == Availability::Unavailable
+            known.euicc.busy_with.is_some()
+                || matches!(known.euicc.state, Shown::Unavailable { .. })
         };
         let known = self.snapshot();
         if known.is_fresh() || cannot_wait(&known) {

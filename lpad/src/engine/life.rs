@@ -263,7 +263,7 @@ fn settle_in_history<C>(
         },
         Settled::NotDone(failure) => Operation {
             state: State::Failed,
-            problem: Some(context.problem(&failure).of_operation(id)),
+            failure: Some(Arc::new(failure)),
             ..operation
         },
         // What would tell cannot be read: the journal keeps it open, and the next reading asks again.

@@ -269,8 +269,7 @@ impl<C: Connect + 'static> Outbox<C> {
     /// Adds to the notifications of the card what is known of their deliveries.
     pub(crate) fn annotate(&self, notifications: &mut [Notification]) {
         for notification in notifications {
-            let number = i64::try_from(notification.sequence_number).unwrap_or(i64::MAX);
-            let Some(waiting) = self.waiting.get(&number) else {
+            let Some(waiting) = self.waiting.get(&notification.sequence_number) else {
                 continue;
             };
             if let Some(manners) = self.recipients.get(&waiting.recipient) {

@@ -1,4 +1,4 @@
-//! Reading the card into what the API shows.
+//! Reading the card.
 
 use std::sync::Arc;
 
@@ -53,18 +53,13 @@ pub(super) fn known<T>(read: Result<T, FunctionError>) -> Result<Known<T>, JobFa
 
 pub(super) async fn info(card: &mut impl Card) -> Result<EuiccInfo, FunctionError> {
     let info: EuiccInfo2 = euicc::info2(card).await?.into_value();
-    let keys = |list: &[es10_apdu::types::SubjectKeyIdentifier]| {
-        list.iter()
-            .map(|key| hex::encode_upper(key.octets()))
-            .collect()
-    };
     Ok(EuiccInfo {
-        svn: info.svn.to_string(),
-        firmware: info.euicc_firmware_ver.to_string(),
-        profile_version: info.profile_version.to_string(),
+        svn: info.svn,
+        firmware: info.euicc_firmware_ver,
+        profile_version: info.profile_version,
         free_memory_bytes: info.resources().free_non_volatile_memory,
-        ci_keys_for_verification: keys(&info.euicc_ci_pk_id_list_for_verification),
-        ci_keys_for_signing: keys(&info.euicc_ci_pk_id_list_for_signing),
+        ci_keys_for_verification: info.euicc_ci_pk_id_list_for_verification.to_vec(),
+        ci_keys_for_signing: info.euicc_ci_pk_id_list_for_signing.to_vec(),
     })
 }
 
@@ -94,27 +89,18 @@ fn profile(info: &ProfileInfo) -> Option<Profile> {
             .map(|text| text.to_string())
             .unwrap_or_default()
     };
-    let class = info.class();
     Some(Profile {
-        iccid: info.iccid?.to_string(),
+        iccid: info.iccid?,
         state: match info.is_enabled() {
             true => ProfileState::Enabled,
             false => ProfileState::Disabled,
         },
-        class: class
-            .meaning()
-            .map_or_else(|| class.0.to_string(), str::to_owned),
+        class: info.class(),
         service_provider: text(&info.service_provider_name),
         name: text(&info.profile_name),
         nickname: Some(text(&info.profile_nickname)).filter(|nickname| !nickname.is_empty()),
-        aid: info
-            .isdp_aid
-            .as_ref()
-            .map(|aid| hex::encode_upper(aid.octets())),
-        policy_rules: info
-            .profile_policy_rules
-            .map(|rules| rules.names().map(str::to_owned).collect())
-            .unwrap_or_default(),
+        aid: info.isdp_aid.clone(),
+        policy_rules: info.profile_policy_rules.unwrap_or_default(),
     })
 }
 
@@ -131,7 +117,6 @@ pub(super) async fn notifications(
 /// An entry of the card's list that cannot be read.
 pub(super) fn unreadable(entry: &Unreadable) -> Notification {
     Notification {
-        event: "unreadable".to_owned(),
         set_aside: Some(format!(
             "the card's entry {} cannot be read: {}",
             entry.index, entry.error
@@ -141,16 +126,11 @@ pub(super) fn unreadable(entry: &Unreadable) -> Notification {
 }
 
 pub(super) fn notification(metadata: &NotificationMetadata) -> Notification {
-    let event = metadata
-        .profile_management_operation
-        .names()
-        .collect::<Vec<_>>()
-        .join("+");
     Notification {
-        sequence_number: u64::try_from(metadata.seq_number).unwrap_or_default(),
-        event,
+        sequence_number: metadata.seq_number,
+        event: Some(metadata.profile_management_operation),
         address: metadata.notification_address.to_string(),
-        iccid: metadata.iccid.map(|iccid| iccid.to_string()),
+        iccid: metadata.iccid,
         ..Notification::default()
     }
 }

@@ -135,7 +135,7 @@ where
         _ => known(reading::addresses(&mut session.card).await)?,
     };
     context.was_read(|known| {
-        known.info = info;
+        known.euicc.info = info;
         known.addresses = addresses;
         known.profiles = profiles;
         known.notifications = notifications;

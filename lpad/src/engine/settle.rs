@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use es10_apdu::es10b::ErrorReason;
-use es10_apdu::types::TransactionId;
+use es10_apdu::types::{Iccid, ProfileClass, TransactionId};
 
 use super::reading::CardState;
 use crate::failure::{Interruption, JobFailure};
@@ -80,25 +80,20 @@ async fn download(
             None
         }
     };
-    let listed = |iccid: Option<&str>| -> Result<Option<Achievement>, JobFailure> {
+    let listed = |iccid: Option<Iccid>| -> Result<Option<Achievement>, JobFailure> {
         let profiles = read.profiles.of(Part::Profiles)?;
-        let found = profiles
-            .iter()
-            .find(|profile| Some(profile.iccid.as_str()) == iccid);
+        let found = profiles.iter().find(|profile| Some(profile.iccid) == iccid);
         Ok(found.map(Profile::achieved))
     };
     Ok(match resolved {
-        Some(Ok(Installed { iccid, .. })) => {
-            let iccid = iccid.to_string();
-            match listed(Some(&iccid)) {
-                Ok(Some(achieved)) => Settled::Done(achieved),
-                Ok(None) | Err(_) => Settled::Done(Achievement {
-                    iccid: Some(iccid),
-                    enabled: Some(false),
-                    ..Achievement::default()
-                }),
-            }
-        }
+        Some(Ok(Installed { iccid, .. })) => match listed(Some(iccid)) {
+            Ok(Some(achieved)) => Settled::Done(achieved),
+            Ok(None) | Err(_) => Settled::Done(Achievement {
+                iccid: Some(iccid),
+                enabled: Some(false),
+                ..Achievement::default()
+            }),
+        },
         Some(Err(Failure::Installation {
             reason: ErrorReason::INTERRUPTION,
             ..
@@ -108,7 +103,7 @@ async fn download(
             session: SessionEnd::Reported,
             failure,
         })),
-        None => match listed(started.iccid.as_deref()) {
+        None => match listed(iccid(started)) {
             Ok(Some(achieved)) => Settled::Done(achieved),
             Ok(None) => Settled::NotDone(JobFailure::CutOff(None)),
             Err(failure) => Settled::Unknown(failure),
@@ -121,11 +116,13 @@ fn in_doubt(started: &StartedOperation) -> Option<InDoubt> {
     Some(InDoubt {
         address: started.address.as_deref()?.parse().ok()?,
         transaction_id: TransactionId::from_octets(&transaction_id).ok()?,
-        iccid: started
-            .iccid
-            .as_deref()
-            .and_then(|iccid| iccid.parse().ok()),
+        iccid: iccid(started),
     })
+}
+
+/// The profile an operation is about.
+fn iccid(started: &StartedOperation) -> Option<Iccid> {
+    started.iccid.as_deref()?.parse().ok()
 }
 
 /// Every other operation shows in a list.
@@ -157,7 +154,7 @@ fn profile_is_as_asked(
     started: &StartedOperation,
     profiles: &[Profile],
 ) -> Option<Achievement> {
-    let iccid = started.iccid.as_deref().unwrap_or_default();
+    let iccid = iccid(started)?;
     let profile = profiles.iter().find(|profile| profile.iccid == iccid);
     match (kind, profile) {
         (Kind::Enable, Some(profile)) if profile.state == ProfileState::Enabled => {
@@ -173,7 +170,7 @@ fn profile_is_as_asked(
             })
         }
         (Kind::Delete, None) => Some(Achievement {
-            iccid: Some(iccid.to_owned()),
+            iccid: Some(iccid),
             ..Achievement::default()
         }),
         _ => None,
@@ -187,14 +184,14 @@ fn has_default(addresses: &Addresses, wanted: Option<&str>) -> bool {
 /// Whether all that was to be erased is gone.
 fn is_erased(scope: ResetScope, read: &ReadBack<'_>) -> Result<Option<Achievement>, JobFailure> {
     let profiles = read.profiles.of(Part::Profiles)?;
-    let has = |class: &str| profiles.iter().any(|profile| profile.class == class);
+    let has = |class| profiles.iter().any(|profile| profile.class == class);
     let address_is_gone = match scope.default_smdp {
         true => has_default(read.addresses.of(Part::Addresses)?, None),
         false => true,
     };
     let erased = address_is_gone
-        && !(scope.operational_profiles && has("operational"))
-        && !(scope.test_profiles && has("test"));
+        && !(scope.operational_profiles && has(ProfileClass::OPERATIONAL))
+        && !(scope.test_profiles && has(ProfileClass::TEST));
     Ok(erased.then(Achievement::default))
 }
 
@@ -221,13 +218,14 @@ mod tests {
     use super::*;
     use crate::job::OperationId;
 
+    const ICCID: &str = "89000123456789012341";
+    const OTHER: &str = "89000123456789012358";
+
     fn profiles(state: ProfileState) -> Known<Vec<Profile>> {
         Known::Value(vec![Profile {
-            iccid: "8900".into(),
             state,
-            class: "operational".into(),
             nickname: Some("spare".into()),
-            ..Profile::default()
+            ..Profile::of(ICCID)
         }])
     }
 
@@ -251,14 +249,14 @@ mod tests {
     fn the_profile_list_tells_how_a_switch_a_deletion_and_a_new_name_ended() {
         let enabled = profiles(ProfileState::Enabled);
         let done = |kind, iccid| matches!(ended(&enabled, &started(kind, iccid)), Settled::Done(_));
-        assert!(done(Kind::Enable, "8900"));
-        assert!(done(Kind::Delete, "8901"));
-        assert!(!done(Kind::Disable, "8900"));
-        assert!(!done(Kind::Delete, "8900"));
-        assert!(!done(Kind::Enable, "8901"));
+        assert!(done(Kind::Enable, ICCID));
+        assert!(done(Kind::Delete, OTHER));
+        assert!(!done(Kind::Disable, ICCID));
+        assert!(!done(Kind::Delete, ICCID));
+        assert!(!done(Kind::Enable, OTHER));
         let named = |name: &str| StartedOperation {
             value: Some(name.into()),
-            ..started(Kind::Rename, "8900")
+            ..started(Kind::Rename, ICCID)
         };
         assert!(matches!(ended(&enabled, &named("spare")), Settled::Done(_)));
         assert!(matches!(
@@ -272,7 +270,7 @@ mod tests {
         let refused = Arc::new(JobFailure::NoDefaultSmdp);
         let unknown = Known::Unknown(refused);
         assert!(matches!(
-            ended(&unknown, &started(Kind::Delete, "8900")),
+            ended(&unknown, &started(Kind::Delete, ICCID)),
             Settled::Unknown(JobFailure::PartUnknown { .. })
         ));
     }

@@ -110,7 +110,8 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
         let strategy = self.context.config.after_enable;
         if wanted == ProfileState::Enabled && strategy != AfterEnable::Nothing {
             let port = &mut self.desk.port;
-            let expected = Some(profile.iccid.as_str());
+            let printed = profile.iccid.to_string();
+            let expected = Some(printed.as_str());
             let uses_another =
                 |answer: &Answer| matches!(answer, Answer::Iccid(_)) && !answer.proves(expected);
             if wait(port, expected, Duration::ZERO)

@@ -1,28 +1,26 @@
 //! The profile on offer, and the answer to it.
 
+use es10_apdu::types::{Iccid, PprIds, ProfileClass};
 use serde::{Deserialize, Serialize};
 
 use crate::secret::Secret;
 
 /// A profile that a person has to accept before it is downloaded.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Offer {
     /// The profile's ICCID.
-    pub iccid: String,
+    pub iccid: Iccid,
     /// Who provides the service.
     pub service_provider: String,
     /// The profile's name.
     pub profile_name: String,
-    /// `operational`, `test` or `provisioning`.
-    pub class: String,
-    /// Profile policy rules by name; empty when the profile has none.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub policy_rules: Vec<String>,
+    /// Its kind.
+    pub class: ProfileClass,
+    /// Profile policy rules.
+    pub policy_rules: PprIds,
     /// Whether accepting means accepting the policy rules too.
-    #[serde(default)]
     pub policy_consent_required: bool,
     /// Whether the server asks for a confirmation code and lpad has none.
-    #[serde(default)]
     pub confirmation_code_required: bool,
 }
 

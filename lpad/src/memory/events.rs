@@ -3,43 +3,34 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use super::operations::Operation;
+use super::snapshot::Euicc;
+
 /// One thing that happened.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Event {
     /// Its number; later events have higher ones, also after a restart. It is the number of the
     /// daemon's start times 2^30 plus a count, so that it stays below 2^53, where JSON's numbers are
     /// exact everywhere, for eight million starts.
     pub id: u64,
-    /// What it is about.
-    pub kind: EventKind,
-    /// The state after it, as the API shows it.
-    pub data: serde_json::Value,
+    /// What changed.
+    pub change: Change,
 }
 
-/// What an event is about.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum EventKind {
-    /// An operation changed; the data is the operation.
-    Operation,
-    /// What is known about an eUICC changed; the data is the eUICC.
-    Euicc,
+/// What changed, as it is now.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// An operation.
+    Operation(Box<Operation>),
+    /// What is known about an eUICC.
+    Euicc(Box<Euicc>),
     /// The reader came too late: events between the last one it saw and the next are gone.
-    Missed,
-}
-
-impl EventKind {
-    /// The name used in the event stream.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Operation => "operation",
-            Self::Euicc => "euicc",
-            Self::Missed => "missed",
-        }
-    }
+    Missed {
+        /// The next one's number.
+        next: u64,
+    },
 }
 
 /// The ring; clones share it.
@@ -73,16 +64,14 @@ impl Events {
     }
 
     /// Adds an event and wakes every reader.
-    pub fn publish(&self, kind: EventKind, data: &impl Serialize) {
-        // A value that cannot be written as JSON would be a mistake in its type, not in its content.
-        let data = serde_json::to_value(data).unwrap_or(serde_json::Value::Null);
+    pub fn publish(&self, change: Change) {
         let mut ring = self.ring();
         let id = ring.next_id;
         ring.next_id += 1;
         if ring.events.len() == EVENTS_KEPT {
             ring.events.pop_front();
         }
-        ring.events.push_back(Event { id, kind, data });
+        ring.events.push_back(Event { id, change });
         drop(ring);
         self.newest.send_replace(id);
     }
@@ -150,11 +139,9 @@ impl Follower {
         if is_gap || self.missed {
             self.missed = false;
             self.last = event.id - 1;
-            let data = serde_json::json!({ "next": event.id });
             return Some(Event {
                 id: self.last,
-                kind: EventKind::Missed,
-                data,
+                change: Change::Missed { next: event.id },
             });
         }
         self.last = event.id;
@@ -172,17 +159,25 @@ const EVENTS_OF_A_START: u64 = 1 << 30;
 mod tests {
     use super::*;
 
+    /// The change that is told apart from others by its number.
+    fn change(n: usize) -> Change {
+        Change::Euicc(Box::new(Euicc {
+            notifications_set_aside: n,
+            ..Euicc::default()
+        }))
+    }
+
     #[tokio::test]
     async fn a_reader_that_comes_back_gets_what_it_missed() {
         let events = Events::new(1);
         for n in 0..3 {
-            events.publish(EventKind::Operation, &n);
+            events.publish(change(n));
         }
         let mut follower = events.follow(Some(1));
         assert_eq!(follower.next().await.unwrap().id, 2);
-        assert_eq!(follower.next().await.unwrap().data, 2);
+        assert_eq!(follower.next().await.unwrap().change, change(2));
         let next = tokio::spawn(async move { follower.next().await });
-        events.publish(EventKind::Euicc, &"x");
+        events.publish(change(4));
         assert_eq!(next.await.unwrap().unwrap().id, 4);
     }
 
@@ -190,36 +185,37 @@ mod tests {
     async fn a_reader_that_is_too_late_is_told_so() {
         let events = Events::new(1);
         for n in 0..EVENTS_KEPT + 5 {
-            events.publish(EventKind::Operation, &n);
+            events.publish(change(n));
         }
         let mut follower = events.follow(Some(2));
         let missed = follower.next().await.unwrap();
-        assert_eq!((missed.kind, missed.id), (EventKind::Missed, 5));
+        assert_eq!((missed.change, missed.id), (Change::Missed { next: 6 }, 5));
         assert_eq!(follower.next().await.unwrap().id, 6);
     }
 
     #[tokio::test]
     async fn a_reader_of_an_earlier_start_is_told_that_it_missed_events() {
         let events = Events::of_start(1);
-        events.publish(EventKind::Operation, &1);
+        events.publish(change(1));
         let seen = events.follow(Some(0)).next().await.unwrap().id;
         let events = Events::of_start(2);
-        events.publish(EventKind::Operation, &2);
+        events.publish(change(2));
         let mut follower = events.follow(Some(seen));
         let missed = follower.next().await.unwrap();
-        assert_eq!(missed.kind, EventKind::Missed);
         let next = follower.next().await.unwrap();
-        assert_eq!((next.id, next.data), (missed.id + 1, 2.into()));
+        assert_eq!(missed.change, Change::Missed { next: next.id });
+        assert_eq!((next.id, next.change), (missed.id + 1, change(2)));
     }
 
     #[tokio::test]
     async fn a_reader_of_an_earlier_journal_is_told_that_it_missed_events() {
         let events = Events::of_start(1);
-        events.publish(EventKind::Operation, &1);
+        events.publish(change(1));
         let later = Events::of_start(9).follow(None).last;
         let mut follower = events.follow(Some(later));
-        assert_eq!(follower.next().await.unwrap().kind, EventKind::Missed);
-        assert_eq!(follower.next().await.unwrap().data, 1);
+        let missed = follower.next().await.unwrap().change;
+        assert!(matches!(missed, Change::Missed { .. }));
+        assert_eq!(follower.next().await.unwrap().change, change(1));
     }
 
     #[test]
@@ -231,9 +227,9 @@ mod tests {
     #[tokio::test]
     async fn a_new_reader_sees_only_what_is_to_come() {
         let events = Events::new(7);
-        events.publish(EventKind::Operation, &1);
+        events.publish(change(1));
         let mut follower = events.follow(None);
-        events.publish(EventKind::Operation, &2);
+        events.publish(change(2));
         assert_eq!(follower.next().await.unwrap().id, 8);
         drop(events);
         assert_eq!(follower.next().await, None);

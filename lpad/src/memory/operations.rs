@@ -6,25 +6,26 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use es10_apdu::types::Eid;
-use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
 use crate::commit::{Cancellation, TooLate};
-use crate::job::{Achievement, Answer, Decision, Kind, Offer, OperationId, Progress, Stage};
-use crate::memory::events::{EventKind, Events};
+use crate::failure::{Interruption, JobFailure};
+use crate::job::{Achievement, Answer, Decision, Kind, OperationId, Progress, Stage};
+use crate::memory::events::{Change, Events};
 use crate::memory::journal::{
     AskedOperation, Ending, Intent, Record, RequestKey, SharedJournal, StartedOperation,
 };
-use crate::problem::{Code, Problem};
 use crate::runtime::clock::Clock;
 
 mod asker;
+mod operation;
 #[cfg(test)]
 mod tests;
 mod ticket;
 
 pub use asker::{ClientProcess, Lease, LeaseHolder};
+pub use operation::{Operation, State};
 pub use ticket::Ticket;
 
 /// All operations of the daemon, the last [`HISTORY_KEPT`] finished ones included; clones share them.
@@ -170,7 +171,7 @@ impl Operations {
         let written = self.shared.journal.append(Record::OperationAsked(asked));
         written.map_err(|error| OperationError::Unwritable(error.to_string()))?;
         table.last = id;
-        self.shared.events.publish(EventKind::Operation, &operation);
+        self.publish(&operation);
         let cancellation = Cancellation::default();
         let operation = watch::Sender::new(operation);
         table.entries.insert(
@@ -262,19 +263,11 @@ impl Operations {
         {
             return;
         }
-        let card = started
-            .eid
-            .map_or_else(String::new, |eid| format!(" {eid}"));
-        let problem = Problem::new(Code::Interrupted)
-            .detail(format!(
-                "lpad was stopped while this was under way on the card{card}, and another one is in the slot."
-            ))
-            .next_step("Put that card in again: lpad reads from it how this ended.")
-            .of_operation(started.operation);
+        let failure = JobFailure::Interrupted(Interruption::CardAway(started.eid));
         let ended = Operation {
             state: State::Failed,
             cancellable: false,
-            problem: Some(problem),
+            failure: Some(Arc::new(failure)),
             finished_at_s: Some(self.shared.clock.unix_seconds()),
             ..Operation::new(started.operation, &started.euicc, started.kind)
         };
@@ -289,7 +282,7 @@ impl Operations {
             state: State::Running,
             stage: None,
             result: None,
-            problem: None,
+            failure: None,
             finished_at_s: None,
             ..operation
         };
@@ -332,7 +325,7 @@ impl Operations {
             }
         };
         drop(table);
-        self.shared.events.publish(EventKind::Operation, &shown);
+        self.publish(&shown);
     }
 
     /// One operation.
@@ -396,12 +389,7 @@ impl Operations {
         };
         if state == State::Queued {
             self.note_ending(id, Ending::Cancelled);
-            self.finish(
-                id,
-                State::Cancelled,
-                None,
-                Some(Problem::new(Code::Cancelled)),
-            );
+            self.finish(id, State::Cancelled, Err(Arc::new(JobFailure::Cancelled)));
         }
         self.find(id)
     }
@@ -419,7 +407,8 @@ impl Operations {
                 // One that waits has not passed the point of no return.
                 let _ = entry.cancellation.cancel();
             }
-            self.finish(operation.id, State::Failed, None, Some(never_begun()));
+            let failure = JobFailure::Interrupted(Interruption::Queued);
+            self.finish(operation.id, State::Failed, Err(Arc::new(failure)));
         }
     }
 
@@ -495,7 +484,7 @@ impl Operations {
         } == *now;
         // Readers of events get every change but at most one per percent; `wait` sees every byte.
         if !only_bytes || percent(&before) != percent(&now) {
-            self.shared.events.publish(EventKind::Operation, &*now);
+            self.publish(&now);
         }
     }
 
@@ -510,20 +499,18 @@ impl Operations {
         }
     }
 
-    fn finish(
-        &self,
-        id: OperationId,
-        state: State,
-        result: Option<Achievement>,
-        problem: Option<Problem>,
-    ) {
+    fn finish(&self, id: OperationId, state: State, outcome: Result<Achievement, Arc<JobFailure>>) {
+        let (result, failure) = match outcome {
+            Ok(achieved) => (Some(achieved), None),
+            Err(failure) => (None, Some(failure)),
+        };
         let now = self.shared.clock.unix_seconds();
         self.change(id, |operation| {
             operation.state = state;
             operation.offer = None;
             operation.asked_at_s = None;
             operation.result = result;
-            operation.problem = problem.map(|problem| problem.of_operation(id));
+            operation.failure = failure;
             operation.finished_at_s = Some(now);
             if state == State::Succeeded {
                 operation.stage = Some(Stage::Done);
@@ -533,6 +520,11 @@ impl Operations {
             entry.lease = None;
         }
         self.forget_oldest();
+    }
+
+    fn publish(&self, operation: &Operation) {
+        let change = Change::Operation(Box::new(operation.clone()));
+        self.shared.events.publish(change);
     }
 
     fn forget_oldest(&self) {
@@ -556,155 +548,12 @@ impl Operations {
     }
 }
 
-/// Where an operation stands.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum State {
-    /// Waiting for the eUICC.
-    Queued,
-    /// Under way.
-    Running,
-    /// Waiting for a person to accept or decline the profile.
-    AwaitingAnswer,
-    /// Done as asked.
-    Succeeded,
-    /// Ended with a problem.
-    Failed,
-    /// Ended because a client cancelled it.
-    Cancelled,
-}
-
-impl State {
-    /// Every state, in the order of an operation's life.
-    pub const ALL: &[Self] = &[
-        Self::Queued,
-        Self::Running,
-        Self::AwaitingAnswer,
-        Self::Succeeded,
-        Self::Failed,
-        Self::Cancelled,
-    ];
-
-    /// Whether nothing changes until a client does something, if ever.
-    pub fn is_settled(self) -> bool {
-        self.is_final() || self == Self::AwaitingAnswer
-    }
-
-    /// Whether nothing changes any more.
-    pub fn is_final(self) -> bool {
-        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
-    }
-
-    /// The name used in the API.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Running => "running",
-            Self::AwaitingAnswer => "awaiting-answer",
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-        }
-    }
-}
-
-/// One operation as the API shows it.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct Operation {
-    /// Its number.
-    pub id: OperationId,
-    /// The eUICC it belongs to.
-    pub euicc: String,
-    /// What it does.
-    pub kind: Kind,
-    /// Where it stands.
-    pub state: State,
-    /// What it is doing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stage: Option<Stage>,
-    /// How much of the profile package the card has.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub progress: Option<Progress>,
-    /// Whether it can still be cancelled.
-    pub cancellable: bool,
-    /// The profile that waits for an answer.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub offer: Option<Offer>,
-    /// What it achieved, once it has succeeded.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub result: Option<Achievement>,
-    /// Why it failed or was cancelled.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub problem: Option<Problem>,
-    /// The process that asked for it; absent when lpad did by itself, or before its last start.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client: Option<ClientProcess>,
-    /// Since when the offer waits for an answer, in seconds since 1970.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub asked_at_s: Option<u64>,
-    /// When it was asked for, in seconds since 1970.
-    pub created_at_s: u64,
-    /// When it ended, in seconds since 1970.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub finished_at_s: Option<u64>,
-}
-
-impl Operation {
-    pub(crate) fn new(id: OperationId, euicc: &str, kind: Kind) -> Self {
-        Self {
-            id,
-            euicc: euicc.to_owned(),
-            kind,
-            state: State::Queued,
-            stage: None,
-            progress: None,
-            cancellable: true,
-            offer: None,
-            result: None,
-            problem: None,
-            client: None,
-            asked_at_s: None,
-            created_at_s: 0,
-            finished_at_s: None,
-        }
-    }
-
-    /// One that ended in an earlier life of the daemon, with what the journal knows of it.
-    fn ended_earlier(asked: &AskedOperation, ending: Ending) -> Self {
-        let operation = Self {
-            cancellable: false,
-            created_at_s: asked.at_s,
-            ..Self::new(asked.operation, &asked.euicc, asked.kind)
-        };
-        match ending {
-            Ending::Succeeded => Self {
-                state: State::Succeeded,
-                stage: Some(Stage::Done),
-                result: Some(Achievement::default()),
-                ..operation
-            },
-            Ending::Failed | Ending::Cancelled | Ending::NotBegun => Self {
-                state: State::Failed,
-                problem: Some(never_begun().of_operation(asked.operation)),
-                ..operation
-            },
-        }
-    }
-}
-
 /// Of an operation that passed the point of no return in an earlier life of the daemon.
 fn passed() -> Cancellation {
     let cancellation = Cancellation::default();
     // It was never cancelled.
     let _ = cancellation.commit();
     cancellation
-}
-
-/// Why an operation that waited has ended with the daemon.
-fn never_begun() -> Problem {
-    Problem::new(Code::Interrupted)
-        .detail("lpad was stopped before this was begun; nothing was done.")
-        .next_step("Ask for it again.")
 }
 
 /// How many operations of one eUICC may run and wait.

@@ -3,21 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use es10_apdu::types::{Eid, Iccid};
+use es10_apdu::types::{
+    Aid, Eid, Iccid, NotificationEvent, PprIds, ProfileClass, SubjectKeyIdentifier, VersionType,
+};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::failure::{JobFailure, PortFailure};
 use crate::job::{Achievement, OperationId, Part};
-use crate::problem::Problem;
 
 /// What is known about one eUICC.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     /// The eUICC as a whole.
     pub euicc: Euicc,
-    /// What the card says it can do.
-    pub info: Known<EuiccInfo>,
     /// Server addresses stored on the card.
     pub addresses: Known<Addresses>,
     /// The profiles on the card.
@@ -30,7 +29,7 @@ pub struct Snapshot {
 }
 
 /// A part of the card.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub enum Known<T> {
     /// It was not read yet.
     #[default]
@@ -78,7 +77,7 @@ impl<T> Known<T> {
         match self {
             Self::Unknown(because) => Some(UnknownPart {
                 part,
-                problem: because.as_ref().into(),
+                because: Arc::clone(because),
             }),
             Self::NotYet | Self::Value(_) => None,
         }
@@ -102,7 +101,7 @@ impl Snapshot {
 
     /// The card, when one was read.
     pub(crate) fn eid(&self) -> Option<Eid> {
-        self.euicc.eid.as_deref()?.parse().ok()
+        self.euicc.eid
     }
 
     /// Whether this part is known.
@@ -112,7 +111,7 @@ impl Snapshot {
     /// Why it is not.
     pub(crate) fn has(&self, part: Part) -> Result<(), JobFailure> {
         match part {
-            Part::Info => self.info.of(part).map(drop),
+            Part::Info => self.euicc.info.of(part).map(drop),
             Part::Addresses => self.addresses.of(part).map(drop),
             Part::Profiles => self.profiles.of(part).map(drop),
             Part::Notifications => self.notifications.of(part).map(drop),
@@ -121,9 +120,8 @@ impl Snapshot {
 
     /// Lets the eUICC name its parts that cannot be read.
     pub(crate) fn name_unknown_parts(&mut self) {
-        self.euicc.info = self.info.value().cloned();
         self.euicc.unknown = [
-            self.info.unknown(Part::Info),
+            self.euicc.info.unknown(Part::Info),
             self.addresses.unknown(Part::Addresses),
             self.profiles.unknown(Part::Profiles),
             self.notifications.unknown(Part::Notifications),
@@ -137,70 +135,89 @@ impl Snapshot {
 /// What was read this short a time ago is not read again.
 const FRESH_FOR: Duration = Duration::from_secs(2);
 
-/// One eUICC.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+/// One eUICC: what shows in its state, and in events.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Euicc {
     /// Its name in the configuration.
     pub name: String,
     /// The port it is behind.
     pub port: String,
     /// Whether it can be used.
-    pub state: Availability,
+    pub state: Shown,
+    /// How it stands with bringing the card up.
+    pub attempt: Option<Attempt>,
     /// The operation that runs on it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub busy_with: Option<OperationId>,
-    /// Why it cannot be used.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub problem: Option<Problem>,
     /// How many notifications are set aside, because the card does not give or remove them.
-    #[serde(default, skip_serializing_if = "is_zero")]
     pub notifications_set_aside: usize,
     /// When the card was read last, in seconds since 1970.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_at_s: Option<u64>,
-    /// The eUICC identifier, 32 digits.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub eid: Option<String>,
+    /// The card.
+    pub eid: Option<Eid>,
     /// What the card says it can do.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub info: Option<EuiccInfo>,
+    pub info: Known<EuiccInfo>,
     /// Parts of the card that cannot be read, and why; each blocks only what needs it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unknown: Vec<UnknownPart>,
-    /// What is being tried to bring the card up.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub trying: Option<Trying>,
-    /// Since when it cannot be used, in seconds since 1970.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unavailable_since_s: Option<u64>,
-    /// When it is tried next, in seconds since 1970.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next_attempt_s: Option<u64>,
     /// The first profile of an empty card, when lpad was told to get one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_profile: Option<FirstProfile>,
 }
 
 /// A part of the card that cannot be read.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct UnknownPart {
     /// The part.
     pub part: Part,
     /// Why.
-    pub problem: Problem,
+    pub because: Arc<JobFailure>,
 }
 
-/// What is being tried.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Trying {
-    /// What.
-    pub what: String,
-    /// Since when, in seconds since 1970.
-    pub since_s: u64,
+/// Whether an eUICC can be used, and why not.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum Shown {
+    /// It has not been read yet.
+    #[default]
+    Starting,
+    /// It answers.
+    Ready,
+    /// The modem or the card does not answer; lpad keeps trying.
+    Unavailable {
+        /// Why, as of the last attempt.
+        because: Arc<JobFailure>,
+        /// Since when, in seconds since 1970.
+        since_s: u64,
+    },
+}
+
+impl Shown {
+    /// The state without its reason.
+    pub fn availability(&self) -> Availability {
+        match self {
+            Self::Starting => Availability::Starting,
+            Self::Ready => Availability::Ready,
+            Self::Unavailable { .. } => Availability::Unavailable,
+        }
+    }
+}
+
+/// How it stands with bringing a card up.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Attempt {
+    /// An attempt is under way.
+    UnderWay {
+        /// What is being tried.
+        what: &'static str,
+        /// Since when, in seconds since 1970.
+        since_s: u64,
+    },
+    /// The next one is to come.
+    Next {
+        /// When, in seconds since 1970.
+        at_s: u64,
+    },
 }
 
 /// How it stands with the first profile, which no client has to ask for.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct FirstProfile {
     /// Whether it goes on.
     pub state: FirstProfileState,
@@ -209,10 +226,8 @@ pub struct FirstProfile {
     /// After how many of them the order is given up.
     pub most_attempts: u32,
     /// How the last attempt ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<String>,
     /// When the next attempt is made, in seconds since 1970.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_attempt_s: Option<u64>,
 }
 
@@ -243,10 +258,6 @@ impl FirstProfileState {
     }
 }
 
-fn is_zero(count: &usize) -> bool {
-    *count == 0
-}
-
 /// Whether an eUICC can be used.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -272,25 +283,25 @@ impl Availability {
 }
 
 /// The parts of EUICCInfo2 people ask for, SGP.22 v2.5 section 5.7.8, tag BF22.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct EuiccInfo {
     /// The SGP.22 version the card follows.
-    pub svn: String,
+    pub svn: VersionType,
     /// The card's firmware version.
-    pub firmware: String,
+    pub firmware: VersionType,
     /// Version of the profile package specification.
-    pub profile_version: String,
+    pub profile_version: VersionType,
     /// Non-volatile memory left for profiles.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub free_memory_bytes: Option<u64>,
-    /// Certificate issuers the card verifies servers with, by key identifier.
-    pub ci_keys_for_verification: Vec<String>,
-    /// Certificate issuers the card can sign for, by key identifier.
-    pub ci_keys_for_signing: Vec<String>,
+    /// Certificate issuers the card verifies servers with.
+    pub ci_keys_for_verification: Vec<SubjectKeyIdentifier>,
+    /// Certificate issuers the card can sign for.
+    pub ci_keys_for_signing: Vec<SubjectKeyIdentifier>,
 }
 
-/// Server addresses stored on the card, SGP.22 v2.5 section 5.7.3, tag BF3C.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+/// Server addresses stored on the card, SGP.22 v2.5 section 5.7.3, tag BF3C. They are kept as the card
+/// holds them: what is no address is shown as well.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Addresses {
     /// The SM-DP+ that is asked when no other is named.
     pub default_smdp: Option<String>,
@@ -299,27 +310,24 @@ pub struct Addresses {
 }
 
 /// A profile on the card, SGP.22 v2.5 section 5.7.15, tag E3.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Profile {
     /// The profile's ICCID.
-    pub iccid: String,
+    pub iccid: Iccid,
     /// Whether it is the one in use.
     pub state: ProfileState,
-    /// `operational`, `test` or `provisioning`.
-    pub class: String,
+    /// Its kind.
+    pub class: ProfileClass,
     /// Who provides the service.
     pub service_provider: String,
     /// The name the operator gave it.
     pub name: String,
     /// The name it was given here.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nickname: Option<String>,
     /// The application identifier of its ISD-P.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub aid: Option<String>,
-    /// Profile policy rules by name.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub policy_rules: Vec<String>,
+    pub aid: Option<Aid>,
+    /// Profile policy rules.
+    pub policy_rules: PprIds,
 }
 
 impl Profile {
@@ -327,10 +335,25 @@ impl Profile {
     pub(crate) fn achieved(&self) -> Achievement {
         let name = self.nickname.clone().unwrap_or_else(|| self.name.clone());
         Achievement {
-            iccid: Some(self.iccid.clone()),
+            iccid: Some(self.iccid),
             profile_name: Some(name).filter(|name| !name.is_empty()),
             enabled: Some(self.state == ProfileState::Enabled),
             ..Achievement::default()
+        }
+    }
+
+    /// A disabled operational profile of which nothing else is known.
+    #[cfg(test)]
+    pub(crate) fn of(iccid: &str) -> Self {
+        Self {
+            iccid: iccid.parse().unwrap(),
+            state: ProfileState::Disabled,
+            class: ProfileClass::OPERATIONAL,
+            service_provider: String::new(),
+            name: String::new(),
+            nickname: None,
+            aid: None,
+            policy_rules: PprIds::default(),
         }
     }
 }
@@ -341,8 +364,7 @@ impl Profile {
 ///
 /// When there is none.
 pub(crate) fn find(profiles: &[Profile], iccid: Iccid) -> Result<Profile, JobFailure> {
-    let printed = iccid.to_string();
-    let found = profiles.iter().find(|profile| profile.iccid == printed);
+    let found = profiles.iter().find(|profile| profile.iccid == iccid);
     found.cloned().ok_or(JobFailure::UnknownProfile(iccid))
 }
 
@@ -368,24 +390,20 @@ impl ProfileState {
 }
 
 /// A notification that waits on the card, SGP.22 v2.5 section 5.7.9, tag BF2F.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Notification {
     /// Its sequence number.
-    pub sequence_number: u64,
-    /// `install`, `enable`, `disable` or `delete`.
-    pub event: String,
-    /// The server it goes to.
+    pub sequence_number: i64,
+    /// What happened; `None` when the card's entry cannot be read.
+    pub event: Option<NotificationEvent>,
+    /// The server it goes to, as the card holds it.
     pub address: String,
     /// The profile it is about.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub iccid: Option<String>,
+    pub iccid: Option<Iccid>,
     /// How often its delivery failed in a row.
-    #[serde(default)]
     pub failed_attempts: u32,
     /// Why the last delivery failed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
     /// Why it is set aside: it is tried again less and less often, and holds up no other one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_aside: Option<String>,
 }

@@ -5,15 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use es10_apdu::types::{PprIds, ProfileClass};
 use tempfile::TempDir;
 
 use super::*;
 use crate::failure::{JobFailure, PortFailure};
-use crate::job::Reply;
+use crate::job::{Offer, Reply};
 use crate::memory::events::Events;
 use crate::memory::journal::Journal;
 use crate::memory::state_folder::StateFolder;
-use crate::problem::Code;
 use crate::runtime::clock::Clock;
 use crate::secret::Secret;
 
@@ -73,8 +73,21 @@ fn key(name: &str, uid: u32, body: &str) -> RequestKey {
 
 fn offer(confirmation_code_required: bool) -> Offer {
     Offer {
+        iccid: "89000123456789012341".parse().unwrap(),
+        service_provider: String::new(),
+        profile_name: String::new(),
+        class: ProfileClass::OPERATIONAL,
+        policy_rules: PprIds::default(),
+        policy_consent_required: false,
         confirmation_code_required,
-        ..Offer::default()
+    }
+}
+
+/// How far an operation was that ended with the daemon.
+fn interruption(ended: &Operation) -> Option<Interruption> {
+    match ended.failure.as_deref() {
+        Some(JobFailure::Interrupted(how)) => Some(*how),
+        _ => None,
     }
 }
 
@@ -114,7 +127,7 @@ async fn a_ticket_that_is_dropped_ends_the_operation_as_interrupted() {
     let id = ticket.id();
     drop(ticket);
     let ended = operations.find(id).unwrap();
-    assert_eq!(ended.problem.unwrap().code, Code::Interrupted);
+    assert_eq!(interruption(&ended), Some(Interruption::Running));
 }
 
 #[tokio::test]
@@ -148,7 +161,7 @@ async fn a_running_operation_hears_that_it_is_cancelled() {
     ticket.cancelled().await;
     assert!(ticket.commit().is_err());
     let id = ticket.id();
-    ticket.fail(&JobFailure::Cancelled);
+    ticket.fail(JobFailure::Cancelled);
     assert_eq!(operations.find(id).unwrap().state, State::Cancelled);
 }
 
@@ -248,9 +261,7 @@ async fn a_queued_operation_that_was_killed_is_told_as_never_begun_and_answers_i
         let life = Life::begin(folder.path());
         let known = life.operations.find(id).unwrap();
         assert_eq!((known.state, known.kind), (State::Failed, Kind::Rename));
-        let problem = known.problem.unwrap();
-        assert_eq!(problem.code, Code::Interrupted);
-        assert!(problem.detail.contains("nothing was done"), "{problem}");
+        assert_eq!(interruption(&known), Some(Interruption::Queued));
         let found = life.operations.repeated(&request).unwrap().unwrap();
         assert_eq!(found.id, id);
         let next = life.operations.start("default", None, Kind::Delete, None);
@@ -270,7 +281,10 @@ async fn the_daemons_end_tells_what_waits_the_same_as_the_next_start() {
     let told = life.operations.find(id).unwrap();
     drop((ticket, life));
     let after = Life::begin(folder.path()).operations.find(id).unwrap();
-    assert_eq!((after.state, after.problem), (told.state, told.problem));
+    assert_eq!(
+        (after.state, interruption(&after)),
+        (told.state, interruption(&told))
+    );
 }
 
 #[tokio::test]
@@ -281,7 +295,7 @@ async fn what_was_done_is_not_done_again_for_the_same_key_after_a_restart() {
     let id = done.id();
     done.succeed(Achievement::default());
     let failed = life.started(Kind::Delete, Some(key("failed", 0, "")));
-    failed.fail(&JobFailure::NoDefaultSmdp);
+    failed.fail(JobFailure::NoDefaultSmdp);
     drop(life);
     let life = Life::begin(folder.path());
     let found = life.operations.repeated(&key("done", 0, "")).unwrap();
@@ -325,7 +339,7 @@ async fn an_operation_in_doubt_stays_open_and_changes_when_the_card_has_told() {
     let life = operations();
     let ticket = life.started(Kind::Delete, None);
     let id = ticket.id();
-    ticket.fail(&JobFailure::InDoubt {
+    ticket.fail(JobFailure::InDoubt {
         lost: Arc::new(PortFailure::Gone.into()),
         since: None,
     });
@@ -355,8 +369,9 @@ async fn a_dropped_ticket_leaves_the_journal_open() {
 async fn an_operation_left_on_another_card_is_told_and_stays_open() {
     let life = operations();
     let id = life.started(Kind::Delete, None).id();
+    let eid = "89049032123451234512345678901235".parse().ok();
     let started = StartedOperation {
-        eid: "89049032123451234512345678901235".parse().ok(),
+        eid,
         ..StartedOperation::new(id, "default", Kind::Delete)
     };
     let ticket = life.operations.resume(life.operations.find(id).unwrap());
@@ -364,11 +379,7 @@ async fn an_operation_left_on_another_card_is_told_and_stays_open() {
     life.operations.leave(&started);
     let left = life.operations.find(id).unwrap();
     assert_eq!(left.state, State::Failed);
-    let problem = left.problem.unwrap();
-    assert!(
-        problem.detail.contains("another one is in the slot"),
-        "{problem}"
-    );
+    assert_eq!(interruption(&left), Some(Interruption::CardAway(eid)));
     assert!(life.journal.intent().operations.contains_key(&id));
 }
 
@@ -422,7 +433,10 @@ async fn bytes_are_events_only_once_per_percent() {
     loop {
         let event = follower.next().await.unwrap();
         count += 1;
-        if event.data["state"] == "failed" {
+        let Change::Operation(operation) = event.change else {
+            panic!("{event:?}");
+        };
+        if operation.state == State::Failed {
             break;
         }
     }

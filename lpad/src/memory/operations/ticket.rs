@@ -1,5 +1,6 @@
 //! The engine's side of an operation.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -10,7 +11,7 @@ use crate::commit::{Cancellation, Cancelled, Committed};
 use crate::failure::{Interruption, JobFailure};
 use crate::job::{Achievement, Answer, Decision, Offer, OperationId, Progress, Reply, Stage};
 use crate::memory::journal::Ending;
-use crate::problem::Problem;
+use crate::secret::shorten_numbers;
 
 /// The engine's side of an operation. One that is dropped unfinished fails as interrupted; the journal
 /// keeps it open, so that the next start settles it.
@@ -135,30 +136,31 @@ impl Ticket {
         tracing::info!(operation = %self.id, "succeeded");
         self.operations.note_ending(self.id, Ending::Succeeded);
         self.operations
-            .finish(self.id, State::Succeeded, Some(result), None);
+            .finish(self.id, State::Succeeded, Ok(result));
     }
 
     /// Ends it with a failure; `Cancelled` ends it as cancelled. One that is in doubt stays open in the
     /// journal, until the card has told.
-    pub fn fail(self, failure: &JobFailure) {
-        let (state, ending) = match failure {
+    pub fn fail(self, failure: impl Into<Arc<JobFailure>>) {
+        let failure = failure.into();
+        let (state, ending) = match *failure {
             JobFailure::Cancelled => (State::Cancelled, Ending::Cancelled),
             _ => (State::Failed, Ending::Failed),
         };
-        let problem = Problem::from(failure);
-        tracing::warn!(operation = %self.id, "{problem}");
+        let text = shorten_numbers(&failure.to_string());
+        tracing::warn!(operation = %self.id, "{}: {text}", state.name());
         if !failure.is_in_doubt() {
             self.operations.note_ending(self.id, ending);
         }
-        self.operations.finish(self.id, state, None, Some(problem));
+        self.operations.finish(self.id, state, Err(failure));
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
         // Does nothing after `succeed` or `fail`: an operation that has ended does not change.
-        let problem = Problem::from(&JobFailure::Interrupted(Interruption::Running));
+        let failure = JobFailure::Interrupted(Interruption::Running);
         self.operations
-            .finish(self.id, State::Failed, None, Some(problem));
+            .finish(self.id, State::Failed, Err(Arc::new(failure)));
     }
 }

@@ -15,10 +15,11 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use lpad::api::body::Operation;
 use lpad::cli;
 use lpad::config::Config;
 use lpad::job::Kind;
-use lpad::memory::operations::{Operation, State};
+use lpad::memory::operations::State;
 use lpad::memory::snapshot::ProfileState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;

@@ -7,10 +7,9 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use std::{fs, io};
 
+use lpad::api::body::{EventKind, Operation};
 use lpad::client::{Client, ClientError};
 use lpad::job::{Kind, Progress, Stage};
-use lpad::memory::events::EventKind;
-use lpad::memory::operations::Operation;
 use lpad_tests::bench::{Bench, HOST_NAME};
 use rsp_servers::smdp::ReservationStatus;
 use sim_card_emulator::pty::Pty;

@@ -1,0 +1,152 @@
+//! An operation as the API shows it.
+
+use serde::{Deserialize, Serialize};
+
+use super::is_default;
+use super::profile::{class, rules};
+use crate::job::{self, Kind, OperationId, Progress, Stage};
+use crate::memory::operations::{self, ClientProcess, State};
+use crate::problem::Problem;
+
+/// One operation.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Operation {
+    /// Its number.
+    pub id: OperationId,
+    /// The eUICC it belongs to.
+    pub euicc: String,
+    /// What it does.
+    pub kind: Kind,
+    /// Where it stands.
+    pub state: State,
+    /// What it is doing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<Stage>,
+    /// How much of the profile package the card has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+    /// Whether it can still be cancelled.
+    pub cancellable: bool,
+    /// The profile that waits for an answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offer: Option<Offer>,
+    /// What it achieved, once it has succeeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<Achievement>,
+    /// Why it failed or was cancelled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Problem>,
+    /// The process that asked for it; absent when lpad did by itself, or before its last start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<ClientProcess>,
+    /// Since when the offer waits for an answer, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_at_s: Option<u64>,
+    /// When it was asked for, in seconds since 1970.
+    pub created_at_s: u64,
+    /// When it ended, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at_s: Option<u64>,
+}
+
+/// What an operation achieved.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Achievement {
+    /// The profile it was about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iccid: Option<String>,
+    /// That profile's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile_name: Option<String>,
+    /// Whether that profile is enabled now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+    /// Set when the server had nothing to download.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub nothing_to_download: bool,
+    /// Set when the card was as asked already.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub nothing_to_change: bool,
+    /// Notifications delivered.
+    #[serde(default)]
+    pub notifications_delivered: usize,
+    /// Notifications that stay on the card until their recipient can be reached.
+    #[serde(default)]
+    pub notifications_pending: usize,
+    /// What succeeded only in part, for people.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// A profile that a person has to accept before it is downloaded.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Offer {
+    /// The profile's ICCID.
+    pub iccid: String,
+    /// Who provides the service.
+    pub service_provider: String,
+    /// The profile's name.
+    pub profile_name: String,
+    /// `operational`, `test` or `provisioning`.
+    pub class: String,
+    /// Profile policy rules by name; empty when the profile has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policy_rules: Vec<String>,
+    /// Whether accepting means accepting the policy rules too.
+    #[serde(default)]
+    pub policy_consent_required: bool,
+    /// Whether the server asks for a confirmation code and lpad has none.
+    #[serde(default)]
+    pub confirmation_code_required: bool,
+}
+
+impl From<&operations::Operation> for Operation {
+    fn from(known: &operations::Operation) -> Self {
+        let problem = known.failure.as_deref().map(Problem::from);
+        Self {
+            id: known.id,
+            euicc: known.euicc.clone(),
+            kind: known.kind,
+            state: known.state,
+            stage: known.stage,
+            progress: known.progress,
+            cancellable: known.cancellable,
+            offer: known.offer.as_ref().map(Offer::from),
+            result: known.result.as_ref().map(Achievement::from),
+            problem: problem.map(|problem| problem.of_operation(known.id)),
+            client: known.client,
+            asked_at_s: known.asked_at_s,
+            created_at_s: known.created_at_s,
+            finished_at_s: known.finished_at_s,
+        }
+    }
+}
+
+impl From<&job::Achievement> for Achievement {
+    fn from(achieved: &job::Achievement) -> Self {
+        Self {
+            iccid: achieved.iccid.map(|iccid| iccid.to_string()),
+            profile_name: achieved.profile_name.clone(),
+            enabled: achieved.enabled,
+            nothing_to_download: achieved.nothing_to_download,
+            nothing_to_change: achieved.nothing_to_change,
+            notifications_delivered: achieved.notifications_delivered,
+            notifications_pending: achieved.notifications_pending,
+            warnings: achieved.warnings.clone(),
+        }
+    }
+}
+
+impl From<&job::Offer> for Offer {
+    fn from(offer: &job::Offer) -> Self {
+        Self {
+            iccid: offer.iccid.to_string(),
+            service_provider: offer.service_provider.clone(),
+            profile_name: offer.profile_name.clone(),
+            class: class(offer.class),
+            policy_rules: rules(offer.policy_rules),
+            policy_consent_required: offer.policy_consent_required,
+            confirmation_code_required: offer.confirmation_code_required,
+        }
+    }
+}

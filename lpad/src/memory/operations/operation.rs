@@ -1,0 +1,138 @@
+//! One operation, and where it stands.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::asker::ClientProcess;
+use crate::failure::{Interruption, JobFailure};
+use crate::job::{Achievement, Kind, Offer, OperationId, Progress, Stage};
+use crate::memory::journal::{AskedOperation, Ending};
+
+/// Where an operation stands.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// Waiting for the eUICC.
+    Queued,
+    /// Under way.
+    Running,
+    /// Waiting for a person to accept or decline the profile.
+    AwaitingAnswer,
+    /// Done as asked.
+    Succeeded,
+    /// Ended with a problem.
+    Failed,
+    /// Ended because a client cancelled it.
+    Cancelled,
+}
+
+impl State {
+    /// Every state, in the order of an operation's life.
+    pub const ALL: &[Self] = &[
+        Self::Queued,
+        Self::Running,
+        Self::AwaitingAnswer,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Cancelled,
+    ];
+
+    /// Whether nothing changes until a client does something, if ever.
+    pub fn is_settled(self) -> bool {
+        self.is_final() || self == Self::AwaitingAnswer
+    }
+
+    /// Whether nothing changes any more.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
+    }
+
+    /// The name used in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::AwaitingAnswer => "awaiting-answer",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// One operation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Operation {
+    /// Its number.
+    pub id: OperationId,
+    /// The eUICC it belongs to.
+    pub euicc: String,
+    /// What it does.
+    pub kind: Kind,
+    /// Where it stands.
+    pub state: State,
+    /// What it is doing.
+    pub stage: Option<Stage>,
+    /// How much of the profile package the card has.
+    pub progress: Option<Progress>,
+    /// Whether it can still be cancelled.
+    pub cancellable: bool,
+    /// The profile that waits for an answer.
+    pub offer: Option<Offer>,
+    /// What it achieved, once it has succeeded.
+    pub result: Option<Achievement>,
+    /// Why it failed or was cancelled.
+    pub failure: Option<Arc<JobFailure>>,
+    /// The process that asked for it; absent when lpad did by itself, or before its last start.
+    pub client: Option<ClientProcess>,
+    /// Since when the offer waits for an answer, in seconds since 1970.
+    pub asked_at_s: Option<u64>,
+    /// When it was asked for, in seconds since 1970.
+    pub created_at_s: u64,
+    /// When it ended, in seconds since 1970.
+    pub finished_at_s: Option<u64>,
+}
+
+impl Operation {
+    pub(crate) fn new(id: OperationId, euicc: &str, kind: Kind) -> Self {
+        Self {
+            id,
+            euicc: euicc.to_owned(),
+            kind,
+            state: State::Queued,
+            stage: None,
+            progress: None,
+            cancellable: true,
+            offer: None,
+            result: None,
+            failure: None,
+            client: None,
+            asked_at_s: None,
+            created_at_s: 0,
+            finished_at_s: None,
+        }
+    }
+
+    /// One that ended in an earlier life of the daemon, with what the journal knows of it.
+    pub(super) fn ended_earlier(asked: &AskedOperation, ending: Ending) -> Self {
+        let operation = Self {
+            cancellable: false,
+            created_at_s: asked.at_s,
+            ..Self::new(asked.operation, &asked.euicc, asked.kind)
+        };
+        match ending {
+            Ending::Succeeded => Self {
+                state: State::Succeeded,
+                stage: Some(Stage::Done),
+                result: Some(Achievement::default()),
+                ..operation
+            },
+            Ending::Failed | Ending::Cancelled | Ending::NotBegun => Self {
+                state: State::Failed,
+                failure: Some(Arc::new(JobFailure::Interrupted(Interruption::Queued))),
+                ..operation
+            },
+        }
+    }
+}
