@@ -9,6 +9,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use lpad::client::Client;
@@ -241,8 +242,7 @@ impl Story {
             reservations: None,
         };
         for address in ["127.0.0.1:8443", "127.0.0.1:8080", "127.0.0.1:35963"] {
-            let free = TcpListener::bind("127.0.0.1:0").unwrap();
-            story.replace(address, &free.local_addr().unwrap().to_string());
+            story.replace(address, &free_address());
         }
         Some(story)
     }
@@ -523,6 +523,19 @@ async fn keeps_running() {
         .expect("it ends")
         .unwrap();
     assert!(status.success(), "{status}");
+}
+
+/// An address for a program to listen on later. The kernel gives none of these ports to another test
+/// meanwhile: they are below the range from which it chooses.
+fn free_address() -> String {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap();
+    loop {
+        let port = first + NEXT.fetch_add(1, Ordering::Relaxed);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return format!("127.0.0.1:{port}");
+        }
+    }
 }
 
 /// Programs of the system that pages use.
