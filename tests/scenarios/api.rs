@@ -753,6 +753,12 @@ pub(crate) struct Stream {
 }
 
 pub(crate) async fn events(bed: &Bed, last_seen: Option<u64>) -> Stream {
+    let stream = follow(bed, last_seen).await;
+    stream.unwrap_or_else(|refused| panic!("{refused}"))
+}
+
+/// Follows the events; where that is refused, the status line of the answer.
+pub(crate) async fn follow(bed: &Bed, last_seen: Option<u64>) -> Result<Stream, String> {
     let mut socket = connect(bed).await;
     let header = last_seen.map(|id| format!("Last-Event-ID: {id}"));
     let headers: Vec<&str> = header.as_deref().into_iter().collect();
@@ -763,14 +769,16 @@ pub(crate) async fn events(bed: &Bed, last_seen: Option<u64>) -> Stream {
         text: String::new(),
     };
     let mut head = stream.line().await;
-    assert_eq!(head, "HTTP/1.1 200 OK");
+    if head != "HTTP/1.1 200 OK" {
+        return Err(head);
+    }
     while !head.is_empty() {
         head = stream.line().await.to_ascii_lowercase();
         if let Some(kind) = head.strip_prefix("content-type: ") {
             assert_eq!(kind, "text/event-stream");
         }
     }
-    stream
+    Ok(stream)
 }
 
 impl Stream {

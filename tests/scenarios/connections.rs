@@ -12,7 +12,7 @@ use tokio::net::UnixStream;
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout};
 
-use crate::api::{ask, ask_with, connect, events, read, request};
+use crate::api::{ask, ask_with, connect, events, follow, read, request};
 
 #[tokio::test(start_paused = true)]
 async fn idle_and_half_open_connections_delay_no_other_client() {
@@ -112,8 +112,10 @@ async fn a_reader_of_the_events_that_leaves_makes_room_at_once() {
         .is_problem(503, "too-many-readers");
     following.clear();
     let asked = Instant::now();
-    events(&bed, None).await;
-    assert!(asked.elapsed() < AT_ONCE, "{:?}", asked.elapsed());
+    // The daemon may take the request before it has seen all of them leave.
+    while let Err(refused) = follow(&bed, None).await {
+        assert!(asked.elapsed() < AT_ONCE, "{refused}");
+    }
 }
 
 #[tokio::test]
