@@ -28,7 +28,7 @@ use crate::memory::operations::State;
 use crate::memory::snapshot::ProfileState;
 use crate::problem::{Code, Problem};
 
-/// A client of one daemon. Every call opens a connection of its own.
+/// A client of one daemon. Every call opens a connection of its own, and fails as [`ClientError`] says.
 #[derive(Clone, Debug)]
 pub struct Client {
     socket: PathBuf,
@@ -73,55 +73,31 @@ impl Client {
     }
 
     /// `GET /v1/health`.
-    ///
-    /// # Errors
-    ///
-    /// As [`ClientError`] says; so for every call.
     pub async fn health(&self) -> Result<Health, ClientError> {
         self.get("/v1/health").await
     }
 
     /// `GET /v1/version`.
-    ///
-    /// # Errors
-    ///
-    /// As [`ClientError`] says.
     pub async fn version(&self) -> Result<Version, ClientError> {
         self.get("/v1/version").await
     }
 
     /// `GET /v1/euiccs`.
-    ///
-    /// # Errors
-    ///
-    /// As [`ClientError`] says.
     pub async fn euiccs(&self) -> Result<Vec<Euicc>, ClientError> {
         Ok(self.get::<EuiccList>("/v1/euiccs").await?.euiccs)
     }
 
     /// `GET /v1/euiccs/{name}`.
-    ///
-    /// # Errors
-    ///
-    /// As [`ClientError`] says.
     pub async fn euicc(&self, name: &str) -> Result<Euicc, ClientError> {
         self.get(&format!("/v1/euiccs/{name}")).await
     }
 
     /// `GET /v1/euiccs/{name}/addresses`.
-    ///
-    /// # Errors
-    ///
-    /// As [`ClientError`] says.
     pub async fn addresses(&self, name: &str) -> Result<Addresses, ClientError> {
         self.get(&format!("/v1/euiccs/{name}/addresses")).await
     }
 
     /// `PUT /v1/euiccs/{name}/addresses`.
-    ///
-    /// # Errors
-    ///
-    /// As [`ClientError`] says.
     pub async fn set_default_smdp(
         &self,
         name: &str,
@@ -139,10 +115,6 @@ impl Client {
     }
 
     /// `GET /v1/euiccs/{name}/profiles`.
-    ///
-    /// # Errors
-    ///
-    /// As [`ClientError`] says.
     pub async fn profiles(&self, name: &str) -> Result<Vec<Profile>, ClientError> {
         Ok(self
             .get::<ProfileList>(&format!("/v1/euiccs/{name}/profiles"))
@@ -151,10 +123,6 @@ impl Client {
     }
 
     /// `PATCH /v1/euiccs/{name}/profiles/{iccid}` with a state.
-    ///
-    /// # Errors
-    ///
-    /// As [`ClientError`] says.
     pub async fn set_state(
         &self,
         name: &str,
@@ -174,10 +142,6 @@ impl Client {
     }
 
     /// `PATCH /v1/euiccs/{name}/profiles/{iccid}` with a nickname.
-    ///
-    /// # Errors
-    ///
-    /// As [`ClientError`] says.
     pub async fn rename(
         &self,
         name: &str,
@@ -197,10 +161,6 @@ impl Client {
     }
 
     /// `DELETE /v1/euiccs/{name}/profiles/{iccid}`.
-    ///
-    /// # Errors
-    ///
-    /// As [`ClientError`] says.
     pub async fn delete(&self, name: &str, iccid: &str) -> Result<Operation, ClientError> {
         self.call(
             Method::DELETE,
@@ -211,10 +171,6 @@ impl Client {
     }
 
     /// `POST /v1/euiccs/{name}/downloads`.
-    ///
-    /// # Errors
-    ///
-    /// As [`ClientError`] says.
     pub async fn download(
         &self,
         name: &str,
@@ -230,10 +186,6 @@ impl Client {
 
     /// `POST /v1/euiccs/{name}/downloads` of an attended download: a question is for this client
     /// alone, and is there as long as the returned [`Attendance`].
-    ///
-    /// # Errors
-    ///
-    /// As [`ClientError`] says.
     pub async fn download_attended(
         &self,
         name: &str,
@@ -262,50 +214,30 @@ impl Client {
     }
 
     /// What was known of the profiles when the card was read last, without waiting for the card.
-    ///
-    /// # Errors
-    ///
-    /// As [`ClientError`] says.
     pub async fn known_profiles(&self, name: &str) -> Result<Vec<Profile>, ClientError> {
         let path = format!("/v1/euiccs/{name}/profiles?wait=0");
         Ok(self.get::<ProfileList>(&path).await?.profiles)
     }
 
     /// What was known of the notifications when the card was read last, without waiting for it.
-    ///
-    /// # Errors
-    ///
-    /// As [`ClientError`] says.
     pub async fn known_notifications(&self, name: &str) -> Result<Vec<Notification>, ClientError> {
         let path = format!("/v1/euiccs/{name}/notifications?wait=0");
         Ok(self.get::<NotificationList>(&path).await?.notifications)
     }
 
     /// `GET /v1/euiccs/{name}/notifications`.
-    ///
-    /// # Errors
-    ///
-    /// As [`ClientError`] says.
     pub async fn notifications(&self, name: &str) -> Result<Vec<Notification>, ClientError> {
         let path = format!("/v1/euiccs/{name}/notifications");
         Ok(self.get::<NotificationList>(&path).await?.notifications)
     }
 
     /// `POST /v1/euiccs/{name}/notifications/deliver`.
-    ///
-    /// # Errors
-    ///
-    /// As [`ClientError`] says.
     pub async fn deliver_notifications(&self, name: &str) -> Result<Operation, ClientError> {
         let path = format!("/v1/euiccs/{name}/notifications/deliver");
         self.call(Method::POST, &path, NOTHING).await
     }
 
     /// `POST /v1/euiccs/{name}/reset`.
-    ///
-    /// # Errors
-    ///
-    /// As [`ClientError`] says.
     pub async fn reset(
         &self,
         name: &str,
@@ -320,10 +252,6 @@ impl Client {
     }
 
     /// `GET /v1/operations`.
-    ///
-    /// # Errors
-    ///
-    /// As [`ClientError`] says.
     pub async fn operations(&self) -> Result<Vec<Operation>, ClientError> {
         Ok(self
             .get::<OperationList>("/v1/operations")
@@ -332,30 +260,18 @@ impl Client {
     }
 
     /// `GET /v1/operations?state=…`.
-    ///
-    /// # Errors
-    ///
-    /// As [`ClientError`] says.
     pub async fn operations_in(&self, state: State) -> Result<Vec<Operation>, ClientError> {
         let path = format!("/v1/operations?state={}", state.name());
         Ok(self.get::<OperationList>(&path).await?.operations)
     }
 
     /// `GET /v1/operations/{id}?wait=…`, at most 60 seconds.
-    ///
-    /// # Errors
-    ///
-    /// As [`ClientError`] says.
     pub async fn operation(&self, id: OperationId, wait_s: u64) -> Result<Operation, ClientError> {
         self.get(&format!("/v1/operations/{id}?wait={wait_s}"))
             .await
     }
 
     /// Waits until the operation has ended.
-    ///
-    /// # Errors
-    ///
-    /// As [`ClientError`] says.
     pub async fn wait(&self, id: OperationId) -> Result<Operation, ClientError> {
         loop {
             let operation = self.patiently(id, LONG_POLL_S).await?;
@@ -371,10 +287,6 @@ impl Client {
 
     /// As [`Client::operation`]; where too many clients wait already, the operation is looked at
     /// after a pause.
-    ///
-    /// # Errors
-    ///
-    /// As [`ClientError`] says.
     pub async fn patiently(&self, id: OperationId, wait_s: u64) -> Result<Operation, ClientError> {
         match self.operation(id, wait_s).await {
             Err(ClientError::Problem(problem)) if problem.code == Code::TooManyReaders => {
@@ -386,10 +298,6 @@ impl Client {
     }
 
     /// `POST /v1/operations/{id}/answer`.
-    ///
-    /// # Errors
-    ///
-    /// As [`ClientError`] says.
     pub async fn answer(&self, id: OperationId, answer: &Answer) -> Result<Operation, ClientError> {
         self.call(
             Method::POST,
@@ -400,10 +308,6 @@ impl Client {
     }
 
     /// `POST /v1/operations/{id}/cancel`.
-    ///
-    /// # Errors
-    ///
-    /// As [`ClientError`] says.
     pub async fn cancel(&self, id: OperationId) -> Result<Operation, ClientError> {
         self.call(
             Method::POST,
@@ -414,10 +318,6 @@ impl Client {
     }
 
     /// `GET /v1/events`, from the event after `last_seen` on, or from now on.
-    ///
-    /// # Errors
-    ///
-    /// As [`ClientError`] says.
     pub async fn events(&self, last_seen: Option<u64>) -> Result<EventReader, ClientError> {
         let mut request = self.request(Method::GET, "/v1/events", Bytes::new())?;
         if let Some(id) = last_seen {
@@ -550,10 +450,6 @@ pub struct EventReader {
 
 impl EventReader {
     /// The next event, or `None` when the daemon ends.
-    ///
-    /// # Errors
-    ///
-    /// When the connection breaks or the daemon sends something else.
     ///
     /// # Cancel safety
     ///

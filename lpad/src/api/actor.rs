@@ -20,10 +20,6 @@ pub struct Actor {
 
 impl Actor {
     /// Asks the kernel who connected.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel cannot tell.
     pub fn of(stream: &UnixStream) -> io::Result<Self> {
         let credentials = stream.peer_cred()?;
         Ok(Self {

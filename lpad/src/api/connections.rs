@@ -137,19 +137,11 @@ impl Connections {
     }
 
     /// Waits until every connection has ended.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future changes nothing.
     pub(super) async fn drain(&mut self) {
         while self.tasks.join_next().await.is_some() {}
     }
 
     /// Forgets a connection that has ended; waits for one when there is none.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future changes nothing.
     pub(super) async fn ended(&mut self) {
         if self.tasks.join_next().await.is_none() {
             std::future::pending::<()>().await;
@@ -289,10 +281,6 @@ impl Slot {
     }
 
     /// Resolves when nothing has hung on the connection for too long.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future changes nothing.
     pub(super) async fn idle_too_long(&self) {
         loop {
             let now = Instant::now();
@@ -324,20 +312,12 @@ pub(super) struct Answering {
 
 impl Answering {
     /// The request waits until the value is dropped.
-    ///
-    /// # Errors
-    ///
-    /// When too many wait already.
     pub(super) fn waits(&self) -> Result<Waits<'_>, Crowded> {
         lock(&self.slot.table).wait(self.slot.number, Doing::Waiting)?;
         Ok(Waits { request: self })
     }
 
     /// The request follows the events until it ends.
-    ///
-    /// # Errors
-    ///
-    /// When too many do, or wait, already.
     pub(super) fn follows(&self) -> Result<(), Crowded> {
         lock(&self.slot.table).wait(self.slot.number, Doing::Following)
     }

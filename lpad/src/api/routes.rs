@@ -5,10 +5,6 @@ use super::status::ErrorResponse;
 use super::{downloads, euiccs, events, notifications, operations, profiles};
 
 /// Tells what is asked.
-///
-/// # Errors
-///
-/// When the path or method is unknown, or the query or body cannot be read.
 pub fn route(request: &Request<'_>) -> Result<Action, ErrorResponse> {
     let segments: Vec<&str> = request.path.trim_matches('/').split('/').collect();
     let ["v1", rest @ ..] = segments.as_slice() else {

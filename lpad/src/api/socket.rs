@@ -45,11 +45,6 @@ impl Socket {
     /// Makes the socket: only root, the daemon's user and the admin group can open it.
     ///
     /// A socket without a listener is what a killed daemon leaves, and is replaced.
-    ///
-    /// # Errors
-    ///
-    /// When another process listens on it, the path is something else than a socket, or it cannot
-    /// be made.
     pub fn bind(config: &ApiConfig) -> io::Result<Self> {
         let listener = bind(config)?;
         let own = Own {
@@ -65,23 +60,11 @@ impl Socket {
     }
 
     /// The next client.
-    ///
-    /// # Errors
-    ///
-    /// When the system is out of descriptors.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future loses no client.
     pub(super) async fn accept(&self) -> io::Result<UnixStream> {
         self.listener.accept().await.map(|(stream, _)| stream)
     }
 
     /// Resolves when the socket's file is gone, so that no client can reach the daemon any more.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future changes nothing.
     pub(super) async fn lost(&self) {
         let Some(own) = &self.own else {
             return std::future::pending().await;

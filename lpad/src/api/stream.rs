@@ -20,10 +20,6 @@ impl ClientStream {
 
     /// Resolves when the client has closed its socket. One that has only said all it has to say
     /// is still there and waits for its answer.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future changes nothing.
     pub(super) async fn closed(&self) {
         // Without urgent data on such sockets, this resolves when the client says no more, either way.
         let says_no_more = self.0.ready(Interest::PRIORITY).await;

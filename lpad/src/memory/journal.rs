@@ -208,10 +208,6 @@ impl SharedJournal {
     }
 
     /// As [`Journal::append`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Journal::append`].
     pub fn append(&self, record: Record) -> io::Result<()> {
         self.journal().append(record)
     }
@@ -222,10 +218,6 @@ impl SharedJournal {
     }
 
     /// A server was reached on this TCP port: written when that is news.
-    ///
-    /// # Errors
-    ///
-    /// As [`Journal::append`].
     pub fn reached(&self, host: &str, port: u16) -> io::Result<()> {
         let mut journal = self.journal();
         if journal.intent.host_ports.get(host) == Some(&port) {

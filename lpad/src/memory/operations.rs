@@ -192,10 +192,6 @@ impl Operations {
     }
 
     /// The operation that was started with this key.
-    ///
-    /// # Errors
-    ///
-    /// `KeyReused` when it asked for something else.
     pub fn repeated(&self, request: &RequestKey) -> Result<Option<Operation>, OperationError> {
         let table = self.table();
         let known = table.entries.iter().find_map(|(id, entry)| {
@@ -218,10 +214,6 @@ impl Operations {
 
     /// Says which client asked for an operation. With a lease, a question is asked only while that
     /// client is there.
-    ///
-    /// # Errors
-    ///
-    /// `Unknown` when there is none, or it is no longer kept.
     pub fn asked_by(
         &self,
         id: OperationId,
@@ -329,10 +321,6 @@ impl Operations {
     }
 
     /// One operation.
-    ///
-    /// # Errors
-    ///
-    /// `Unknown` when there is none, or it is no longer kept.
     pub fn find(&self, id: OperationId) -> Result<Operation, OperationError> {
         self.watch(id).map(|operation| operation.borrow().clone())
     }
@@ -347,14 +335,6 @@ impl Operations {
     }
 
     /// Waits until the operation has ended or asks something, but at most `longest`.
-    ///
-    /// # Errors
-    ///
-    /// `Unknown` when there is none, or it is no longer kept.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future changes nothing.
     pub async fn wait(
         &self,
         id: OperationId,
@@ -369,10 +349,6 @@ impl Operations {
     }
 
     /// Asks an operation to stop. A queued one ends at once, a running one at its next safe point.
-    ///
-    /// # Errors
-    ///
-    /// When there is none, it has ended, or it is past the point of no return.
     pub fn cancel(&self, id: OperationId) -> Result<Operation, OperationError> {
         let state = {
             let table = self.table();
@@ -413,10 +389,6 @@ impl Operations {
     }
 
     /// Answers an offer.
-    ///
-    /// # Errors
-    ///
-    /// When there is none, nothing is asked, or the confirmation code is missing.
     pub fn answer(&self, id: OperationId, answer: Answer) -> Result<Operation, OperationError> {
         let mut table = self.table();
         let entry = table

@@ -42,10 +42,6 @@ pub enum Known<T> {
 
 impl<T> Known<T> {
     /// The part, for what cannot do without it.
-    ///
-    /// # Errors
-    ///
-    /// Why it is not known.
     pub fn of(&self, part: Part) -> Result<&T, JobFailure> {
         match self {
             Self::Value(value) => Ok(value),
@@ -105,10 +101,6 @@ impl Snapshot {
     }
 
     /// Whether this part is known.
-    ///
-    /// # Errors
-    ///
-    /// Why it is not.
     pub(crate) fn has(&self, part: Part) -> Result<(), JobFailure> {
         match part {
             Part::Info => self.euicc.info.of(part).map(drop),
@@ -359,10 +351,6 @@ impl Profile {
 }
 
 /// The profile with this ICCID.
-///
-/// # Errors
-///
-/// When there is none.
 pub(crate) fn find(profiles: &[Profile], iccid: Iccid) -> Result<Profile, JobFailure> {
     let found = profiles.iter().find(|profile| profile.iccid == iccid);
     found.cloned().ok_or(JobFailure::UnknownProfile(iccid))

@@ -22,10 +22,6 @@ pub struct StateFolder {
 
 impl StateFolder {
     /// Makes the folder when it is missing, and holds it.
-    ///
-    /// # Errors
-    ///
-    /// When another daemon holds it, or it cannot be used.
     pub fn hold(path: &Path) -> io::Result<Self> {
         Ok(Self {
             path: path.to_owned(),

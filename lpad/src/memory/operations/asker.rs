@@ -35,10 +35,6 @@ impl LeaseHolder {
 
 impl Lease {
     /// Resolves when the client is gone.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future changes nothing.
     pub async fn ended(&self) {
         // An error says that the holder is gone; nothing is ever sent.
         let _ = self.0.clone().wait_for(|()| false).await;

@@ -52,10 +52,6 @@ impl Ticket {
     }
 
     /// Passes the point of no return: from here on it can no longer be cancelled.
-    ///
-    /// # Errors
-    ///
-    /// When it was cancelled before.
     pub fn commit(&self) -> Result<Committed, Cancelled> {
         let committed = self.cancellation.commit()?;
         // Nothing but what follows from the commit: `cancellable`.
@@ -74,10 +70,6 @@ impl Ticket {
     }
 
     /// Resolves when it is cancelled.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future changes nothing.
     pub async fn cancelled(&self) {
         self.cancellation.cancelled().await;
     }
