@@ -17,7 +17,7 @@ use rustix::io::Errno;
 #[derive(Debug)]
 pub struct StateFolder {
     path: PathBuf,
-    lock: Arc<Mutex<File>>,
+    lock: Arc<Mutex<Lock>>,
 }
 
 impl StateFolder {
@@ -42,7 +42,7 @@ impl StateFolder {
 #[derive(Clone, Debug)]
 pub(super) struct HeldFolder {
     path: PathBuf,
-    lock: Weak<Mutex<File>>,
+    lock: Weak<Mutex<Lock>>,
 }
 
 impl HeldFolder {
@@ -60,7 +60,7 @@ impl HeldFolder {
     pub(super) fn restore(&self) -> io::Result<()> {
         let lock = self.lock()?;
         let mut lock = lock.lock().unwrap_or_else(PoisonError::into_inner);
-        if !is_file_at(&lock, &self.join(LOCK)) {
+        if !is_file_at(&lock.file, &self.join(LOCK)) {
             *lock = hold(&self.path)?;
         }
         Ok(())
@@ -85,20 +85,34 @@ impl HeldFolder {
         Ok(found)
     }
 
-    fn lock(&self) -> io::Result<Arc<Mutex<File>>> {
+    fn lock(&self) -> io::Result<Arc<Mutex<Lock>>> {
         let lock = self.lock.upgrade();
         lock.ok_or_else(|| io::Error::other("this daemon has ended"))
     }
 }
 
-fn hold(folder: &Path) -> io::Result<File> {
+/// The locked file.
+#[derive(Debug)]
+struct Lock {
+    file: File,
+}
+
+impl Drop for Lock {
+    /// Closing the file is not enough: a process that is being started holds copies of all open files
+    /// until it executes its program, and the lock with them.
+    fn drop(&mut self) {
+        let _ = flock(&self.file, FlockOperation::Unlock);
+    }
+}
+
+fn hold(folder: &Path) -> io::Result<Lock> {
     if !folder.exists() {
         fs::create_dir_all(folder)?;
         fs::set_permissions(folder, Permissions::from_mode(0o700))?;
     }
     let file = open_own(&folder.join(LOCK))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock { file }),
         Err(Errno::WOULDBLOCK) => Err(io::Error::new(
             io::ErrorKind::ResourceBusy,
             "another lpad keeps its state here",
@@ -174,6 +188,15 @@ mod tests {
         drop(first);
         assert!(held.must_be_held().is_err());
         StateFolder::hold(&path).unwrap();
+    }
+
+    #[test]
+    fn a_copy_of_the_locked_file_in_a_process_being_started_does_not_hold_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = StateFolder::hold(folder.path()).unwrap();
+        let _copy = first.lock.lock().unwrap().file.try_clone().unwrap();
+        drop(first);
+        StateFolder::hold(folder.path()).unwrap();
     }
 
     #[test]
