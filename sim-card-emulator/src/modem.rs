@@ -86,6 +86,8 @@ pub struct Modem<C> {
     filters: filters::Filters,
     late_is_over: bool,
     sim: terminal::Sim,
+    /// The first ICCID since the modem started.
+    first_iccid: Option<String>,
     sessions: session::Sessions,
     registration: network::Registration,
     timers: Vec<(Instant, Event)>,
@@ -118,6 +120,7 @@ impl<C: Card> Modem<C> {
             filters: filters::Filters::default(),
             late_is_over: false,
             sim: terminal::Sim::default(),
+            first_iccid: None,
             sessions: session::Sessions::default(),
             registration: network::Registration::default(),
             timers: Vec::new(),

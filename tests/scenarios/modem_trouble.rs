@@ -853,6 +853,38 @@ async fn a_switch_the_modem_never_makes_is_told_as_a_failure() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn enabling_again_asks_a_modem_that_did_not_follow_until_it_has_restarted() {
+    for after_enable in [AfterEnable::Auto, AfterEnable::Radio, AfterEnable::Nothing] {
+        let mut bed = Bed::start().await;
+        bed.stop().await;
+        bed.configuration().euiccs[0].after_enable = after_enable;
+        bed.resume().await;
+        let (first, second) = (bed.install().await, bed.install().await);
+        let enabled = bed.switch(&first, ProfileState::Enabled).await;
+        assert_eq!(enabled.state, State::Succeeded, "{:?}", enabled.problem);
+        bed.bench
+            .modem
+            .set_quirks(|quirks| quirks.turn_on(Quirk::IccidOfStart));
+        for _ in 0..3 {
+            let problem = problem(bed.switch(&second, ProfileState::Enabled).await);
+            assert_eq!(problem.code, Code::SwitchNotConfirmed, "{after_enable:?}");
+            assert!(problem.next_step.starts_with("Restart the modem"));
+            // The card has switched all the same.
+            bed.must_tell_the_truth().await;
+        }
+        bed.bench.modem.hang_up();
+        let again = bed.switch(&second, ProfileState::Enabled).await;
+        assert_eq!(again.state, State::Succeeded, "{:?}", again.problem);
+        let result = again.result.unwrap();
+        assert_eq!(
+            (result.enabled, result.nothing_to_change),
+            (Some(true), true)
+        );
+        bed.must_be_sound().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn every_refusal_of_a_switch_has_its_own_words() {
     for (result, code, words) in [
         (1, Code::UnknownProfile, "no such profile"),

@@ -107,8 +107,7 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
         profile: &Profile,
         wanted: ProfileState,
     ) -> Result<Achievement, JobFailure> {
-        let strategy = self.context.config.after_enable;
-        if wanted == ProfileState::Enabled && strategy != AfterEnable::Nothing {
+        if wanted == ProfileState::Enabled {
             let port = &mut self.desk.port;
             let printed = profile.iccid.to_string();
             let expected = Some(printed.as_str());
@@ -119,7 +118,8 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
                 .is_ok_and(|answer| uses_another(&answer))
             {
                 tracing::info!("the modem uses another profile than the card");
-                let noticed = make_notice(port, expected, AfterEnable::Radio).await?;
+                let strategy = self.context.config.after_enable;
+                let noticed = make_notice(port, expected, strategy).await?;
                 if uses_another(&noticed) {
                     return Err(JobFailure::NotSwitched(Holdout::Modem));
                 }

@@ -59,6 +59,7 @@ impl<C: Card> Modem<C> {
         }
         self.card.reset();
         self.stop_card();
+        self.first_iccid = None;
     }
 
     /// Lets something happen after so long, once however often it is asked for.

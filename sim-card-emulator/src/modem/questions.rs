@@ -68,7 +68,10 @@ impl<C: Card> Modem<C> {
                     .ok_or(Failure::Cme(Cme::SIM_FAILURE))
             }
             ("+CCID" | "+QCCID" | "+ICCID", Form::Run | Form::Read) => {
-                let iccid = self.profile()?;
+                let iccid = match &self.first_iccid {
+                    Some(first) if self.has(Quirk::IccidOfStart) => first,
+                    _ => self.profile()?,
+                };
                 Ok(vec![match self.has(Quirk::IccidPadded) {
                     true => format!("{name}: {iccid:F<20}"),
                     false => format!("{name}: {iccid}"),

@@ -72,6 +72,9 @@ impl<C: Card> Modem<C> {
         }
         self.select(MASTER_FILE);
         self.sim.iccid = self.read_iccid();
+        if self.first_iccid.is_none() {
+            self.first_iccid.clone_from(&self.sim.iccid);
+        }
         if self.sim.iccid.is_some() {
             self.sim.application = self.find_application();
             self.read_subscriber();

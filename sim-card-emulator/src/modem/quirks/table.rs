@@ -135,6 +135,8 @@ quirks! {
         "`AT+CCID`, `AT+ICCID` and `AT+QCCID` are an error.";
     IccidPadded "iccid-padded" Kind::Flag, "modems that print EF.ICCID as it is",
         "The ICCID comes with the `F` that fills it up.";
+    IccidOfStart "iccid-of-start" Kind::Flag, "modems that look at the card once",
+        "The first ICCID since the modem started is told until it restarts.";
 
     // APDUs.
     ApduTime "apdu-time" Kind::Time(80), "a card that takes its time (45 to 170 ms are usual)",

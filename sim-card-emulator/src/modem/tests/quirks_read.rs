@@ -124,6 +124,26 @@ fn iccid_padded() {
 }
 
 #[test]
+fn iccid_of_start() {
+    let mut modem = quirky(&["iccid-of-start", "restart-stays"]);
+    let told = |iccid: &str| format!("\r\n+CCID: {iccid}\r\n\r\nOK\r\n");
+    dialogue(&mut modem, &[("AT+CCID", &told(ICCID))]);
+    let next = "8901000000000000027";
+    modem.card().next_iccid = Some(next.to_owned());
+    dialogue(
+        &mut modem,
+        &[
+            ("AT+CFUN=0", DONE),
+            ("AT+CFUN=1", DONE),
+            ("AT+CCID", &told(ICCID)),
+        ],
+    );
+    talk(&mut modem, "AT+CFUN=1,1\r");
+    talk(&mut modem, "ATE0\r");
+    dialogue(&mut modem, &[("AT+CCID", &told(next))]);
+}
+
+#[test]
 fn a_modem_may_have_no_command_for_the_iccid() {
     for command in ["AT+CCID", "AT+ICCID", "AT+QCCID"] {
         shows("iccid-refused", command, "\r\nERROR\r\n");
