@@ -224,15 +224,20 @@ fn interrupted(how: Interruption) -> Problem {
 
 /// The code is that of what keeps the card from being asked: it tells what to mend.
 fn in_doubt(lost: &JobFailure, since: Option<&JobFailure>) -> Problem {
-    let since = since.unwrap_or(lost);
-    let problem = Problem::from(since);
+    let problem = Problem::from(since.unwrap_or(lost));
     let what = match lost {
         JobFailure::Download(_) => {
             "The card was lost in the middle of the installation, and it is not known yet how it ended"
         }
+        JobFailure::Port(_) => {
+            "The profile is installed, and the card was lost before it could be enabled"
+        }
         _ => "The answer was lost, and it is not known yet what the card did",
     };
-    let detail = format!("{what}: {lost}. Since then: {}", problem.detail);
+    let detail = match since {
+        Some(_) => format!("{what}: {lost}. Since then: {}", problem.detail),
+        None => format!("{what}: {lost}."),
+    };
     let problem = problem
         .detail(detail)
         .next_step("Bring the modem back; then this operation says how it ended.");

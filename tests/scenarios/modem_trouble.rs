@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use lpad::api::body::Operation;
+use lpad::api::downloads::DownloadRequest;
 use lpad::config::AfterEnable;
 use lpad::memory::operations::State;
 use lpad::memory::snapshot::{Availability, ProfileState};
 use lpad::problem::{Code, CodeConsumed, Problem};
-use lpad_tests::bed::{Bed, EUICC, problem};
-use lpad_tests::bench::Bench;
+use lpad_tests::bed::{Bed, EUICC, accepting, problem};
+use lpad_tests::bench::{Bench, HOST_NAME};
 use rsp_servers::smdp::{OrderId, OrderState};
 use sim_card_emulator::euicc::ForcedAnswer;
 use sim_card_emulator::modem::{Card as _, Effect, Fault, Moment, Pattern, Quirk};
@@ -390,6 +391,39 @@ async fn a_modem_that_stays_away_leaves_the_download_in_doubt_until_it_is_back()
         assert_eq!(operation.state, expected, "{:?}", operation.problem);
         bed.must_be_sound().await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_profile_whose_modem_goes_away_before_it_is_enabled_is_enabled_once_that_is_back() {
+    let mut bed = Bed::start().await;
+    let package = Package::of(&mut bed).await;
+    bed.order("M-1");
+    let request = DownloadRequest {
+        enable: true,
+        ..accepting(&format!("1${HOST_NAME}$M-1"))
+    };
+    let modem = bed.bench.modem.clone();
+    // After the package the notifications are listed, read and removed.
+    let removed = package.last + 3;
+    let mut hold = modem.hold(Pattern::LAST_BLOCK, removed, Moment::BeforeAnswer);
+    let bench = bed.bench.clone();
+    tokio::spawn(async move {
+        hold.reached().await;
+        bench.unplug();
+    });
+    let operation = bed.download_as(&request).await;
+    let problem = problem(operation.clone());
+    assert_eq!(problem.code, Code::ModemUnavailable, "{problem:?}");
+    assert_eq!(
+        problem.next_step,
+        "Bring the modem back; then this operation says how it ended."
+    );
+    bed.bench.plug_in();
+    bed.settle().await;
+    let operation = bed.ended(Ok(operation)).await;
+    assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
+    assert_eq!(operation.result.unwrap().enabled, Some(true));
+    bed.must_be_sound().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,6 @@
 //! The download job: SGP.22 v2.5 section 3.1.3 from the order to the delivered notification.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use es9_client::{Connect, Es9Client, ServerAddress};
@@ -50,7 +51,7 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
     }
 
     /// Enables the profile that was installed. It is installed whatever comes of that, so a
-    /// failure is told as a warning.
+    /// failure is told as a warning; when the modem is away, it is enabled once that is back.
     pub(super) async fn enable_installed(
         &mut self,
         ticket: &Ticket,
@@ -67,6 +68,12 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
                 achieved.warnings.extend(switched.warnings);
             }
             Err(failure) if failure.is_in_doubt() => return Err(failure),
+            Err(failure) if failure.loses_card() => {
+                return Err(JobFailure::InDoubt {
+                    lost: Arc::new(failure),
+                    since: None,
+                });
+            }
             Err(failure) => {
                 let warning = format!("It could not be enabled: {failure}.");
                 achieved.warnings.push(warning);
