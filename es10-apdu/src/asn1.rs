@@ -74,9 +74,6 @@ impl<T: Encode> Raw<T> {
 
 impl<T: Extensible> Raw<T> {
     /// Reads exactly one value and keeps its octets.
-    ///
-    /// # Errors
-    /// When the octets are no such value.
     pub fn from_ber(bytes: &[u8]) -> Result<Self, CodecError> {
         Ok(Self {
             value: read(bytes)?,
@@ -317,9 +314,6 @@ pub enum CodecError {
 }
 
 /// Reads exactly one value, tolerantly.
-///
-/// # Errors
-/// When the octets are no such value, or others follow it.
 pub fn read<T: Extensible>(bytes: &[u8]) -> Result<T, CodecError> {
     if bytes.is_empty() {
         return Err(CodecError::Empty {

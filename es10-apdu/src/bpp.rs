@@ -56,9 +56,6 @@ impl Part {
 
 impl BoundProfilePackage {
     /// Cuts a package.
-    ///
-    /// # Errors
-    /// When it is not built as the specification says; nothing of it may then be sent.
     pub fn cut(package: &[u8]) -> Result<Self, BppError> {
         let whole = Tlv::exactly(package)?;
         if whole.tag != 0xBF36 {
@@ -109,9 +106,6 @@ impl BoundProfilePackage {
     }
 
     /// The unprotected part, which names the session.
-    ///
-    /// # Errors
-    /// When BF23 cannot be read.
     pub fn initialise_secure_channel(
         &self,
     ) -> Result<Raw<InitialiseSecureChannelRequest>, CodecError> {
@@ -125,9 +119,6 @@ impl BoundProfilePackage {
     }
 
     /// The metadata inside, which is authenticated and not encrypted.
-    ///
-    /// # Errors
-    /// When the 88 TLVs together are no StoreMetadata.
     pub fn store_metadata(&self) -> Result<StoreMetadataRequest, CodecError> {
         let elements = self
             .segments

@@ -32,9 +32,6 @@ impl<T: Transport> LogicalChannel<T> {
     /// When the card has no free channel, the recorded ones are closed, and after them channels 1
     /// to 3: a killed process may have left them open.
     ///
-    /// # Errors
-    /// When no channel is free, no application was found, or the transport failed.
-    ///
     /// # Cancel safety
     /// Dropping the future may leave a channel open. It is in the record, so that
     /// [`close_recorded`] closes it.
@@ -70,9 +67,6 @@ impl<T: Transport> LogicalChannel<T> {
     /// whole response: `61xx` is followed by GET RESPONSE, `6Cxx` by the command with that Le. The
     /// deadline is that of all of them together.
     ///
-    /// # Errors
-    /// When the transport fails or the card announces data without end.
-    ///
     /// # Cancel safety
     /// Whether the command was executed is unknown; the channel stays usable.
     pub async fn transmit(
@@ -85,13 +79,7 @@ impl<T: Transport> LogicalChannel<T> {
     }
 
     /// Closes the channel. When the port is gone it cannot be closed; the card does so itself
-    /// when it is reset.
-    ///
-    /// # Errors
-    /// When the transport fails. The channel stays in the record then.
-    ///
-    /// # Cancel safety
-    /// As [`LogicalChannel::open`].
+    /// when it is reset. Until it is known to be closed, the channel stays in the record.
     pub async fn close(mut self) -> Result<(), TransportError> {
         close(&mut self.transport, self.channel, self.close_deadline).await?;
         if let Some(record) = &self.record {
@@ -153,14 +141,12 @@ pub trait ChannelRecord: fmt::Debug + Send + Sync {
     fn closed(&self, channel: Channel);
 }
 
-/// Closes the channels that an earlier process has left open, as remembered by `record`.
+/// Closes the channels that an earlier process has left open, as remembered by `record`. May be
+/// called again after an error.
 ///
 /// # Errors
 /// When the transport fails; channels not yet closed stay in the record, and so do those that the
 /// modem does not let be closed. A card that refuses has no such channel any more.
-///
-/// # Cancel safety
-/// May be repeated.
 pub async fn close_recorded(
     transport: &mut impl Transport,
     record: &dyn ChannelRecord,

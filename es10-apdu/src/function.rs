@@ -26,9 +26,6 @@ pub trait Es10Function: Encode + Send + Sized + Sync {
     }
 
     /// Reads an answer, tolerantly.
-    ///
-    /// # Errors
-    /// When the octets are no answer to this function.
     fn response(bytes: &[u8]) -> Result<Self::Response, CodecError> {
         asn1::read(bytes)
     }

@@ -23,9 +23,9 @@ pub const ISDR_AID: [u8; 16] = [
 
 /// The ISD-R of an eUICC, selected on a logical channel of its own.
 ///
-/// Nothing is ever sent twice here, but by [`Isdr::read`]: whether a command may be repeated is for
-/// the caller to decide by [`CallError::outcome`]. End with [`Isdr::close`]; see [`LogicalChannel`] for what happens
-/// when that is not possible.
+/// Only [`Isdr::read`] sends anything twice: whether another command may be repeated is for the
+/// caller to decide by [`CallError::outcome`]. End with [`Isdr::close`]; see [`LogicalChannel`] for
+/// what happens when that is not possible.
 #[derive(Debug)]
 pub struct Isdr<T> {
     channel: LogicalChannel<T>,
@@ -34,9 +34,6 @@ pub struct Isdr<T> {
 
 impl<T: Transport> Isdr<T> {
     /// Opens a logical channel and selects the ISD-R on it.
-    ///
-    /// # Errors
-    /// When no channel is free, there is no ISD-R, or the card is not reached.
     ///
     /// # Cancel safety
     /// As [`LogicalChannel::open`].
@@ -63,12 +60,6 @@ impl<T: Transport> Isdr<T> {
     /// Calls a function that changes nothing, and once more when its answer was garbled or the
     /// card or modem failed at it. A card that is busy is asked until it is not. All this happens
     /// within the deadline of one call.
-    ///
-    /// # Errors
-    /// As [`Isdr::call`].
-    ///
-    /// # Cancel safety
-    /// Nothing changes on the card.
     pub async fn read<F: Es10Function>(&mut self, function: &F) -> Result<F::Response, CallError> {
         let deadline = Deadline::after(self.link.deadlines.last_block);
         let mut pause = FIRST_PAUSE;
@@ -110,9 +101,6 @@ impl<T: Transport> Isdr<T> {
     /// SGP.22 v2.5 section 5.7.6, LoadBoundProfilePackage. All segments have to go over one
     /// channel, with nothing in between.
     ///
-    /// # Errors
-    /// As [`Isdr::call`].
-    ///
     /// # Cancel safety
     /// The installation may have ended with this segment; the notification list of the card tells.
     pub async fn load_segment(
@@ -130,13 +118,7 @@ impl<T: Transport> Isdr<T> {
             .map_err(|error| CallError::Codec { command, error })
     }
 
-    /// Closes the logical channel.
-    ///
-    /// # Errors
-    /// When the card is not reached; see [`LogicalChannel::close`].
-    ///
-    /// # Cancel safety
-    /// The channel may stay open; it is in the record then.
+    /// Closes the logical channel, see [`LogicalChannel::close`].
     pub async fn close(self) -> Result<(), TransportError> {
         self.channel.close().await
     }

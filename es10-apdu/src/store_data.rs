@@ -23,9 +23,6 @@ pub struct Blocks<'p> {
 
 impl<'p> Blocks<'p> {
     /// Cuts `payload` into blocks of `size` bytes (0 counts as 1), each with `le`.
-    ///
-    /// # Errors
-    /// When the payload needs more than [`MAX_BLOCKS`] blocks.
     pub fn new(
         channel: Channel,
         payload: &'p [u8],

@@ -21,17 +21,11 @@ pub struct Tlv<'a> {
 
 impl<'a> Tlv<'a> {
     /// Reads the data object at the start of `input` and gives what follows it.
-    ///
-    /// # Errors
-    /// When the tag or length is malformed, or the contents reach beyond `input`.
     pub fn read(input: &'a [u8]) -> Result<(Self, &'a [u8]), TlvError> {
         Self::read_at_depth(input, 0)
     }
 
     /// Reads `input` as exactly one data object.
-    ///
-    /// # Errors
-    /// As [`read`](Self::read), and when octets follow the object.
     pub fn exactly(input: &'a [u8]) -> Result<Self, TlvError> {
         match Self::read(input)? {
             (tlv, []) => Ok(tlv),
@@ -94,9 +88,6 @@ pub struct Header {
 
 impl Header {
     /// Reads the header at the start of `input`.
-    ///
-    /// # Errors
-    /// When the tag or length is malformed, or `input` ends inside it.
     pub fn read(input: &[u8]) -> Result<Self, TlvError> {
         let (tag, tag_len) = read_tag(input)?;
         let (length, length_len) = read_length(&input[tag_len..])?;

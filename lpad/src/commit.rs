@@ -42,10 +42,6 @@ impl Default for Cancellation {
 
 impl Cancellation {
     /// Asks the job to stop; asking again changes nothing.
-    ///
-    /// # Errors
-    ///
-    /// `TooLate` once the job has committed.
     pub fn cancel(&self) -> Result<(), TooLate> {
         match self.claim(Stand::Cancelled) {
             Stand::Committed => Err(TooLate),
@@ -54,10 +50,6 @@ impl Cancellation {
     }
 
     /// Passes the point of no return. A job of two steps may commit twice.
-    ///
-    /// # Errors
-    ///
-    /// `Cancelled` when a cancel was accepted before.
     pub fn commit(&self) -> Result<Committed, Cancelled> {
         match self.claim(Stand::Committed) {
             Stand::Cancelled => Err(Cancelled),
@@ -76,10 +68,6 @@ impl Cancellation {
     }
 
     /// Resolves when a cancel is accepted.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future changes nothing.
     pub async fn cancelled(&self) {
         let mut stand = self.0.subscribe();
         // `self` holds a sender, so the channel does not end while this waits.

@@ -287,10 +287,6 @@ impl TryFrom<String> for HexBytes {
 
 impl Config {
     /// Reads and checks a configuration file.
-    ///
-    /// # Errors
-    ///
-    /// When the file cannot be read, is no TOML, has an unknown key or an unusable value.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text = fs::read_to_string(path).map_err(|source| ConfigError::Read {
             path: path.to_owned(),
@@ -300,10 +296,6 @@ impl Config {
     }
 
     /// Parses and checks the text of a configuration; `path` is for messages only.
-    ///
-    /// # Errors
-    ///
-    /// When the text is no TOML, has an unknown key or an unusable value.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
         let config: Self =
             toml::from_str(text).map_err(|error| ConfigError::syntax(path, text, &error))?;

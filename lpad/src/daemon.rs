@@ -69,10 +69,6 @@ impl Daemon {
     /// the engines afterwards, as often as it takes.
     ///
     /// Must be called inside a tokio runtime.
-    ///
-    /// # Errors
-    ///
-    /// When the journal, the socket or the certificate issuers cannot be used.
     pub fn start<P, O, C>(config: Config, parts: Parts<P, C>) -> Result<Self, StartError>
     where
         P: FnMut(&EuiccConfig) -> O,
@@ -178,7 +174,6 @@ impl Daemon {
     /// closed, clients get their last answers. Takes a minute at most.
     ///
     /// # Cancel safety
-    ///
     /// Dropping the future ends everything at once; the journal knows what was under way.
     pub async fn shutdown(mut self) {
         self.operations.end_all();
@@ -222,14 +217,6 @@ fn deadlines(config: &Es9Config) -> Deadlines {
 /// Runs the daemon on real ports and the real network until it is told to end.
 ///
 /// SIGTERM and SIGINT end it; SIGHUP does nothing, because the configuration is read only at start.
-///
-/// # Errors
-///
-/// When it cannot start.
-///
-/// # Cancel safety
-///
-/// As [`Daemon::shutdown`].
 pub async fn run(config: Config) -> Result<(), StartError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
@@ -284,10 +271,6 @@ pub async fn run(config: Config) -> Result<(), StartError> {
 
 /// Looks for what a configuration names outside its file: the groups and the folder of certificate
 /// issuers. `path` is for messages only.
-///
-/// # Errors
-///
-/// When one of them is not there or cannot be used.
 pub fn check(config: &Config, path: &Path) -> Result<(), ConfigError> {
     let unusable = |message| ConfigError::Value {
         path: path.to_owned(),

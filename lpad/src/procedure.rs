@@ -22,9 +22,6 @@ pub mod profiles;
 pub trait Card: Send {
     /// Calls an ES10 function.
     ///
-    /// # Errors
-    /// As [`Isdr::call`].
-    ///
     /// # Cancel safety
     /// As [`Isdr::call`]: the card may have executed the function.
     fn call<F: Es10Function>(
@@ -33,12 +30,6 @@ pub trait Card: Send {
     ) -> impl Future<Output = Result<F::Response, CallError>> + Send;
 
     /// Sends one segment of a Bound Profile Package.
-    ///
-    /// # Errors
-    /// As [`Isdr::load_segment`].
-    ///
-    /// # Cancel safety
-    /// As [`Isdr::load_segment`]: the installation may have ended.
     fn load_segment(
         &mut self,
         segment: &[u8],
@@ -80,9 +71,6 @@ pub(crate) async fn call_again<F: Es10Function>(
 /// RSP servers, each under its address.
 pub trait Server: Sync {
     /// Calls an ES9+ function.
-    ///
-    /// # Errors
-    /// As [`Es9Client::call`], and when the server is not waited for any longer.
     ///
     /// # Cancel safety
     /// The server may have executed the function.

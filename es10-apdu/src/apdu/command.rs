@@ -38,9 +38,6 @@ impl Command {
     }
 
     /// Reads a command APDU, short or extended.
-    ///
-    /// # Errors
-    /// When the bytes are shorter than a header or their length fields do not add up.
     pub fn parse(bytes: &[u8]) -> Result<Self, MalformedApdu> {
         let length = bytes.len();
         let wrong = Err(MalformedApdu::WrongLength { length });

@@ -15,9 +15,6 @@ pub struct Response {
 
 impl Response {
     /// Reads data followed by the two status bytes.
-    ///
-    /// # Errors
-    /// When there are fewer than two bytes.
     pub fn parse(bytes: &[u8]) -> Result<Self, MalformedApdu> {
         let Some((data, &sw)) = bytes.split_last_chunk() else {
             return Err(MalformedApdu::TooShort {

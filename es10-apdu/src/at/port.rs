@@ -49,12 +49,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
     /// Brings a modem in any state to known manners: no echo, results in words, numbered errors.
     ///
     /// Stale input is thrown away first. A modem that refuses one of the settings is accepted.
-    ///
-    /// # Errors
-    /// When the port is gone or nothing answers.
-    ///
-    /// # Cancel safety
-    /// Dropping the future leaves the port dirty; `init` may be called again.
     pub async fn init(&mut self, profile: &ModemProfile) -> Result<(), TransportError> {
         self.parser.clear();
         self.quiet(STALE_QUIET)
@@ -85,10 +79,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
     /// # Errors
     /// When the modem ends it with anything but `OK`, does not end it until `deadline`, or the
     /// port is gone. [`TransportError::outcome`] tells whether it may have been executed.
-    ///
-    /// # Cancel safety
-    /// Dropping the future leaves the port dirty and usable; whether the modem executed the
-    /// command is then unknown.
     pub async fn command(
         &mut self,
         command: &str,
@@ -107,13 +97,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
     }
 
     /// Sends one command and returns the value in its answer: what follows the command's own
-    /// prefix (`READY` of `+CPIN: READY`), else the first line (`EC25` after `AT+CGMM`).
-    ///
-    /// # Errors
-    /// As [`AtPort::command`]; a modem that says `OK` alone gives `None`.
-    ///
-    /// # Cancel safety
-    /// As [`AtPort::command`].
+    /// prefix (`READY` of `+CPIN: READY`), else the first line (`EC25` after `AT+CGMM`). `None` when
+    /// the modem says `OK` alone.
     pub async fn query(
         &mut self,
         command: &str,

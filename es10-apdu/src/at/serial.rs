@@ -27,11 +27,8 @@ pub struct Serial {
 
 impl Serial {
     /// Opens the terminal at `path` (symbolic links such as those in `/dev/serial/by-id` are
-    /// followed), with 8 data bits, no parity, one stop bit and no flow control.
-    ///
-    /// # Errors
-    /// When the device is missing, forbidden, no terminal, or used by another program. A port is
-    /// taken with `TIOCEXCL` and `flock`.
+    /// followed), with 8 data bits, no parity, one stop bit and no flow control. It is taken with
+    /// `TIOCEXCL` and `flock`, and refused when another program has it.
     pub fn open(path: &Path, baud_rate: u32) -> Result<Self, SerialError> {
         let error = |cause: SerialCause| SerialError {
             port: path.to_owned(),

@@ -25,9 +25,6 @@ pub struct CertificateList(Vec<u8>);
 
 impl CertificateList {
     /// Takes a whole list, tag and length included.
-    ///
-    /// # Errors
-    /// When it is no SEQUENCE.
     pub fn from_ber(bytes: &[u8]) -> Result<Self, CodecError> {
         Self::tagged(bytes, SEQUENCE)
     }

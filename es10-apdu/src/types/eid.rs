@@ -13,9 +13,6 @@ pub struct Eid([u8; 16]);
 
 impl Eid {
     /// Takes the sixteen octets.
-    ///
-    /// # Errors
-    /// When they are not sixteen, or hold something else than digits.
     pub fn from_octets(octets: &[u8]) -> Result<Self, EidError> {
         let octets = octets.try_into().map_err(|_| EidError::Length {
             len: octets.len() * 2,

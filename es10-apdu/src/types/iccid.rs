@@ -13,9 +13,6 @@ pub struct Iccid([u8; 10]);
 
 impl Iccid {
     /// Takes the ten octets of EF.ICCID.
-    ///
-    /// # Errors
-    /// When they are not ten.
     pub fn from_octets(octets: &[u8]) -> Result<Self, IccidError> {
         octets
             .try_into()

@@ -57,9 +57,6 @@ macro_rules! sized {
 
         impl $name {
             /// Takes the octets, without tag and length.
-            ///
-            /// # Errors
-            /// When their number is not what the module allows.
             pub fn from_octets(octets: &[u8]) -> Result<Self, LengthError> {
                 if !$range.contains(&octets.len()) {
                     return Err(LengthError { type_name: stringify!($name), len: octets.len() });
@@ -128,9 +125,6 @@ pub struct VersionType(pub [u8; 3]);
 
 impl VersionType {
     /// Takes the octets, without tag and length.
-    ///
-    /// # Errors
-    /// When they are not three.
     pub fn from_octets(octets: &[u8]) -> Result<Self, LengthError> {
         let version = octets.try_into();
         version.map(Self).map_err(|_| LengthError {
@@ -168,9 +162,6 @@ macro_rules! opaque {
 
         impl $name {
             /// Takes a whole data object, tag and length included.
-            ///
-            /// # Errors
-            /// When it is no data object, or one with another tag.
             pub fn from_ber(bytes: &[u8]) -> Result<Self, CodecError> {
                 let tlv = Tlv::exactly(bytes)?;
                 if tlv.tag != $octets {

@@ -13,9 +13,6 @@ pub struct Oid(Vec<u8>);
 
 impl Oid {
     /// Takes the contents octets.
-    ///
-    /// # Errors
-    /// When they end inside an arc, or an arc needs more than 128 bits.
     pub fn from_octets(octets: &[u8]) -> Result<Self, OidError> {
         arcs(octets).ok_or(OidError)?;
         Ok(Self(octets.to_vec()))

@@ -6,10 +6,6 @@ use es10_apdu::at::AtPort;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// The modem's IMEI, 3GPP TS 27.007 section 5.4; `None` when it does not tell.
-///
-/// # Cancel safety
-///
-/// Nothing changes in the modem.
 pub(crate) async fn imei<S: AsyncRead + AsyncWrite + Unpin + Send>(
     port: &mut AtPort<S>,
 ) -> Option<String> {

@@ -13,15 +13,7 @@ pub trait OpenPort: Send + 'static {
     /// What comes out.
     type Port: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    /// Opens it.
-    ///
-    /// # Errors
-    ///
-    /// When it is not there, or another program uses it; the text is for people.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future gives the attempt up.
+    /// Opens it. The text of an error is for people.
     fn open(&mut self) -> impl Future<Output = io::Result<Self::Port>> + Send;
 }
 

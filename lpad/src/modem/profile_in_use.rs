@@ -47,12 +47,7 @@ impl ProfileInUse {
     /// for.
     ///
     /// # Errors
-    ///
     /// When the port is gone.
-    ///
-    /// # Cancel safety
-    ///
-    /// Nothing changes in the modem.
     pub(crate) async fn wait_for<S: AsyncRead + AsyncWrite + Unpin + Send>(
         &mut self,
         port: &mut AtPort<S>,

@@ -12,11 +12,9 @@ use super::is_gone;
 /// Switches the modem's radio and with it the card off and on, 3GPP TS 27.007 section 8.2.
 ///
 /// # Errors
-///
 /// When the port is gone; it may come back under the same name.
 ///
 /// # Cancel safety
-///
 /// The radio may stay off.
 pub(crate) async fn reset_radio<S: AsyncRead + AsyncWrite + Unpin + Send>(
     port: &mut AtPort<S>,

@@ -2,8 +2,11 @@
 //!
 //! SGP.22 v2.5 sections 3.0.1 and 3.1.3. A struct for each state, consumed by the step that leaves
 //! it: [`Initiated`] → [`ServerAuthenticated`] → [`Offer`] → [`Prepared`] → [`Bound`] →
-//! [`Installed`]. Consent is a value: who holds an [`Offer`] accepts or declines it. Each failure
-//! ends its session with the reason that fits, so that an order is never burnt by accident.
+//! [`Installed`]. Consent is a value: the holder of an [`Offer`] accepts or declines it. Each failure
+//! ends its session with the reason that fits, so that an order is never used up by accident.
+//!
+//! A future that is dropped leaves the session to the server, which ends it by itself; the order
+//! stays. Once loading began, the profile may be installed: [`resolve`] asks the card.
 
 use es9_client::ServerAddress;
 use es10_apdu::types::{Aid, Iccid, Oid, TransactionId};

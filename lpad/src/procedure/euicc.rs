@@ -1,4 +1,7 @@
-//! What an eUICC says of itself, and its two settings.
+//! What an eUICC says of itself, its default SM-DP+ and its reset.
+//!
+//! Each function that changes something is sent once. After an error whose outcome is unknown, or
+//! when a future was dropped, the caller reads the card before saying anything.
 
 use es10_apdu::asn1::Raw;
 use es10_apdu::es10a::{
@@ -14,25 +17,16 @@ use super::{Card, FunctionError};
 use crate::commit::Committed;
 
 /// Reads the EID.
-///
-/// # Errors
-/// When the card is not reached or answers something else.
 pub async fn eid(card: &mut impl Card) -> Result<Eid, CallError> {
     Ok(card.call(&GetEuiccDataRequest::default()).await?.eid_value)
 }
 
 /// Reads EUICCInfo2.
-///
-/// # Errors
-/// When the card is not reached or answers something else.
 pub async fn info2(card: &mut impl Card) -> Result<Raw<EuiccInfo2>, CallError> {
     card.call(&GetEuiccInfo2Request {}).await
 }
 
 /// Reads the configured addresses.
-///
-/// # Errors
-/// When the card is not reached or answers something else.
 pub async fn addresses(
     card: &mut impl Card,
 ) -> Result<EuiccConfiguredAddressesResponse, CallError> {
@@ -40,12 +34,6 @@ pub async fn addresses(
 }
 
 /// Sets the default SM-DP+; an empty address clears it.
-///
-/// # Errors
-/// When the card is not reached or refuses.
-///
-/// # Cancel safety
-/// The address may be the old or the new one; read it.
 pub async fn set_default_smdp(
     card: &mut impl Card,
     address: &str,
@@ -63,12 +51,6 @@ pub async fn set_default_smdp(
 }
 
 /// Clears what `options` name; tells whether there was anything to clear.
-///
-/// # Errors
-/// When the card is not reached or refuses.
-///
-/// # Cancel safety
-/// The card may have been cleared; read the profile list.
 pub async fn reset(
     card: &mut impl Card,
     options: ResetOptions,

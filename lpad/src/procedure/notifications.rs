@@ -17,9 +17,6 @@ use es10_apdu::types::{Iccid, NotificationEvent, TransactionId};
 use super::{Card, FunctionError, Server, ServerError, call_again};
 
 /// Lists what waits on the card, without its content.
-///
-/// # Errors
-/// When the card is not reached, or answers something else.
 pub async fn metadata(card: &mut impl Card) -> Result<List<NotificationMetadata>, FunctionError> {
     match call_again(card, &ListNotificationRequest::default()).await? {
         ListNotificationResponse::NotificationMetadataList(list) => Ok(list),
@@ -42,9 +39,6 @@ pub enum Retrieved {
 ///
 /// One at a time, because a card gives all of them in one answer otherwise, which grows without end
 /// while the recipients are out of reach.
-///
-/// # Errors
-/// When the card is not reached, or does not give it.
 pub async fn retrieve(card: &mut impl Card, number: i64) -> Result<Retrieved, FunctionError> {
     let list = match call(card, number).await? {
         Answer::List(list) => list,
@@ -62,9 +56,6 @@ pub async fn retrieve(card: &mut impl Card, number: i64) -> Result<Retrieved, Fu
 /// Looks for the result of a session's installation.
 ///
 /// `None` when no notification of the card is a result of this session that can be read.
-///
-/// # Errors
-/// When the card is not reached.
 pub async fn installation_result(
     card: &mut impl Card,
     transaction_id: &TransactionId,
@@ -149,12 +140,6 @@ pub async fn deliver(
 }
 
 /// Removes a delivered notification; one that is gone already is fine.
-///
-/// # Errors
-/// When the card is not reached or refuses.
-///
-/// # Cancel safety
-/// The notification may be gone.
 pub async fn remove(card: &mut impl Card, seq_number: i64) -> Result<(), FunctionError> {
     let request = NotificationSentRequest { seq_number };
     match card.call(&request).await?.delete_notification_status {

@@ -1,6 +1,7 @@
 //! Local profile management: list, enable, disable, delete, name.
 //!
-//! After any error whose outcome is unknown, the caller re-reads the list before saying anything.
+//! Each function that changes something is sent once. After an error whose outcome is unknown, or
+//! when a future was dropped, the caller reads the list before saying anything.
 
 use es10_apdu::asn1::List;
 use es10_apdu::es10c::{
@@ -13,10 +14,7 @@ use es10_apdu::types::Iccid;
 use super::{Card, FunctionError};
 use crate::commit::Committed;
 
-/// Lists the profiles.
-///
-/// # Errors
-/// When the card is not reached or refuses. An error is never an empty list.
+/// Lists the profiles. An error is never an empty list.
 pub async fn list(card: &mut impl Card) -> Result<List<ProfileInfo>, FunctionError> {
     match card.call(&ProfileInfoListRequest::all_but_icons()).await? {
         ProfileInfoListResponse::ProfileInfoListOk(profiles) => Ok(profiles),
@@ -27,12 +25,6 @@ pub async fn list(card: &mut impl Card) -> Result<List<ProfileInfo>, FunctionErr
 }
 
 /// Enables a profile. With `refresh` the switch happens when the modem acts on the REFRESH.
-///
-/// # Errors
-/// When the card is not reached or refuses.
-///
-/// # Cancel safety
-/// Either profile may be enabled; read the list.
 pub async fn enable(
     card: &mut impl Card,
     iccid: Iccid,
@@ -53,12 +45,6 @@ pub async fn enable(
 }
 
 /// Disables a profile. With `refresh` it happens when the modem acts on the REFRESH.
-///
-/// # Errors
-/// When the card is not reached or refuses.
-///
-/// # Cancel safety
-/// The profile may be disabled; read the list.
 pub async fn disable(
     card: &mut impl Card,
     iccid: Iccid,
@@ -79,12 +65,6 @@ pub async fn disable(
 }
 
 /// Deletes a disabled profile.
-///
-/// # Errors
-/// When the card is not reached or refuses.
-///
-/// # Cancel safety
-/// The profile may be gone; read the list.
 pub async fn delete(
     card: &mut impl Card,
     iccid: Iccid,
@@ -103,12 +83,6 @@ pub async fn delete(
 }
 
 /// Names a profile; an empty name removes the old one.
-///
-/// # Errors
-/// When the card is not reached or refuses.
-///
-/// # Cancel safety
-/// The name may be the old or the new one; read the list.
 pub async fn set_nickname(
     card: &mut impl Card,
     iccid: Iccid,

@@ -30,10 +30,6 @@ impl Closing {
     }
 
     /// Resolves when the end is announced.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future changes nothing.
     pub async fn announced(&self) {
         // An announcer that is gone means the same as an announcement.
         let _ = self.0.clone().wait_for(|closing| *closing).await;

@@ -157,11 +157,7 @@ impl Bsp {
     }
 
     /// Opens one protected TLV: the MAC is verified before anything is decrypted. How long it may
-    /// be is for the card to say.
-    ///
-    /// # Errors
-    ///
-    /// See [`BspError`]. After an error the chaining value is of no use any more.
+    /// be is for the card to say. After an error the MAC chain is broken and no further TLV opens.
     pub fn unprotect(&mut self, tlv: &[u8]) -> Result<Vec<u8>, BspError> {
         let header = Header::parse(tlv).ok_or(BspError::Structure)?;
         if header.size.checked_add(header.length) != Some(tlv.len()) {

@@ -122,10 +122,6 @@ pub struct Certificate {
 
 impl Certificate {
     /// Reads one DER certificate with nothing behind it.
-    ///
-    /// # Errors
-    ///
-    /// [`CertificateError::Malformed`] when it is not one.
     pub fn parse(der: &[u8]) -> Result<Self, CertificateError> {
         let tbs = Tlv::exact(der)
             .and_then(|outer| outer.children())
@@ -150,7 +146,6 @@ impl Certificate {
     /// because an eUICC reports these two with codes of their own.
     ///
     /// # Errors
-    ///
     /// The first thing that is wrong, in the order of SGP.22 v2.5 section 4.5.2.2.
     pub fn verify_server(&self, ci: &Self, at: Option<SystemTime>) -> Result<(), CertificateError> {
         self.verify_issued_by(ci, at)?;
@@ -167,10 +162,6 @@ impl Certificate {
     }
 
     /// Verifies an EUM certificate that stands directly below the CI.
-    ///
-    /// # Errors
-    ///
-    /// The first thing that is wrong.
     pub fn verify_eum(&self, ci: &Self, at: Option<SystemTime>) -> Result<(), CertificateError> {
         self.verify_issued_by(ci, at)?;
         if !self.extensions.is_ca || ci.extensions.is_last_ca {
@@ -181,10 +172,6 @@ impl Certificate {
     }
 
     /// Verifies an eUICC certificate below its EUM's, the range of EIDs included.
-    ///
-    /// # Errors
-    ///
-    /// The first thing that is wrong.
     pub fn verify_euicc(&self, eum: &Self, at: Option<SystemTime>) -> Result<(), CertificateError> {
         self.verify_issued_by(eum, at)?;
         self.verify_signing_leaf()?;
@@ -197,10 +184,6 @@ impl Certificate {
     }
 
     /// The first of the accepted roles that the certificate's policies name.
-    ///
-    /// # Errors
-    ///
-    /// [`CertificateError::WrongRole`] when they name none of them.
     pub fn role(&self, accepted: &[Role]) -> Result<Role, CertificateError> {
         accepted
             .iter()
@@ -222,10 +205,6 @@ impl Certificate {
     }
 
     /// The public key.
-    ///
-    /// # Errors
-    ///
-    /// [`CertificateError::UnsupportedCurve`] when it is on no curve of RSP.
     pub fn public_key(&self) -> Result<PublicKey, CertificateError> {
         let info = &self.parsed.tbs_certificate.subject_public_key_info;
         let named_curve = info
@@ -244,10 +223,6 @@ impl Certificate {
     }
 
     /// The public key, when it is on the curve of the issuer's: one chain uses one curve.
-    ///
-    /// # Errors
-    ///
-    /// [`CertificateError::UnsupportedCurve`] when it is not.
     pub fn public_key_on_curve_of(&self, issuer: &Self) -> Result<PublicKey, CertificateError> {
         let (key, above) = (self.public_key()?, issuer.public_key()?);
         if key.curve() == above.curve() {
@@ -321,10 +296,6 @@ impl Certificate {
     }
 
     /// Verifies a CI certificate with its own key.
-    ///
-    /// # Errors
-    ///
-    /// The first thing that is wrong.
     pub fn verify_self_signed(&self) -> Result<(), CertificateError> {
         self.verify_algorithm()?;
         if !self.extensions.is_ca {

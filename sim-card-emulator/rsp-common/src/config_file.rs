@@ -6,19 +6,11 @@ use std::{fmt, fs, io};
 use serde::de::DeserializeOwned;
 
 /// Reads a configuration file.
-///
-/// # Errors
-///
-/// When the file cannot be read, is no TOML, has an unknown key or an unusable value.
 pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
     parse(&read(path)?, path)
 }
 
 /// Reads the text of a configuration file.
-///
-/// # Errors
-///
-/// When the file cannot be read.
 pub fn read(path: &Path) -> Result<String, ConfigError> {
     fs::read_to_string(path).map_err(|source| ConfigError::Read {
         path: path.to_owned(),
@@ -27,10 +19,6 @@ pub fn read(path: &Path) -> Result<String, ConfigError> {
 }
 
 /// Parses the text of a configuration file; `path` is for messages only.
-///
-/// # Errors
-///
-/// When the text is no TOML, has an unknown key or an unusable value.
 pub fn parse<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T, ConfigError> {
     toml::from_str(text).map_err(|error| {
         let start = error.span().map_or(0, |span| span.start);

@@ -42,10 +42,6 @@ pub struct RevocationList {
 
 impl RevocationList {
     /// Reads one DER list with nothing behind it.
-    ///
-    /// # Errors
-    ///
-    /// When it is not one, or has a critical extension that is not known.
     pub fn parse(der: &[u8]) -> Result<Self, CrlError> {
         let parts = sequence(der).ok_or(CrlError("it is not one SEQUENCE"))?;
         let [tbs, algorithm, signature] = parts[..] else {

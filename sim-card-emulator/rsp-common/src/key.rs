@@ -90,19 +90,11 @@ enum Secret {
 
 impl PrivateKey {
     /// Makes a key on NIST P-256 from the operating system's randomness.
-    ///
-    /// # Errors
-    ///
-    /// When the operating system has no randomness to give.
     pub fn generate() -> Result<Self, getrandom::Error> {
         Self::generate_on(Curve::Nist)
     }
 
     /// Makes a key from the operating system's randomness.
-    ///
-    /// # Errors
-    ///
-    /// When the operating system has no randomness to give.
     pub fn generate_on(curve: Curve) -> Result<Self, getrandom::Error> {
         loop {
             let mut scalar = [0; 32];

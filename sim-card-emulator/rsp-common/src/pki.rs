@@ -129,10 +129,6 @@ pub struct Hierarchy {
 
 impl Pki {
     /// Makes a complete, fresh PKI.
-    ///
-    /// # Errors
-    ///
-    /// When the options are not usable or the operating system has no randomness.
     pub fn generate(options: &PkiOptions) -> Result<Self, PkiError> {
         let PkiOptions { eid, now, .. } = options;
         if eid.len() != 32 || !eid.bytes().all(|digit| digit.is_ascii_digit()) {
@@ -164,7 +160,6 @@ impl Pki {
     /// Reads what a folder holds.
     ///
     /// # Errors
-    ///
     /// When a file that is there cannot be read or does not hold what its name says. A file that
     /// is not there is missed later, when it is needed.
     pub fn load(folder: &Path) -> Result<Self, PkiError> {
@@ -185,7 +180,6 @@ impl Pki {
     /// Writes the PKI as a folder that appears at once and complete.
     ///
     /// # Errors
-    ///
     /// When the folder exists and is not empty, or something cannot be written.
     pub fn save(&self, folder: &Path) -> Result<(), PkiError> {
         let mut draft = folder.as_os_str().to_owned();
@@ -209,10 +203,6 @@ impl Pki {
     ///
     /// Programs started together on one folder agree: the folder is renamed into place, only one
     /// of them can do that, and the others load what it made.
-    ///
-    /// # Errors
-    ///
-    /// As [`Pki::load`], [`Pki::generate`] and [`Pki::save`].
     pub fn load_or_create(folder: &Path, options: &PkiOptions) -> Result<Self, PkiError> {
         if is_empty(folder)? {
             if let Some(parent) = folder.parent() {
@@ -272,20 +262,12 @@ impl Pki {
     }
 
     /// The certificate of a role.
-    ///
-    /// # Errors
-    ///
-    /// [`PkiError::Missing`] with the name of the file that should have held it.
     pub fn certificate(&self, role: Role) -> Result<&Certificate, PkiError> {
         self.hierarchy(role).certificate(role)
     }
 
     /// The certificate of a role and the subordinate CAs above it, without the CI: what a TLS
     /// server shows.
-    ///
-    /// # Errors
-    ///
-    /// As [`Pki::certificate`].
     pub fn chain(&self, role: Role) -> Result<Vec<Certificate>, PkiError> {
         let hierarchy = self.hierarchy(role);
         let leaf = hierarchy.certificate(role)?.clone();
@@ -295,10 +277,6 @@ impl Pki {
     }
 
     /// The private key of a role.
-    ///
-    /// # Errors
-    ///
-    /// [`PkiError::Missing`] with the name of the file that should have held it.
     pub fn key(&self, role: Role) -> Result<&PrivateKey, PkiError> {
         self.hierarchy(role).key(role)
     }
@@ -311,10 +289,6 @@ impl Pki {
     }
 
     /// Makes a key and issues a certificate for it under another one of the same hierarchy.
-    ///
-    /// # Errors
-    ///
-    /// When the issuer's certificate or key is missing.
     pub fn issue(
         &mut self,
         role: Role,
@@ -325,10 +299,6 @@ impl Pki {
     }
 
     /// Makes the keys of an SM-DP+ and issues their certificates: DPauth, DPpb and DPtls.
-    ///
-    /// # Errors
-    ///
-    /// When the owner is no object identifier, or a CI's private key is missing.
     pub fn issue_smdp(
         &mut self,
         host_names: &[String],
@@ -344,10 +314,6 @@ impl Pki {
     /// Makes the keys of an SM-DS and issues their certificates: DSauth and DStls.
     ///
     /// A folder made without them, or another SM-DS of the same issuer, gets them this way.
-    ///
-    /// # Errors
-    ///
-    /// When the owner is no object identifier, or a CI's private key is missing.
     pub fn issue_smds(
         &mut self,
         host_names: &[String],
@@ -363,7 +329,6 @@ impl Pki {
     /// Replaces the SM-DP+ TLS certificate by one for other host names, with the same owner.
     ///
     /// # Errors
-    ///
     /// When the CI's private key is missing, as it is in a PKI made elsewhere.
     pub fn issue_tls(&mut self, host_names: &[String], now: SystemTime) -> Result<(), PkiError> {
         let owner = self
@@ -419,10 +384,6 @@ impl Hierarchy {
     }
 
     /// An issuer with nothing below it.
-    ///
-    /// # Errors
-    ///
-    /// When the operating system has no randomness.
     pub fn new(curve: Curve, now: SystemTime) -> Result<Self, PkiError> {
         let root = PrivateKey::generate_on(curve)?;
         let mut hierarchy = Self::default();
@@ -432,10 +393,6 @@ impl Hierarchy {
     }
 
     /// The certificate of a role.
-    ///
-    /// # Errors
-    ///
-    /// [`PkiError::Missing`] with the name of the file that should have held it.
     pub fn certificate(&self, role: Role) -> Result<&Certificate, PkiError> {
         self.certificates
             .get(&role)
@@ -443,10 +400,6 @@ impl Hierarchy {
     }
 
     /// The private key of a role.
-    ///
-    /// # Errors
-    ///
-    /// [`PkiError::Missing`] with the name of the file that should have held it.
     pub fn key(&self, role: Role) -> Result<&PrivateKey, PkiError> {
         self.keys
             .get(&role)
@@ -466,10 +419,6 @@ impl Hierarchy {
     }
 
     /// Makes a key on the issuer's curve and issues a certificate for it.
-    ///
-    /// # Errors
-    ///
-    /// When the issuer's certificate or key is missing.
     pub fn issue(
         &mut self,
         role: Role,

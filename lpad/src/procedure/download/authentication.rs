@@ -30,12 +30,6 @@ impl Initiated {
     /// Opens a session with the server.
     ///
     /// Any RSP session the eUICC had before is gone from here on.
-    ///
-    /// # Errors
-    /// When the card or server fails, or the server signed something else than it was asked.
-    ///
-    /// # Cancel safety
-    /// The server forgets the session by itself.
     pub async fn start(
         card: &mut impl Card,
         server: &impl Server,
@@ -110,12 +104,6 @@ impl Initiated {
     }
 
     /// Presents the server to the eUICC. A refusal is forwarded to the server, once.
-    ///
-    /// # Errors
-    /// When the card fails or refuses the server.
-    ///
-    /// # Cancel safety
-    /// The challenge is used up; start again.
     pub async fn authenticate_server(
         self,
         card: &mut impl Card,
@@ -164,12 +152,6 @@ pub struct ServerAuthenticated {
 
 impl ServerAuthenticated {
     /// Asks the server for the profile on order, and judges its policy rules.
-    ///
-    /// # Errors
-    /// When the server refuses, or what it offers is not allowed on this eUICC.
-    ///
-    /// # Cancel safety
-    /// The server forgets the session by itself.
     pub async fn offer(
         self,
         card: &mut impl Card,
@@ -202,9 +184,6 @@ impl ServerAuthenticated {
     }
 
     /// Ends the session instead.
-    ///
-    /// # Cancel safety
-    /// The server forgets the session by itself.
     pub async fn cancel(
         self,
         card: &mut impl Card,

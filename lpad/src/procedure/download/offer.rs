@@ -43,9 +43,6 @@ impl Offer {
     /// Agrees. A code that is not required is not used; one that is required and missing
     /// postpones the download, so that the order survives.
     ///
-    /// # Errors
-    /// When the code is missing, or the card fails or refuses.
-    ///
     /// # Cancel safety
     /// The eUICC keeps its one-time key for the next attempt.
     pub async fn accept(
@@ -99,9 +96,6 @@ impl Offer {
     }
 
     /// Does not agree: rejected, postponed, or not answered in time.
-    ///
-    /// # Cancel safety
-    /// The server forgets the session by itself, and the order stays.
     pub async fn decline(
         self,
         card: &mut impl Card,

@@ -27,9 +27,6 @@ pub struct Prepared {
 impl Prepared {
     /// Fetches the package and compares it with what was agreed to.
     ///
-    /// # Errors
-    /// When the server refuses, or its package is damaged or for another profile.
-    ///
     /// # Cancel safety
     /// The package may count as delivered; the next attempt gets it again.
     pub async fn fetch(
@@ -63,9 +60,6 @@ impl Prepared {
     }
 
     /// Ends the session instead.
-    ///
-    /// # Cancel safety
-    /// The server forgets the session by itself.
     pub async fn cancel(
         self,
         card: &mut impl Card,
@@ -104,9 +98,6 @@ impl Bound {
     }
 
     /// Ends the session instead; the last moment to do so.
-    ///
-    /// # Cancel safety
-    /// The server forgets the session by itself.
     pub async fn cancel(
         self,
         card: &mut impl Card,
@@ -224,9 +215,6 @@ async fn load(
 /// Asks the card how a session in doubt ended: its notifications hold the result.
 ///
 /// `None` means that nothing of it is there and nothing was installed.
-///
-/// # Errors
-/// When the card cannot be asked.
 pub async fn resolve(
     card: &mut impl Card,
     doubt: &InDoubt,

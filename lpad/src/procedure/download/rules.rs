@@ -36,9 +36,6 @@ pub enum RuleRefusal {
 }
 
 /// Judges the policy rules of a profile on offer, SGP.22 v2.5 section 2.9.3.
-///
-/// # Errors
-/// When the profile must not be downloaded.
 pub(super) fn judge_rules(
     metadata: &StoreMetadataRequest,
     forbidden: PprIds,

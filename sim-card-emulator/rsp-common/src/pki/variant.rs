@@ -74,7 +74,6 @@ impl Variant {
     /// Puts the certificate into a PKI in place of the right one.
     ///
     /// # Errors
-    ///
     /// When the PKI has no right certificate of that role, or lacks its issuer's private key.
     pub fn apply(self, pki: &mut Pki, now: SystemTime) -> Result<(), PkiError> {
         let role = self.0.role;
