@@ -16,9 +16,6 @@ pub trait Es9Function: Serialize + Sync {
     /// The last element of the URL path, which is also the function's name in messages.
     const NAME: &'static str;
 
-    /// The section of SGP.22 v2.5 that defines the function.
-    const SECTION: &'static str;
-
     /// Whether the request may be sent a second time when its answer was lost. It may if the
     /// server answers it in the same way again, or has nothing to lose by it.
     const REPEATABLE: bool = false;

@@ -30,7 +30,7 @@ pub use envelope::{Answer, AnswerError, ExecutionStatus, ProtocolError};
 pub use error::{Error, Outcome, Phase};
 pub use function::Es9Function;
 pub use roots::{Root, Roots, RootsError};
-pub use status::{Meaning, NextStep, Reaction, StatusCodeData};
+pub use status::{Meaning, NextStep, StatusCodeData};
 pub use tls::{RspServerVerifier, TlsError};
 pub use wire::{AddressError, Opaque, ServerAddress, TransactionId, TransactionIdError};
 

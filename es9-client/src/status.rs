@@ -60,13 +60,6 @@ pub struct Meaning {
     pub next_step: NextStep,
 }
 
-impl Meaning {
-    /// Whether the order behind the activation code is closed for good.
-    pub fn code_consumed(&self) -> bool {
-        self.next_step == NextStep::AskOperatorForNewCode
-    }
-}
-
 /// What a person or the daemon does after a failure.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
@@ -96,25 +89,9 @@ pub enum NextStep {
 }
 
 impl NextStep {
-    /// The class of this step.
-    pub fn reaction(self) -> Reaction {
-        match self {
-            Self::AskOperator => Reaction::Stop,
-            Self::AskOperatorForNewCode
-            | Self::CheckActivationCode
-            | Self::CheckClock
-            | Self::CheckNetwork
-            | Self::FreeSpaceOnEuicc
-            | Self::UseOrderedDevice => Reaction::UserMustAct,
-            Self::EnterConfirmationCode => Reaction::AskAgain,
-            Self::ReportServerFault => Reaction::Report,
-            Self::RestartSession | Self::RetryLater => Reaction::Retry,
-        }
-    }
-
     /// Whether the same operation may succeed later by itself.
     pub fn is_retryable(self) -> bool {
-        self.reaction() == Reaction::Retry
+        matches!(self, Self::RestartSession | Self::RetryLater)
     }
 
     /// The step in words, for the user.
@@ -147,22 +124,6 @@ impl NextStep {
             }
         }
     }
-}
-
-/// How an LPA reacts to a status code.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub enum Reaction {
-    /// A fault of the server or its configuration: give up and report.
-    Report,
-    /// The user has to do something first.
-    UserMustAct,
-    /// Ask the user again and start a new session.
-    AskAgain,
-    /// It may pass: start again or try later, with a pause that grows.
-    Retry,
-    /// Only the operator can help.
-    Stop,
 }
 
 fn exact(subject: &str, reason: &str) -> Option<Meaning> {
@@ -238,38 +199,22 @@ mod tests {
     }
 
     #[test]
-    fn an_order_that_is_closed_is_never_retried() {
-        for (subject, reason, ..) in PAIRS {
-            let meaning = data(subject, reason).meaning();
-            assert!(
-                !(meaning.code_consumed() && meaning.next_step.is_retryable()),
-                "{subject}/{reason}"
-            );
-        }
-        assert!(data("8.8.5", "4.10").meaning().code_consumed());
-        assert!(!data("8.2.7", "3.8").meaning().code_consumed());
-    }
-
-    #[test]
-    fn reactions_follow_the_specifications_classes() {
-        for (subject, reason, reaction) in [
-            ("8.1", "4.8", Reaction::UserMustAct),
-            ("8.1.1", "3.1", Reaction::Stop),
-            ("8.1.1", "3.8", Reaction::UserMustAct),
-            ("8.2", "1.2", Reaction::Retry),
-            ("8.2.5", "4.3", Reaction::Stop),
-            ("8.2.6", "3.8", Reaction::UserMustAct),
-            ("8.2.7", "2.2", Reaction::AskAgain),
-            ("8.2.7", "3.8", Reaction::AskAgain),
-            ("8.2.7", "6.4", Reaction::UserMustAct),
-            ("8.8.4", "3.7", Reaction::Stop),
-            ("8.10.1", "3.9", Reaction::Retry),
-            ("1.6", "2.1", Reaction::Report),
-            ("1.2.7", "9.9", Reaction::Report),
-            ("8.2.10", "5.1", Reaction::Stop),
+    fn the_next_step_follows_from_subject_and_reason() {
+        for (subject, reason, next_step) in [
+            ("8.1", "4.8", NextStep::FreeSpaceOnEuicc),
+            ("8.1.1", "3.1", NextStep::AskOperator),
+            ("8.1.1", "3.8", NextStep::UseOrderedDevice),
+            ("8.2", "1.2", NextStep::RetryLater),
+            ("8.2.7", "2.2", NextStep::EnterConfirmationCode),
+            ("8.2.7", "6.4", NextStep::AskOperatorForNewCode),
+            ("8.8.4", "3.7", NextStep::AskOperator),
+            ("8.10.1", "3.9", NextStep::RestartSession),
+            ("1.6", "2.1", NextStep::ReportServerFault),
+            ("1.2.7", "9.9", NextStep::ReportServerFault),
+            ("8.2.10", "5.1", NextStep::AskOperator),
         ] {
             let meaning = data(subject, reason).meaning();
-            assert_eq!(meaning.next_step.reaction(), reaction, "{subject}/{reason}");
+            assert_eq!(meaning.next_step, next_step, "{subject}/{reason}");
         }
     }
 

@@ -145,7 +145,6 @@ async fn a_request_that_does_harm_twice_is_sent_once() {
     struct RegisterEvent {}
     impl Es9Function for RegisterEvent {
         const NAME: &'static str = "registerEvent";
-        const SECTION: &'static str = "5.5.1";
         type Response = ();
 
         fn response(answer: &Answer) -> Result<(), AnswerError> {

@@ -21,8 +21,6 @@ impl StatusWord {
     pub const SECURITY_STATUS: Self = Self(0x6982);
     /// Conditions of use not satisfied.
     pub const CONDITIONS_OF_USE: Self = Self(0x6985);
-    /// The applet refused to be selected.
-    pub const APPLET_SELECT_FAILED: Self = Self(0x6999);
     /// Incorrect data.
     pub const INCORRECT_DATA: Self = Self(0x6A80);
     /// Function not supported; for MANAGE CHANNEL: no free channel.
@@ -77,11 +75,6 @@ impl StatusWord {
             0x6C => Some(self.sw2()),
             _ => None,
         }
-    }
-
-    /// Whether a proactive command (usually REFRESH) waits for the modem to fetch it, `91xx`.
-    pub const fn proactive_pending(self) -> bool {
-        self.sw1() == 0x91
     }
 
     /// Whether the card says that something broke while it was at work (`64xx`, `65xx`, `6Fxx`),
@@ -139,7 +132,7 @@ mod tests {
     #[test]
     fn a_waiting_proactive_command_is_success_and_stays_visible() {
         let sw = StatusWord(0x910B);
-        assert!(sw.is_success() && sw.proactive_pending());
+        assert!(sw.is_success());
         assert_eq!(
             sw.to_string(),
             "910B (done, a proactive command is waiting)"

@@ -20,7 +20,6 @@ pub struct AuthenticateClientRequest {
 
 impl Es9Function for AuthenticateClientRequest {
     const NAME: &'static str = "authenticateClient";
-    const SECTION: &'static str = "5.6.3";
     const REPEATABLE: bool = true;
     type Response = AuthenticateClientOk;
 

@@ -19,7 +19,6 @@ pub struct CancelSessionRequestEs9 {
 
 impl Es9Function for CancelSessionRequestEs9 {
     const NAME: &'static str = "cancelSession";
-    const SECTION: &'static str = "5.6.5";
     const REPEATABLE: bool = true;
     type Response = CancelSessionOk;
 

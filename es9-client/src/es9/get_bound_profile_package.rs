@@ -19,7 +19,6 @@ pub struct GetBoundProfilePackageRequest {
 
 impl Es9Function for GetBoundProfilePackageRequest {
     const NAME: &'static str = "getBoundProfilePackage";
-    const SECTION: &'static str = "5.6.2";
     const REPEATABLE: bool = true;
     type Response = GetBoundProfilePackageOk;
 

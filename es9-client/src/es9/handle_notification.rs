@@ -20,7 +20,6 @@ pub struct HandleNotification {
 
 impl Es9Function for HandleNotification {
     const NAME: &'static str = "handleNotification";
-    const SECTION: &'static str = "5.6.4";
     const REPEATABLE: bool = true;
     type Response = ();
 

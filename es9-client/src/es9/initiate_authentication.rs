@@ -22,7 +22,6 @@ pub struct InitiateAuthenticationRequest {
 
 impl Es9Function for InitiateAuthenticationRequest {
     const NAME: &'static str = "initiateAuthentication";
-    const SECTION: &'static str = "5.6.1";
     const REPEATABLE: bool = true;
     type Response = InitiateAuthenticationOkEs9;
 

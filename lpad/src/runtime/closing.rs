@@ -24,11 +24,6 @@ impl Closer {
 }
 
 impl Closing {
-    /// Whether the end has been announced.
-    pub fn is_announced(&self) -> bool {
-        *self.0.borrow() || self.0.has_changed().is_err()
-    }
-
     /// Resolves when the end is announced.
     pub async fn announced(&self) {
         // An announcer that is gone means the same as an announcement.

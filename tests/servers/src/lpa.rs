@@ -368,7 +368,6 @@ struct AuthenticateClientOkEs11 {
 
 impl Es9Function for AuthenticateClientEs11 {
     const NAME: &'static str = "authenticateClient";
-    const SECTION: &'static str = "5.8.2";
     type Response = AuthenticateClientOkEs11;
 
     fn response(answer: &Answer) -> Result<Self::Response, AnswerError> {

@@ -132,7 +132,6 @@ struct DeleteEvent {
 impl Es9Function for RegisterEvent {
     const INTERFACE: &'static str = "es12";
     const NAME: &'static str = "registerEvent";
-    const SECTION: &'static str = "5.4.1";
     type Response = ();
 
     fn response(answer: &Answer) -> Result<(), AnswerError> {
@@ -143,7 +142,6 @@ impl Es9Function for RegisterEvent {
 impl Es9Function for DeleteEvent {
     const INTERFACE: &'static str = "es12";
     const NAME: &'static str = "deleteEvent";
-    const SECTION: &'static str = "5.4.2";
     type Response = ();
 
     fn response(answer: &Answer) -> Result<(), AnswerError> {

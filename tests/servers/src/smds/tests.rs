@@ -657,7 +657,6 @@ macro_rules! any_request {
         impl Es9Function for $name {
             const INTERFACE: &'static str = $interface;
             const NAME: &'static str = $function;
-            const SECTION: &'static str = "";
             type Response = ();
 
             fn response(answer: &Answer) -> Result<(), AnswerError> {
