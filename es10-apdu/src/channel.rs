@@ -43,6 +43,7 @@ impl<T: Transport> LogicalChannel<T> {
     ) -> Result<Self, OpenError> {
         let Deadlines { open, close, .. } = link.deadlines;
         let channel = open_with_clean_up(&mut transport, record.as_deref(), open, close).await?;
+        // Before SELECT: a process that is killed from here on leaves the channel open.
         if let Some(record) = &record {
             record.opened(channel);
         }
@@ -105,7 +106,7 @@ impl<T: Transport> LogicalChannel<T> {
             let deadline = Deadline::after(link.deadlines.open);
             let selected = match exact(transport, &command, deadline).await {
                 // Selecting twice does no harm, and some modems fail at the first command on a
-                // channel that was just opened.
+                // channel that was just opened: EG95 answers `+CME ERROR: 0`.
                 Err(error) if matches!(error.fault, Fault::Device(_)) => {
                     debug!(%error, "selecting again");
                     sleep(BEFORE_SELECTING_AGAIN.min(deadline.left())).await;
@@ -114,8 +115,8 @@ impl<T: Transport> LogicalChannel<T> {
                 selected => selected,
             };
             let sw = selected?.sw;
-            // The file control information is not fetched: nothing in it is needed, and a card
-            // drops it at the next command.
+            // The file control information is not fetched after 61xx: nothing in it is needed,
+            // and a card drops it at the next command.
             if sw.is_success() || sw.is_warning() || sw.has_more() {
                 return Ok(());
             }
@@ -207,6 +208,8 @@ async fn open_with_clean_up(
         result => return result,
     };
     warn!(error = %refused, "no free channel, closing those left open");
+    // The recorded ones are known to be of an earlier process of this program. Any other may be the
+    // modem's own or another program's, so it is closed only when nothing else helps.
     if let Some(record) = record
         && !record.open_channels().is_empty()
     {
@@ -216,6 +219,7 @@ async fn open_with_clean_up(
             result => return result,
         }
     }
+    // The standard channels: a card need not have the extended ones, 4 to 19.
     for channel in (1..=3).filter_map(Channel::new) {
         close_unless_refused(transport, channel, close_deadline).await?;
     }
@@ -223,6 +227,7 @@ async fn open_with_clean_up(
 }
 
 fn means_none_free(sw: StatusWord) -> bool {
+    // ETSI TS 102 221 has no status word for it alone: cards give one of these.
     matches!(
         sw,
         StatusWord::FUNCTION_NOT_SUPPORTED | StatusWord::CHANNEL_NOT_SUPPORTED
@@ -230,6 +235,7 @@ fn means_none_free(sw: StatusWord) -> bool {
 }
 
 async fn open(transport: &mut impl Transport, deadline: Duration) -> Result<Channel, OpenError> {
+    // The answer is one byte, the number. A card that is asked for 256 with 00 may say 6C01.
     let command = Command {
         le: Some(1),
         ..Command::new(0x00, ins::MANAGE_CHANNEL, 0x00, 0x00)
@@ -240,6 +246,7 @@ async fn open(transport: &mut impl Transport, deadline: Duration) -> Result<Chan
         return Err(OpenError::ManageChannel { sw });
     }
     match data[..] {
+        // Channel 0 is the modem's: a profile is in use on it.
         [number] if number != 0 => Channel::new(number).ok_or(OpenError::NoChannelNumber),
         _ => Err(OpenError::NoChannelNumber),
     }
@@ -251,6 +258,7 @@ async fn close(
     channel: Channel,
     deadline: Duration,
 ) -> Result<(), TransportError> {
+    // The 00 at the end is not wanted by the card, but some modems refuse APDUs of four bytes.
     let command = Command {
         le: Some(0),
         ..Command::new(0x00, ins::MANAGE_CHANNEL, 0x80, channel.number())
@@ -293,6 +301,7 @@ async fn exchange(
         if !sw.has_more() {
             return Ok(Response { data, sw });
         }
+        // Modems that run GET RESPONSE themselves never show 61xx, so this serves both kinds.
         let fetch = Command {
             le: Some(sw.sw2()),
             // Modems that watch the class byte want that of the command the data belong to.
@@ -317,7 +326,7 @@ async fn exchange(
     }
 }
 
-/// Sends a command, and once more with the Le the card asks for.
+/// Sends a command, and once more with the Le the card asks for: a second 6Cxx is an answer.
 async fn exact(
     transport: &mut impl Transport,
     command: &Command,
@@ -339,9 +348,10 @@ async fn exact(
 const BEFORE_SELECTING_AGAIN: Duration = Duration::from_millis(100);
 /// Bytes of one response at most.
 const MAX_RESPONSE: usize = 64 * 1024;
-/// GET RESPONSE commands for one response at most.
+/// GET RESPONSE commands for one response at most: [`MAX_RESPONSE`] in pieces of 256, and some empty.
 const MAX_ROUNDS: usize = 256 + 8;
-/// Announcements without data in a row, after which the card is not believed any more.
+/// Announcements without data in a row, after which the card is not believed any more: modems are
+/// known that answer `6100` to every GET RESPONSE.
 const MAX_EMPTY_ROUNDS: u8 = 2;
 
 #[cfg(test)]

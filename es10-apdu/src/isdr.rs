@@ -69,6 +69,8 @@ impl<T: Transport> Isdr<T> {
                 Err(error) if !F::CHANGES && !deadline.has_passed() => error,
                 answered => return answered,
             };
+            // Busy comes first: right after a reset or a switch a card is busy for seconds, and that
+            // must not use up the one repetition there is for noise.
             if error.is_busy() && pause < deadline.left() {
                 sleep(pause).await;
                 pause = LONGEST_PAUSE.min(2 * pause);
@@ -138,7 +140,8 @@ impl<T: Transport> Isdr<T> {
         until: Option<Deadline>,
     ) -> Result<Vec<u8>, CallError> {
         let LinkOptions { block_size, le, .. } = self.link;
-        // The channel puts its own number into the class byte.
+        // The channel puts its own number into the class byte. The numbers of the blocks begin at 0
+        // for every command and every segment, at which a card drops what is unfinished.
         let blocks = Blocks::new(Channel::BASIC, payload, block_size, le.field());
         let blocks = blocks.map_err(|error| CallError::TooLong { command, error })?;
         let mut answer = Vec::new();
@@ -148,12 +151,15 @@ impl<T: Transport> Isdr<T> {
                 true => last_block,
                 false => self.link.deadlines.block,
             };
+            // The deadline of a block begins when the block is sent: a long command may take longer
+            // than one block may.
             let own = Deadline::after(longest);
             let deadline = until.map_or(own, |until| own.at_most(until));
             let result = self.channel.transmit(block, deadline).await;
             let Response { data, sw } =
                 result.map_err(|error| CallError::Transport { command, error })?;
-            // A warning without data has nothing to warn about but the command itself.
+            // A warning with data says something of the data, which are there. Without data it can
+            // only mean the command, which was not executed as it should be.
             if !(sw.is_success() || sw.is_warning() && !data.is_empty()) {
                 return Err(CallError::Status { command, sw, last });
             }
@@ -251,6 +257,7 @@ impl CallError {
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::Codec { .. } | Self::EarlyAnswer { .. } => Outcome::Unknown,
+            // Before the last block the card only collects: it cannot have broken down at work.
             Self::Status { sw, last, .. } if *last && sw.is_breakdown() => Outcome::Unknown,
             Self::Status { .. } => Outcome::Refused,
             Self::TooLong { .. } => Outcome::NotReached,
@@ -263,8 +270,8 @@ impl CallError {
         matches!(self, Self::Transport { error, .. } if error.is_busy())
     }
 
-    /// Whether another answer to the same question may be better: something came back at once,
-    /// and nothing of use. After silence there is no time left, and without a port no way.
+    /// Whether the same question may get a better answer: one came at once and was of no use. After
+    /// silence the time is used up, and without a port there is no way to ask.
     fn is_worth_reading_again(&self) -> bool {
         match self {
             Self::Transport { error, .. } => {
@@ -286,7 +293,8 @@ impl CallError {
     }
 }
 
-/// How long a busy card is left alone, twice as long each time.
+/// How long a busy card is left alone, twice as long each time. Modems that read the files of a new
+/// profile say busy for some seconds.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 const LOAD_BPP: &str = "ES10b.LoadBoundProfilePackage";

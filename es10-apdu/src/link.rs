@@ -64,7 +64,11 @@ impl Default for Deadlines {
             open: Duration::from_secs(20),
             close: Duration::from_secs(10),
             block: Duration::from_secs(30),
+            // AuthenticateServer and PrepareDownload take a card 3 to 4 s. The rest is for a modem
+            // that uses the card itself meanwhile.
             last_block: Duration::from_secs(60),
+            // Modems give up on the last segment after up to two minutes. Their answer is better
+            // than none, so this side waits longer.
             load_bpp: Duration::from_secs(130),
         }
     }

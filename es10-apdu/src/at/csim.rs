@@ -28,7 +28,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Transport for Csim<'_, S> {
         command: &Command,
         deadline: Deadline,
     ) -> Result<Response, TransportError> {
-        // Some modems take upper-case digits only, and quoted ones only.
+        // Some modems take upper-case digits only, and quoted ones only. The length counts digits,
+        // not octets, 3GPP TS 27.007 section 8.17.
         let digits = hex::encode_upper(command.to_bytes());
         let line = format!("AT+CSIM={},\"{digits}\"", digits.len());
         let lines = self.port.command(&line, deadline).await?;
@@ -39,6 +40,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Transport for Csim<'_, S> {
 fn only_response(lines: &[String]) -> Result<Response, Garbled> {
     let pending = Pending::new("AT+CSIM=");
     let mut answers = lines.iter().filter_map(|line| pending.payload(line));
+    // Two answers mean that one is late and belongs to another APDU: neither can be trusted.
     match (answers.next(), answers.count()) {
         (None, _) => Err(Garbled::NoResponse),
         (Some(answer), 0) => response(answer),

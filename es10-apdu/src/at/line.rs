@@ -44,6 +44,7 @@ impl LineParser {
                 return Some(Line::Overlong);
             };
             let text = text.trim_matches([' ', '\t']);
+            // CR LF is two line ends with nothing between them.
             if text.is_empty() {
                 continue;
             }
@@ -189,6 +190,7 @@ impl Line {
                 None => Self::Information(text.to_owned()),
             };
         };
+        // By comparing the line, not by counting bytes: an unsolicited code may come before it.
         if pending.is_echo(text) {
             return Self::Echo;
         }
@@ -199,6 +201,8 @@ impl Line {
         if let Some(result) = digits.or_else(|| FinalResult::parse(text)) {
             return Self::Final(result);
         }
+        // Unsolicited codes come at any time, also between the lines of an answer. What has the prefix
+        // of the command is its answer, even when it looks like one: `+CREG: 1` after `AT+CREG?`.
         match is_urc(text) && pending.payload(text).is_none() {
             true => Self::Urc(text.to_owned()),
             false => Self::Information(text.to_owned()),

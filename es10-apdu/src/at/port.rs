@@ -50,6 +50,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
     ///
     /// Stale input is thrown away first. A modem that refuses one of the settings is accepted.
     pub async fn init(&mut self, profile: &ModemProfile) -> Result<(), TransportError> {
+        // What another program asked before may still be answered now.
         self.parser.clear();
         self.quiet(STALE_QUIET)
             .await
@@ -60,6 +61,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
             .await
             .map_err(TransportError::not_sent)?;
         self.wake(profile.command).await?;
+        // Echo first: a modem that echoes may mix the echo with the lines of an answer.
         for command in ["ATE0", "ATV1", "AT+CMEE=1"] {
             match self.command(command, profile.init).await {
                 Err(error) if matches!(error.fault, Fault::Closed | Fault::Io(_)) => {
@@ -89,6 +91,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
             .await
             .map_err(TransportError::not_sent)?;
         let (lines, result) = self.exchange(command, deadline).await?;
+        // The port was clean before, so this was the one final result that was owed.
         self.outstanding = None;
         match result {
             FinalResult::Ok => Ok(lines),
@@ -149,6 +152,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
         for _ in 0..PROBES {
             match self.exchange("ATQ0", longest.into()).await {
                 Ok(_) => {
+                    // It may have been the end of another program's command. Only a modem that
+                    // says nothing more is in step.
                     let stray = self.quiet(PROBE_QUIET).await;
                     if stray.map_err(TransportError::unanswered)? == 0 {
                         self.outstanding = None;
@@ -257,6 +262,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
                         .ok_or(Garbled::TooLong { limit })?;
                     lines.push(text);
                 }
+                // The answer lacks what was too long; its reader misses it.
                 Line::Echo | Line::Urc(_) | Line::Overlong => {}
             }
             // A flood of lines must not hold off the deadline.
@@ -279,6 +285,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
         // Some time must be left for the probe, and for the command itself.
         let late = Instant::now() + deadline.left() / 4 * 3;
         let late = outstanding.late_until().min(late);
+        // Without its CR the modem would read the next command as the rest of this one.
         if self.half_line {
             let ended = self.write("\r", None, deadline).await;
             ended.map_err(|error| error.fault)?;
@@ -299,6 +306,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
     /// Asks `AT` until that is all that is answered, so that nothing late is still to come.
     async fn probe(&mut self, deadline: Deadline) -> Result<(), Fault> {
         for probes_left in (1..=PROBES).rev() {
+            // An equal share for each, so that a modem that misses the first still hears another.
             let share = PROBE_DEADLINE.min(deadline.left() / probes_left);
             match self.exchange("AT", share.into()).await {
                 Ok((lines, _)) => {
@@ -385,7 +393,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
                 return Ok(line);
             }
             self.fill(until).await?;
-            // Bytes that never end a line must not hold off the deadline.
+            // Bytes that never end a line must not hold off the deadline. It is not looked at for
+            // ordinary lines: what has arrived in time is read, however late this task gets its turn.
             if self.parser.is_flooded() && until.is_some_and(has_passed) {
                 return Err(Fault::Timeout {
                     after: Duration::ZERO,
@@ -513,12 +522,15 @@ const ARRIVED_READS: usize = 64;
 /// How long the end of a command is waited for after its deadline. A modem may give up on a card
 /// only a little later than this side does.
 const LATE: Duration = Duration::from_secs(5);
-/// How often a silent modem is asked again.
+/// How often a silent modem is asked again. The first command after a port was opened is lost by
+/// some.
 const PROBES: u32 = 3;
 const PROBE_DEADLINE: Duration = Duration::from_secs(3);
-/// Silence after which nothing more is expected.
+/// Silence after which nothing more is expected: a late line comes in one piece with its end.
 const PROBE_QUIET: Duration = Duration::from_millis(100);
+/// The same before the first command, when nothing is known of what the modem is doing.
 const STALE_QUIET: Duration = Duration::from_millis(200);
+/// For modems that never fall silent, such as one that reports its signal all the time.
 const QUIET_LIMIT: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
