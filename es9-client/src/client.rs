@@ -62,7 +62,7 @@ impl<C: Connect> Es9Client<C> {
     pub async fn connect(&self, address: &ServerAddress) -> Result<(), Error> {
         let deadline = Deadline::after(self.options.deadlines.response);
         let slot = self.slot(address);
-        let mut kept = turn(&slot, address, deadline).await?;
+        let mut kept = lock(&slot, address, deadline).await?;
         if !kept.as_ref().is_some_and(Kept::is_usable) {
             let connection = self.dial(address, deadline).await?;
             *kept = Some(Kept::now(connection));
@@ -156,12 +156,15 @@ impl<C: Connect> Es9Client<C> {
     ) -> Result<Answer, Error> {
         let deadline = Deadline::after(F::deadline(&self.options.deadlines));
         let slot = self.slot(address);
-        let mut kept = turn(&slot, address, deadline).await?;
+        let mut kept = lock(&slot, address, deadline).await?;
+        // Taken out, so that a future that is dropped closes the connection: the answer to its request
+        // must not be taken for that of the next one.
         let connection = take_usable(&mut kept);
         let (connection, answer) = match self
             .exchange_once::<F>(connection, address, body.clone(), deadline)
             .await
         {
+            // Not after a deadline: the server has the request, and is only slow.
             Err(lost @ Error::Closed { .. }) if F::REPEATABLE => {
                 tracing::info!(error = %lost, function = F::NAME, "asking once more");
                 match self.exchange_once::<F>(None, address, body, deadline).await {
@@ -189,6 +192,8 @@ impl<C: Connect> Es9Client<C> {
                 .exchange_on::<F>(connection, address, body.clone(), deadline)
                 .await
             {
+                // Servers close idle connections just when a request is on its way. Nothing of it
+                // was written, so even a function that must not be repeated may be sent again.
                 Err(Error::Closed { sent: false, .. }) => {
                     tracing::debug!(host = address.host(), "the kept connection was closed");
                 }
@@ -218,6 +223,7 @@ impl<C: Connect> Es9Client<C> {
         let limit = self.options.max_body;
         let request = http::request(address, F::INTERFACE, function, body).map_err(protocol)?;
         let result = deadline.limit(connection.exchange(request, limit)).await;
+        // A request that ran into the deadline counts: it was sent.
         if !matches!(result, Ok(Err(ExchangeError::NotSent))) {
             self.requests.fetch_add(1, Ordering::Relaxed);
         }
@@ -292,11 +298,12 @@ impl<C: Connect> Es9Client<C> {
         })
     }
 
-    /// The place of the connection to this address. Places without a call or a usable connection
-    /// are removed here: addresses come from activation codes and notifications, and would pile up.
+    /// The slot of this address. Slots without a call or a usable connection are removed here:
+    /// addresses come from activation codes and notifications, and would pile up.
     fn slot(&self, address: &ServerAddress) -> Arc<Slot> {
         let mut slots = self.lock_slots();
         slots.retain(|_, slot| {
+            // Another call holds the slot, or waits for it.
             let in_use = Arc::strong_count(slot) > 1;
             in_use
                 || slot
@@ -354,7 +361,7 @@ pub struct Counters {
     pub bytes_received: u64,
 }
 
-/// The place of the one connection to a server. A call holds the lock until it ends.
+/// Holds the one connection to a server between calls. A call holds the lock until it ends.
 type Slot = AsyncMutex<Option<Kept>>;
 
 /// A connection between two calls.
@@ -387,7 +394,7 @@ fn take_usable(kept: &mut Option<Kept>) -> Option<Connection> {
 }
 
 /// Waits until no other call uses the connection.
-async fn turn<'s>(
+async fn lock<'s>(
     slot: &'s Slot,
     address: &ServerAddress,
     deadline: Deadline,

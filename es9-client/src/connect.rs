@@ -70,7 +70,8 @@ impl TcpConnect {
             thread::Builder::new()
                 .name("resolver".to_owned())
                 .spawn(move || {
-                    // The receiver is gone when the caller did not want to wait any longer.
+                    // The receiver is gone when the caller did not want to wait any longer. The
+                    // permit is held until now all the same: it counts threads, not callers.
                     let _ = answer.send(resolve(&target));
                     drop(permit);
                 })?;
@@ -103,6 +104,7 @@ impl Connect for TcpConnect {
             .await
             .map_err(|cause| io::Error::new(cause.kind(), NameNotResolved(cause)))?;
         let stream = first_to_connect(interleaved(addresses), TcpStream::connect).await?;
+        // A request goes out in one write and waits for its answer: Nagle's algorithm only delays it.
         stream.set_nodelay(true)?;
         Ok(stream)
     }
@@ -140,6 +142,7 @@ where
 {
     let mut waiting = addresses.into_iter().peekable();
     let mut attempts = JoinSet::new();
+    // The last error is the one reported: the first is often that of an IPv6 address without a route.
     let mut error = io::Error::new(io::ErrorKind::NotFound, NO_ADDRESS);
     loop {
         if let Some(address) = waiting.next() {

@@ -17,7 +17,7 @@ pub trait Es9Function: Serialize + Sync {
     const NAME: &'static str;
 
     /// Whether the request may be sent a second time when its answer was lost. It may if the
-    /// server answers it in the same way again, or has nothing to lose by it.
+    /// server answers it in the same way again, or if a second time does no harm.
     const REPEATABLE: bool = false;
 
     /// What a successful answer holds.

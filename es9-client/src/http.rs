@@ -62,6 +62,7 @@ impl Connection {
         request: Request<Full<Bytes>>,
         max_body: usize,
     ) -> Result<Answer, ExchangeError> {
+        // hyper notices here that the server has closed the connection meanwhile.
         if self.sender.ready().await.is_err() {
             return Err(ExchangeError::NotSent);
         }
@@ -146,7 +147,7 @@ async fn read(response: Response<Incoming>, max_body: usize) -> Result<Answer, E
         let value = head.headers.get(name)?;
         Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
     };
-    // The bodies of other statuses are not looked at.
+    // The bodies of other statuses are not looked at, so their coding does not matter.
     if head.status == StatusCode::OK
         && let Some(coding) = header(CONTENT_ENCODING)
         && !coding.eq_ignore_ascii_case("identity")
@@ -220,10 +221,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
     }
 }
 
-/// By the text the highest version this side supports. LPAs in the field send this one, and no
+/// SGP.22 wants the highest version that is supported here. LPAs in the field send this one, and no
 /// server is known to act on it.
 const ADMIN_PROTOCOL: &str = "gsma/rsp/v2.2.2";
 
+/// Only `close_notify` is to be written. A server that does not take it in time misses nothing.
 const GOODBYE: Duration = Duration::from_secs(2);
+/// More than any server sends; hyper's own limits are 100 headers and 400 KiB.
 const MAX_HEADERS: usize = 64;
 const MAX_HEADER_SIZE: usize = 32 * 1024;

@@ -47,6 +47,7 @@ impl RspServerVerifier {
         host: &str,
         now: Timestamp,
     ) -> Result<(), CertificateError> {
+        // First, because otherwise a clock that was never set is reported as a bad certificate.
         if now < EARLIEST_PLAUSIBLE {
             return Err(CertificateError::ImplausibleClock { now });
         }
@@ -57,6 +58,8 @@ impl RspServerVerifier {
             .take(MAX_SENT)
             .filter_map(|der| Certificate::parse(der).ok())
             .collect();
+        // Role and name come last: only of a certificate that a trusted issuer signed they mean
+        // anything, also in a message.
         self.check_chain(&server, &[], &others, now)?;
         server.check_server(host)
     }
@@ -96,6 +99,7 @@ impl RspServerVerifier {
             self.check_signature(subject, &issuer.public_key)?;
             self.check_chain(issuer, &chain, others, now)
         });
+        // The first refusal is reported: a root comes before what the server sent.
         let mut refusal = None;
         for attempt in by_root.chain(by_other) {
             match attempt {
@@ -134,6 +138,7 @@ impl RspServerVerifier {
         self.algorithms
             .all
             .iter()
+            // ring could verify with other keys too. SGP.22 has none for TLS.
             .filter(|_| key.algorithm == alg_id::ECDSA_P256.as_ref())
             .find(|candidate| {
                 candidate.public_key_alg_id().as_ref() == key.algorithm
@@ -306,6 +311,7 @@ impl Certificate {
         let subject = || self.subject();
         let constraints = self.extensions.basic_constraints.as_ref();
         let may_issue = constraints.is_some_and(|constraints| {
+            // RFC 5280 section 4.2.1.9 counts the issuers below this one, without the server.
             let room = constraints.path_len_constraint.as_ref();
             constraints.ca && room.is_none_or(|room| *room >= (below.len() - 1).into())
         });
@@ -343,6 +349,7 @@ impl Certificate {
                 GeneralName::DnsName(_) | GeneralName::DirectoryName(_)
             )
         };
+        // A name of a form that `permitted` does not speak of is free; `excluded` always counts.
         permitted.iter().chain(excluded).all(known)
             && names().all(|name| {
                 let mut same_form = permitted.iter().filter(|s| name.has_form_of(s)).peekable();
