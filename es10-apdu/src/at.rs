@@ -7,7 +7,7 @@ mod profile;
 mod serial;
 
 pub use csim::Csim;
-pub use line::{Cme, FinalResult, Line, LineParser, Pending};
+pub use line::{Cme, Line, LineParser, Pending, ResultCode};
 pub use port::{AtPort, Statistics};
 pub use profile::ModemProfile;
 pub use serial::{Serial, SerialCause, SerialError};

@@ -175,7 +175,7 @@ pub enum OpenError {
     #[error("the card gave no usable channel number")]
     NoChannelNumber,
     /// No application could be selected.
-    #[error("the card does not let the application be selected: {sw}")]
+    #[error("the application cannot be selected: {sw}")]
     Select {
         /// The status word for the last one tried.
         sw: StatusWord,

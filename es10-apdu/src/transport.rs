@@ -4,14 +4,13 @@
 //! TLV; all of that is built on top of it. Middleware wraps one transport into another:
 //! [`trace`] logs, [`script`] plays a written dialogue.
 
-use std::fmt;
 use std::future::Future;
-use std::io;
 use std::time::Duration;
-
-use crate::apdu::{Command, MalformedApdu, Response};
+use std::{fmt, io};
 
 pub use deadline::Deadline;
+
+use crate::apdu::{Command, MalformedApdu, Response};
 
 mod deadline;
 pub mod script;

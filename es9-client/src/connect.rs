@@ -2,11 +2,10 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::io;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
+use std::{io, thread};
 
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};

@@ -19,8 +19,8 @@ use es10_apdu::types::{Eid, Iccid};
 
 use crate::commit::Cancelled;
 use crate::job::Part;
-use crate::procedure::FunctionError;
 use crate::procedure::download::{DownloadError, Failure, SessionEnd};
+use crate::procedure::{FunctionError, loses_card};
 
 /// Why a job failed.
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +72,7 @@ pub enum JobFailure {
     #[error("{0}")]
     CardRefusedChannel(OpenError),
     /// The card has no ISD-R, so that it is no eUICC.
-    #[error("the card has no ISD-R: {0}")]
+    #[error("the ISD-R cannot be selected: {0}")]
     NoIsdr(StatusWord),
 
     // The card.
@@ -198,7 +198,7 @@ impl JobFailure {
             | Self::NoIsdr(_) => true,
             Self::Function(error) => error.loses_card(),
             Self::Download(error) | Self::NothingToDownload(error) => match &error.failure {
-                Failure::Card(error) => call_loses_card(error),
+                Failure::Card(error) => loses_card(error),
                 Failure::Function(error) => error.loses_card(),
                 _ => false,
             },
@@ -247,11 +247,6 @@ impl JobFailure {
             | Self::InDoubt { .. } => false,
         }
     }
-}
-
-/// A garbled answer is still an answer: the card is there.
-fn call_loses_card(error: &CallError) -> bool {
-    matches!(error, CallError::Transport { error, .. } if !matches!(error.fault, Fault::Garbled(_)))
 }
 
 fn download_ends_order(failure: &Failure) -> bool {

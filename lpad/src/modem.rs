@@ -10,7 +10,7 @@ use es10_apdu::transport::{Fault, TransportError};
 
 pub(crate) use self::identity::imei;
 pub use self::port::{OpenPort, SerialPort};
-pub(crate) use self::profile_in_use::{Answer, ProfileInUse};
+pub(crate) use self::profile_in_use::{ProfileInUse, ReportedProfile};
 pub(crate) use self::radio::reset_radio;
 
 /// Whether the port has to be opened again.

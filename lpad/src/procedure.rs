@@ -55,7 +55,7 @@ impl<T: Transport> Card for Isdr<T> {
 /// Calls a function, and once more when the card has certainly not executed it: it was not reached,
 /// or answered with a status word. Cards do that once after a command that was cut off between its
 /// blocks: they still wait for the next one of those.
-pub(crate) async fn call_again<F: Es10Function>(
+pub(crate) async fn call_with_retry<F: Es10Function>(
     card: &mut impl Card,
     function: &F,
 ) -> Result<F::Response, CallError> {
@@ -129,15 +129,10 @@ impl FunctionError {
 
     /// Whether the way to the card is lost; otherwise only this call failed.
     pub(crate) fn loses_card(&self) -> bool {
-        match self {
-            Self::Call(CallError::Transport { error, .. }) => {
-                !matches!(error.fault, Fault::Garbled(_))
-            }
-            Self::Call(_) | Self::Refused { .. } => false,
-        }
+        matches!(self, Self::Call(error) if loses_card(error))
     }
 
-    /// The refusal of `function` with the given result.
+    /// The refusal of `F` with the given result.
     pub(crate) fn refused<F: Es10Function>(code: i64, text: &dyn fmt::Display) -> Self {
         let refusal = Refusal {
             code,
@@ -147,6 +142,19 @@ impl FunctionError {
             function: F::NAME,
             refusal,
         }
+    }
+}
+
+/// Whether the way to the card is lost. A garbled answer is still an answer: the card is there.
+pub(crate) fn loses_card(error: &CallError) -> bool {
+    matches!(error, CallError::Transport { error, .. } if !matches!(error.fault, Fault::Garbled(_)))
+}
+
+/// Judges the result of a function in which 0 is the only success.
+fn accepted<F: Es10Function>(code: i64, text: &dyn fmt::Display) -> Result<(), FunctionError> {
+    match code {
+        0 => Ok(()),
+        _ => Err(FunctionError::refused::<F>(code, text)),
     }
 }
 

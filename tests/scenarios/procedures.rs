@@ -61,9 +61,7 @@ async fn a_profile_reserved_under_a_matching_id_is_installed_and_reported() {
     let total = bound.len();
     let mut last = 0;
     let installed = bound
-        .install(&mut card, &server, &committed, |progress| {
-            last = progress.done
-        })
+        .install(&mut card, &server, &committed, |done| last = done)
         .await
         .unwrap();
     assert!(

@@ -71,7 +71,7 @@ mod tests {
 
     use tokio_test::io::Builder;
 
-    use super::super::{Cme, FinalResult};
+    use super::super::{Cme, ResultCode};
     use super::*;
     use crate::apdu::MalformedApdu;
     use crate::transport::Fault;
@@ -128,9 +128,9 @@ mod tests {
         for (text, fault) in [
             (
                 "+CME ERROR: 0\r\n",
-                Fault::Device(FinalResult::Cme(Cme::PHONE_FAILURE).into()),
+                Fault::Device(ResultCode::Cme(Cme::PHONE_FAILURE).into()),
             ),
-            ("ERROR\r\n", Fault::Device(FinalResult::Error.into())),
+            ("ERROR\r\n", Fault::Device(ResultCode::Error.into())),
             ("OK\r\n", Garbled::NoResponse.into()),
             (
                 "+CSIM: 4,\"9000\"\r\n+CSIM: 4,\"9000\"\r\nOK\r\n",

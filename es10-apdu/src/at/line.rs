@@ -24,7 +24,7 @@ pub struct LineParser {
     /// Inside a line that has outgrown the limit.
     overlong: bool,
     /// A final result that was glued to the end of an information line.
-    glued: Option<FinalResult>,
+    glued: Option<ResultCode>,
 }
 
 impl LineParser {
@@ -148,7 +148,7 @@ impl Pending {
     }
 
     /// Cuts a final result off the end of this command's answer: `+CSIM: 4,"9000"OK`.
-    fn unglue<'l>(&self, line: &'l str) -> (&'l str, Option<FinalResult>) {
+    fn unglue<'l>(&self, line: &'l str) -> (&'l str, Option<ResultCode>) {
         let whole = (line, None);
         if self.payload(line).is_none() {
             return whole;
@@ -157,7 +157,7 @@ impl Pending {
             return whole;
         };
         let (answer, rest) = line.split_at(quote + 1);
-        match FinalResult::parse(rest.trim()) {
+        match ResultCode::parse(rest.trim()) {
             Some(result) => (answer, Some(result)),
             None => whole,
         }
@@ -170,7 +170,7 @@ pub enum Line {
     /// The command came back.
     Echo,
     /// The command under way has ended.
-    Final(FinalResult),
+    Final(ResultCode),
     /// Text that belongs to the command under way, or that is not known.
     Information(String),
     /// An unsolicited result code: says something about the modem, not about the command.
@@ -184,7 +184,7 @@ impl Line {
         let Some(pending) = pending else {
             // A late answer to a forgotten APDU is nothing to shout about.
             let late = text.starts_with("+CSIM") || text.starts_with("+CGLA");
-            return match FinalResult::parse(text) {
+            return match ResultCode::parse(text) {
                 Some(result) => Self::Final(result),
                 None if is_urc(text) && !late => Self::Urc(text.to_owned()),
                 None => Self::Information(text.to_owned()),
@@ -196,9 +196,9 @@ impl Line {
         }
         let digits = match pending.answers_in_bare_digits() {
             true => None,
-            false => FinalResult::from_digit(text),
+            false => ResultCode::from_digit(text),
         };
-        if let Some(result) = digits.or_else(|| FinalResult::parse(text)) {
+        if let Some(result) = digits.or_else(|| ResultCode::parse(text)) {
             return Self::Final(result);
         }
         // Unsolicited codes come at any time, also between the lines of an answer. What has the prefix
@@ -215,7 +215,7 @@ impl Line {
 /// `NO CARRIER`, `BUSY` and their like end a dialled call, and nothing is ever dialled here: they
 /// are unsolicited.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum FinalResult {
+pub enum ResultCode {
     /// `OK`.
     Ok,
     /// `ERROR`.
@@ -232,7 +232,7 @@ pub enum FinalResult {
     TooManyParameters,
 }
 
-impl FinalResult {
+impl ResultCode {
     fn parse(text: &str) -> Option<Self> {
         Some(match text {
             "OK" => Self::Ok,
@@ -271,7 +271,7 @@ impl FinalResult {
     }
 }
 
-impl fmt::Display for FinalResult {
+impl fmt::Display for ResultCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ok => f.write_str("OK"),
@@ -285,22 +285,22 @@ impl fmt::Display for FinalResult {
     }
 }
 
-impl From<FinalResult> for DeviceRefusal {
-    fn from(result: FinalResult) -> Self {
+impl From<ResultCode> for DeviceRefusal {
+    fn from(result: ResultCode) -> Self {
         let kind = match result {
-            FinalResult::Cme(Cme::SIM_BUSY) => DeviceRefusalKind::Busy,
-            FinalResult::Cme(Cme::SIM_NOT_INSERTED) => DeviceRefusalKind::NoCard,
-            FinalResult::Cme(Cme::SIM_FAILURE | Cme::SIM_WRONG) => DeviceRefusalKind::CardFailed,
-            FinalResult::Cme(
+            ResultCode::Cme(Cme::SIM_BUSY) => DeviceRefusalKind::Busy,
+            ResultCode::Cme(Cme::SIM_NOT_INSERTED) => DeviceRefusalKind::NoCard,
+            ResultCode::Cme(Cme::SIM_FAILURE | Cme::SIM_WRONG) => DeviceRefusalKind::CardFailed,
+            ResultCode::Cme(
                 Cme::PH_SIM_PIN_REQUIRED
                 | Cme::SIM_PIN_REQUIRED
                 | Cme::SIM_PUK_REQUIRED
                 | Cme::SIM_PIN2_REQUIRED
                 | Cme::SIM_PUK2_REQUIRED,
             ) => DeviceRefusalKind::Locked,
-            FinalResult::Cme(Cme::NOT_ALLOWED | Cme::NOT_SUPPORTED)
-            | FinalResult::CommandNotSupported
-            | FinalResult::TooManyParameters => DeviceRefusalKind::NotAllowed,
+            ResultCode::Cme(Cme::NOT_ALLOWED | Cme::NOT_SUPPORTED)
+            | ResultCode::CommandNotSupported
+            | ResultCode::TooManyParameters => DeviceRefusalKind::NotAllowed,
             _ => DeviceRefusalKind::Other,
         };
         Self::new(kind, &result)

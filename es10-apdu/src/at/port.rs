@@ -11,7 +11,7 @@ use tokio::task::{unconstrained, yield_now};
 use tokio::time::{Instant, timeout_at};
 use tracing::{debug, trace};
 
-use super::line::{FinalResult, Line, LineParser, Pending};
+use super::line::{Line, LineParser, Pending, ResultCode};
 use super::profile::ModemProfile;
 use crate::transport::{Deadline, Fault, Garbled, TransportError};
 
@@ -94,7 +94,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
         // The port was clean before, so this was the one final result that was owed.
         self.outstanding = None;
         match result {
-            FinalResult::Ok => Ok(lines),
+            ResultCode::Ok => Ok(lines),
             result => Err(TransportError::unanswered(Fault::Device(result.into()))),
         }
     }
@@ -177,7 +177,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
         &mut self,
         command: &str,
         deadline: Deadline,
-    ) -> Result<(Vec<String>, FinalResult), TransportError> {
+    ) -> Result<(Vec<String>, ResultCode), TransportError> {
         let pending = Pending::new(command);
         // What stands between quotes is an APDU or a code, which no log may hold.
         let shown = command.split('"').next().unwrap_or_default();
@@ -244,7 +244,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
         &mut self,
         pending: &Pending,
         deadline: Deadline,
-    ) -> Result<(Vec<String>, FinalResult), Fault> {
+    ) -> Result<(Vec<String>, ResultCode), Fault> {
         let mut lines = Vec::new();
         let mut room = ANSWER_LIMIT;
         loop {

@@ -285,7 +285,7 @@ impl<C: Connect + 'static> Run<'_, C> {
         };
         let total = bound.len();
         progress(0, total);
-        let loaded = |now: crate::procedure::download::Progress| progress(now.done, now.total);
+        let loaded = |done| progress(done, total);
         let installed = bound.install(card, server, &committed, loaded).await?;
         // The last segment is answered by the result, not by its count.
         progress(total, total);

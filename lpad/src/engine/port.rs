@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use crate::config::EuiccConfig;
 use crate::failure::{JobFailure, PortFailure};
 use crate::memory::journal::{KnownChannel, Phase, Record, SharedJournal};
-use crate::modem::{Answer, OpenPort, ProfileInUse};
+use crate::modem::{OpenPort, ProfileInUse, ReportedProfile};
 
 /// The one owner of the port, and with it of the card.
 pub(super) struct CardPort<O: OpenPort> {
@@ -106,7 +106,7 @@ impl<O: OpenPort> CardPort<O> {
         &mut self,
         wanted: Option<&str>,
         longest: Duration,
-    ) -> Result<Answer, JobFailure> {
+    ) -> Result<ReportedProfile, JobFailure> {
         self.at().await?;
         let port = self.port.as_mut().ok_or(PortFailure::Gone)?;
         self.profile_in_use

@@ -20,7 +20,7 @@ use crate::failure::{Holdout, JobFailure};
 use crate::job::{Achievement, Part, Stage};
 use crate::memory::operations::Ticket;
 use crate::memory::snapshot::{Known, Profile, ProfileState, find};
-use crate::modem::{self, Answer, OpenPort};
+use crate::modem::{self, OpenPort, ReportedProfile};
 use crate::procedure::{Card, FunctionError, profiles};
 
 /// What the card said to a switch.
@@ -111,8 +111,9 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
             let port = &mut self.desk.port;
             let printed = profile.iccid.to_string();
             let expected = Some(printed.as_str());
-            let uses_another =
-                |answer: &Answer| matches!(answer, Answer::Iccid(_)) && !answer.proves(expected);
+            let uses_another = |answer: &ReportedProfile| {
+                matches!(answer, ReportedProfile::Iccid(_)) && !answer.proves(expected)
+            };
             if wait(port, expected, Duration::ZERO)
                 .await
                 .is_ok_and(|answer| uses_another(&answer))
@@ -159,9 +160,13 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
         }
         let warning = match noticed {
             Ok(answer) if answer.proves(expected.as_deref()) => None,
-            Ok(Answer::Iccid(_)) => return Err(JobFailure::NotSwitched(Holdout::Modem)),
-            Ok(Answer::None | Answer::NotTold) if strategy == AfterEnable::Nothing => None,
-            Ok(Answer::None | Answer::NotTold) => Some(NOT_TOLD.to_owned()),
+            Ok(ReportedProfile::Iccid(_)) => return Err(JobFailure::NotSwitched(Holdout::Modem)),
+            Ok(ReportedProfile::None | ReportedProfile::NotReported)
+                if strategy == AfterEnable::Nothing =>
+            {
+                None
+            }
+            Ok(ReportedProfile::None | ReportedProfile::NotReported) => Some(NOT_TOLD.to_owned()),
             Err(failure) => Some(format!("The modem could not be asked: {failure}.")),
         };
         Ok(back.finished.add_to(Achievement {
@@ -202,12 +207,12 @@ async fn make_notice<O: OpenPort>(
     port: &mut CardPort<O>,
     expected: Option<&str>,
     strategy: AfterEnable,
-) -> Result<Answer, JobFailure> {
+) -> Result<ReportedProfile, JobFailure> {
     let by_itself = match strategy {
-        AfterEnable::Radio => Answer::NotTold,
+        AfterEnable::Radio => ReportedProfile::NotReported,
         AfterEnable::Auto | AfterEnable::Nothing => wait(port, expected, BY_ITSELF)
             .await
-            .unwrap_or(Answer::NotTold),
+            .unwrap_or(ReportedProfile::NotReported),
     };
     let is_over = match strategy {
         AfterEnable::Radio => false,
@@ -232,7 +237,7 @@ async fn wait<O: OpenPort>(
     port: &mut CardPort<O>,
     expected: Option<&str>,
     longest: Duration,
-) -> Result<Answer, JobFailure> {
+) -> Result<ReportedProfile, JobFailure> {
     let end = tokio::time::Instant::now() + longest;
     loop {
         let left = end.saturating_duration_since(tokio::time::Instant::now());

@@ -11,16 +11,16 @@ use super::is_gone;
 
 /// What a modem says of the profile it uses.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Answer {
+pub(crate) enum ReportedProfile {
     /// The one with this ICCID.
     Iccid(String),
     /// It has no card, or none with a profile.
     None,
     /// It does not tell, which proves nothing.
-    NotTold,
+    NotReported,
 }
 
-impl Answer {
+impl ReportedProfile {
     /// Whether this proves that the modem uses `wanted` (`None`: no profile at all).
     pub(crate) fn proves(&self, wanted: Option<&str>) -> bool {
         match (self, wanted) {
@@ -53,7 +53,7 @@ impl ProfileInUse {
         port: &mut AtPort<S>,
         wanted: Option<&str>,
         longest: Duration,
-    ) -> Result<Answer, TransportError> {
+    ) -> Result<ReportedProfile, TransportError> {
         let end = Instant::now() + longest;
         loop {
             let answer = self.ask(port).await?;
@@ -68,10 +68,10 @@ impl ProfileInUse {
     async fn ask<S: AsyncRead + AsyncWrite + Unpin + Send>(
         &mut self,
         port: &mut AtPort<S>,
-    ) -> Result<Answer, TransportError> {
+    ) -> Result<ReportedProfile, TransportError> {
         let known = self.answered;
         let others = (0..QUESTIONS.len()).filter(|&nth| Some(nth) != known);
-        let mut answer = Answer::NotTold;
+        let mut answer = ReportedProfile::NotReported;
         for nth in known.into_iter().chain(others) {
             if self.refused[nth] {
                 continue;
@@ -82,10 +82,10 @@ impl ProfileInUse {
                     let text = text.unwrap_or_default();
                     if let Some(iccid) = iccid(question, &text) {
                         self.answered = Some(nth);
-                        return Ok(Answer::Iccid(iccid));
+                        return Ok(ReportedProfile::Iccid(iccid));
                     }
                     if question == READ_EF_ICCID && text.starts_with(FILE_NOT_FOUND) {
-                        answer = Answer::None;
+                        answer = ReportedProfile::None;
                     }
                 }
                 Err(error) if is_gone(&error) => return Err(error),
@@ -94,11 +94,11 @@ impl ProfileInUse {
                     ..
                 }) => match refusal.kind {
                     DeviceRefusalKind::NoCard | DeviceRefusalKind::CardFailed => {
-                        answer = Answer::None;
+                        answer = ReportedProfile::None;
                     }
                     DeviceRefusalKind::Busy | DeviceRefusalKind::Locked => {}
                     // One that was answered before is known; what is missing is the profile.
-                    _ if known == Some(nth) => answer = Answer::None,
+                    _ if known == Some(nth) => answer = ReportedProfile::None,
                     _ => self.refused[nth] = true,
                 },
                 // Silence and noise say nothing of the question.
@@ -159,12 +159,12 @@ mod tests {
     const ERROR: &str = "\r\nERROR\r\n";
     const BUSY: &str = "\r\n+CME ERROR: 14\r\n";
 
-    async fn ask(answers: &'static [&'static str]) -> Answer {
+    async fn ask(answers: &'static [&'static str]) -> ReportedProfile {
         let mut port = modem(answers);
         ProfileInUse::default().ask(&mut port).await.unwrap()
     }
 
-    async fn wait(answers: &'static [&'static str], seconds: u64) -> Answer {
+    async fn wait(answers: &'static [&'static str], seconds: u64) -> ReportedProfile {
         let mut port = modem(answers);
         let mut profile = ProfileInUse::default();
         let longest = Duration::from_secs(seconds);
@@ -177,7 +177,7 @@ mod tests {
         const DIALECT: &str = "\r\n+ICCID: 8900123456789012345F\r\n\r\nOK\r\n";
         const FROM_CARD: &str = "\r\n+CRSM: 144,0,\"980021436587092143F5\"\r\n\r\nOK\r\n";
 
-        let iccid = Answer::Iccid("8900123456789012345".to_owned());
+        let iccid = ReportedProfile::Iccid("8900123456789012345".to_owned());
         assert_eq!(ask(&[ERROR, DIALECT]).await, iccid);
         assert_eq!(ask(&[ERROR, ERROR, ERROR, FROM_CARD]).await, iccid);
     }
@@ -189,10 +189,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_modem_that_keeps_the_old_profile_is_told_apart_from_one_that_does_not_tell() {
-        let old = Answer::Iccid("89001234567890123450".to_owned());
+        let old = ReportedProfile::Iccid("89001234567890123450".to_owned());
         assert_eq!(wait(&[OLD], 0).await, old);
-        assert_eq!(wait(&[ERROR; 4], 0).await, Answer::NotTold);
-        assert!(!Answer::NotTold.proves(None));
+        assert_eq!(wait(&[ERROR; 4], 0).await, ReportedProfile::NotReported);
+        assert!(!ReportedProfile::NotReported.proves(None));
     }
 
     #[tokio::test(start_paused = true)]
@@ -203,7 +203,7 @@ mod tests {
         }
         let (mut port, mut profile) = (modem(&[OLD, ERROR]), ProfileInUse::default());
         profile.ask(&mut port).await.unwrap();
-        assert_eq!(profile.ask(&mut port).await.unwrap(), Answer::None);
+        assert_eq!(profile.ask(&mut port).await.unwrap(), ReportedProfile::None);
     }
 
     #[tokio::test(start_paused = true)]
@@ -214,7 +214,7 @@ mod tests {
         for _ in 0..3 {
             let minute = Duration::from_secs(60);
             let answer = profile.wait_for(&mut port, Some(NEW), minute).await;
-            assert_eq!(answer.unwrap(), Answer::NotTold);
+            assert_eq!(answer.unwrap(), ReportedProfile::NotReported);
         }
         assert_eq!(port.statistics().commands, 4);
         assert_eq!(begin.elapsed(), Duration::ZERO);

@@ -26,7 +26,7 @@ pub use device::Device;
 pub use error::{CancelError, DownloadError, Failure, SessionEnd, Step};
 pub use offer::Offer;
 pub use package::{Bound, Prepared, resolve};
-pub use rules::{Consent, RuleRefusal};
+pub use rules::{RequiredConsent, RuleRefusal};
 
 /// Which profile to download.
 #[derive(Clone, Debug)]
@@ -59,13 +59,4 @@ pub struct InDoubt {
     pub transaction_id: TransactionId,
     /// The profile.
     pub iccid: Option<Iccid>,
-}
-
-/// Octets of a package the card has taken.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Progress {
-    /// So far.
-    pub done: usize,
-    /// In all.
-    pub total: usize,
 }

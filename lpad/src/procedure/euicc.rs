@@ -6,14 +6,13 @@
 use es10_apdu::asn1::Raw;
 use es10_apdu::es10a::{
     EuiccConfiguredAddressesRequest, EuiccConfiguredAddressesResponse, SetDefaultDpAddressRequest,
-    SetDefaultDpAddressResult,
 };
 use es10_apdu::es10b::{EuiccInfo2, GetEuiccInfo2Request};
 use es10_apdu::es10c::{EuiccMemoryResetRequest, GetEuiccDataRequest, ResetResult};
 use es10_apdu::isdr::CallError;
 use es10_apdu::types::{Eid, ResetOptions};
 
-use super::{Card, FunctionError};
+use super::{Card, FunctionError, accepted};
 use crate::commit::Committed;
 
 /// Reads the EID.
@@ -42,12 +41,8 @@ pub async fn set_default_smdp(
     let request = SetDefaultDpAddressRequest {
         default_dp_address: address.into(),
     };
-    match card.call(&request).await?.set_default_dp_address_result {
-        SetDefaultDpAddressResult::OK => Ok(()),
-        result => Err(FunctionError::refused::<SetDefaultDpAddressRequest>(
-            result.0, &result,
-        )),
-    }
+    let result = card.call(&request).await?.set_default_dp_address_result;
+    accepted::<SetDefaultDpAddressRequest>(result.0, &result)
 }
 
 /// Clears what `options` name; tells whether there was anything to clear.

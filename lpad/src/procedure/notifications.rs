@@ -14,11 +14,11 @@ use es10_apdu::es10b::{
 };
 use es10_apdu::types::{Iccid, NotificationEvent, TransactionId};
 
-use super::{Card, FunctionError, Server, ServerError, call_again};
+use super::{Card, FunctionError, Server, ServerError, call_with_retry};
 
 /// Lists what waits on the card, without its content.
 pub async fn metadata(card: &mut impl Card) -> Result<List<NotificationMetadata>, FunctionError> {
-    match call_again(card, &ListNotificationRequest::default()).await? {
+    match call_with_retry(card, &ListNotificationRequest::default()).await? {
         ListNotificationResponse::NotificationMetadataList(list) => Ok(list),
         // Some cards answer so when there is none.
         ListNotificationResponse::ListNotificationsResultError(_) => Ok(List::default()),
@@ -40,9 +40,8 @@ pub enum Retrieved {
 /// One at a time, because a card gives all of them in one answer otherwise, which grows without end
 /// while the recipients are out of reach.
 pub async fn retrieve(card: &mut impl Card, number: i64) -> Result<Retrieved, FunctionError> {
-    let list = match call(card, number).await? {
-        Answer::List(list) => list,
-        Answer::Gone => return Ok(Retrieved::Gone),
+    let Some(list) = retrieve_list(card, number).await? else {
+        return Ok(Retrieved::Gone);
     };
     let wanted = |one: &&Raw<PendingNotification>| one.metadata().seq_number == number;
     let readable = list.items.iter().find(wanted).map(Raw::bytes);
@@ -73,9 +72,9 @@ pub async fn installation_result(
     // The session is the latest that this profile had, so its result is the newest.
     let candidates = listed.items.iter().rev().filter(may_be);
     for number in candidates.map(|one| one.seq_number) {
-        let list = match call(card, number).await {
-            Ok(Answer::List(list)) => list,
-            Ok(Answer::Gone) => continue,
+        let list = match retrieve_list(card, number).await {
+            Ok(Some(list)) => list,
+            Ok(None) => continue,
             Err(error) if error.loses_card() => return Err(error),
             Err(error) => {
                 tracing::warn!(number, %error, "a notification cannot be read");
@@ -96,19 +95,18 @@ pub async fn installation_result(
     Ok(None)
 }
 
-enum Answer {
-    List(List<Raw<PendingNotification>>),
-    Gone,
-}
-
-async fn call(card: &mut impl Card, number: i64) -> Result<Answer, FunctionError> {
+/// The list with the one notification of this number; `None` when the card does not have it.
+async fn retrieve_list(
+    card: &mut impl Card,
+    number: i64,
+) -> Result<Option<List<Raw<PendingNotification>>>, FunctionError> {
     let search_criteria = Some(SearchCriteria::SeqNumber(number));
     let request = RetrieveNotificationsListRequest { search_criteria };
-    match call_again(card, &request).await? {
-        RetrieveNotificationsListResponse::NotificationList(list) => Ok(Answer::List(list)),
+    match call_with_retry(card, &request).await? {
+        RetrieveNotificationsListResponse::NotificationList(list) => Ok(Some(list)),
         RetrieveNotificationsListResponse::NotificationsListResultError(
             NotificationsError::NO_RESULT_AVAILABLE,
-        ) => Ok(Answer::Gone),
+        ) => Ok(None),
         RetrieveNotificationsListResponse::NotificationsListResultError(error) => Err(
             FunctionError::refused::<RetrieveNotificationsListRequest>(error.0, &error),
         ),

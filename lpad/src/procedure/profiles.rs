@@ -5,13 +5,12 @@
 
 use es10_apdu::asn1::List;
 use es10_apdu::es10c::{
-    DeleteProfileRequest, DeleteResult, DisableProfileRequest, DisableResult, EnableProfileRequest,
-    EnableResult, ProfileIdentifier, ProfileInfo, ProfileInfoListRequest, ProfileInfoListResponse,
-    SetNicknameRequest, SetNicknameResult,
+    DeleteProfileRequest, DisableProfileRequest, EnableProfileRequest, ProfileIdentifier,
+    ProfileInfo, ProfileInfoListRequest, ProfileInfoListResponse, SetNicknameRequest,
 };
 use es10_apdu::types::Iccid;
 
-use super::{Card, FunctionError};
+use super::{Card, FunctionError, accepted};
 use crate::commit::Committed;
 
 /// Lists the profiles. An error is never an empty list.
@@ -36,12 +35,8 @@ pub async fn enable(
         profile_identifier,
         refresh_flag: refresh,
     };
-    match card.call(&request).await?.enable_result {
-        EnableResult::OK => Ok(()),
-        result => Err(FunctionError::refused::<EnableProfileRequest>(
-            result.0, &result,
-        )),
-    }
+    let result = card.call(&request).await?.enable_result;
+    accepted::<EnableProfileRequest>(result.0, &result)
 }
 
 /// Disables a profile. With `refresh` it happens when the modem acts on the REFRESH.
@@ -56,12 +51,8 @@ pub async fn disable(
         profile_identifier,
         refresh_flag: refresh,
     };
-    match card.call(&request).await?.disable_result {
-        DisableResult::OK => Ok(()),
-        result => Err(FunctionError::refused::<DisableProfileRequest>(
-            result.0, &result,
-        )),
-    }
+    let result = card.call(&request).await?.disable_result;
+    accepted::<DisableProfileRequest>(result.0, &result)
 }
 
 /// Deletes a disabled profile.
@@ -70,16 +61,9 @@ pub async fn delete(
     iccid: Iccid,
     _: &Committed,
 ) -> Result<(), FunctionError> {
-    match card
-        .call(&DeleteProfileRequest::Iccid(iccid))
-        .await?
-        .delete_result
-    {
-        DeleteResult::OK => Ok(()),
-        result => Err(FunctionError::refused::<DeleteProfileRequest>(
-            result.0, &result,
-        )),
-    }
+    let request = DeleteProfileRequest::Iccid(iccid);
+    let result = card.call(&request).await?.delete_result;
+    accepted::<DeleteProfileRequest>(result.0, &result)
 }
 
 /// Names a profile; an empty name removes the old one.
@@ -93,10 +77,6 @@ pub async fn set_nickname(
         iccid,
         profile_nickname: nickname.into(),
     };
-    match card.call(&request).await?.set_nickname_result {
-        SetNicknameResult::OK => Ok(()),
-        result => Err(FunctionError::refused::<SetNicknameRequest>(
-            result.0, &result,
-        )),
-    }
+    let result = card.call(&request).await?.set_nickname_result;
+    accepted::<SetNicknameRequest>(result.0, &result)
 }

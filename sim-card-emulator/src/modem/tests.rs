@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use es10_apdu::apdu::Command;
-use es10_apdu::at::{AtPort, Cme, Csim, FinalResult, ModemProfile};
+use es10_apdu::at::{AtPort, Cme, Csim, ModemProfile, ResultCode};
 use es10_apdu::transport::{Fault as Cause, Garbled, Transport, TransportError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::JoinHandle;

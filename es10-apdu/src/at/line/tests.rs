@@ -8,13 +8,13 @@ fn urc(text: &str) -> Line {
     Line::Urc(text.to_owned())
 }
 
-const OK: Line = Line::Final(FinalResult::Ok);
-const ERROR: Line = Line::Final(FinalResult::Error);
+const OK: Line = Line::Final(ResultCode::Ok);
+const ERROR: Line = Line::Final(ResultCode::Error);
 const CSIM: &str = "AT+CSIM=10,\"0070000001\"";
 
 /// What a modem wrote after which command, and the lines in it.
 fn table() -> Vec<(&'static str, &'static str, Vec<Line>)> {
-    let cme = |code| Line::Final(FinalResult::Cme(Cme(code)));
+    let cme = |code| Line::Final(ResultCode::Cme(Cme(code)));
     vec![
         ("AT", "\r\nOK\r\n", vec![OK]),
         ("AT", "AT\r\r\nOK\r\n", vec![Line::Echo, OK]),
@@ -65,19 +65,19 @@ fn table() -> Vec<(&'static str, &'static str, Vec<Line>)> {
         (
             CSIM,
             "+CME ERROR: Parameters error\r\n",
-            vec![Line::Final(FinalResult::CmeText(
+            vec![Line::Final(ResultCode::CmeText(
                 "Parameters error".to_owned(),
             ))],
         ),
         (
             CSIM,
             "+CMS ERROR: 500\r\n",
-            vec![Line::Final(FinalResult::Cms("500".to_owned()))],
+            vec![Line::Final(ResultCode::Cms("500".to_owned()))],
         ),
         (
             CSIM,
             "COMMAND NOT SUPPORT\r\n",
-            vec![Line::Final(FinalResult::CommandNotSupported)],
+            vec![Line::Final(ResultCode::CommandNotSupported)],
         ),
         (
             CSIM,

@@ -104,16 +104,16 @@ async fn errors_end_a_command_and_leave_its_outcome_unknown() {
     use DeviceRefusalKind::{Busy, CardFailed, Other};
 
     for (answer, kind, result) in [
-        ("\r\nERROR\r\n", Other, FinalResult::Error),
+        ("\r\nERROR\r\n", Other, ResultCode::Error),
         (
             "\r\n+CME ERROR: 13\r\n",
             CardFailed,
-            FinalResult::Cme(Cme::SIM_FAILURE),
+            ResultCode::Cme(Cme::SIM_FAILURE),
         ),
         (
             "\r\n+CME ERROR: SIM busy\r\n",
             Busy,
-            FinalResult::Cme(Cme::SIM_BUSY),
+            ResultCode::Cme(Cme::SIM_BUSY),
         ),
     ] {
         let (mut port, mut modem) = pair();

@@ -3,7 +3,7 @@
 //! SGP.22 v2.5 section 3.0.1.
 
 use es9_client::es9::{InitiateAuthenticationOkEs9, InitiateAuthenticationRequest};
-use es10_apdu::asn1::{Open, Raw};
+use es10_apdu::asn1::{self, Open, Raw};
 use es10_apdu::es10b::{
     AuthenticateServerRequest, AuthenticateServerResponse, CancelSessionReason, CtxParams1,
     CtxParamsForCommonAuthentication, GetEuiccChallengeRequest, GetEuiccInfo1Request,
@@ -12,14 +12,14 @@ use es10_apdu::es10b::{
 use es10_apdu::types::{Certificate, Oid, Signature, SubjectKeyIdentifier};
 
 use super::offer::{Offer, judge};
-use super::session::{Session, member, read};
+use super::session::{RspSession, member};
 use super::{Device, DownloadError, Failure, Order, SessionEnd, Step};
-use crate::procedure::{Card, Server, call_again};
+use crate::procedure::{Card, Server, call_with_retry};
 
 /// The server signed the eUICC's challenge; the eUICC has not seen it yet.
 #[derive(Debug)]
 pub struct Initiated {
-    session: Session,
+    session: RspSession,
     server_signed1: Raw<ServerSigned1>,
     server_signature1: Signature,
     euicc_ci_pk_id_to_be_used: SubjectKeyIdentifier,
@@ -49,18 +49,21 @@ impl Initiated {
         server: &impl Server,
         order: Order,
     ) -> Result<Self, Failure> {
-        let info1 = call_again(card, &GetEuiccInfo1Request {}).await?;
-        let challenge = call_again(card, &GetEuiccChallengeRequest {}).await?;
+        let info1 = call_with_retry(card, &GetEuiccInfo1Request {}).await?;
+        let challenge = call_with_retry(card, &GetEuiccChallengeRequest {}).await?;
         let challenge = challenge.euicc_challenge;
         let request = InitiateAuthenticationRequest {
             euicc_challenge: challenge.octets().into(),
             euicc_info1: info1.bytes().into(),
             smdp_address: order.address.host().to_owned(),
         };
+        // No session exists yet that a failure would have to cancel: the eUICC has agreed to nothing.
         let answer = server.call(&order.address, &request).await?;
         let initiated = Self::read(order, answer)?;
         let signed = &initiated.server_signed1;
         let order = &initiated.session.order;
+        // The eUICC cannot check this: it does not know which server was called. Without it one
+        // server could pass on what another one signed.
         let signed_address = signed.server_address.to_str();
         if !order.address.is_host(&signed_address) {
             let (asked, signed) = (order.address.clone(), signed_address.into_owned());
@@ -68,7 +71,7 @@ impl Initiated {
         }
         initiated
             .session
-            .check(&signed.transaction_id, "serverSigned1")?;
+            .check(signed.transaction_id.octets(), "serverSigned1")?;
         if signed.euicc_challenge != challenge {
             return Err(Failure::ChallengeMismatch);
         }
@@ -80,7 +83,7 @@ impl Initiated {
 
     fn read(order: Order, answer: InitiateAuthenticationOkEs9) -> Result<Self, Failure> {
         Ok(Self {
-            session: Session {
+            session: RspSession {
                 order,
                 transaction_id: answer.transaction_id,
             },
@@ -93,7 +96,7 @@ impl Initiated {
             euicc_ci_pk_id_to_be_used: member(
                 "euiccCiPKIdToBeUsed",
                 &answer.euicc_ci_pk_id_to_be_used,
-                read,
+                asn1::read,
             )?,
             server_certificate: member(
                 "serverCertificate",
@@ -127,18 +130,15 @@ impl Initiated {
             session,
             failure,
         };
-        let response = call_again(card, &request)
+        let response = call_with_retry(card, &request)
             .await
             .map_err(|error| at(SessionEnd::NotOpened, Failure::Card(error)))?;
         let AuthenticateServerResponse::AuthenticateResponseError(refusal) = &*response else {
             return Ok(ServerAuthenticated { session, response });
         };
         let failure = Failure::AuthenticationRefused(refusal.authenticate_error_code);
-        // The server learns why and closes the session; whatever it answers is final.
         let request = session.authenticate_client(&response);
-        if let Err(error) = server.call(&session.order.address, &request).await {
-            tracing::debug!(%error, "the server's answer to the eUICC's refusal");
-        }
+        session.forward_refusal(server, &request).await;
         Err(at(SessionEnd::Closed, failure))
     }
 }
@@ -146,7 +146,7 @@ impl Initiated {
 /// The eUICC accepted the server.
 #[derive(Debug)]
 pub struct ServerAuthenticated {
-    session: Session,
+    session: RspSession,
     response: Raw<AuthenticateServerResponse>,
 }
 
@@ -158,20 +158,12 @@ impl ServerAuthenticated {
         server: &impl Server,
     ) -> Result<Offer, DownloadError> {
         let Self { session, response } = self;
+        let step = Step::AuthenticateClient;
         let request = session.authenticate_client(&response);
-        let answer = match server.call(&session.order.address, &request).await {
-            Ok(answer) => answer,
-            Err(error) => {
-                let step = Step::AuthenticateClient;
-                return Err(session.server_failed(card, server, step, error).await);
-            }
-        };
+        let answer = session.call(card, server, step, &request).await?;
         let offered = match session.read_offer(answer) {
             Ok(offered) => offered,
-            Err(failure) => {
-                let step = Step::AuthenticateClient;
-                return Err(session.fail(card, server, step, failure).await);
-            }
+            Err(failure) => return Err(session.fail(card, server, step, failure).await),
         };
         match judge(card, &offered.metadata).await {
             Ok(consent) => Ok(Offer {
@@ -190,9 +182,8 @@ impl ServerAuthenticated {
         server: &impl Server,
         reason: CancelSessionReason,
     ) -> DownloadError {
-        let failure = Failure::Declined(reason);
         self.session
-            .fail(card, server, Step::AuthenticateClient, failure)
+            .decline(card, server, Step::AuthenticateClient, reason)
             .await
     }
 }

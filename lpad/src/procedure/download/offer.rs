@@ -10,18 +10,18 @@ use es10_apdu::types::{HashCc, PprIds, ProfileClass};
 use ring::digest::{Context, SHA256, digest};
 
 use super::package::Prepared;
-use super::rules::{self, Consent};
-use super::session::{Offered, Session};
+use super::rules::{self, RequiredConsent};
+use super::session::{Offered, RspSession};
 use super::{DownloadError, Failure, SessionEnd, Step};
-use crate::procedure::{Card, Server, call_again, euicc, profiles};
+use crate::procedure::{Card, Server, call_with_retry, euicc, profiles};
 use crate::secret::Secret;
 
 /// The server accepted the eUICC and offers a profile.
 #[derive(Debug)]
 pub struct Offer {
-    pub(super) session: Session,
+    pub(super) session: RspSession,
     pub(super) offered: Offered,
-    pub(super) consent: Consent,
+    pub(super) consent: RequiredConsent,
 }
 
 impl Offer {
@@ -31,7 +31,7 @@ impl Offer {
     }
 
     /// The profile's policy rules, and whether they need express consent.
-    pub fn consent(&self) -> Consent {
+    pub fn consent(&self) -> RequiredConsent {
         self.consent
     }
 
@@ -70,7 +70,7 @@ impl Offer {
             smdp_certificate: offered.smdp_certificate,
         };
         let step = Step::PrepareDownload;
-        let response = match call_again(card, &request).await {
+        let response = match call_with_retry(card, &request).await {
             Ok(response) => response,
             Err(error) => return Err(session.fail(card, server, step, error.into()).await),
         };
@@ -82,11 +82,8 @@ impl Offer {
             });
         };
         let failure = Failure::PreparationRefused(refusal.download_error_code);
-        // The server learns why and closes the session; whatever it answers is final.
         let request = session.get_bound_profile_package(&response);
-        if let Err(error) = server.call(&session.order.address, &request).await {
-            tracing::debug!(%error, "the server's answer to the eUICC's refusal");
-        }
+        session.forward_refusal(server, &request).await;
         session.free_card(card).await;
         Err(DownloadError {
             step,
@@ -102,9 +99,8 @@ impl Offer {
         server: &impl Server,
         reason: CancelSessionReason,
     ) -> DownloadError {
-        let failure = Failure::Declined(reason);
         self.session
-            .fail(card, server, Step::Consent, failure)
+            .decline(card, server, Step::Consent, reason)
             .await
     }
 }
@@ -113,10 +109,10 @@ impl Offer {
 pub(super) async fn judge(
     card: &mut impl Card,
     metadata: &StoreMetadataRequest,
-) -> Result<Consent, Failure> {
+) -> Result<RequiredConsent, Failure> {
     let rules = metadata.rules();
     if !rules.intersects(PprIds::PPR1 | PprIds::PPR2) {
-        return Ok(Consent {
+        return Ok(RequiredConsent {
             rules,
             strong: false,
         });

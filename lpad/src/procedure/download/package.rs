@@ -11,15 +11,15 @@ use es10_apdu::es10b::{
 use es10_apdu::isdr::CallError;
 use es10_apdu::transport::Outcome;
 
-use super::session::Session;
-use super::{DownloadError, Failure, InDoubt, Installed, Progress, SessionEnd, Step};
+use super::session::RspSession;
+use super::{DownloadError, Failure, InDoubt, Installed, SessionEnd, Step};
 use crate::commit::Committed;
 use crate::procedure::{Card, FunctionError, Server, notifications};
 
 /// The eUICC made the key the package will be bound to.
 #[derive(Debug)]
 pub struct Prepared {
-    pub(super) session: Session,
+    pub(super) session: RspSession,
     pub(super) metadata: StoreMetadataRequest,
     pub(super) response: Raw<PrepareDownloadResponse>,
 }
@@ -41,12 +41,11 @@ impl Prepared {
         } = self;
         let step = Step::GetBoundProfilePackage;
         let request = session.get_bound_profile_package(&response);
-        let answer = match server.call(&session.order.address, &request).await {
-            Ok(answer) => answer,
-            Err(error) => return Err(session.server_failed(card, server, step, error).await),
-        };
+        let answer = session.call(card, server, step, &request).await?;
+        // Checked before anything is sent to the card: what it has taken cannot be taken back, and a
+        // package for another profile would be installed without a question.
         let checked = session
-            .check_value(&answer.transaction_id, "getBoundProfilePackage")
+            .check(answer.transaction_id.value(), "getBoundProfilePackage")
             .and_then(|()| Ok(BoundProfilePackage::cut(&answer.bound_profile_package)?))
             .and_then(|package| session.check_package(&metadata, package));
         match checked {
@@ -66,9 +65,8 @@ impl Prepared {
         server: &impl Server,
         reason: CancelSessionReason,
     ) -> DownloadError {
-        let failure = Failure::Declined(reason);
         self.session
-            .fail(card, server, Step::GetBoundProfilePackage, failure)
+            .decline(card, server, Step::GetBoundProfilePackage, reason)
             .await
     }
 }
@@ -76,7 +74,7 @@ impl Prepared {
 /// The package is here, checked and cut.
 #[derive(Debug)]
 pub struct Bound {
-    session: Session,
+    session: RspSession,
     metadata: StoreMetadataRequest,
     package: BoundProfilePackage,
 }
@@ -104,17 +102,17 @@ impl Bound {
         server: &impl Server,
         reason: CancelSessionReason,
     ) -> DownloadError {
-        let failure = Failure::Declined(reason);
         self.session
-            .fail(card, server, Step::Install, failure)
+            .decline(card, server, Step::Install, reason)
             .await
     }
 
-    /// Loads the package into the card. A segment that the card may have seen is never sent again.
+    /// Loads the package into the card, and tells after each segment how many octets the card has.
+    /// A segment that the card may have seen is never sent again.
     ///
     /// # Errors
     /// With [`SessionEnd::Reported`] the eUICC said why. With [`SessionEnd::InDoubt`] an answer was
-    /// lost: open the card anew and [`resolve`] before saying anything.
+    /// lost: open the card again and [`resolve`] before saying anything.
     ///
     /// # Cancel safety
     /// The profile may be installed; [`resolve`] tells.
@@ -123,9 +121,8 @@ impl Bound {
         card: &mut impl Card,
         server: &impl Server,
         _: &Committed,
-        mut progress: impl FnMut(Progress) + Send,
+        mut progress: impl FnMut(usize) + Send,
     ) -> Result<Installed, DownloadError> {
-        let total = self.package.len();
         let mut done = 0;
         for Segment { bytes, .. } in self.package.segments() {
             match load(card, bytes).await {
@@ -133,19 +130,19 @@ impl Bound {
                 Ok(Some(result)) => return self.conclude(&result),
                 Err(error) => {
                     let is_first = done == 0;
-                    return Err(self.broken_off(card, server, error, is_first).await);
+                    return Err(self.segment_failed(card, server, error, is_first).await);
                 }
             }
             done += bytes.len();
-            progress(Progress { done, total });
+            progress(done);
         }
         // Everything was taken and nothing said: the result may be in the notification list.
         Err(self.doubtful(Failure::NoResult))
     }
 
     /// A segment failed. The first one only opens the secure channel, so whatever became of it
-    /// nothing is installed. After a later one that was lost only the card opened anew can tell.
-    async fn broken_off(
+    /// nothing is installed. After a later one that was lost only the card, opened again, can tell.
+    async fn segment_failed(
         self,
         card: &mut impl Card,
         server: &impl Server,
@@ -155,6 +152,8 @@ impl Bound {
         if error.outcome() == Outcome::Unknown && !is_first {
             return self.doubtful(error.into());
         }
+        // A card that was not lost may have ended the installation all the same, and its answer with
+        // the result may be what failed. The result outweighs the error.
         let found = match find_result(card, &self.in_doubt()).await {
             // A card that waits for the next segment lists no notifications.
             Err(cause) if is_first && !cause.loses_card() => Ok(None),
@@ -177,10 +176,10 @@ impl Bound {
 
     fn conclude(&self, result: &ProfileInstallationResult) -> Result<Installed, DownloadError> {
         let data = &*result.profile_installation_result_data;
-        if data.transaction_id.octets() != self.session.transaction_id.value() {
-            let member = "the eUICC's result";
-            return Err(self.doubtful(Failure::TransactionIdMismatch { member }));
-        }
+        // The result of another session says nothing of this one.
+        self.session
+            .check(data.transaction_id.octets(), "the eUICC's result")
+            .map_err(|failure| self.doubtful(failure))?;
         outcome_of(data).map_err(|failure| DownloadError {
             step: Step::Install,
             session: SessionEnd::Reported,

@@ -5,7 +5,7 @@ use es10_apdu::types::{OperatorId, PprFlags, PprIds, ProfileClass};
 
 /// What a profile's policy rules ask of the person who consents.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Consent {
+pub struct RequiredConsent {
     /// The rules the profile carries.
     pub rules: PprIds,
     /// Whether the consequences must be shown and agreed to expressly.
@@ -41,9 +41,9 @@ pub(super) fn judge_rules(
     forbidden: PprIds,
     table: &[impl std::ops::Deref<Target = ProfilePolicyAuthorisationRule>],
     operational_profile_installed: bool,
-) -> Result<Consent, RuleRefusal> {
+) -> Result<RequiredConsent, RuleRefusal> {
     let rules = metadata.rules();
-    let mut consent = Consent {
+    let mut consent = RequiredConsent {
         rules,
         strong: false,
     };
@@ -149,7 +149,7 @@ mod tests {
     fn a_profile_without_rules_needs_no_table() {
         let table: [Open<ProfilePolicyAuthorisationRule>; 0] = [];
         let judged = judge_rules(&profile(PprIds(0), None), PprIds::PPR1, &table, true);
-        assert_eq!(judged, Ok(Consent::default()));
+        assert_eq!(judged, Ok(RequiredConsent::default()));
     }
 
     #[test]
@@ -167,7 +167,7 @@ mod tests {
         let consent = judge_rules(&offered, PprIds(0), &table, false);
         assert_eq!(
             consent,
-            Ok(Consent {
+            Ok(RequiredConsent {
                 rules: PprIds::PPR1,
                 strong: true
             })

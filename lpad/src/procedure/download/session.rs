@@ -1,11 +1,11 @@
 //! The session all states share: its name, its checks and its end.
 
-use es9_client::Opaque;
 use es9_client::es9::{
     AuthenticateClientOk, AuthenticateClientRequest, CancelSessionRequestEs9,
     GetBoundProfilePackageRequest,
 };
-use es10_apdu::asn1::{CodecError, Extensible, Raw};
+use es9_client::{Es9Function, Opaque};
+use es10_apdu::asn1::{self, CodecError, Raw};
 use es10_apdu::bpp::BoundProfilePackage;
 use es10_apdu::es10b::{
     AuthenticateServerResponse, CancelSessionReason, CancelSessionRequest, CancelSessionResponse,
@@ -14,17 +14,17 @@ use es10_apdu::es10b::{
 use es10_apdu::types::{Certificate, Signature, TransactionId};
 
 use super::{CancelError, DownloadError, Failure, InDoubt, Order, SessionEnd, Step};
-use crate::procedure::{Card, FunctionError, Server, ServerError, call_again};
+use crate::procedure::{Card, FunctionError, Server, ServerError, call_with_retry};
 
 /// What all states share.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(super) struct RspSession {
     pub(super) order: Order,
     /// As the server spelled it, to be given back.
     pub(super) transaction_id: es9_client::TransactionId,
 }
 
-impl Session {
+impl RspSession {
     pub(super) fn authenticate_client(
         &self,
         response: &Raw<AuthenticateServerResponse>,
@@ -46,9 +46,9 @@ impl Session {
     }
 
     pub(super) fn read_offer(&self, answer: AuthenticateClientOk) -> Result<Offered, Failure> {
-        self.check_value(&answer.transaction_id, "authenticateClient")?;
+        self.check(answer.transaction_id.value(), "authenticateClient")?;
         let offered = Offered {
-            metadata: member("profileMetadata", &answer.profile_metadata, read)?,
+            metadata: member("profileMetadata", &answer.profile_metadata, asn1::read)?,
             smdp_signed2: member("smdpSigned2", &answer.smdp_signed2, Raw::from_ber)?,
             smdp_signature2: member(
                 "smdpSignature2",
@@ -61,7 +61,7 @@ impl Session {
                 Certificate::from_ber,
             )?,
         };
-        self.check(&offered.smdp_signed2.transaction_id, "smdpSigned2")?;
+        self.check(offered.smdp_signed2.transaction_id.octets(), "smdpSigned2")?;
         Ok(offered)
     }
 
@@ -74,7 +74,7 @@ impl Session {
         let channel = package
             .initialise_secure_channel()
             .map_err(inside("boundProfilePackage"))?;
-        self.check(&channel.transaction_id, "boundProfilePackage")?;
+        self.check(channel.transaction_id.octets(), "boundProfilePackage")?;
         let packed = package
             .store_metadata()
             .map_err(inside("boundProfilePackage"))?;
@@ -95,28 +95,37 @@ impl Session {
         Ok(package)
     }
 
-    /// Compares a session name inside DER with the server's.
-    pub(super) fn check(&self, found: &TransactionId, member: &'static str) -> Result<(), Failure> {
-        match found.octets() == self.transaction_id.value() {
+    /// Compares a transaction id, in JSON or inside DER, with the one the session began with.
+    pub(super) fn check(&self, found: &[u8], member: &'static str) -> Result<(), Failure> {
+        match found == self.transaction_id.value() {
             true => Ok(()),
             false => Err(Failure::TransactionIdMismatch { member }),
         }
     }
 
-    /// Compares a session name in JSON with the server's first one.
-    pub(super) fn check_value(
+    /// Calls a function of the server; a failure ends the session.
+    pub(super) async fn call<F: Es9Function>(
         &self,
-        found: &es9_client::TransactionId,
-        member: &'static str,
-    ) -> Result<(), Failure> {
-        match found.value() == self.transaction_id.value() {
-            true => Ok(()),
-            false => Err(Failure::TransactionIdMismatch { member }),
+        card: &mut impl Card,
+        server: &impl Server,
+        step: Step,
+        request: &F,
+    ) -> Result<F::Response, DownloadError> {
+        match server.call(&self.order.address, request).await {
+            Ok(answer) => Ok(answer),
+            Err(error) => Err(self.server_failed(card, server, step, error).await),
         }
     }
 
-    /// Ends the session after the server refused, or was lost.
-    pub(super) async fn server_failed(
+    /// Forwards the eUICC's refusal, once. The server learns why and closes the session; whatever it
+    /// answers is final.
+    pub(super) async fn forward_refusal(&self, server: &impl Server, request: &impl Es9Function) {
+        if let Err(error) = server.call(&self.order.address, request).await {
+            tracing::debug!(%error, "the server's answer to the eUICC's refusal");
+        }
+    }
+
+    async fn server_failed(
         &self,
         card: &mut impl Card,
         server: &impl Server,
@@ -128,13 +137,25 @@ impl Session {
         if !is_refusal {
             return self.fail(card, server, step, error.into()).await;
         }
-        // The server has closed the session; the card is told for its own sake only.
+        // The server has closed the session, and CancelSession would be refused there.
         self.free_card(card).await;
         DownloadError {
             step,
             session: SessionEnd::Closed,
             failure: error.into(),
         }
+    }
+
+    /// Ends the session because a client, a person or a policy does not want the profile.
+    pub(super) async fn decline(
+        &self,
+        card: &mut impl Card,
+        server: &impl Server,
+        step: Step,
+        reason: CancelSessionReason,
+    ) -> DownloadError {
+        self.fail(card, server, step, Failure::Declined(reason))
+            .await
     }
 
     /// Cancels the session on card and server, and makes the failure an error.
@@ -182,7 +203,7 @@ impl Session {
             transaction_id,
             reason,
         };
-        let response = call_again(card, &request).await?;
+        let response = call_with_retry(card, &request).await?;
         match &*response {
             CancelSessionResponse::CancelSessionResponseOk(_) => Ok(response),
             CancelSessionResponse::CancelSessionResponseError(error) => Err(
@@ -194,6 +215,7 @@ impl Session {
     /// Lets the card forget the session although the server needs to hear nothing: some cards
     /// refuse the next package until they are told.
     pub(super) async fn free_card(&self, card: &mut impl Card) {
+        // The reason does not matter: what the card signs is not sent.
         let reason = CancelSessionReason::UNDEFINED_REASON;
         if let Err(error) = self.cancel_on_card(card, reason).await {
             tracing::debug!(%error, "the card did not forget the session");
@@ -218,7 +240,8 @@ impl Session {
 /// The reason a session is cancelled with.
 ///
 /// Only what the server sent, the card's rules and the person may end an order. Whatever else goes
-/// wrong passes, and the same order is to work afterwards: "postponed" keeps it.
+/// wrong passes, and the same order is to work afterwards: "postponed" keeps it. Servers close the
+/// order after endUserRejection, so only a person's no is sent as that.
 fn cancel_reason(step: Step, failure: &Failure) -> CancelSessionReason {
     match failure {
         Failure::Declined(reason) => *reason,
@@ -252,10 +275,6 @@ pub(super) struct Offered {
     pub(super) smdp_signed2: Raw<SmdpSigned2>,
     pub(super) smdp_signature2: Signature,
     pub(super) smdp_certificate: Certificate,
-}
-
-pub(super) fn read<T: Extensible>(bytes: &[u8]) -> Result<T, CodecError> {
-    es10_apdu::asn1::read(bytes)
 }
 
 /// Reads a member of a server's answer, saying which one when it cannot be read.
