@@ -40,7 +40,7 @@ pub struct Problem {
     /// For downloads: why the session could not be cancelled at the server, which ends it by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
-    /// Whether the same call may succeed later without anybody doing anything.
+    /// Whether the same call may succeed later by itself.
     pub retryable: bool,
     /// For downloads: whether the activation code or order is used up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -80,7 +80,7 @@ pub enum CodeConsumed {
     Yes,
     /// It is not; it can be used again.
     No,
-    /// Nobody can tell; try again, or ask the operator.
+    /// It cannot be told from here; try again, or ask the operator.
     Unknown,
 }
 
@@ -180,8 +180,10 @@ impl From<&JobFailure> for Problem {
             JobFailure::OtherCard { .. } => Self::because(Code::OtherCard, failure),
             JobFailure::Port(failure) => failure.into(),
             JobFailure::ModemRefusedChannel(_) => Self::because(Code::ModemRefused, failure),
-            JobFailure::CardRefusedChannel(error) => error.into(),
-            JobFailure::NoIsdr(sw) => card::no_isdr(*sw),
+            JobFailure::CardRefusedChannel(error) => card::no_channel(error),
+            JobFailure::NoIsdr(sw) => {
+                Self::because(Code::NoEuicc, failure).card(card::status("SELECT", *sw))
+            }
             JobFailure::Function(error) => error.into(),
             JobFailure::PartUnknown { because, .. } => Self {
                 card: Self::from(&**because).card,

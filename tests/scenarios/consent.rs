@@ -171,7 +171,7 @@ async fn an_offer_nobody_answers_times_out_and_the_order_survives() {
     let operation = bed.offered(&asking(M_1)).await;
     let problem = problem(bed.client.wait(operation.id).await.unwrap());
     assert_eq!(problem.code, Code::NoAnswer);
-    assert_eq!(problem.title, "Nobody accepted the profile in time");
+    assert_eq!(problem.title, "The profile was not accepted in time");
     assert_eq!(
         problem.next_step,
         "Download again, with --yes to accept it at once."

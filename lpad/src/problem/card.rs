@@ -32,23 +32,12 @@ impl From<&PortFailure> for Problem {
     }
 }
 
-impl From<&OpenError> for Problem {
-    fn from(error: &OpenError) -> Self {
-        match error {
-            OpenError::Transport(error) => error.into(),
-            OpenError::ManageChannel { sw } => {
-                Self::because(Code::NoChannel, error).card(status("MANAGE CHANNEL", *sw))
-            }
-            OpenError::Select { sw } => no_isdr(*sw),
-            OpenError::NoChannelNumber => Self::because(Code::NoChannel, error),
-        }
+pub(super) fn no_channel(error: &OpenError) -> Problem {
+    let problem = Problem::because(Code::NoChannel, error);
+    match error {
+        OpenError::ManageChannel { sw } => problem.card(status("MANAGE CHANNEL", *sw)),
+        _ => problem,
     }
-}
-
-pub(super) fn no_isdr(sw: StatusWord) -> Problem {
-    Problem::new(Code::NoEuicc)
-        .detail(format!("The card has no ISD-R: {sw}."))
-        .card(status("SELECT", sw))
 }
 
 impl From<&TransportError> for Problem {
@@ -124,7 +113,7 @@ pub(super) fn result(function: &str, code: i64) -> CardStatus {
     }
 }
 
-fn status(function: &str, sw: StatusWord) -> CardStatus {
+pub(super) fn status(function: &str, sw: StatusWord) -> CardStatus {
     CardStatus {
         function: function.to_owned(),
         result: None,
@@ -141,6 +130,7 @@ mod tests {
     use es10_apdu::es10c::EnableProfileRequest;
 
     use super::*;
+    use crate::failure::JobFailure;
 
     fn refused<F: Es10Function>(code: i64) -> Problem {
         let refusal = Refusal {
@@ -192,10 +182,11 @@ mod tests {
 
     #[test]
     fn modem_card_and_missing_isdr_have_three_codes_with_three_next_steps() {
-        let refused = Problem::from(&OpenError::ManageChannel {
+        let problem = |error: OpenError| Problem::from(JobFailure::from(error));
+        let refused = problem(OpenError::ManageChannel {
             sw: StatusWord(0x6A81),
         });
-        let missing = Problem::from(&OpenError::Select {
+        let missing = problem(OpenError::Select {
             sw: StatusWord(0x6A82),
         });
         assert_eq!(

@@ -39,10 +39,10 @@ codes! {
         "There is nothing here", "Look the path up with GET /v1/openapi.json.";
     /// No such eUICC.
     UnknownEuicc = "unknown-euicc", false,
-        "There is no eUICC of this name", "List the eUICCs with GET /v1/euiccs.";
+        "There is no eUICC of this name", "List the eUICCs with `lpactl status` or GET /v1/euiccs.";
     /// No such operation.
     UnknownOperation = "unknown-operation", false,
-        "There is no such operation", "List the operations with GET /v1/operations; old ones are forgotten.";
+        "There is no such operation", "List the operations with `lpactl operation list` or GET /v1/operations; old ones are forgotten.";
     /// No such profile.
     UnknownProfile = "unknown-profile", false,
         "There is no such profile on the card", "List the profiles and check the ICCID.";
@@ -94,18 +94,18 @@ codes! {
     /// The confirmation code is wrong.
     ConfirmationCodeRefused = "confirmation-code-refused", false,
         "The confirmation code is wrong", "Check the confirmation code and download again; too many wrong ones close the order.";
-    /// Cancelled by somebody.
+    /// A client cancelled it.
     Cancelled = "cancelled", false,
         "The operation was cancelled", "Start it again when you want it.";
-    /// Declined by somebody.
+    /// The person who was asked declined the profile.
     Declined = "declined", false,
-        "The profile was declined", "Ask the operator for a new one if this was a mistake.";
-    /// Postponed by somebody.
+        "The profile was declined", "Ask the operator for a new activation code if this was a mistake.";
+    /// The person who was asked postponed the profile.
     Postponed = "postponed", true,
         "The profile was postponed", "Download again when you want it; the order stays.";
-    /// Nobody answered.
+    /// No answer came in time.
     NoAnswer = "no-answer", true,
-        "Nobody accepted the profile in time", "Download again, with --yes to accept it at once.";
+        "The profile was not accepted in time", "Download again, with --yes to accept it at once.";
     /// Profile policy rules are not acceptable.
     PolicyRulesForbidden = "policy-rules-forbidden", false,
         "The card's rules do not allow this profile's policy rules", "Ask the operator for a profile without policy rules.";
@@ -159,22 +159,22 @@ codes! {
         "The answer of the SM-DP+ cannot be used", "Tell the operator of the SM-DP+.";
     /// The card refused.
     CardRefused = "card-refused", false,
-        "The card refused", "Look at the function and result given here.";
+        "The card refused", "Restart the modem and try again; if the card refuses again, ask its maker, with the function and result given here.";
     /// The card refused the profile package.
     InstallationFailed = "installation-failed", false,
         "The card could not install the profile", "Ask the operator for a new profile; the error was reported to the SM-DP+.";
     /// The card's answer cannot be read.
     CardGarbled = "card-garbled", false,
-        "The card's answer cannot be understood", "Report this with a log at level debug.";
+        "The card's answer cannot be understood", "Try again; if it stays so, report it with a log at level debug.";
     /// The card has no ISD-R.
     NoEuicc = "no-euicc", true,
         "The card is no eUICC", "Check that the card is an SGP.22 eUICC and that its slot is selected.";
     /// Another card is in the slot.
     OtherCard = "other-card", false,
-        "Another card is in the slot", "Look at the EID, and ask again if this card is meant.";
+        "Another card is in the slot", "Check the EID, and ask again if this card is meant.";
     /// A part of the card cannot be read.
     PartUnknown = "part-unknown", true,
-        "The card does not tell what this needs", "Look at what the eUICC names as unknown; restart the modem if it stays so.";
+        "A part of the card that this needs cannot be read", "Try again; if the part stays unknown, restart the modem.";
     /// The modem does not pass commands on to the card.
     ModemRefused = "modem-refused", true,
         "The modem does not let the card be used", "Check that a card is in the slot, that its PIN is not asked for, and that the modem takes AT+CSIM.";
@@ -204,7 +204,7 @@ codes! {
         "lpad cannot write its state", "Check free space and permissions of the state folder.";
     /// A journal was damaged; lpad goes on with what can be read of it.
     JournalDamaged = "journal-damaged", false,
-        "The journal was damaged", "Check the medium; look at the files named here and remove them. Operations from before may be missing.";
+        "The journal was damaged", "Check the medium, then look at the files named here and remove them; operations from before may be missing.";
     /// A mistake in lpad.
     Internal = "internal", false,
         "lpad made a mistake", "Report this with the log.";
