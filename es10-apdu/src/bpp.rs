@@ -93,16 +93,11 @@ impl BoundProfilePackage {
     }
 
     /// Octets of all segments.
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.segments
             .iter()
             .map(|segment| segment.bytes.len())
             .sum()
-    }
-
-    /// Whether there is nothing to send, which a package that could be cut never has.
-    pub fn is_empty(&self) -> bool {
-        self.segments.is_empty()
     }
 
     /// The unprotected part, which names the session.

@@ -160,11 +160,6 @@ impl ExecutionStatus {
     pub fn is_success(&self) -> bool {
         matches!(&*self.0, "Executed-Success" | "Executed-WithWarning")
     }
-
-    /// The status as the server wrote it.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 impl fmt::Display for ExecutionStatus {
@@ -253,7 +248,7 @@ mod tests {
         let Err(AnswerError::Status { status, data }) = answer(200, body).output::<Output>() else {
             panic!("not a failure");
         };
-        assert_eq!(status.as_str(), "Failed");
+        assert_eq!(status.to_string(), "Failed");
         assert_eq!((&*data.subject_code, &*data.reason_code), ("8.8.5", "4.10"));
     }
 

@@ -18,13 +18,6 @@ use thiserror::Error;
 #[derive(Clone, Eq, Hash, PartialEq)]
 pub struct Opaque(Vec<u8>);
 
-impl Opaque {
-    /// Hands the bytes over.
-    pub fn into_vec(self) -> Vec<u8> {
-        self.0
-    }
-}
-
 impl Deref for Opaque {
     type Target = [u8];
 
@@ -90,11 +83,6 @@ impl TransactionId {
     pub fn value(&self) -> &[u8] {
         &self.value
     }
-
-    /// The spelling as received.
-    pub fn as_str(&self) -> &str {
-        &self.text
-    }
 }
 
 impl FromStr for TransactionId {
@@ -109,14 +97,6 @@ impl FromStr for TransactionId {
             }),
             _ => Err(TransactionIdError),
         }
-    }
-}
-
-impl TryFrom<&[u8]> for TransactionId {
-    type Error = TransactionIdError;
-
-    fn try_from(value: &[u8]) -> Result<Self, TransactionIdError> {
-        hex::encode_upper(value).parse()
     }
 }
 
@@ -336,10 +316,10 @@ mod tests {
     #[test]
     fn a_transaction_id_goes_back_as_it_came_and_compares_by_value() {
         let lower: TransactionId = "0a0b".parse().unwrap();
-        let upper = TransactionId::try_from(&[0x0A, 0x0B][..]).unwrap();
+        let upper: TransactionId = "0A0B".parse().unwrap();
         assert_eq!(lower, upper);
+        assert_eq!(lower.value(), [0x0A, 0x0B]);
         assert_eq!(serde_json::to_string(&lower).unwrap(), "\"0a0b\"");
-        assert_eq!(upper.as_str(), "0A0B");
     }
 
     #[test]

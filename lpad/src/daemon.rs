@@ -176,6 +176,7 @@ impl Daemon {
     /// # Cancel safety
     /// Dropping the future ends everything at once; the journal knows what was under way.
     pub async fn shutdown(mut self) {
+        // The engines first, the API last: clients that wait are told how their operations ended.
         self.operations.end_all();
         self.engines_closer.close();
         let ended = async { while self.engines.join_next().await.is_some() {} };
@@ -221,7 +222,8 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
     let mut hang_up = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
-    // A file that may not grow any more is an error to be told, not the end of the daemon.
+    // With a handler, SIGXFSZ does not end the process: writing to a file that may not grow any more
+    // is an error that is reported like a full medium.
     let too_large = SignalKind::from_raw(Signal::XFSZ.as_raw());
     let _ignored = signal(too_large).map_err(StartError::Signals)?;
     let targets = config.es9.connect_to.iter();
@@ -242,6 +244,8 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), socket = %socket.display(), "lpad is up");
     notify(&[NotifyState::Ready]);
     let mut events = daemon.events();
+    // Half the time that systemd waits, as sd_watchdog_enabled(3) recommends. It is this task that
+    // answers: the engines and the API share its one thread, so it also speaks for them.
     let mut watchdog = sd_notify::watchdog_enabled().map(|limit| interval(limit / 2));
     loop {
         let patted = async {

@@ -188,7 +188,7 @@ impl JobFailure {
         }
     }
 
-    /// Whether the card has to be opened and read anew before it is used again.
+    /// Whether the card has to be opened and read again before it is used.
     pub fn loses_card(&self) -> bool {
         match self {
             Self::OtherCard { .. }

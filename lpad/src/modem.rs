@@ -1,5 +1,5 @@
 //! What lpad does with the modem itself: opens its port, asks who it is and which profile it uses,
-//! and makes it read the card anew.
+//! and makes it read the card again.
 
 mod identity;
 mod port;

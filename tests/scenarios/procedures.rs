@@ -58,7 +58,7 @@ async fn a_profile_reserved_under_a_matching_id_is_installed_and_reported() {
         .await
         .unwrap();
     let committed = Cancellation::default().commit().unwrap();
-    let total = bound.len();
+    let total = bound.size();
     let mut last = 0;
     let installed = bound
         .install(&mut card, &server, &committed, |done| last = done)

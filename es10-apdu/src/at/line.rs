@@ -63,7 +63,7 @@ impl LineParser {
         self.overlong || self.buffer.len() > FLOOD
     }
 
-    /// Forgets an unfinished line, for a port that has been opened anew.
+    /// Forgets an unfinished line, for a port that has just been opened.
     pub fn clear(&mut self) {
         *self = Self::default();
     }

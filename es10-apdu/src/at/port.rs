@@ -137,7 +137,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
         self.statistics
     }
 
-    /// Whether the other side is gone, so that the port has to be opened anew.
+    /// Whether the other side is gone, so that the port has to be opened again.
     pub fn is_closed(&self) -> bool {
         self.closed
     }

@@ -283,7 +283,7 @@ impl<C: Connect + 'static> Run<'_, C> {
                 total: octets(total),
             });
         };
-        let total = bound.len();
+        let total = bound.size();
         progress(0, total);
         let loaded = |done| progress(done, total);
         let installed = bound.install(card, server, &committed, loaded).await?;

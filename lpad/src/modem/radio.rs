@@ -1,4 +1,4 @@
-//! Making the modem read the card anew.
+//! Making the modem read the card again.
 
 use std::time::Duration;
 
@@ -22,6 +22,8 @@ pub(crate) async fn reset_radio<S: AsyncRead + AsyncWrite + Unpin + Send>(
     for command in ["AT+CFUN=0", "AT+CFUN=1"] {
         match port.command(command, RADIO).await {
             Err(error) if is_gone(&error) => return Err(error),
+            // After `AT+CFUN=0` that seems to have failed the radio may be off all the same, so it
+            // is switched on in any case.
             Err(error) => tracing::warn!(command, %error, "the modem does not do it"),
             Ok(_) => {}
         }

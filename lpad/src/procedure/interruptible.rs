@@ -42,6 +42,8 @@ impl<S: Server> Server for Interruptible<'_, S> {
             return answer.unwrap_or(Err(ServerError::Interrupted));
         }
         tokio::select! {
+            // An answer that is there counts, even when the cancel came at the same time: the server
+            // has acted on the request.
             biased;
             answer = call => answer,
             () = self.cancellation.cancelled() => Err(ServerError::Interrupted),

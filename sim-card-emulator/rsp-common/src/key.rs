@@ -70,10 +70,10 @@ pub struct UnknownCurve(String);
 
 /// Does the same with a key on either curve.
 macro_rules! on_either {
-    ($which:ident, $value:expr, $key:ident => $deed:expr) => {
+    ($which:ident, $value:expr, $key:ident => $result:expr) => {
         match $value {
-            $which::Nist($key) => $deed,
-            $which::Brainpool($key) => $deed,
+            $which::Nist($key) => $result,
+            $which::Brainpool($key) => $result,
         }
     };
 }

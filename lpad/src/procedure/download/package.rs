@@ -86,13 +86,8 @@ impl Bound {
     }
 
     /// Octets to load.
-    pub fn len(&self) -> usize {
-        self.package.len()
-    }
-
-    /// Whether there is nothing to load, which never happens.
-    pub fn is_empty(&self) -> bool {
-        self.package.is_empty()
+    pub fn size(&self) -> usize {
+        self.package.size()
     }
 
     /// Ends the session instead; the last moment to do so.

@@ -58,6 +58,7 @@ pub(super) fn judge_rules(
             .profile_owner
             .as_deref()
             .ok_or(RuleRefusal::OwnerMissing)?;
+        // The first entry decides, also when a later one would ask for less.
         let entry = table
             .iter()
             .find(|entry| {

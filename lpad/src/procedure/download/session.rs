@@ -70,14 +70,13 @@ impl RspSession {
         offered: &StoreMetadataRequest,
         package: BoundProfilePackage,
     ) -> Result<BoundProfilePackage, Failure> {
-        let inside = |member| move |error| Failure::ServerData { member, error };
-        let channel = package
-            .initialise_secure_channel()
-            .map_err(inside("boundProfilePackage"))?;
-        self.check(channel.transaction_id.octets(), "boundProfilePackage")?;
-        let packed = package
-            .store_metadata()
-            .map_err(inside("boundProfilePackage"))?;
+        let member = "boundProfilePackage";
+        let unreadable = |error| Failure::ServerData { member, error };
+        let channel = package.initialise_secure_channel().map_err(unreadable)?;
+        self.check(channel.transaction_id.octets(), member)?;
+        let packed = package.store_metadata().map_err(unreadable)?;
+        // What the person, the rules and the list of profiles were asked about has to be what is
+        // installed. Names are for people to read, and a difference there is no reason to refuse.
         let differs = [
             (packed.iccid != offered.iccid, "ICCID"),
             (packed.rules() != offered.rules(), "policy rules"),
