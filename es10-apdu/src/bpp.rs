@@ -162,7 +162,7 @@ fn cut_sequence(
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum BppError {
     /// A mandatory part is not there, or not where it belongs.
-    #[error("the package lacks {tag:X} in its place")]
+    #[error("the package has no {tag:X} where it belongs")]
     Missing {
         /// The tag of the part.
         tag: u32,

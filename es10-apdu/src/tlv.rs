@@ -133,7 +133,7 @@ impl<'a> Iterator for Children<'a> {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum TlvError {
     /// Lengths of this form need more than four octets, or nest too deep.
-    #[error("a length field no card would send")]
+    #[error("the length needs more than four octets, or objects nest too deep")]
     Length,
     /// The input ends inside a tag or length field.
     #[error("the data ends inside a tag or length")]

@@ -296,8 +296,10 @@ pub enum CertificateError {
         /// Whose certificate it is.
         subject: String,
     },
-    /// The certificate is not good yet, or the clock is wrong.
-    #[error("the certificate of {subject} is good from {not_before} on; the clock here says {now}")]
+    /// The certificate is not valid yet, or the clock is wrong.
+    #[error(
+        "the certificate of {subject} is valid from {not_before} on; the clock here says {now}"
+    )]
     NotYetValid {
         /// Whose certificate it is.
         subject: String,

@@ -115,7 +115,7 @@ pub enum ProtocolError {
         reason: String,
     },
     /// The body is compressed.
-    #[error("the answer is coded as {:?}, which was not asked for", shorten(coding.clone()))]
+    #[error("the answer has the content coding {:?}, which was not asked for", shorten(coding.clone()))]
     Encoded {
         /// The value of `Content-Encoding`.
         coding: String,

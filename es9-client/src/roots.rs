@@ -84,7 +84,7 @@ impl Roots {
                 match self.add_der(&der) {
                     Ok(()) => count += 1,
                     Err(CertificateError::NotAnIssuer { subject }) => {
-                        tracing::warn!(path = %path.display(), subject, "no root: not trusted");
+                        tracing::warn!(path = %path.display(), subject, "not the certificate of a root: not trusted");
                     }
                     Err(cause) => {
                         let path = path.clone();

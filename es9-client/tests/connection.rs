@@ -434,7 +434,7 @@ async fn a_compressed_answer_is_called_one_unless_its_status_says_enough() {
             "gzip",
             Some(
                 "smdp.example.com answered cancelSession in a way that cannot be understood: \
-                 the answer is coded as \"gzip\", which was not asked for",
+                 the answer has the content coding \"gzip\", which was not asked for",
             ),
         ),
         ("200 OK", "Identity", None),

@@ -181,11 +181,11 @@ impl Daemon {
         self.engines_closer.close();
         let ended = async { while self.engines.join_next().await.is_some() {} };
         if timeout(ENGINES_END, ended).await.is_err() {
-            tracing::warn!("an eUICC's engine does not end and is left");
+            tracing::warn!("an eUICC's engine does not end in time; lpad ends without it");
         }
         self.api_closer.close();
         if let Err(error) = self.api.await {
-            tracing::warn!(%error, "the API ended badly");
+            tracing::warn!(%error, "the API's task failed");
         }
         if self.keeps_socket
             && let Err(error) = std::fs::remove_file(&self.socket)

@@ -53,7 +53,7 @@ pub enum JobFailure {
         error: AddressError,
     },
     /// Another card is in the slot than the one the work is for; nothing was sent to it.
-    #[error("this was for the eUICC {wanted}, and {found} is in the slot")]
+    #[error("this was for the eUICC {wanted}, but {found} is in the slot")]
     OtherCard {
         /// The card the work is for.
         wanted: Eid,
@@ -144,14 +144,14 @@ pub enum PortFailure {
     Lost(TransportError),
 }
 
-/// Who kept the old profile after a switch that was accepted.
+/// Which of the two kept the old profile after a switch that was accepted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Holdout {
     /// The card's profile list says the same as before.
-    #[error("the card said ok, and its profile list did not change")]
+    #[error("the card answered ok, but its profile list did not change")]
     Card,
     /// The card switched; the modem still uses the old profile.
-    #[error("the card switched, and the modem still uses the old profile")]
+    #[error("the card switched, but the modem still uses the old profile")]
     Modem,
 }
 

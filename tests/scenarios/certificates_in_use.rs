@@ -62,7 +62,7 @@ async fn a_certificate_that_is_not_valid_yet_points_at_the_clock() {
     show(&bed, &spec);
     let problem = distrusted(&mut bed).await;
     assert!(
-        problem.detail.contains("is good from 20"),
+        problem.detail.contains("is valid from 20"),
         "{}",
         problem.detail
     );
@@ -118,7 +118,7 @@ async fn a_server_that_signs_another_address_gets_no_answer_of_the_card() {
     assert_eq!(problem.code, Code::ServerNotTrusted);
     assert_eq!(
         problem.detail,
-        "The server signed the address \"other.example.com\", smdp.example.com was asked."
+        "The server signed the address \"other.example.com\", but smdp.example.com was called."
     );
     assert_eq!(problem.code_consumed, Some(CodeConsumed::No));
     must_not_have_asked_the_card(&bed);

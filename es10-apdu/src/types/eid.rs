@@ -71,7 +71,7 @@ impl fmt::Debug for Eid {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum EidError {
     /// Not a decimal digit.
-    #[error("an EID consists of decimal digits, {character:?} is none")]
+    #[error("an EID consists of decimal digits, and {character:?} is not one")]
     Digit {
         /// What stands there.
         character: char,

@@ -78,7 +78,7 @@ impl fmt::Debug for Iccid {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum IccidError {
     /// Not a digit.
-    #[error("an ICCID consists of digits, {character:?} is none")]
+    #[error("an ICCID consists of digits, and {character:?} is not one")]
     Digit {
         /// What stands there.
         character: char,

@@ -88,7 +88,7 @@ macro_rules! sized {
 
 /// A length the module does not allow.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("a {type_name} of {len} octets")]
+#[error("a {type_name} cannot have {len} octets")]
 pub struct LengthError {
     type_name: &'static str,
     len: usize,

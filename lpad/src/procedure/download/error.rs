@@ -159,7 +159,7 @@ pub enum Failure {
     #[error("the profile is not allowed: {0}")]
     Rules(#[from] RuleRefusal),
     /// The server called itself by another name.
-    #[error("the server signed the address {signed:?}, {asked} was asked")]
+    #[error("the server signed the address {signed:?}, but {asked} was called")]
     ServerAddressMismatch {
         /// The address used.
         asked: ServerAddress,
