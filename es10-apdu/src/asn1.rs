@@ -125,6 +125,8 @@ impl<T: Extensible> Decode for Raw<T> {
         tag: Tag,
         _: &Constraints,
     ) -> Result<Self, D::Error> {
+        // `Tag::EOC` is rasn's "any tag". The octets are taken as they are; their tag is checked when
+        // they are read.
         let bytes = decoder.decode_any(Tag::EOC)?.into_bytes();
         let value = read_tagged(&bytes, tag)?;
         Ok(Self { bytes, value })
@@ -189,6 +191,7 @@ impl<T: Encode> Encode for Open<T> {
         constraints: &Constraints,
         identifier: Identifier,
     ) -> Result<(), E::Error> {
+        // A CHOICE has no tag of its own, so there is none that could replace it.
         if tag == Tag::EOC {
             return self.0.encode(encoder);
         }
@@ -247,6 +250,7 @@ impl<T: Extensible> Decode for List<T> {
         let contents = decoder.decode_any(tag)?.into_bytes();
         let mut list = Self::default();
         for (index, child) in Children::of(&contents).enumerate() {
+            // Behind an element without a proper length nothing can be told apart any more.
             let encoding = child.map_or_else(|_| contents.as_slice(), |tlv| tlv.encoding);
             match child
                 .map_err(CodecError::from)
@@ -320,6 +324,7 @@ pub fn read<T: Extensible>(bytes: &[u8]) -> Result<T, CodecError> {
             type_name: type_name::<T>(),
         });
     }
+    // rasn would accept octets behind the value.
     Tlv::exactly(bytes)?;
     read_tagged(bytes, T::TAG).map_err(|error| CodecError::Decode {
         type_name: type_name::<T>(),
@@ -361,6 +366,7 @@ fn read_tagged<T: Extensible>(bytes: &[u8], tag: Tag) -> Result<T, DecodeError> 
         Cow::Borrowed(bytes)
     };
     let mut decoder = BerDecoder::new(&bytes, DecoderOptions::ber());
+    // A tag of the component in place of the type's own, as IMPLICIT TAGS has it.
     if tag == Tag::EOC || tag == T::TAG {
         T::decode(&mut decoder)
     } else {
@@ -378,6 +384,7 @@ fn known_components<T: Extensible>(bytes: &[u8]) -> Result<Cow<'_, [u8]>, Decode
     for child in whole.children() {
         let child = child.map_err(malformed)?;
         let tag = tag_of(child.tag);
+        // The order tells components with one tag apart: AuthenticateResponseOk has two certificates.
         let nth = seen.entry(tag).and_modify(|count| *count += 1).or_insert(0);
         let Some(position) = T::position(tag, *nth) else {
             all_in_order = false;
@@ -386,6 +393,7 @@ fn known_components<T: Extensible>(bytes: &[u8]) -> Result<Cow<'_, [u8]>, Decode
         all_in_order &= known.last().is_none_or(|&(last, _)| last < position);
         known.push((position, child.encoding));
     }
+    // Nearly always, and then nothing is copied.
     if all_in_order {
         return Ok(Cow::Borrowed(bytes));
     }
