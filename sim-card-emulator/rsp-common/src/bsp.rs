@@ -173,6 +173,7 @@ impl Bsp {
         if is_encrypted(tag) && (content.is_empty() || !content.len().is_multiple_of(16)) {
             return Err(BspError::Structure);
         }
+        // The MAC counts the TLV; its encryption has the number from before.
         let initial_counter = self.counter;
         if self.chain(head, content)[..MAC_LENGTH] != *mac {
             return Err(BspError::Security);
@@ -209,6 +210,7 @@ impl Bsp {
         Ok(plain)
     }
 
+    /// The counter, encrypted, as in SCP03: no two TLVs under one key begin in the same way.
     fn initial_vector(&self, counter: u128) -> [u8; 16] {
         let mut block = counter.to_be_bytes().into();
         Aes128::new(&self.keys.encryption.into()).encrypt_block(&mut block);
@@ -221,6 +223,7 @@ impl Bsp {
         mac.update(header);
         mac.update(content);
         self.chaining_value = mac.finalize().into_bytes().into();
+        // A TLV that is not encrypted counts too: both sides number the TLVs.
         self.counter += 1;
         self.chaining_value
     }

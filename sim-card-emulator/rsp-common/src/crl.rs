@@ -99,6 +99,7 @@ impl RevocationList {
 
     /// Whether the certificate stands on the list of its issuer.
     pub fn revokes(&self, certificate: &Certificate) -> bool {
+        // A serial number means something below its issuer only.
         certificate.authority_key_identifier() == Some(&self.issuer_key[..])
             && serial_number(certificate).is_some_and(|serial| self.revoked.contains(&serial))
     }
@@ -291,6 +292,7 @@ fn time(time: &Tlv<'_>) -> Option<String> {
     let all_digits = digits.bytes().all(|digit| digit.is_ascii_digit());
     match (time.tag, digits.len()) {
         _ if !all_digits => None,
+        // RFC 5280 section 4.1.2.5.1: a year below 50 is one of this century.
         (0x17, 12) if digits < "50" => Some(format!("20{digits}")),
         (0x17, 12) => Some(format!("19{digits}")),
         (0x18, 14) => Some(digits.to_owned()),

@@ -96,6 +96,7 @@ impl PrivateKey {
 
     /// Makes a key from the operating system's randomness.
     pub fn generate_on(curve: Curve) -> Result<Self, getrandom::Error> {
+        // Nearly every number of 32 octets is a scalar of the group, so this ends at the first one.
         loop {
             let mut scalar = [0; 32];
             getrandom::fill(&mut scalar)?;
