@@ -32,7 +32,7 @@ fn main() -> ExitCode {
     };
     match explain(&bytes) {
         Ok(explanation) => {
-            // Whoever closes the pipe has seen enough.
+            // The reader that closes the pipe, such as `head`, has seen enough.
             let _ = writeln!(stdout(), "{explanation}");
             ExitCode::SUCCESS
         }
