@@ -19,8 +19,8 @@ use es10_apdu::types::{Eid, Iccid};
 
 use crate::commit::Cancelled;
 use crate::job::Part;
+use crate::procedure::FunctionError;
 use crate::procedure::download::{DownloadError, Failure, SessionEnd};
-use crate::procedure::{FunctionError, loses_card};
 
 /// Why a job failed.
 #[derive(Debug, thiserror::Error)]
@@ -198,8 +198,7 @@ impl JobFailure {
             | Self::NoIsdr(_) => true,
             Self::Function(error) => error.loses_card(),
             Self::Download(error) | Self::NothingToDownload(error) => match &error.failure {
-                Failure::Card(error) => loses_card(error),
-                Failure::Function(error) => error.loses_card(),
+                Failure::Card(error) => error.loses_card(),
                 _ => false,
             },
             Self::InDoubt { lost, since } => {

@@ -127,9 +127,11 @@ impl FunctionError {
         }
     }
 
-    /// Whether the way to the card is lost; otherwise only this call failed.
+    /// Whether the way to the card is lost; otherwise only this call failed. A garbled answer is
+    /// still an answer: the card is there.
     pub(crate) fn loses_card(&self) -> bool {
-        matches!(self, Self::Call(error) if loses_card(error))
+        matches!(self, Self::Call(CallError::Transport { error, .. })
+            if !matches!(error.fault, Fault::Garbled(_)))
     }
 
     /// The refusal of `F` with the given result.
@@ -143,11 +145,6 @@ impl FunctionError {
             refusal,
         }
     }
-}
-
-/// Whether the way to the card is lost. A garbled answer is still an answer: the card is there.
-pub(crate) fn loses_card(error: &CallError) -> bool {
-    matches!(error, CallError::Transport { error, .. } if !matches!(error.fault, Fault::Garbled(_)))
 }
 
 /// Judges the result of a function in which 0 is the only success.

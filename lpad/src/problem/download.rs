@@ -44,7 +44,6 @@ fn failure(failure: &Failure) -> Problem {
         }
         Failure::Installation { reason, .. } => return installation(*reason),
         Failure::Card(error) => return error.into(),
-        Failure::Function(error) => return error.into(),
         Failure::Server(error) => return error.into(),
         Failure::ConfirmationCodeRequired => Code::ConfirmationCodeRequired,
         Failure::Declined(CancelSessionReason::POSTPONED) => Code::Postponed,

@@ -132,7 +132,7 @@ impl Initiated {
         };
         let response = call_with_retry(card, &request)
             .await
-            .map_err(|error| at(SessionEnd::NotOpened, Failure::Card(error)))?;
+            .map_err(|error| at(SessionEnd::NotOpened, error.into()))?;
         let AuthenticateServerResponse::AuthenticateResponseError(refusal) = &*response else {
             return Ok(ServerAuthenticated { session, response });
         };

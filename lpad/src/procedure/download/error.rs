@@ -1,12 +1,10 @@
 //! Why a download failed, and what became of the session.
 
-use std::fmt;
-
 use es9_client::{CertificateError, NextStep, ServerAddress, TransactionIdError};
 use es10_apdu::asn1::CodecError;
 use es10_apdu::bpp::BppError;
 use es10_apdu::es10b::{
-    AuthenticateErrorCode, BppCommandId, CancelSessionReason, DownloadErrorCode, ErrorReason,
+    AuthenticateErrorCode, CancelSessionReason, DownloadErrorCode, ErrorReason,
 };
 use es10_apdu::isdr::CallError;
 use es10_apdu::types::{Iccid, Oid};
@@ -34,7 +32,7 @@ impl DownloadError {
     pub fn deserves_another_session(&self) -> bool {
         match (&self.failure, &self.session) {
             (Failure::Server(cause), _) => cause.next_step() == NextStep::RestartSession,
-            (Failure::Card(_) | Failure::Function(_), session) => match session {
+            (Failure::Card(_), session) => match session {
                 SessionEnd::NotOpened => self.step == Step::AuthenticateServer,
                 SessionEnd::Cancelled(_) | SessionEnd::CancelFailed(_, CancelError::Server(_)) => {
                     true
@@ -105,9 +103,9 @@ pub enum Failure {
     /// The package is not built as the specification says.
     #[error("the server's package cannot be installed: {0}")]
     Bpp(#[from] BppError),
-    /// The card did not answer, or refused a command.
+    /// The card did not answer, or refused a function that has no error of its own here.
     #[error(transparent)]
-    Card(#[from] CallError),
+    Card(#[from] FunctionError),
     /// The server's certificate cannot be read.
     #[error("the server's certificate cannot be read: {0}")]
     Certificate(#[from] CertificateError),
@@ -120,20 +118,13 @@ pub enum Failure {
     /// The user, or the policy in place of one, said no, later, or nothing.
     #[error("the download was not agreed to: {0}")]
     Declined(CancelSessionReason),
-    /// The card refused something else than a download function.
-    #[error(transparent)]
-    Function(#[from] FunctionError),
     /// The eUICC ended the installation with an error.
     #[error("the eUICC could not install the profile: {reason}{}", already(*.reason, *.iccid))]
     Installation {
-        /// The part of the package that failed.
-        command: BppCommandId,
         /// Why.
         reason: ErrorReason,
         /// The profile, when the eUICC named it.
         iccid: Option<Iccid>,
-        /// The eUICC's answers to the profile elements, opaque.
-        sima_response: Option<Vec<u8>>,
     },
     /// The package is for another profile than the one agreed to.
     #[error("the package differs from what was offered: {what}")]
@@ -189,6 +180,12 @@ pub enum Failure {
     TransactionId(#[from] TransactionIdError),
 }
 
+impl From<CallError> for Failure {
+    fn from(error: CallError) -> Self {
+        Self::Card(error.into())
+    }
+}
+
 impl From<ServerError> for Failure {
     fn from(error: ServerError) -> Self {
         match error {
@@ -196,20 +193,6 @@ impl From<ServerError> for Failure {
             // Who cancels says "later": the order stays.
             ServerError::Interrupted => Self::Declined(CancelSessionReason::POSTPONED),
         }
-    }
-}
-
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Initiate => "initiate authentication",
-            Self::AuthenticateServer => "authenticate the server",
-            Self::AuthenticateClient => "authenticate the eUICC",
-            Self::Consent => "ask for consent",
-            Self::PrepareDownload => "prepare the download",
-            Self::GetBoundProfilePackage => "fetch the package",
-            Self::Install => "install the package",
-        })
     }
 }
 

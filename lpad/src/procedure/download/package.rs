@@ -234,13 +234,8 @@ fn outcome_of(data: &ProfileInstallationResultData) -> Result<Installed, Failure
             seq_number: metadata.seq_number,
         }),
         FinalResult::ErrorResult(error) => Err(Failure::Installation {
-            command: error.bpp_command_id,
             reason: error.error_reason,
             iccid: metadata.iccid,
-            sima_response: error
-                .sima_response
-                .as_ref()
-                .map(|response| response.to_vec()),
         }),
     }
 }

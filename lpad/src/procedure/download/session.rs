@@ -261,7 +261,6 @@ fn cancel_reason(step: Step, failure: &Failure) -> CancelSessionReason {
         | Failure::TransactionId(_) => CancelSessionReason::UNDEFINED_REASON,
         Failure::Card(_)
         | Failure::ConfirmationCodeRequired
-        | Failure::Function(_)
         | Failure::NoResult
         | Failure::Server(_) => CancelSessionReason::POSTPONED,
     }
