@@ -1,9 +1,11 @@
 //! Whole lives of a gateway with bad luck chosen by a seed: whatever went wrong, the card and the
 //! daemon agree in the end, and the server knows everything.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use lpad::api::downloads::DownloadRequest;
+use lpad::api::euiccs::ResetRequest;
 use lpad::memory::snapshot::ProfileState;
 use lpad_tests::bed::{Bed, EUICC, accepting};
 use lpad_tests::bench::{Bench, HOST_NAME};
@@ -94,22 +96,16 @@ fn lose_power(bed: &Bed, nth: u32, when: PowerCut, with_modem: bool) {
 
 /// Does something; how it ends does not matter here.
 async fn do_something(bed: &mut Bed, chance: &mut Chance, number: u32) {
-    let iccids: Vec<String> = bed
-        .bench
-        .card
-        .memory()
-        .profiles
-        .iter()
-        .map(|profile| profile.iccid.to_string())
-        .collect();
+    let iccids = installed(bed);
     let names: Vec<&str> = iccids.iter().map(String::as_str).collect();
     let client = bed.client.clone();
-    let asked = match (chance.below(6), chance.one_of(&names)) {
+    let asked = match (chance.below(7), chance.one_of(&names)) {
         (0, Some(iccid)) => client.set_state(EUICC, iccid, ProfileState::Enabled).await,
         (1, Some(iccid)) => client.set_state(EUICC, iccid, ProfileState::Disabled).await,
         (2, Some(iccid)) => client.delete(EUICC, iccid).await,
         (3, Some(iccid)) => client.rename(EUICC, iccid, "Uplink").await,
         (4, _) => client.deliver_notifications(EUICC).await,
+        (5, _) => return first_boot(bed, chance).await,
         _ => {
             let matching_id = format!("LIFE-{number}");
             bed.order(&matching_id);
@@ -132,44 +128,48 @@ async fn do_something(bed: &mut Bed, chance: &mut Chance, number: u32) {
     }
 }
 
-/// Longer than a modem is ever held up.
-const LONGEST: Duration = Duration::from_secs(700);
-
-/// A life that begins with an empty card, which gets its first profile by itself.
-async fn first_boot(pki: &Pki, chance: &mut Chance) -> Bed {
-    let mut bed = Bed::with(Bench::with_pki(pki.clone()), "empty").await;
-    let profile = bed.profile();
-    let order = OrderRequest::for_eid(profile, bed.bench.eid());
-    for _ in 0..=chance.below(2) {
-        bad_luck(&bed, chance);
+/// Empties the card, which gets its first profile by itself after the daemon's next start, and maybe
+/// kills the daemon meanwhile.
+async fn first_boot(bed: &mut Bed, chance: &mut Chance) {
+    let everything = ResetRequest {
+        confirm: EUICC.to_owned(),
+        operational_profiles: true,
+        ..ResetRequest::default()
+    };
+    while !installed(bed).is_empty() {
+        bed.ended(bed.client.reset(EUICC, &everything).await).await;
+        // Nothing is held up any longer.
+        sleep(LONGEST).await;
     }
+    let order = OrderRequest::for_eid(bed.profile(), bed.bench.eid());
     let order = bed.bench.smdp.create_order(order);
-    let installed = bed
-        .bench
-        .smdp
-        .wait_until(|smdp| smdp.order(order).unwrap().state() == OrderState::Installed);
-    timeout(DAYS, installed)
-        .await
-        .expect("a first profile comes");
-    bed.bench.modem.clear_faults();
-    bed.bench.card.keep_power();
-    sleep(LONGEST).await;
-    bed.settle().await;
-    bed.must_tell_the_truth().await;
-    bed
+    let smdp = bed.bench.smdp.clone();
+    let comes = smdp.wait_until(|smdp| smdp.order(order).unwrap().state() == OrderState::Installed);
+    let mut comes = pin!(timeout(DAYS, comes));
+    bed.kill().await;
+    bed.resume().await;
+    if chance.coin() {
+        let moment = Duration::from_secs(u64::from(chance.below(600)));
+        if timeout(moment, &mut comes).await.is_ok() {
+            return;
+        }
+        bed.kill().await;
+        bed.resume().await;
+    }
+    comes.await.expect("a first profile comes");
 }
 
-/// How long a first profile may take, with all its back-off.
-const DAYS: Duration = Duration::from_secs(3 * 24 * 3600);
+fn installed(bed: &Bed) -> Vec<String> {
+    let profiles = bed.bench.card.memory().profiles;
+    let iccids = profiles.iter().map(|profile| profile.iccid.to_string());
+    iccids.collect()
+}
 
 async fn live(pki: &Pki, seed: u64) {
     // Only seen when the test fails.
     eprintln!("seed {seed}");
     let mut chance = Chance(seed);
-    let mut bed = match chance.coin() {
-        true => first_boot(pki, &mut chance).await,
-        false => Bed::with(Bench::with_pki(pki.clone()), "never").await,
-    };
+    let mut bed = Bed::with(Bench::with_pki(pki.clone()), "empty").await;
     for number in 0..6 {
         for _ in 0..=chance.below(2) {
             bad_luck(&bed, &mut chance);
@@ -185,6 +185,11 @@ async fn live(pki: &Pki, seed: u64) {
     sleep(LONGEST).await;
     bed.must_be_sound().await;
 }
+
+/// Longer than a modem is ever held up.
+const LONGEST: Duration = Duration::from_secs(700);
+/// How long a first profile may take, with all its back-off.
+const DAYS: Duration = Duration::from_secs(3 * 24 * 3600);
 
 #[tokio::test(start_paused = true)]
 async fn after_a_life_of_bad_luck_everybody_knows_what_is_on_the_card() {

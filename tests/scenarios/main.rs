@@ -22,6 +22,7 @@ mod hiccups;
 mod layers;
 mod lives;
 mod log;
+mod lost_answers;
 mod lpactl;
 mod modem_trouble;
 mod notifications;
