@@ -48,22 +48,21 @@ pub async fn run(arguments: Arguments) -> ExitCode {
             return ExitCode::from(error.exit_code());
         }
     };
-    let session = Session {
+    let lpactl = Lpactl {
         client: Client::new(socket),
         json: arguments.json,
         euicc: arguments.euicc.clone(),
     };
-    match session.command(arguments.command).await {
+    match lpactl.command(arguments.command).await {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever read the output has seen enough.
+        // The reader of the output, such as `head`, has seen enough.
         Err(CliError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            if let (CliError::Client(ClientError::Problem(problem)), true) = (&error, session.json)
-            {
+            if let (CliError::Client(ClientError::Problem(problem)), true) = (&error, lpactl.json) {
                 // Without standard output the exit code has to do.
-                let _ = session.print_json(problem);
+                let _ = lpactl.print_json(problem);
             }
             let _ = stderr().write_all(error.message().as_bytes());
             ExitCode::from(error.exit_code())
@@ -182,7 +181,7 @@ fn unreachable_hint(kind: io::ErrorKind) -> &'static str {
              --socket or LPAD_SOCKET name another one."
         }
         io::ErrorKind::WouldBlock => {
-            "The daemon does not take up connections. Look at journalctl -u lpad."
+            "The daemon accepts no connections. Look at journalctl -u lpad."
         }
         _ => "The daemon has stopped. Look at journalctl -u lpad and start it again.",
     }
@@ -190,13 +189,13 @@ fn unreachable_hint(kind: io::ErrorKind) -> &'static str {
 
 /// One run of `lpactl`.
 #[derive(Debug)]
-struct Session {
+struct Lpactl {
     client: Client,
     json: bool,
     euicc: Option<String>,
 }
 
-impl Session {
+impl Lpactl {
     async fn command(&self, command: Command) -> Result<(), CliError> {
         match command {
             Command::Status => self.status().await,
@@ -542,7 +541,7 @@ impl Session {
             // A question answers a wait at once.
             sleep(Duration::from_secs(POLL_S)).await;
         }
-        match self.client.patiently(id, POLL_S).await {
+        match self.client.operation_or_later(id, POLL_S).await {
             Err(ClientError::Unreachable { .. } | ClientError::Connection(_)) => {
                 Err(CliError::Left(id))
             }
@@ -635,9 +634,9 @@ fn confirmed(yes: bool, question: &str) -> Result<(), CliError> {
     if yes {
         return Ok(());
     }
-    if !prompt::somebody_is_there() {
+    if !prompt::is_interactive() {
         return Err(CliError::Usage(
-            "This cannot be undone: say --yes".to_owned(),
+            "This cannot be undone: add --yes to confirm".to_owned(),
         ));
     }
     match prompt::confirm(question)? {

@@ -37,7 +37,7 @@ pub struct Client {
 /// Why a call brought no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// Nobody listens on the socket, or the caller may not open it.
+    /// No daemon listens on the socket, or the caller may not open it.
     #[error("cannot reach lpad on {}: {source}", socket.display())]
     Unreachable {
         /// The socket.
@@ -274,7 +274,7 @@ impl Client {
     /// Waits until the operation has ended.
     pub async fn wait(&self, id: OperationId) -> Result<Operation, ClientError> {
         loop {
-            let operation = self.patiently(id, LONG_POLL_S).await?;
+            let operation = self.operation_or_later(id, LONG_POLL_S).await?;
             if operation.state.is_final() {
                 return Ok(operation);
             }
@@ -287,7 +287,11 @@ impl Client {
 
     /// As [`Client::operation`]; where too many clients wait already, the operation is looked at
     /// after a pause.
-    pub async fn patiently(&self, id: OperationId, wait_s: u64) -> Result<Operation, ClientError> {
+    pub async fn operation_or_later(
+        &self,
+        id: OperationId,
+        wait_s: u64,
+    ) -> Result<Operation, ClientError> {
         match self.operation(id, wait_s).await {
             Err(ClientError::Problem(problem)) if problem.code == Code::TooManyReaders => {
                 sleep(PAUSE).await;

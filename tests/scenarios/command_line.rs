@@ -147,7 +147,7 @@ async fn the_euicc_on_the_command_line() {
     let unasked = lpactl(&bed, &["euicc", "reset", "--operational"]).await;
     assert_eq!(
         (unasked.code, &*unasked.err),
-        (2, "This cannot be undone: say --yes.\n")
+        (2, "This cannot be undone: add --yes to confirm.\n")
     );
     let reset = ["euicc", "reset", "--operational", "--default-smdp", "--yes"];
     said(
@@ -471,7 +471,7 @@ async fn without_a_terminal_a_download_must_be_told_to_accept() {
     assert_eq!(refused.code, 2);
     assert_eq!(
         refused.err,
-        "Nobody is there to accept the profile: say --yes.\n"
+        "There is no terminal to ask on: add --yes to accept the profile.\n"
     );
     assert!(bed.client.operations().await.unwrap().is_empty());
     assert_eq!(bed.bench.smdp.order(order).unwrap().attempts(), 0);
@@ -695,7 +695,7 @@ async fn a_download_whose_lpactl_is_gone_is_postponed_at_once_and_others_are_tol
         let id = asking.id;
         assert!(
             text.contains(&format!(
-                "Operation {id} (download) is first, and waits: it asks process {pid} of user "
+                "Operation {id} (download) comes first and waits for an answer from process {pid}"
             )),
             "{text}"
         );

@@ -79,7 +79,7 @@ pub(crate) struct Accounts {
 }
 
 impl Accounts {
-    /// Reads them; files that cannot be read know nobody.
+    /// Reads them; a file that cannot be read counts as empty.
     pub(crate) fn read() -> Self {
         Self {
             passwd: fs::read_to_string("/etc/passwd").unwrap_or_default(),

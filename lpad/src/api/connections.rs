@@ -95,7 +95,7 @@ impl Connections {
     /// Gives a newcomer a place. Where there is none, the connection that is idle longest goes:
     /// one of the same user, else one of the user that has most.
     ///
-    /// Never waits: whoever is idle has nothing to lose and is not asked.
+    /// Never waits: an idle client has no request under way and is closed without notice.
     pub(super) fn admit(&mut self, uid: u32) -> Admission {
         let mut table = lock(&self.table);
         if !table.make_room(uid) {

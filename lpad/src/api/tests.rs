@@ -215,7 +215,7 @@ async fn a_second_daemon_does_not_take_the_socket_and_a_killed_ones_is_replaced(
     bed.daemon.take().unwrap().shutdown().await;
     let socket = bed.path().join("lpad.sock");
     assert!(!socket.exists());
-    // What SIGKILL leaves: a socket nobody listens on.
+    // What SIGKILL leaves: a socket without a listener.
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
     bed.daemon = Some(bed.daemon(None).unwrap());
     bed.client().version().await.unwrap();

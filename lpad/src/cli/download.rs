@@ -5,24 +5,24 @@ use std::io::{Read, Write, stderr, stdin};
 use std::path::Path;
 
 use super::args::DownloadArguments;
-use super::{CliError, Session, prompt, render};
+use super::{CliError, Lpactl, prompt, render};
 use crate::api::body::Operation;
 use crate::api::downloads::DownloadRequest;
 use crate::job::{Answer, Consent, Decision};
 use crate::secret::Secret;
 
-impl Session {
+impl Lpactl {
     pub(super) async fn download(&self, arguments: DownloadArguments) -> Result<(), CliError> {
-        let attended = prompt::somebody_is_there() && !self.json;
+        let attended = prompt::is_interactive() && !self.json;
         if !arguments.yes && !attended {
             return Err(CliError::Usage(
-                "Nobody is there to accept the profile: say --yes".to_owned(),
+                "There is no terminal to ask on: add --yes to accept the profile".to_owned(),
             ));
         }
         let request = request(&arguments)?;
         let name = self.name().await?;
         let news = self.news().await;
-        // Held to the end: without this process there is no one to answer.
+        // Held to the end: without this process the question has no one to answer it.
         let (operation, _attendance) = self.client.download_attended(&name, &request).await?;
         let ended = self
             .watch(operation, news, async |asking| self.ask(asking).await)

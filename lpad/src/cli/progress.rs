@@ -31,7 +31,7 @@ impl<W: Write> ProgressLine<W> {
         }
     }
 
-    /// Shows the operation as it is now. Nobody is helped by a failure to show progress.
+    /// Shows the operation as it is now. A failure to show it is ignored: the operation goes on.
     pub(super) fn show(&mut self, operation: &Operation) {
         if !self.live && operation.stage == Some(Stage::Installing) && operation.progress.is_none()
         {

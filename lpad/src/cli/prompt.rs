@@ -7,8 +7,8 @@ use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use crate::job::Decision;
 use crate::secret::Secret;
 
-/// Whether there is somebody to ask.
-pub(super) fn somebody_is_there() -> bool {
+/// Whether a person can be asked here.
+pub(super) fn is_interactive() -> bool {
     stdin().is_terminal() && stderr().is_terminal()
 }
 

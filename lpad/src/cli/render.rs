@@ -13,12 +13,12 @@ use crate::memory::operations::{ClientProcess, State};
 use crate::printable::printable;
 use crate::problem::{CodeConsumed, Problem};
 
-/// What whoever waits behind a question reads.
+/// What a client reads whose operation waits behind a question.
 pub(super) fn asking(operation: &Operation, now: SystemTime) -> String {
     let (id, kind) = (operation.id, operation.kind.name());
-    let whom = whom(operation, now);
+    let client = asked_client(operation, now);
     printable(&format!(
-        "Operation {id} ({kind}) is first, and waits: it asks {whom}."
+        "Operation {id} ({kind}) comes first and waits for an answer from {client}."
     ))
     .into_owned()
         + &format!(
@@ -28,7 +28,7 @@ pub(super) fn asking(operation: &Operation, now: SystemTime) -> String {
 }
 
 /// Which client is asked, and since when.
-pub(super) fn whom(operation: &Operation, now: SystemTime) -> String {
+pub(super) fn asked_client(operation: &Operation, now: SystemTime) -> String {
     let who = match operation.client {
         Some(ClientProcess {
             uid,
@@ -165,7 +165,7 @@ pub(super) fn operation(operation: &Operation) -> String {
         lines.push(("Stage", stage.name().to_owned()));
     }
     if operation.state == State::AwaitingAnswer {
-        lines.push(("Asks", whom(operation, SystemTime::now())));
+        lines.push(("Asks", asked_client(operation, SystemTime::now())));
     }
     if let Some(progress) = operation.progress {
         let text = format!("{} of {} bytes", progress.done, progress.total);

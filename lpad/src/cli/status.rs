@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use super::duration::{since, until};
 use super::progress::doing;
-use super::render::{title, whom};
+use super::render::{asked_client, title};
 use super::table::facts;
 use crate::api::body::{Euicc, FirstProfile, Notification, Operation, Profile};
 use crate::api::health::Version;
@@ -74,7 +74,7 @@ impl Overview {
             let what = format!("{} {}", operation.id, operation.kind.name());
             lines.push(("Operation", format!("{what}, {}", doing(operation))));
             if operation.state == State::AwaitingAnswer {
-                lines.push(("Asks", whom(operation, now)));
+                lines.push(("Asks", asked_client(operation, now)));
             }
         }
         if let Some(problem) = &euicc.problem {
