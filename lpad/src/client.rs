@@ -106,20 +106,14 @@ impl Client {
         let change = AddressesChange {
             default_smdp: address.to_owned(),
         };
-        self.call(
-            Method::PUT,
-            &format!("/v1/euiccs/{name}/addresses"),
-            Some(&change),
-        )
-        .await
+        let path = format!("/v1/euiccs/{name}/addresses");
+        self.call(Method::PUT, &path, Some(&change)).await
     }
 
     /// `GET /v1/euiccs/{name}/profiles`.
     pub async fn profiles(&self, name: &str) -> Result<Vec<Profile>, ClientError> {
-        Ok(self
-            .get::<ProfileList>(&format!("/v1/euiccs/{name}/profiles"))
-            .await?
-            .profiles)
+        let path = format!("/v1/euiccs/{name}/profiles");
+        Ok(self.get::<ProfileList>(&path).await?.profiles)
     }
 
     /// `PATCH /v1/euiccs/{name}/profiles/{iccid}` with a state.
@@ -133,12 +127,8 @@ impl Client {
             state: Some(state),
             nickname: None,
         };
-        self.call(
-            Method::PATCH,
-            &format!("/v1/euiccs/{name}/profiles/{iccid}"),
-            Some(&change),
-        )
-        .await
+        let path = format!("/v1/euiccs/{name}/profiles/{iccid}");
+        self.call(Method::PATCH, &path, Some(&change)).await
     }
 
     /// `PATCH /v1/euiccs/{name}/profiles/{iccid}` with a nickname.
@@ -152,22 +142,14 @@ impl Client {
             state: None,
             nickname: Some(nickname.to_owned()),
         };
-        self.call(
-            Method::PATCH,
-            &format!("/v1/euiccs/{name}/profiles/{iccid}"),
-            Some(&change),
-        )
-        .await
+        let path = format!("/v1/euiccs/{name}/profiles/{iccid}");
+        self.call(Method::PATCH, &path, Some(&change)).await
     }
 
     /// `DELETE /v1/euiccs/{name}/profiles/{iccid}`.
     pub async fn delete(&self, name: &str, iccid: &str) -> Result<Operation, ClientError> {
-        self.call(
-            Method::DELETE,
-            &format!("/v1/euiccs/{name}/profiles/{iccid}"),
-            NOTHING,
-        )
-        .await
+        let path = format!("/v1/euiccs/{name}/profiles/{iccid}");
+        self.call(Method::DELETE, &path, NOTHING).await
     }
 
     /// `POST /v1/euiccs/{name}/downloads`.
@@ -176,12 +158,8 @@ impl Client {
         name: &str,
         request: &DownloadRequest,
     ) -> Result<Operation, ClientError> {
-        self.call(
-            Method::POST,
-            &format!("/v1/euiccs/{name}/downloads"),
-            Some(request),
-        )
-        .await
+        let path = format!("/v1/euiccs/{name}/downloads");
+        self.call(Method::POST, &path, Some(request)).await
     }
 
     /// `POST /v1/euiccs/{name}/downloads` of an attended download: a question is for this client
@@ -201,12 +179,8 @@ impl Client {
             let mut sender = self.connect().await?;
             let response = sender.send_request(request).await?;
             let operation = read(response.status(), response.into_body()).await?;
-            Ok((
-                operation,
-                Attendance {
-                    _connection: sender,
-                },
-            ))
+            let _connection = sender;
+            Ok((operation, Attendance { _connection }))
         };
         timeout(DEADLINE, call)
             .await
@@ -243,20 +217,14 @@ impl Client {
         name: &str,
         request: &ResetRequest,
     ) -> Result<Operation, ClientError> {
-        self.call(
-            Method::POST,
-            &format!("/v1/euiccs/{name}/reset"),
-            Some(request),
-        )
-        .await
+        let path = format!("/v1/euiccs/{name}/reset");
+        self.call(Method::POST, &path, Some(request)).await
     }
 
     /// `GET /v1/operations`.
     pub async fn operations(&self) -> Result<Vec<Operation>, ClientError> {
-        Ok(self
-            .get::<OperationList>("/v1/operations")
-            .await?
-            .operations)
+        let path = "/v1/operations";
+        Ok(self.get::<OperationList>(path).await?.operations)
     }
 
     /// `GET /v1/operations?state=…`.
@@ -267,8 +235,8 @@ impl Client {
 
     /// `GET /v1/operations/{id}?wait=…`, at most 60 seconds.
     pub async fn operation(&self, id: OperationId, wait_s: u64) -> Result<Operation, ClientError> {
-        self.get(&format!("/v1/operations/{id}?wait={wait_s}"))
-            .await
+        let path = format!("/v1/operations/{id}?wait={wait_s}");
+        self.get(&path).await
     }
 
     /// Waits until the operation has ended.
@@ -303,22 +271,14 @@ impl Client {
 
     /// `POST /v1/operations/{id}/answer`.
     pub async fn answer(&self, id: OperationId, answer: &Answer) -> Result<Operation, ClientError> {
-        self.call(
-            Method::POST,
-            &format!("/v1/operations/{id}/answer"),
-            Some(answer),
-        )
-        .await
+        let path = format!("/v1/operations/{id}/answer");
+        self.call(Method::POST, &path, Some(answer)).await
     }
 
     /// `POST /v1/operations/{id}/cancel`.
     pub async fn cancel(&self, id: OperationId) -> Result<Operation, ClientError> {
-        self.call(
-            Method::POST,
-            &format!("/v1/operations/{id}/cancel"),
-            NOTHING,
-        )
-        .await
+        let path = format!("/v1/operations/{id}/cancel");
+        self.call(Method::POST, &path, NOTHING).await
     }
 
     /// `GET /v1/events`, from the event after `last_seen` on, or from now on.
@@ -456,7 +416,6 @@ impl EventReader {
     /// The next event, or `None` when the daemon ends.
     ///
     /// # Cancel safety
-    ///
     /// No event is lost when the future is dropped.
     pub async fn next(&mut self) -> Result<Option<Event>, ClientError> {
         loop {
