@@ -305,17 +305,12 @@ impl Lpactl {
         match command {
             ProfileCommand::List => {
                 let profiles = client.profiles(&name).await?;
-                match self.json {
-                    true => self.print_json(&ProfileList { profiles }),
-                    false => self.print(&render::profiles(&profiles)),
-                }
+                let list = ProfileList { profiles };
+                self.show(&list, |list| render::profiles(&list.profiles))
             }
             ProfileCommand::Show { profile } => {
                 let profile = self.profile(&name, &profile).await?;
-                match self.json {
-                    true => self.print_json(&profile),
-                    false => self.print(&render::profile(&profile)),
-                }
+                self.show(&profile, render::profile)
             }
             ProfileCommand::Enable { profile } => {
                 let iccid = self.profile(&name, &profile).await?.iccid;
@@ -362,10 +357,8 @@ impl Lpactl {
         match command {
             NotificationCommand::List => {
                 let notifications = self.client.notifications(&name).await?;
-                match self.json {
-                    true => self.print_json(&NotificationList { notifications }),
-                    false => self.print(&render::notifications(&notifications)),
-                }
+                let list = NotificationList { notifications };
+                self.show(&list, |list| render::notifications(&list.notifications))
             }
             NotificationCommand::Deliver => {
                 self.change(self.client.deliver_notifications(&name)).await
@@ -383,17 +376,12 @@ impl Lpactl {
                         chosen.iter().any(|euicc| euicc.name == operation.euicc)
                     });
                 }
-                match self.json {
-                    true => self.print_json(&OperationList { operations }),
-                    false => self.print(&render::operations(&operations)),
-                }
+                let list = OperationList { operations };
+                self.show(&list, |list| render::operations(&list.operations))
             }
             OperationCommand::Show { id } => {
                 let operation = self.client.operation(id, 0).await?;
-                match self.json {
-                    true => self.print_json(&operation),
-                    false => self.print(&render::operation(&operation)),
-                }
+                self.show(&operation, render::operation)
             }
             OperationCommand::Wait { id } => self.change(self.client.operation(id, 0)).await,
             OperationCommand::Answer {
@@ -415,10 +403,9 @@ impl Lpactl {
     async fn cancel(&self, id: OperationId) -> Result<(), CliError> {
         self.client.cancel(id).await?;
         let ended = self.client.wait(id).await?;
-        match self.json {
-            true => self.print_json(&ended),
-            false => self.print(&format!("Operation {id} is {}.\n", ended.state.name())),
-        }
+        self.show(&ended, |ended| {
+            format!("Operation {id} is {}.\n", ended.state.name())
+        })
     }
 
     async fn events(&self, after: Option<u64>) -> Result<(), CliError> {
@@ -607,6 +594,18 @@ impl Lpactl {
             _ => Err(CliError::Usage(format!(
                 "Several profiles are called \"{wanted}\"; use the ICCID"
             ))),
+        }
+    }
+
+    /// Prints what the daemon answered: as it is, or as people read it.
+    fn show<T: Serialize>(
+        &self,
+        answer: &T,
+        text: impl FnOnce(&T) -> String,
+    ) -> Result<(), CliError> {
+        match self.json {
+            true => self.print_json(answer),
+            false => self.print(&text(answer)),
         }
     }
 
