@@ -1,4 +1,4 @@
-//! Activation codes: what is wrong with one is said before anybody is called.
+//! Activation codes: what is wrong with one is said before a server is called.
 
 use lpad::api::downloads::DownloadRequest;
 use lpad::api::status::status_of;
@@ -6,13 +6,13 @@ use lpad::client::ClientError;
 use lpad::memory::operations::State;
 use lpad::problem::{Code, CodeConsumed, Problem};
 use lpad::secret::Secret;
-use lpad_tests::bed::{Bed, EUICC, accepting};
+use lpad_tests::bed::{Bed, EUICC, accepting, succeeded};
 use lpad_tests::bench::HOST_NAME;
 use rsp_servers::smdp::{OrderRequest, OrderState};
 
 use crate::lpactl::lpactl;
 
-/// Codes nobody can use, and what is said about them.
+/// Codes that cannot be used, and what is said about them.
 fn malformed() -> Vec<(String, &'static str)> {
     const EMPTY: &str = "The activation code is empty.";
     const FORMAT: &str = "The activation code does not start with 1$ (or LPA:1$): \
@@ -166,7 +166,7 @@ async fn a_port_in_a_code_is_used_for_the_session_and_for_the_notifications_afte
     let mut bed = Bed::start().await;
     bed.order("M-1");
     let operation = bed.download("1$smdp.example.com:8443$M-1").await;
-    assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
+    succeeded(&operation);
     let calls = bed.bench.network().calls();
     assert!(!calls.is_empty());
     assert!(
@@ -200,7 +200,7 @@ async fn a_code_that_announces_a_confirmation_code_is_not_tried_without_one() {
         ..without
     };
     let operation = bed.download_as(&with).await;
-    assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
+    succeeded(&operation);
     assert_eq!(bed.order_state(order), OrderState::Installed);
     bed.must_be_sound().await;
 }

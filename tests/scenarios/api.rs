@@ -12,7 +12,7 @@ use lpad::api::downloads::DownloadRequest;
 use lpad::job::{Consent, OperationId};
 use lpad::memory::operations::{QUEUE_LENGTH, State};
 use lpad::secret::Secret;
-use lpad_tests::bed::{Bed, EUICC, accepting};
+use lpad_tests::bed::{Bed, EUICC, accepting, succeeded};
 use lpad_tests::bench::HOST_NAME;
 use rsp_servers::smdp::OrderRequest;
 use serde_json::{Value, json};
@@ -103,7 +103,7 @@ async fn a_wait_ends_with_its_time_and_the_operation_goes_on() {
     assert_eq!(reply.json["state"], "running");
     hold.release();
     let ended = bed.client.wait(operation).await.unwrap();
-    assert_eq!(ended.state, State::Succeeded, "{:?}", ended.problem);
+    succeeded(&ended);
 }
 
 #[tokio::test(start_paused = true)]
@@ -117,7 +117,7 @@ async fn a_client_that_leaves_does_not_stop_its_operation() {
     stream.readable().await.unwrap();
     drop(stream);
     let ended = bed.client.wait(OperationId(1)).await.unwrap();
-    assert_eq!(ended.state, State::Succeeded, "{:?}", ended.problem);
+    succeeded(&ended);
     bed.must_be_sound().await;
 }
 
@@ -142,7 +142,7 @@ async fn a_repeated_request_with_the_same_key_is_the_same_operation() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn operations_queue_up_and_a_full_queue_names_who_holds_the_euicc() {
+async fn operations_queue_up_and_a_full_queue_names_the_operation_that_holds_the_euicc() {
     let mut bed = Bed::start().await;
     let (holder, hold) = held_download(&mut bed).await;
     let path = "/v1/euiccs/default/notifications/deliver";
@@ -160,7 +160,7 @@ async fn operations_queue_up_and_a_full_queue_names_who_holds_the_euicc() {
     hold.release();
     for operation in bed.client.operations().await.unwrap() {
         let ended = bed.client.wait(operation.id).await.unwrap();
-        assert_eq!(ended.state, State::Succeeded, "{:?}", ended.problem);
+        succeeded(&ended);
     }
     bed.must_be_sound().await;
 }
@@ -201,7 +201,7 @@ async fn a_queued_operation_is_cancelled_at_once_and_a_running_one_at_its_next_s
     again.is_problem(409, "operation-ended");
 
     let operation = bed.download_id("M-1").await;
-    assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
+    succeeded(&operation);
     bed.must_be_sound().await;
 }
 
@@ -221,7 +221,7 @@ async fn past_the_point_of_no_return_a_cancel_is_refused_and_the_download_succee
     }
     hold.release();
     let ended = bed.client.wait(operation).await.unwrap();
-    assert_eq!(ended.state, State::Succeeded, "{:?}", ended.problem);
+    succeeded(&ended);
     bed.must_be_sound().await;
 }
 
@@ -419,7 +419,7 @@ async fn a_silent_stream_of_events_shows_that_it_lives() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hundred_idle_connections_keep_nobody_out() {
+async fn a_hundred_idle_connections_keep_no_client_out() {
     let bed = Bed::start().await;
     let mut live = events(&bed, None).await;
     let mut idle = Vec::new();
@@ -433,7 +433,7 @@ async fn a_hundred_idle_connections_keep_nobody_out() {
         "{:?}",
         asked.elapsed()
     );
-    // Whoever really follows something was not sent away for it.
+    // A client that really follows something was not sent away for it.
     assert_eq!(live.said().await, ": still here");
 }
 
@@ -477,7 +477,7 @@ async fn a_client_that_sends_slowly_is_served_and_one_that_stops_is_told_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_socket_is_closed_to_everybody_but_owner_and_group() {
+async fn the_socket_is_open_to_owner_and_group_alone() {
     let mut bed = Bed::start().await;
     let socket = bed.client.socket().to_owned();
     let metadata = fs::metadata(&socket).unwrap();
@@ -493,7 +493,7 @@ async fn the_socket_is_closed_to_everybody_but_owner_and_group() {
 fn strangers_may_nothing_and_readers_only_look() {
     let api = lpad::config::ApiConfig {
         admin_group: "no-such-group".into(),
-        // Group 0 is the primary group of nobody but root on every Linux system.
+        // Group 0 is the primary group of root alone on every Linux system.
         reader_group: Some("root".into()),
         ..Default::default()
     };
@@ -540,7 +540,7 @@ async fn codes_are_found_neither_in_logs_nor_events_nor_operations_nor_files() {
     let on_the_way = files(bed.folder());
     hold.release();
     let operation = bed.client.wait(operation.id).await.unwrap();
-    assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
+    succeeded(&operation);
     bed.client.wait(operation.id).await.unwrap();
 
     let operations = ask(&bed, "GET", "/v1/operations", "")

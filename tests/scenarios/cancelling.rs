@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use lpad::api::body::Operation;
 use lpad::api::euiccs::ResetRequest;
 use lpad::job::OperationId;
 use lpad::memory::operations::State;
 use lpad::memory::snapshot::ProfileState;
 use lpad::problem::{Code, CodeConsumed};
-use lpad_tests::bed::{Bed, EUICC, accepting};
+use lpad_tests::bed::{Bed, EUICC, accepting, succeeded};
 use lpad_tests::bench::HOST_NAME;
 use rsp_servers::network::Reach;
 use rsp_servers::smdp::{Calls, Fault, Function};
@@ -204,9 +203,4 @@ async fn on_the_card(bed: &Bed) -> String {
     let profiles = bed.client.profiles(EUICC).await.unwrap();
     let addresses = bed.client.addresses(EUICC).await.unwrap();
     format!("{profiles:#?} {addresses:#?}")
-}
-
-#[track_caller]
-fn succeeded(operation: &Operation) {
-    assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use lpad::memory::operations::State;
 use lpad::problem::{Code, CodeConsumed, Problem};
-use lpad_tests::bed::Bed;
+use lpad_tests::bed::{Bed, succeeded};
 use lpad_tests::bench::{Bench, HOST_NAME};
 use rsp_common::certificate::Role;
 use rsp_common::key::{Curve, PrivateKey};
@@ -12,7 +12,7 @@ use rsp_common::pki::{CertificateSpec, Pki, PkiOptions};
 use rsp_servers::smdp::{Calls, Fault, Function, OrderState};
 
 #[tokio::test(start_paused = true)]
-async fn a_server_certified_by_somebody_unknown_is_not_talked_to() {
+async fn a_server_certified_by_an_unknown_issuer_is_not_talked_to() {
     let root = PrivateKey::generate().unwrap();
     let ci = CertificateSpec::ci(now()).self_sign(&root);
     let issuer = hex::encode_upper(ci.subject_key_identifier().unwrap());
@@ -135,12 +135,12 @@ async fn the_case_of_an_address_does_not_matter() {
     let smdp = &bed.bench.smdp;
     smdp.set_fault(Function::InitiateAuthentication, Calls::NEXT, fault);
     let operation = bed.download_id("M-1").await;
-    assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
+    succeeded(&operation);
     bed.must_be_sound().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_challenge_or_session_name_of_somebody_else_never_reaches_the_card() {
+async fn a_challenge_or_transaction_id_of_another_session_never_reaches_the_card() {
     let mut bed = Bed::start().await;
     bed.order("M-1");
     for (fault, code, detail) in [

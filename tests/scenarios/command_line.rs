@@ -9,7 +9,7 @@ use lpad::config::{BootstrapWhen, EuiccConfig};
 use lpad::memory::operations::State;
 use lpad::memory::snapshot::{Availability, FirstProfileState};
 use lpad::problem::Code;
-use lpad_tests::bed::{Bed, EUICC, asking};
+use lpad_tests::bed::{Bed, EUICC, asking, succeeded};
 use lpad_tests::bench::HOST_NAME;
 use rsp_servers::smdp::{Calls, Fault, Function, OrderRequest, OrderState};
 use serde_json::Value;
@@ -339,7 +339,7 @@ async fn operations_are_listed_shown_waited_for_and_cancelled() {
     assert_eq!(cancelled.code, 5);
     hold.release();
     let ended = bed.client.wait(first.id).await.unwrap();
-    assert_eq!(ended.state, State::Succeeded, "{:?}", ended.problem);
+    succeeded(&ended);
     bed.must_be_sound().await;
 }
 

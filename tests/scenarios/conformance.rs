@@ -87,7 +87,7 @@ fn is_key<T: DeserializeOwned>(name: &str) -> bool {
 }
 
 #[test]
-fn what_nobody_knows_is_told_from_what_exists() {
+fn an_unknown_name_is_told_from_one_that_exists() {
     assert!(is_key::<Settings>("svn"));
     let kinds: BTreeSet<&str> = rows()
         .iter()

@@ -3,10 +3,11 @@
 use std::fs;
 use std::time::Duration;
 
+use lpad::job::OperationId;
 use lpad::memory::operations::State;
-use lpad_tests::bed::{Bed, EUICC};
+use lpad_tests::bed::{Bed, EUICC, succeeded};
 use serde_json::json;
-use sim_card_emulator::modem::{Moment, Pattern};
+use sim_card_emulator::modem::{Hold, Moment, Pattern};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::task::yield_now;
@@ -37,20 +38,7 @@ async fn idle_and_half_open_connections_delay_no_other_client() {
 #[tokio::test(start_paused = true)]
 async fn clients_that_wait_leave_room_for_short_requests() {
     let bed = Bed::start().await;
-    let mut hold = bed
-        .bench
-        .modem
-        .hold(Pattern::ANY, 1, Moment::BeforeExecution);
-    let running = bed.client.deliver_notifications(EUICC).await.unwrap();
-    hold.reached().await;
-    let path = format!("/v1/operations/{}?wait=60", running.id);
-    let mut waiting = Vec::new();
-    for _ in 0..40 {
-        let mut stream = connect(&bed).await;
-        let text = request("GET", &path, &[], "");
-        stream.write_all(text.as_bytes()).await.unwrap();
-        waiting.push(stream);
-    }
+    let (hold, _, waiting) = clients_that_wait(&bed, 40).await;
     let asked = Instant::now();
     for path in ["/v1/health", "/v1/euiccs", "/v1/operations"] {
         assert_eq!(ask(&bed, "GET", path, "").await.status, 200);
@@ -65,39 +53,33 @@ async fn clients_that_wait_leave_room_for_short_requests() {
 #[tokio::test(start_paused = true)]
 async fn of_too_many_clients_that_wait_the_last_are_refused_and_waiting_again_works_later() {
     let bed = Bed::start().await;
-    let mut hold = bed
-        .bench
-        .modem
-        .hold(Pattern::ANY, 1, Moment::BeforeExecution);
-    let running = bed.client.deliver_notifications(EUICC).await.unwrap();
-    hold.reached().await;
-    let path = format!("/v1/operations/{}?wait=60", running.id);
-    let mut waiting = Vec::new();
-    for _ in 0..128 {
-        let mut stream = connect(&bed).await;
-        let text = request("GET", &path, &[], "");
-        stream.write_all(text.as_bytes()).await.unwrap();
-        waiting.push(stream);
-    }
-    let refused = ask(&bed, "GET", &path, "").await;
+    let (hold, running, mut waiting) = clients_that_wait(&bed, 128).await;
+    let path = |seconds: u32| format!("/v1/operations/{running}?wait={seconds}");
+    let refused = ask(&bed, "GET", &path(60), "").await;
     refused.is_problem(503, "too-many-readers");
     // Waiting clients that leave are not counted any more, though nothing was sent to them.
     waiting.truncate(100);
-    let left = async {
-        let mut stream = connect(&bed).await;
-        let text = request(
-            "GET",
-            &format!("/v1/operations/{}?wait=1", running.id),
-            &[],
-            "",
-        );
-        stream.write_all(text.as_bytes()).await.unwrap();
-        read(stream).await
-    };
-    assert_eq!(left.await.json["state"], "running");
+    let left = ask(&bed, "GET", &path(1), "").await;
+    assert_eq!(left.json["state"], "running");
     hold.release();
-    let ended = bed.client.wait(running.id).await.unwrap();
-    assert_eq!(ended.state, State::Succeeded, "{:?}", ended.problem);
+    let ended = bed.client.wait(running).await.unwrap();
+    succeeded(&ended);
+}
+
+/// Holds an operation, for whose end so many clients wait.
+async fn clients_that_wait(bed: &Bed, count: usize) -> (Hold, OperationId, Vec<UnixStream>) {
+    let modem = &bed.bench.modem;
+    let mut hold = modem.hold(Pattern::ANY, 1, Moment::BeforeExecution);
+    let running = bed.client.deliver_notifications(EUICC).await.unwrap().id;
+    hold.reached().await;
+    let text = request("GET", &format!("/v1/operations/{running}?wait=60"), &[], "");
+    let mut waiting = Vec::new();
+    for _ in 0..count {
+        let mut stream = connect(bed).await;
+        stream.write_all(text.as_bytes()).await.unwrap();
+        waiting.push(stream);
+    }
+    (hold, running, waiting)
 }
 
 #[tokio::test(start_paused = true)]

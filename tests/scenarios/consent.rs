@@ -8,7 +8,7 @@ use lpad::job::{Answer, Decision};
 use lpad::memory::operations::State;
 use lpad::problem::{Code, CodeConsumed};
 use lpad::secret::Secret;
-use lpad_tests::bed::{Bed, EUICC, accepting, asking, problem};
+use lpad_tests::bed::{Bed, EUICC, accepting, asking, problem, succeeded};
 use rsp_servers::profile::{Iccid, PolicyRule, Profile, ProfileOwner};
 use rsp_servers::smdp::{Function, OrderId, OrderRequest, OrderState};
 use tokio::time::Instant;
@@ -38,7 +38,7 @@ async fn a_wrong_confirmation_code_costs_a_try_and_the_right_one_brings_the_prof
         );
         assert!(!wrong.retryable, "the same code must not be sent twice");
         let right = bed.download_as(&with_code(&matching_id, code)).await;
-        assert_eq!(right.state, State::Succeeded, "{:?}", right.problem);
+        succeeded(&right);
         assert_eq!(bed.order_state(order), OrderState::Installed);
     }
     assert_eq!(
@@ -108,12 +108,12 @@ async fn a_missing_confirmation_code_postpones_the_download_and_the_order_surviv
     assert_eq!(bed.bench.smdp.cancellations(), [POSTPONED]);
     assert_eq!(bed.order_state(order), OrderState::Released);
     let operation = bed.download_as(&with_code("M-1", "1234")).await;
-    assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
+    succeeded(&operation);
     bed.must_be_sound().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_confirmation_code_nobody_asks_for_does_no_harm() {
+async fn a_confirmation_code_that_the_order_does_not_need_does_no_harm() {
     let mut bed = Bed::start().await;
     bed.order("M-1");
     let request = DownloadRequest {
@@ -121,7 +121,7 @@ async fn a_confirmation_code_nobody_asks_for_does_no_harm() {
         ..accepting("1$smdp.example.com$M-1$$1")
     };
     let operation = bed.download_as(&request).await;
-    assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
+    succeeded(&operation);
     bed.must_be_sound().await;
 }
 
@@ -165,7 +165,7 @@ async fn the_server_hears_whether_a_profile_was_declined_or_postponed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_offer_nobody_answers_times_out_and_the_order_survives() {
+async fn an_offer_without_an_answer_times_out_and_the_order_survives() {
     let mut bed = Bed::start().await;
     let order = bed.order("M-1");
     let operation = bed.offered(&asking(M_1)).await;
@@ -220,7 +220,7 @@ async fn a_client_that_attends_its_download_and_leaves_has_postponed_it() {
     let (operation, attendance) = attended.unwrap();
     let offered = bed.client.operation(operation.id, 60).await.unwrap();
     let ended = bed.answer(&offered, Decision::Accept, "").await;
-    assert_eq!(ended.state, State::Succeeded, "{:?}", ended.problem);
+    succeeded(&ended);
     drop(attendance);
     bed.must_be_sound().await;
 }
@@ -242,7 +242,7 @@ async fn a_download_that_is_cancelled_at_the_offer_keeps_its_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn policy_rules_the_card_does_not_allow_end_the_download_before_anybody_is_asked() {
+async fn policy_rules_the_card_does_not_allow_end_the_download_before_a_person_is_asked() {
     let mut bed = Bed::start().await;
     bed.bench.card.configure(|settings| settings.rat.clear());
     let order = OrderRequest::with_matching_id(undisablable(1, OWNER), "M-1");
@@ -302,7 +302,7 @@ async fn policy_rules_that_need_consent_are_shown_even_when_everything_is_accept
     assert_eq!(offer.policy_rules, ["ppr1"]);
     assert!(offer.policy_consent_required);
     let ended = bed.answer(&operation, Decision::Accept, "").await;
-    assert_eq!(ended.state, State::Succeeded, "{:?}", ended.problem);
+    succeeded(&ended);
     assert_eq!(bed.order_state(order), OrderState::Installed);
     bed.must_be_sound().await;
 }

@@ -59,10 +59,10 @@ async fn every_answer_is_as_described_and_every_described_answer_is_given() {
         .await;
     api.nothing_starts_without_its_state(&Bed::start().await)
         .await;
-    // Whoever runs the tests is the daemon's own user, who may do everything.
+    // The tests run as the daemon's own user, who may do everything.
     let unseen = api.description.unseen().into_iter();
     let unseen: Vec<_> = unseen.filter(|reply| !reply.ends_with("403")).collect();
-    assert!(unseen.is_empty(), "nobody was answered {unseen:#?}");
+    assert!(unseen.is_empty(), "no request was answered {unseen:#?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -386,7 +386,7 @@ impl Api {
 
     async fn reading_works(&mut self, bed: &mut Bed) {
         let iccid = bed.install().await;
-        // A notification nobody takes stays to be listed.
+        // A notification that no server takes stays to be listed.
         bed.bench.network().set_reach(HOST_NAME, Reach::Refused);
         bed.switch(&iccid, ProfileState::Enabled).await;
         for operation in self.description.operations() {

@@ -11,7 +11,7 @@ use lpad::job::{Consent, OperationId};
 use lpad::memory::operations::State;
 use lpad::memory::snapshot::Availability;
 use lpad::problem::Code;
-use lpad_tests::bed::{Bed, EUICC, accepting};
+use lpad_tests::bed::{Bed, EUICC, accepting, succeeded};
 use lpad_tests::bench::{Bench, HOST_NAME};
 use rsp_common::pki::{Pki, PkiOptions};
 use rsp_servers::smdp::{OrderId, OrderRequest, OrderState};
@@ -23,20 +23,20 @@ use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, interval, timeout};
 
-use crate::truth::{Deed, Package, Story};
+use crate::truth::{Package, Story, Task};
 
 /// Kills the daemon at the `nth` APDU of what it does; false when there are fewer.
-async fn kill_at(pki: &Pki, deed: Deed, nth: u32, moment: Moment) -> bool {
+async fn kill_at(pki: &Pki, task: Task, nth: u32, moment: Moment) -> bool {
     // Only seen when the test fails.
     eprintln!("killed at APDU {nth}, {moment:?}");
-    let mut story = Story::prepare(pki, deed).await;
+    let mut story = Story::prepare(pki, task).await;
     let done = newest(&story.bed).await;
     let mut hold = story.bed.bench.modem.hold(Pattern::ANY, nth, moment);
     tokio::select! {
         biased;
         () = hold.reached() => {}
         operation = story.run() => {
-            assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
+            succeeded(&operation);
             return false;
         }
     }
@@ -59,11 +59,11 @@ async fn newest(bed: &Bed) -> Option<Operation> {
     Some(bed.ended(Ok(newest?)).await)
 }
 
-async fn wherever_the_daemon_is_killed(deed: Deed, least: u32) {
+async fn wherever_the_daemon_is_killed(task: Task, least: u32) {
     let pki = Pki::generate(&PkiOptions::default()).unwrap();
     for moment in [Moment::BeforeExecution, Moment::BeforeAnswer] {
         let mut nth = 1;
-        while kill_at(&pki, deed, nth, moment).await {
+        while kill_at(&pki, task, nth, moment).await {
             nth += 1;
         }
         assert!(nth > least, "{nth}");
@@ -72,22 +72,22 @@ async fn wherever_the_daemon_is_killed(deed: Deed, least: u32) {
 
 #[tokio::test(start_paused = true)]
 async fn wherever_a_download_is_killed_the_next_daemon_tells_the_truth() {
-    wherever_the_daemon_is_killed(Deed::Download, 40).await;
+    wherever_the_daemon_is_killed(Task::Download, 40).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn wherever_a_switch_is_killed_the_next_daemon_tells_the_truth() {
-    wherever_the_daemon_is_killed(Deed::Switch, 10).await;
+    wherever_the_daemon_is_killed(Task::Switch, 10).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn wherever_a_deletion_is_killed_the_next_daemon_tells_the_truth() {
-    wherever_the_daemon_is_killed(Deed::Delete, 10).await;
+    wherever_the_daemon_is_killed(Task::Delete, 10).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn wherever_a_first_boot_is_killed_the_next_daemon_brings_it_to_its_end() {
-    wherever_the_daemon_is_killed(Deed::FirstBoot, 40).await;
+    wherever_the_daemon_is_killed(Task::FirstBoot, 40).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -96,7 +96,7 @@ async fn wherever_a_download_is_told_to_end_the_daemon_ends_in_time_and_closes_i
     for nth in 1.. {
         // Only seen when the test fails.
         eprintln!("told to end at APDU {nth}");
-        let mut story = Story::prepare(&pki, Deed::Download).await;
+        let mut story = Story::prepare(&pki, Task::Download).await;
         let modem = story.bed.bench.modem.clone();
         let mut hold = modem.hold(Pattern::ANY, nth, Moment::BeforeAnswer);
         let has_ended = tokio::select! {
@@ -125,7 +125,7 @@ async fn a_daemon_killed_again_while_it_finds_out_leaves_it_to_the_next_one() {
     let package = Package::of(&mut Bed::start().await).await;
     for nth in 1.. {
         eprintln!("killed again at APDU {nth}");
-        let mut story = Story::prepare(&pki, Deed::Download).await;
+        let mut story = Story::prepare(&pki, Task::Download).await;
         let modem = story.bed.bench.modem.clone();
         let mut hold = modem.hold(Pattern::LAST_BLOCK, package.last, Moment::BeforeAnswer);
         tokio::select! {
@@ -209,7 +209,7 @@ impl Gateway {
         .await;
     }
 
-    /// Waits for something in another process, of which nobody tells.
+    /// Waits for something in another process, which does not tell of it.
     async fn until(&self, is_so: impl AsyncFn() -> bool) {
         let asked = async {
             let mut ticks = interval(Duration::from_millis(10));
@@ -277,7 +277,7 @@ impl Gateway {
         self.until(async || clean()).await;
         self.order("SOUND", 99);
         let operation = self.download("SOUND").await;
-        assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
+        succeeded(&operation);
         assert!(clean());
     }
 }
@@ -330,7 +330,7 @@ async fn a_daemon_killed_in_the_middle_of_the_package_says_that_nothing_was_inst
         let told = String::from_utf8(told.stdout).unwrap();
         assert!(told.contains("failed"), "{told}");
         let again = gateway.download("M-1").await;
-        assert_eq!(again.state, State::Succeeded, "{:?}", again.problem);
+        succeeded(&again);
         let state = gateway.bench.smdp.order(order).unwrap().state();
         assert_eq!(state, OrderState::Installed);
         gateway.must_be_sound().await;
@@ -380,7 +380,7 @@ async fn sigterm_in_the_middle_of_the_package_lets_the_installation_end() {
 }
 
 #[tokio::test]
-async fn sigterm_while_somebody_is_asked_ends_the_download_and_keeps_the_order() {
+async fn sigterm_while_a_person_is_asked_ends_the_download_and_keeps_the_order() {
     let mut gateway = Gateway::start().await;
     gateway.order("M-1", 1);
     let mut request = accepting(&format!("1${HOST_NAME}$M-1"));
@@ -397,7 +397,7 @@ async fn sigterm_while_somebody_is_asked_ends_the_download_and_keeps_the_order()
     assert!(gateway.bench.card.open_channels().is_empty());
     gateway.start_again().await;
     let again = gateway.download("M-1").await;
-    assert_eq!(again.state, State::Succeeded, "{:?}", again.problem);
+    succeeded(&again);
     gateway.must_be_sound().await;
 }
 
@@ -446,7 +446,7 @@ async fn a_journal_with_a_torn_end_is_read_up_to_there() {
     fs::write(&journal, content).unwrap();
     bed.resume().await;
     let operation = bed.client.operation(id, 0).await.unwrap();
-    assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
+    succeeded(&operation);
     bed.must_be_sound().await;
 }
 
@@ -538,7 +538,7 @@ async fn without_room_for_the_journal_nothing_is_begun_on_the_card() {
     gateway.terminate().await;
     gateway.start_again().await;
     let again = gateway.download("M-1").await;
-    assert_eq!(again.state, State::Succeeded, "{:?}", again.problem);
+    succeeded(&again);
     gateway.must_be_sound().await;
 }
 

@@ -4,7 +4,7 @@ use lpad::api::downloads::DownloadRequest;
 use lpad::job::Consent;
 use lpad::memory::operations::State;
 use lpad::memory::snapshot::ProfileState;
-use lpad_tests::bed::{Bed, EUICC};
+use lpad_tests::bed::{Bed, EUICC, succeeded};
 use lpad_tests::bench::Bench;
 use rsp_servers::smdp::{OrderRequest, OrderState};
 
@@ -12,7 +12,7 @@ use rsp_servers::smdp::{OrderRequest, OrderState};
 async fn an_activation_code_brings_a_profile(mut bed: Bed) {
     let order = bed.order("M-1");
     let operation = bed.download_id("M-1").await;
-    assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
+    succeeded(&operation);
     let result = operation.result.unwrap();
     let profiles = bed.client.profiles(EUICC).await.unwrap();
     assert_eq!(result.iccid.as_deref(), Some(&*profiles[0].iccid));
@@ -59,7 +59,7 @@ async fn a_profile_reserved_for_the_eid_comes_from_the_default_smdp() {
         ..Default::default()
     };
     let operation = bed.download_as(&request).await;
-    assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
+    succeeded(&operation);
     assert_eq!(
         bed.bench.smdp.order(order).unwrap().state(),
         OrderState::Installed
@@ -68,7 +68,7 @@ async fn a_profile_reserved_for_the_eid_comes_from_the_default_smdp() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_empty_card_gets_and_enables_its_profile_at_first_boot_without_anybody_asking() {
+async fn an_empty_card_gets_and_enables_its_profile_at_first_boot_by_itself() {
     let bench = Bench::new();
     let profile =
         rsp_servers::profile::Profile::builder(rsp_servers::profile::Iccid::nth(99)).build();

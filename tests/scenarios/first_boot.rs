@@ -11,7 +11,7 @@ use lpad::memory::operations::State;
 use lpad::memory::snapshot::ProfileState::{Disabled, Enabled};
 use lpad::memory::snapshot::{Availability, FirstProfileState};
 use lpad::problem::Code;
-use lpad_tests::bed::{Bed, EUICC};
+use lpad_tests::bed::{Bed, EUICC, succeeded};
 use lpad_tests::bench::HOST_NAME;
 use rsp_servers::profile::ProfileClass;
 use rsp_servers::smdp::{Calls, Fault, Function, OrderId, OrderRequest, OrderState, Smdp};
@@ -66,7 +66,7 @@ async fn an_smdp_stored_while_the_daemon_runs_is_asked_at_once() {
     let order = order_for_eid(&mut bed);
     first_boot(&mut bed, |bootstrap| bootstrap.default_smdp = None).await;
     a_day_passes().await;
-    assert_eq!(asked(&bed), 0, "nobody knows whom to ask");
+    assert_eq!(asked(&bed), 0, "no address is known");
     let stored = Instant::now();
     bed.ended(bed.client.set_default_smdp(EUICC, HOST_NAME).await)
         .await;
@@ -136,7 +136,7 @@ async fn a_test_profile_does_not_make_a_card_full() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_order_that_comes_later_is_found_within_hours_and_nobody_called_it_a_failure() {
+async fn an_order_that_comes_later_is_found_within_hours_and_no_operation_fails_meanwhile() {
     let mut bed = Bed::start().await;
     first_boot(&mut bed, |_| {}).await;
     bed.bench
@@ -145,7 +145,7 @@ async fn an_order_that_comes_later_is_found_within_hours_and_nobody_called_it_a_
         .await;
     for operation in bed.client.operations().await.unwrap() {
         let ended = bed.client.wait(operation.id).await.unwrap();
-        assert_eq!(ended.state, State::Succeeded, "{:?}", ended.problem);
+        succeeded(&ended);
         assert!(ended.result.unwrap().nothing_to_download);
     }
     let order = order_for_eid(&mut bed);
@@ -226,7 +226,7 @@ async fn an_order_that_never_works_is_not_tried_for_ever_not_even_over_restarts(
         ..Default::default()
     };
     let operation = bed.download_as(&request).await;
-    assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
+    succeeded(&operation);
     bed.must_be_sound().await;
 }
 

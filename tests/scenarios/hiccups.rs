@@ -4,10 +4,8 @@ use std::ops::RangeInclusive;
 
 use es10_apdu::apdu::StatusWord;
 use es10_apdu::types::PprIds;
-use lpad::api::body::Operation;
-use lpad::memory::operations::State;
 use lpad::problem::{Code, CodeConsumed};
-use lpad_tests::bed::{Bed, EUICC, accepting, problem};
+use lpad_tests::bed::{Bed, EUICC, accepting, problem, succeeded};
 use lpad_tests::bench::{Bench, HOST_NAME};
 use rsp_common::pki::{Pki, PkiOptions};
 use rsp_servers::profile::{Iccid, PolicyRule, Profile, ProfileOwner};
@@ -24,7 +22,7 @@ const AUTHENTICATE_SERVER: u32 = 4;
 const FIRST_SEGMENT: u32 = 9;
 
 #[tokio::test(start_paused = true)]
-async fn a_hiccup_before_the_package_is_loaded_is_got_over() {
+async fn a_hiccup_before_the_package_is_loaded_costs_neither_download_nor_order() {
     let pki = Pki::generate(&PkiOptions::default()).unwrap();
     for effect in [
         Effect::Error {
@@ -141,9 +139,4 @@ async fn prepare(pki: &Pki) -> (Bed, OrderId) {
     let order = OrderRequest::with_matching_id(profile, "M-1");
     let order = bed.bench.smdp.create_order(order);
     (bed, order)
-}
-
-#[track_caller]
-fn succeeded(operation: &Operation) {
-    assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
 }

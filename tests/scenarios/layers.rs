@@ -69,7 +69,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
         &[
             &["smds"],
             &["smdp", "rsp"],
-            &["clock", "lpa", "network", "profile"],
+            &["clock", "lpa", "network", "profile", "recorder"],
         ],
     ),
 ];

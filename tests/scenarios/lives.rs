@@ -192,7 +192,7 @@ const LONGEST: Duration = Duration::from_secs(700);
 const DAYS: Duration = Duration::from_secs(3 * 24 * 3600);
 
 #[tokio::test(start_paused = true)]
-async fn after_a_life_of_bad_luck_everybody_knows_what_is_on_the_card() {
+async fn after_a_life_of_bad_luck_card_daemon_and_server_agree() {
     let pki = Pki::generate(&PkiOptions::default()).unwrap();
     // More of them are tried by hand: LPAD_LIVES=1000.
     let lives = std::env::var("LPAD_LIVES").map_or(12, |count| count.parse().unwrap());

@@ -3,14 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use lpad::memory::operations::State;
 use lpad::memory::snapshot::ProfileState;
-use lpad_tests::bed::{Bed, EUICC};
+use lpad_tests::bed::{Bed, EUICC, succeeded};
 use rsp_common::pki::{Pki, PkiOptions};
 use sim_card_emulator::modem::{Effect, Fault, Moment, Pattern};
 use tokio::time::sleep;
 
-use crate::truth::{Deed, Story};
+use crate::truth::{Story, Task};
 
 /// How the answer to a command that the card has executed is lost.
 #[derive(Clone, Copy, Debug)]
@@ -24,10 +23,10 @@ enum Loss {
 }
 
 /// Loses the answer to the `nth` APDU of what is done; false when there are fewer.
-async fn lose_at(pki: &Pki, deed: Deed, nth: u32, loss: Loss) -> bool {
+async fn lose_at(pki: &Pki, task: Task, nth: u32, loss: Loss) -> bool {
     // Only seen when the test fails.
     eprintln!("the answer to APDU {nth} is lost: {loss:?}");
-    let story = Story::prepare(pki, deed).await;
+    let story = Story::prepare(pki, task).await;
     let modem = story.bed.bench.modem.clone();
     let last = modem.counters().borrow().apdus + u64::from(nth);
     let effect = match loss {
@@ -52,13 +51,13 @@ async fn lose_at(pki: &Pki, deed: Deed, nth: u32, loss: Loss) -> bool {
     }
     let operation = story.run().await;
     if modem.counters().borrow().apdus < last {
-        assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
+        succeeded(&operation);
         return false;
     }
     // The modem answers again.
     sleep(LATE).await;
     story.bed.settle().await;
-    if deed == Deed::FirstBoot {
+    if task == Task::FirstBoot {
         must_have_its_first_profile(&story.bed).await;
     }
     // What was in doubt when the operation ended is known now.
@@ -82,10 +81,10 @@ async fn must_have_its_first_profile(bed: &Bed) {
     }
 }
 
-async fn wherever_an_answer_is_lost(deed: Deed, loss: Loss, least: u32) {
+async fn wherever_an_answer_is_lost(task: Task, loss: Loss, least: u32) {
     let pki = Pki::generate(&PkiOptions::default()).unwrap();
     let mut nth = 1;
-    while lose_at(&pki, deed, nth, loss).await {
+    while lose_at(&pki, task, nth, loss).await {
         nth += 1;
     }
     assert!(nth > least, "{nth}");
@@ -93,24 +92,24 @@ async fn wherever_an_answer_is_lost(deed: Deed, loss: Loss, least: u32) {
 
 #[tokio::test(start_paused = true)]
 async fn wherever_in_a_first_boot_an_answer_comes_late_the_card_gets_its_first_profile() {
-    wherever_an_answer_is_lost(Deed::FirstBoot, Loss::Late, 40).await;
+    wherever_an_answer_is_lost(Task::FirstBoot, Loss::Late, 40).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn wherever_in_a_first_boot_an_answer_never_comes_the_card_gets_its_first_profile() {
-    wherever_an_answer_is_lost(Deed::FirstBoot, Loss::Never, 40).await;
+    wherever_an_answer_is_lost(Task::FirstBoot, Loss::Never, 40).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn wherever_in_a_first_boot_the_modem_restarts_the_card_gets_its_first_profile() {
-    wherever_an_answer_is_lost(Deed::FirstBoot, Loss::ModemRestarts, 40).await;
+    wherever_an_answer_is_lost(Task::FirstBoot, Loss::ModemRestarts, 40).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn wherever_in_an_operation_an_answer_never_comes_the_daemon_finds_out_what_happened() {
-    wherever_an_answer_is_lost(Deed::Download, Loss::Never, 40).await;
-    wherever_an_answer_is_lost(Deed::Switch, Loss::Never, 10).await;
-    wherever_an_answer_is_lost(Deed::Delete, Loss::Never, 10).await;
+    wherever_an_answer_is_lost(Task::Download, Loss::Never, 40).await;
+    wherever_an_answer_is_lost(Task::Switch, Loss::Never, 10).await;
+    wherever_an_answer_is_lost(Task::Delete, Loss::Never, 10).await;
 }
 
 /// Longer than any command is waited for.

@@ -9,7 +9,7 @@ use lpad::config::AfterEnable;
 use lpad::memory::operations::State;
 use lpad::memory::snapshot::{Availability, ProfileState};
 use lpad::problem::{Code, CodeConsumed, Problem};
-use lpad_tests::bed::{Bed, EUICC, accepting, problem};
+use lpad_tests::bed::{Bed, EUICC, accepting, problem, succeeded};
 use lpad_tests::bench::{Bench, HOST_NAME};
 use rsp_servers::smdp::{OrderId, OrderState};
 use sim_card_emulator::euicc::ForcedAnswer;
@@ -70,15 +70,15 @@ impl Trouble {
         self.bed.must_tell_the_truth().await;
         assert_eq!(problem.code_consumed, Some(CodeConsumed::No), "{problem:?}");
         let again = self.bed.download_id("M-1").await;
-        assert_eq!(again.state, State::Succeeded, "{:?}", again.problem);
+        succeeded(&again);
         self.bed.must_be_sound().await;
         problem
     }
 
-    /// The profile is there, and everybody knows.
+    /// The profile is there, and daemon and server know.
     async fn was_installed(mut self) {
         let Self { operation, .. } = self;
-        assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
+        succeeded(&operation);
         let iccid = operation.result.unwrap().iccid.unwrap();
         self.bed.settle().await;
         let profiles = self.bed.client.profiles(EUICC).await.unwrap();
@@ -421,7 +421,7 @@ async fn a_profile_whose_modem_goes_away_before_it_is_enabled_is_enabled_once_th
     bed.bench.plug_in();
     bed.settle().await;
     let operation = bed.ended(Ok(operation)).await;
-    assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
+    succeeded(&operation);
     assert_eq!(operation.result.unwrap().enabled, Some(true));
     bed.must_be_sound().await;
 }
@@ -531,7 +531,7 @@ async fn a_modem_that_does_not_tell_its_profile_is_neither_waited_for_nor_reset(
         let begin = Instant::now();
         for state in [ProfileState::Enabled, ProfileState::Disabled] {
             let operation = bed.switch(&iccid, state).await;
-            assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
+            succeeded(&operation);
             let warnings = operation.result.unwrap().warnings;
             assert_eq!(warnings.len(), notes, "{warnings:?}");
         }
@@ -548,7 +548,7 @@ async fn a_modem_without_a_command_for_the_iccid_reads_it_from_the_card() {
     bed.bench.modem.set_quirks(|quirks| quirks.turn_on(quirk));
     let iccid = bed.install().await;
     let operation = bed.switch(&iccid, ProfileState::Enabled).await;
-    assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
+    succeeded(&operation);
     assert_eq!(operation.result.unwrap().warnings, [""; 0]);
     bed.must_be_sound().await;
 }
@@ -608,14 +608,14 @@ async fn a_device_unplugged_at_the_last_block_is_opened_again_and_tells_the_trut
     let unplugged = async {
         hold.reached().await;
         modem.hang_up();
-        // The old device goes away with whoever served it.
+        // The old device goes away with the task that served it.
         while bed.folder().join("modem").exists() {
             tokio::task::yield_now().await;
         }
         bed.plug_in();
     };
     let (operation, ()) = tokio::join!(bed.download_id("M-1"), unplugged);
-    assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
+    succeeded(&operation);
     bed.settle().await;
     let state = bed.bench.smdp.order(order).unwrap().state();
     assert_eq!(state, OrderState::Installed);
@@ -804,7 +804,7 @@ async fn a_card_that_says_ok_and_switches_nothing_is_told_from_a_modem_that_does
     assert_eq!(problem.code, Code::CardNotSwitched, "{problem:?}");
     assert!(!problem.detail.contains("switched, "), "{problem:?}");
     let again = bed.switch(&iccid, ProfileState::Enabled).await;
-    assert_eq!(again.state, State::Succeeded, "{:?}", again.problem);
+    succeeded(&again);
     assert!(!again.result.unwrap().nothing_to_change);
     bed.must_be_sound().await;
 }
@@ -839,7 +839,7 @@ async fn eighty_readings_behind_a_held_command_keep_no_job_out_and_cost_one_read
     let job = bed.client.deliver_notifications(EUICC).await;
     hold.release();
     let job = bed.ended(job).await;
-    assert_eq!(job.state, State::Succeeded, "{:?}", job.problem);
+    succeeded(&job);
     for reading in eighty {
         // Too many at once may be refused; none is left without an answer.
         let _ = reading.await.unwrap();
@@ -857,7 +857,7 @@ async fn a_modem_that_ignores_the_refresh_is_reset_until_it_is_true() {
         let iccid = bed.install().await;
         for state in [ProfileState::Enabled, state] {
             let operation = bed.switch(&iccid, state).await;
-            assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
+            succeeded(&operation);
             let result = operation.result.unwrap();
             assert_eq!(result.enabled, Some(state == ProfileState::Enabled));
             assert_eq!(result.warnings, [""; 0]);
@@ -895,7 +895,7 @@ async fn enabling_again_asks_a_modem_that_did_not_follow_until_it_has_restarted(
         bed.resume().await;
         let (first, second) = (bed.install().await, bed.install().await);
         let enabled = bed.switch(&first, ProfileState::Enabled).await;
-        assert_eq!(enabled.state, State::Succeeded, "{:?}", enabled.problem);
+        succeeded(&enabled);
         bed.bench
             .modem
             .set_quirks(|quirks| quirks.turn_on(Quirk::IccidOfStart));
@@ -908,7 +908,7 @@ async fn enabling_again_asks_a_modem_that_did_not_follow_until_it_has_restarted(
         }
         bed.bench.modem.hang_up();
         let again = bed.switch(&second, ProfileState::Enabled).await;
-        assert_eq!(again.state, State::Succeeded, "{:?}", again.problem);
+        succeeded(&again);
         let result = again.result.unwrap();
         assert_eq!(
             (result.enabled, result.nothing_to_change),
@@ -943,7 +943,7 @@ async fn every_refusal_of_a_switch_has_its_own_words() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_busy_card_is_asked_again_before_anybody_hears_of_it() {
+async fn a_busy_card_is_asked_again_before_the_client_is_told() {
     for (times, expected) in [
         (1, State::Succeeded),
         (5, State::Succeeded),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use lpad::api::body::{Notification, Operation};
 use lpad::memory::operations::State;
 use lpad::memory::snapshot::ProfileState::{Disabled, Enabled};
-use lpad_tests::bed::{Bed, EUICC};
+use lpad_tests::bed::{Bed, EUICC, succeeded};
 use lpad_tests::bench::HOST_NAME;
 use rsp_servers::smdp::{Calls, Fault, Function, OrderRequest, Verdict};
 use tokio::time::{Instant, timeout};
@@ -47,14 +47,14 @@ async fn a_server_that_fails_keeps_its_notifications_waiting_and_gets_them_later
     }
     let before = bed.bench.smdp.notifications().len();
     bed.bench.smdp.clear_faults();
-    // Nobody asks: the back-off finds the server well again.
+    // No client asks: the back-off finds the server well again.
     arrive(&bed, before + 4).await;
     in_order(&bed);
     bed.must_be_sound().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_asks_need_not_wait_for_the_next_attempt() {
+async fn a_client_that_asks_need_not_wait_for_the_next_attempt() {
     let mut bed = Bed::start().await;
     let iccid = bed.install().await;
     refuse(&bed, Calls::Every);
@@ -275,9 +275,4 @@ fn in_order(bed: &Bed) {
 
 fn names(notifications: &[Notification]) -> Vec<&str> {
     notifications.iter().map(|one| one.event.as_str()).collect()
-}
-
-#[track_caller]
-fn succeeded(operation: &Operation) {
-    assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
 }

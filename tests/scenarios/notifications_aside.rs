@@ -8,7 +8,7 @@ use lpad::memory::operations::State;
 use lpad::memory::snapshot::Availability;
 use lpad::memory::snapshot::ProfileState::{Disabled, Enabled};
 use lpad::problem::Code;
-use lpad_tests::bed::{Bed, EUICC};
+use lpad_tests::bed::{Bed, EUICC, succeeded};
 use rsp_servers::network::Reach;
 use rsp_servers::smdp::{Calls, Fault, Function, OrderRequest, Verdict};
 use sim_card_emulator::euicc::{DamagedResult, Forced, ForcedAnswer};
@@ -71,7 +71,7 @@ async fn a_notification_the_card_does_not_remove_costs_only_itself() {
         (result.notifications_delivered, result.notifications_pending),
         (1, 1)
     );
-    // The next attempt removes it, and nobody got it twice.
+    // The next attempt removes it, and no server got it twice.
     bed.settle().await;
     in_order(&bed, 2);
     assert_eq!(
@@ -315,9 +315,4 @@ fn in_order(bed: &Bed, count: i64) {
         .map(|one| one.seq_number().unwrap())
         .collect();
     assert_eq!(numbers, (1..=count).collect::<Vec<_>>());
-}
-
-#[track_caller]
-fn succeeded(operation: &Operation) {
-    assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
 }

@@ -1,27 +1,20 @@
 //! What the SM-DP+ tells its operator while the daemon downloads.
 
-use std::net::SocketAddr;
 use std::time::{Duration, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{HeaderMap, Method, Request, Response};
-use hyper_util::rt::TokioIo;
+use hyper::Method;
 use lpad::api::downloads::DownloadRequest;
 use lpad::memory::operations::State as Ended;
 use lpad::secret::Secret;
-use lpad_tests::bed::{Bed, accepting};
+use lpad_tests::bed::{Bed, accepting, succeeded};
 use lpad_tests::bench::{Bench, HOST_NAME};
 use rsp_common::pki::{Pki, PkiOptions};
 use rsp_servers::profile::{Iccid, Profile};
+use rsp_servers::recorder::{Received, called};
 use rsp_servers::smdp::{Config, OrderRequest, StockedProfile};
 use serde_json::Value;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 const CODE: &str = "1$smdp.example.com$M-1";
@@ -42,7 +35,7 @@ async fn the_operator_is_told_of_every_step_of_a_download_in_order() {
     let refused = bed.download_as(&request("4321")).await;
     assert_eq!(refused.state, Ended::Failed);
     let installed = bed.download_as(&request("1234")).await;
-    assert_eq!(installed.state, Ended::Succeeded, "{:?}", installed.problem);
+    succeeded(&installed);
     for (point, failure) in [
         (1, None),
         (2, Some("8.2.7/3.8")),
@@ -139,50 +132,4 @@ fn request(code: &str) -> DownloadRequest {
         confirmation_code: Some(Secret::new(code)),
         ..accepting(CODE)
     }
-}
-
-/// A request the operator received.
-#[derive(Debug)]
-struct Received {
-    method: Method,
-    path: String,
-    headers: HeaderMap,
-    body: Bytes,
-}
-
-/// An operator that answers with these statuses; the last one stays.
-async fn called(statuses: &[u16]) -> (SocketAddr, mpsc::Receiver<Received>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (sender, received) = mpsc::channel(100);
-    let mut statuses = statuses.to_vec();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let status = match statuses.len() {
-                1 => statuses[0],
-                _ => statuses.remove(0),
-            };
-            tokio::spawn(answer(stream, status, sender.clone()));
-        }
-    });
-    (address, received)
-}
-
-async fn answer(stream: TcpStream, status: u16, sender: mpsc::Sender<Received>) {
-    let service = service_fn(|request: Request<Incoming>| async {
-        let (parts, body) = request.into_parts();
-        let received = Received {
-            method: parts.method,
-            path: parts.uri.to_string(),
-            headers: parts.headers,
-            body: body.collect().await?.to_bytes(),
-        };
-        // A test that has ended receives nothing any more.
-        let _ = sender.send(received).await;
-        let answer = Response::builder().status(status);
-        Ok::<_, hyper::Error>(answer.body(Full::<Bytes>::default()).unwrap())
-    });
-    let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-    // The client may close the connection at any time.
-    let _ = connection.await;
 }

@@ -2,9 +2,8 @@
 
 use es10_apdu::es10b::FinalResult;
 use es10_apdu::types::PprIds;
-use lpad::memory::operations::State;
 use lpad::problem::{Code, CodeConsumed};
-use lpad_tests::bed::{Bed, EUICC};
+use lpad_tests::bed::{Bed, EUICC, succeeded};
 use lpad_tests::bench::HOST_NAME;
 use rsp_servers::profile::{
     Iccid, Metadata, NotificationEvent, PolicyRule, Profile, ProfileClass, ProfileOwner,
@@ -266,7 +265,7 @@ async fn names_may_change_between_offer_and_package() {
     let smdp = &bed.bench.smdp;
     smdp.set_fault(Function::AuthenticateClient, Calls::NEXT, fault);
     let operation = bed.download_id("M-1").await;
-    assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
+    succeeded(&operation);
     let profiles = bed.client.profiles(EUICC).await.unwrap();
     assert_eq!(profiles[0].name, profile.metadata.profile_name);
     bed.must_be_sound().await;

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use lpad::memory::operations::State;
+use lpad_tests::bed::succeeded;
 use rsp_common::pki::{Pki, PkiOptions};
 use sim_card_emulator::card::PowerCut;
 use tokio::time::sleep;
 
-use crate::truth::{Deed, Story};
+use crate::truth::{Story, Task};
 
 /// How the power returns.
 #[derive(Clone, Copy, Debug)]
@@ -19,10 +19,10 @@ enum Return {
 }
 
 /// Cuts the power at the `nth` APDU of what is done; false when there are fewer.
-async fn cut_at(pki: &Pki, deed: Deed, nth: u64, when: PowerCut, how: Return) -> bool {
+async fn cut_at(pki: &Pki, task: Task, nth: u64, when: PowerCut, how: Return) -> bool {
     // Only seen when the test fails.
     eprintln!("cut at APDU {nth}, {when:?}, {how:?}");
-    let story = Story::prepare(pki, deed).await;
+    let story = Story::prepare(pki, task).await;
     let (card, modem) = (story.bed.bench.card.clone(), story.bed.bench.modem.clone());
     card.cut_power(nth, when);
     let mut counters = card.counters();
@@ -37,7 +37,7 @@ async fn cut_at(pki: &Pki, deed: Deed, nth: u64, when: PowerCut, how: Return) ->
     });
     let operation = story.run().await;
     if story.bed.bench.card.counters().borrow().power_cuts == 0 {
-        assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
+        succeeded(&operation);
         returns.abort();
         return false;
     }
@@ -49,11 +49,11 @@ async fn cut_at(pki: &Pki, deed: Deed, nth: u64, when: PowerCut, how: Return) ->
     true
 }
 
-async fn wherever_power_is_lost(deed: Deed, how: Return, least: u64) {
+async fn wherever_power_is_lost(task: Task, how: Return, least: u64) {
     let pki = Pki::generate(&PkiOptions::default()).unwrap();
     for when in [PowerCut::BeforeExecution, PowerCut::AfterExecution] {
         let mut nth = 1;
-        while cut_at(&pki, deed, nth, when, how).await {
+        while cut_at(&pki, task, nth, when, how).await {
             nth += 1;
         }
         assert!(nth > least, "{nth}");
@@ -62,29 +62,29 @@ async fn wherever_power_is_lost(deed: Deed, how: Return, least: u64) {
 
 #[tokio::test(start_paused = true)]
 async fn wherever_in_a_download_the_card_loses_its_power_the_daemon_finds_out_what_happened() {
-    wherever_power_is_lost(Deed::Download, Return::CardAlone, 40).await;
+    wherever_power_is_lost(Task::Download, Return::CardAlone, 40).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn wherever_in_a_download_the_modem_loses_its_power_the_daemon_finds_out_what_happened() {
-    wherever_power_is_lost(Deed::Download, Return::WithModem, 40).await;
+    wherever_power_is_lost(Task::Download, Return::WithModem, 40).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn wherever_in_a_switch_power_is_lost_the_daemon_finds_out_what_happened() {
     for how in [Return::CardAlone, Return::WithModem] {
-        wherever_power_is_lost(Deed::Switch, how, 10).await;
+        wherever_power_is_lost(Task::Switch, how, 10).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn wherever_in_a_deletion_power_is_lost_the_daemon_finds_out_what_happened() {
     for how in [Return::CardAlone, Return::WithModem] {
-        wherever_power_is_lost(Deed::Delete, how, 10).await;
+        wherever_power_is_lost(Task::Delete, how, 10).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn wherever_in_a_first_boot_power_is_lost_the_card_gets_its_first_profile_all_the_same() {
-    wherever_power_is_lost(Deed::FirstBoot, Return::CardAlone, 40).await;
+    wherever_power_is_lost(Task::FirstBoot, Return::CardAlone, 40).await;
 }

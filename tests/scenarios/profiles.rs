@@ -1,6 +1,5 @@
 //! What is done with profiles once they are on the card.
 
-use lpad::api::body::Operation;
 use lpad::api::downloads::DownloadRequest;
 use lpad::api::euiccs::ResetRequest;
 use lpad::client::ClientError;
@@ -9,7 +8,7 @@ use lpad::memory::operations::State;
 use lpad::memory::snapshot::ProfileState;
 use lpad::memory::snapshot::ProfileState::{Disabled, Enabled};
 use lpad::problem::Code;
-use lpad_tests::bed::{Bed, EUICC, accepting};
+use lpad_tests::bed::{Bed, EUICC, accepting, succeeded};
 use lpad_tests::bench::HOST_NAME;
 use rsp_servers::profile::{Content, Iccid, Imsi, PolicyRule, Profile, ProfileClass, ProfileOwner};
 use rsp_servers::smdp::OrderRequest;
@@ -141,12 +140,12 @@ async fn a_nickname_has_sixty_four_bytes_and_an_empty_one_takes_it_away() {
 async fn a_profile_that_is_not_there_cannot_be_changed() {
     let mut bed = Bed::start().await;
     bed.install().await;
-    let nobody = Iccid::nth(77).to_string();
+    let missing = Iccid::nth(77).to_string();
     for operation in [
-        bed.switch(&nobody, Enabled).await,
-        bed.switch(&nobody, Disabled).await,
-        bed.ended(bed.client.delete(EUICC, &nobody).await).await,
-        bed.ended(bed.client.rename(EUICC, &nobody, "x").await)
+        bed.switch(&missing, Enabled).await,
+        bed.switch(&missing, Disabled).await,
+        bed.ended(bed.client.delete(EUICC, &missing).await).await,
+        bed.ended(bed.client.rename(EUICC, &missing, "x").await)
             .await,
     ] {
         assert_eq!(operation.state, State::Failed, "{:?}", operation.kind);
@@ -290,7 +289,7 @@ async fn the_default_smdp_is_set_changed_and_taken_away() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn policy_rules_are_shown_to_somebody_and_then_kept_by_the_card() {
+async fn policy_rules_are_shown_to_the_person_asked_and_then_kept_by_the_card() {
     let mut bed = Bed::start().await;
     let mut profile = bed.profile();
     profile.metadata.policy_rules = vec![PolicyRule::Ppr1, PolicyRule::Ppr2];
@@ -332,11 +331,6 @@ async fn policy_rules_are_shown_to_somebody_and_then_kept_by_the_card() {
     );
     assert_eq!(states(&bed).await, [(iccid, Enabled)]);
     bed.must_be_sound().await;
-}
-
-#[track_caller]
-fn succeeded(operation: &Operation) {
-    assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
 }
 
 async fn states(bed: &Bed) -> Vec<(String, ProfileState)> {

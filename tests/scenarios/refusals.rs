@@ -7,7 +7,7 @@ use lpad::api::downloads::DownloadRequest;
 use lpad::job::Consent;
 use lpad::memory::operations::State;
 use lpad::problem::{Code, CodeConsumed, Problem};
-use lpad_tests::bed::{Bed, EUICC, problem};
+use lpad_tests::bed::{Bed, EUICC, problem, succeeded};
 use lpad_tests::bench::{Bench, HOST_NAME};
 use rsp_common::pki::{Pki, PkiOptions};
 use rsp_servers::smdp::{
@@ -238,7 +238,7 @@ async fn an_expired_order_is_over() {
 async fn a_default_smdp_without_an_order_has_nothing_to_download() {
     let mut bed = Bed::start().await;
     let operation = bed.download_as(&by_default()).await;
-    assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
+    succeeded(&operation);
     assert!(operation.result.unwrap().nothing_to_download);
     bed.must_be_sound().await;
 }
@@ -265,7 +265,7 @@ async fn a_first_boot_without_an_order_asks_now_and_then_and_calls_it_no_failure
     let order = OrderRequest::for_eid(bed.profile(), bed.bench.eid());
     let order = bed.bench.smdp.create_order(order);
     let operation = bed.download_as(&by_default()).await;
-    assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
+    succeeded(&operation);
     assert_eq!(bed.order_state(order), OrderState::Installed);
     bed.must_be_sound().await;
 }
@@ -323,7 +323,7 @@ async fn a_profile_that_is_there_already_is_not_downloaded_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_profile_somebody_else_put_on_the_card_is_refused_by_the_card() {
+async fn a_profile_that_another_program_put_on_the_card_is_refused_by_the_card() {
     let mut bed = Bed::start().await;
     let profile = bed.profile();
     for matching_id in ["M-1", "M-2"] {
@@ -367,7 +367,7 @@ async fn a_full_card_says_so_and_takes_the_profile_once_another_one_is_gone() {
     assert_eq!(bed.order_state(order), OrderState::Downloaded);
     delete(&bed, &first).await;
     let operation = bed.download_id("M-1").await;
-    assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
+    succeeded(&operation);
     assert_eq!(bed.order_state(order), OrderState::Installed);
     bed.bench
         .card
@@ -418,7 +418,7 @@ fn by_default() -> DownloadRequest {
 
 async fn delete(bed: &Bed, iccid: &str) {
     let ended = bed.ended(bed.client.delete(EUICC, iccid).await).await;
-    assert_eq!(ended.state, State::Succeeded, "{:?}", ended.problem);
+    succeeded(&ended);
 }
 
 /// A server that leaves it to the card to find out that there is no room.

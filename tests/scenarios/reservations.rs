@@ -8,11 +8,10 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use lpad::api::body::Operation;
 use lpad::api::downloads::DownloadRequest;
 use lpad::job::Consent;
 use lpad::memory::operations::State;
-use lpad_tests::bed::{Bed, EUICC};
+use lpad_tests::bed::{Bed, EUICC, succeeded};
 use lpad_tests::bench::HOST_NAME;
 use rsp_common::certificate::Role;
 use rsp_servers::smdp::{Calls, Fault, Function, ReservationFault};
@@ -92,7 +91,7 @@ async fn a_profile_reserved_for_an_eid_is_downloaded_from_the_address_it_comes_w
 }
 
 #[tokio::test]
-async fn a_reserved_activation_code_is_downloaded_by_whoever_has_it_and_once() {
+async fn a_reserved_activation_code_is_downloaded_by_any_card_and_once() {
     let mut bed = Bed::over_kernel_devices().await;
     let Some(operator) = Operator::tls(&bed).await else {
         return;
@@ -331,11 +330,6 @@ async fn a_customer_whose_reservation_comes_to_nothing_is_told_so_and_nothing_is
         smdp.counters().requests(Function::InitiateAuthentication),
         0
     );
-}
-
-#[track_caller]
-fn succeeded(operation: &Operation) {
-    assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
 }
 
 /// A customer of the operator, at a shell.

@@ -23,6 +23,13 @@ use rustls::{ServerConfig, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt as _, DuplexStream, duplex};
 use tokio_rustls::TlsAcceptor;
 
+/// Checks which refusal it is.
+macro_rules! assert_is {
+    ($refusal:expr, $kind:pat) => {
+        assert!(matches!(&$refusal, $kind), "{}", $refusal)
+    };
+}
+
 #[tokio::test]
 async fn a_certificate_as_the_specification_has_it_is_accepted_in_tls_1_2_and_1_3() {
     let ci = Issuer::root();
@@ -120,10 +127,7 @@ async fn an_expired_certificate_is_refused_with_its_date() {
         ..spec
     })
     .await;
-    assert!(
-        matches!(refusal, CertificateError::Expired { .. }),
-        "{refusal}"
-    );
+    assert_is!(refusal, CertificateError::Expired { .. });
     assert!(
         refusal.to_string().contains("expired on 2026-11-17"),
         "{refusal}"
@@ -140,10 +144,7 @@ async fn a_certificate_of_tomorrow_is_refused_and_the_clock_is_suspected() {
     let error = Handshake::new(&ci, &server).run().await.unwrap_err();
     assert_eq!(error.next_step(), NextStep::CheckClock);
     let refusal = certificate_error(error);
-    assert!(
-        matches!(refusal, CertificateError::NotYetValid { .. }),
-        "{refusal}"
-    );
+    assert_is!(refusal, CertificateError::NotYetValid { .. });
 }
 
 #[tokio::test]
@@ -226,10 +227,7 @@ async fn a_key_that_is_not_for_tls_servers_is_refused() {
         },
     ] {
         let refusal = refusal(&spec).await;
-        assert!(
-            matches!(refusal, CertificateError::WrongKeyUsage { .. }),
-            "{refusal}"
-        );
+        assert_is!(refusal, CertificateError::WrongKeyUsage { .. });
     }
 }
 
@@ -246,10 +244,7 @@ async fn a_server_that_could_issue_certificates_is_refused_in_tls_1_2_and_1_3() 
             ..Handshake::new(&ci, &server)
         };
         let refusal = certificate_error(handshake.run().await.unwrap_err());
-        assert!(
-            matches!(refusal, CertificateError::NotAServer { .. }),
-            "{refusal}"
-        );
+        assert_is!(refusal, CertificateError::NotAServer { .. });
     }
 }
 
@@ -276,10 +271,7 @@ async fn a_server_that_certifies_itself_is_refused() {
         .await
         .unwrap_err();
     let refusal = certificate_error(error);
-    assert!(
-        matches!(refusal, CertificateError::SelfSigned { .. }),
-        "{refusal}"
-    );
+    assert_is!(refusal, CertificateError::SelfSigned { .. });
 }
 
 #[tokio::test]
@@ -289,19 +281,13 @@ async fn a_forged_signature_and_a_missing_issuer_are_refused() {
         ..dp_tls()
     })
     .await;
-    assert!(
-        matches!(forged, CertificateError::BadSignature { .. }),
-        "{forged}"
-    );
+    assert_is!(forged, CertificateError::BadSignature { .. });
     let spec = CertificateSpec {
         without_authority_key_identifier: true,
         ..dp_tls()
     };
     let orphan = refusal(&spec).await;
-    assert!(
-        matches!(orphan, CertificateError::UnknownIssuer { issuer: None, .. }),
-        "{orphan}"
-    );
+    assert_is!(orphan, CertificateError::UnknownIssuer { issuer: None, .. });
 }
 
 #[tokio::test]
@@ -350,10 +336,7 @@ async fn the_issuers_between_root_and_server_of_sgp_22_v3_are_accepted() {
     .await
     .unwrap_err();
     let refusal = certificate_error(error);
-    assert!(
-        matches!(refusal, CertificateError::UnknownIssuer { .. }),
-        "{refusal}"
-    );
+    assert_is!(refusal, CertificateError::UnknownIssuer { .. });
 }
 
 #[tokio::test]
@@ -363,10 +346,7 @@ async fn an_issuer_in_between_needs_the_right_to_issue_this_certificate() {
         ..CertificateSpec::eum("89049032", now())
     };
     let refusal = refusal_below(&[eum]).await;
-    assert!(
-        matches!(refusal, CertificateError::WrongRole { .. }),
-        "{refusal}"
-    );
+    assert_is!(refusal, CertificateError::WrongRole { .. });
 
     let leaf = CertificateSpec {
         basic_constraints: None,
@@ -383,10 +363,7 @@ async fn an_issuer_in_between_needs_the_right_to_issue_this_certificate() {
         vec![short, sub_ca(DP_SUB_CA, None)],
     ] {
         let refusal = refusal_below(&chain).await;
-        assert!(
-            matches!(refusal, CertificateError::NotAnIssuer { .. }),
-            "{refusal}"
-        );
+        assert_is!(refusal, CertificateError::NotAnIssuer { .. });
     }
 
     let expired = CertificateSpec {
@@ -398,10 +375,7 @@ async fn an_issuer_in_between_needs_the_right_to_issue_this_certificate() {
         ..expired
     };
     let refusal = refusal_below(&[expired]).await;
-    assert!(
-        matches!(refusal, CertificateError::Expired { .. }),
-        "{refusal}"
-    );
+    assert_is!(refusal, CertificateError::Expired { .. });
 
     let endless = vec![sub_ca(CI_SUB_CA, None); 3];
     let refusal = refusal_below(&endless).await;
@@ -416,10 +390,7 @@ async fn an_issuer_that_may_only_certify_others_is_refused() {
         ..sub_ca(DP_SUB_CA, None)
     };
     let refusal = refusal_below(&[constrained]).await;
-    assert!(
-        matches!(refusal, CertificateError::NameConstraint { .. }),
-        "{refusal}"
-    );
+    assert_is!(refusal, CertificateError::NameConstraint { .. });
 }
 
 #[tokio::test]

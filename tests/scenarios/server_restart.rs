@@ -1,7 +1,6 @@
 //! The SM-DP+ is restarted: what it owes to eUICCs and operators, it still knows.
 
-use lpad::memory::operations::State;
-use lpad_tests::bed::{Bed, problem};
+use lpad_tests::bed::{Bed, problem, succeeded};
 use lpad_tests::bench::{Bench, HOST_NAME};
 use rsp_common::pki::{Pki, PkiOptions};
 use rsp_servers::profile::{Iccid, Profile};
@@ -68,7 +67,7 @@ async fn a_package_handed_out_before_a_restart_is_handed_out_again() {
     story.bed.resume().await;
     story.bed.settle().await;
     let operation = story.bed.download_id("M-1").await;
-    assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
+    succeeded(&operation);
     assert_eq!(story.bed.order_state(story.order), OrderState::Installed);
 
     story.restart_server();

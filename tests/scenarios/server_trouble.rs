@@ -10,7 +10,7 @@ use lpad::memory::operations::State;
 use lpad::problem::{Code, CodeConsumed, Problem};
 use lpad::runtime::clock::Clock;
 use lpad::{Daemon, Parts};
-use lpad_tests::bed::{Bed, EUICC, accepting, asking, problem};
+use lpad_tests::bed::{Bed, EUICC, accepting, asking, problem, succeeded};
 use lpad_tests::bench::{Bench, HOST_NAME};
 use rsp_servers::network::Reach;
 use rsp_servers::smdp::{Calls, Fault, Function, OrderRequest, OrderState, StatusCode};
@@ -191,7 +191,7 @@ async fn a_session_the_server_forgot_is_begun_again_once_without_asking_twice() 
         smdp.set_fault(function, Calls::NEXT, forgotten());
         let operation = bed.offered(&asking("1$smdp.example.com$M-1")).await;
         let ended = bed.answer(&operation, Decision::Accept, "1234").await;
-        assert_eq!(ended.state, State::Succeeded, "{:?}", ended.problem);
+        succeeded(&ended);
         assert_eq!(bed.order_state(order), OrderState::Installed);
         assert_eq!(requests(&bed, Function::InitiateAuthentication), begun + 2);
 
@@ -273,7 +273,7 @@ async fn a_host_in_capitals_as_in_a_qr_code_is_sent_in_lower_case() {
     let mut bed = Bed::start().await;
     let order = bed.order("M-1");
     let operation = bed.download("LPA:1$SMDP.EXAMPLE.COM$M-1").await;
-    assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
+    succeeded(&operation);
     assert_eq!(bed.order_state(order), OrderState::Installed);
     let requests = bed.bench.smdp.requests();
     let mut addresses = requests
@@ -333,7 +333,7 @@ async fn a_server_that_is_silent_for_one_euicc_does_not_delay_another() {
     let quick = bed
         .ended(bed.client.download("second", &request).await)
         .await;
-    assert_eq!(quick.state, State::Succeeded, "{:?}", quick.problem);
+    succeeded(&quick);
     assert!(begun.elapsed() < Duration::from_secs(1));
     assert_eq!(
         bed.client.operation(slow, 0).await.unwrap().state,
@@ -473,7 +473,7 @@ async fn install(bed: &mut Bed) -> Operation {
     let matching_id = format!("M-{}", bed.bench.smdp.orders().len());
     bed.order(&matching_id);
     let operation = bed.download_id(&matching_id).await;
-    assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
+    succeeded(&operation);
     operation
 }
 

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 /// What is done when the mishap comes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Deed {
+pub(crate) enum Task {
     /// A first profile is downloaded and enabled.
     Download,
     /// Another profile than the one in use is enabled.
@@ -31,33 +31,33 @@ pub(crate) enum Deed {
 /// A daemon about to do something.
 pub(crate) struct Story {
     pub(crate) bed: Bed,
-    deed: Deed,
+    task: Task,
     /// Of a first boot it is made when that begins.
     order: OnceCell<OrderId>,
     iccid: String,
 }
 
 impl Story {
-    pub(crate) async fn prepare(pki: &Pki, deed: Deed) -> Self {
-        let when = match deed {
-            Deed::FirstBoot => "empty",
+    pub(crate) async fn prepare(pki: &Pki, task: Task) -> Self {
+        let when = match task {
+            Task::FirstBoot => "empty",
             _ => "never",
         };
         let mut bed = Bed::with(Bench::with_pki(pki.clone()), when).await;
         let (mut order, mut iccid) = (OnceCell::new(), String::new());
-        match deed {
-            Deed::Download => order = OnceCell::from(bed.order("M-1")),
-            Deed::FirstBoot => {}
-            Deed::Switch => {
+        match task {
+            Task::Download => order = OnceCell::from(bed.order("M-1")),
+            Task::FirstBoot => {}
+            Task::Switch => {
                 let first = bed.install().await;
                 bed.switch(&first, ProfileState::Enabled).await;
                 iccid = bed.install().await;
             }
-            Deed::Delete => iccid = bed.install().await,
+            Task::Delete => iccid = bed.install().await,
         }
         Self {
             bed,
-            deed,
+            task,
             order,
             iccid,
         }
@@ -66,11 +66,11 @@ impl Story {
     /// Does it, and gives the operation when it has ended.
     pub(crate) async fn run(&self) -> Operation {
         let Self { bed, iccid, .. } = self;
-        match self.deed {
-            Deed::Download => bed.download_as(&download_and_enable()).await,
-            Deed::FirstBoot => self.first_profile().await,
-            Deed::Switch => bed.switch(iccid, ProfileState::Enabled).await,
-            Deed::Delete => {
+        match self.task {
+            Task::Download => bed.download_as(&download_and_enable()).await,
+            Task::FirstBoot => self.first_profile().await,
+            Task::Switch => bed.switch(iccid, ProfileState::Enabled).await,
+            Task::Delete => {
                 let operation = bed.client.delete(EUICC, iccid).await.unwrap();
                 bed.client.wait(operation.id).await.unwrap()
             }
@@ -99,8 +99,8 @@ impl Story {
     /// was begun.
     pub(crate) async fn must_end_well(mut self, operation: Option<Operation>) {
         // Whatever happened, a first boot gets there in the end.
-        let operation = match self.deed {
-            Deed::FirstBoot => Some(self.run().await),
+        let operation = match self.task {
+            Task::FirstBoot => Some(self.run().await),
             _ => operation,
         };
         self.bed.settle().await;
@@ -119,9 +119,9 @@ impl Story {
             let profile = profiles.iter().find(|profile| profile.iccid == iccid);
             profile.map(|profile| profile.state)
         };
-        let is_done = match (self.deed, &operation.result) {
-            (Deed::Download | Deed::FirstBoot, None) => !profiles.is_empty(),
-            (Deed::Download | Deed::FirstBoot, Some(result)) => {
+        let is_done = match (self.task, &operation.result) {
+            (Task::Download | Task::FirstBoot, None) => !profiles.is_empty(),
+            (Task::Download | Task::FirstBoot, Some(result)) => {
                 let state = state_of(result.iccid.as_deref().unwrap()).unwrap();
                 let is_enabled = state == ProfileState::Enabled;
                 assert_eq!(result.enabled, Some(is_enabled), "{result:?}");
@@ -130,8 +130,8 @@ impl Story {
                 assert_eq!(order.state(), OrderState::Installed);
                 true
             }
-            (Deed::Switch, _) => state_of(iccid) == Some(ProfileState::Enabled),
-            (Deed::Delete, _) => state_of(iccid).is_none(),
+            (Task::Switch, _) => state_of(iccid) == Some(ProfileState::Enabled),
+            (Task::Delete, _) => state_of(iccid).is_none(),
         };
         assert_eq!(
             operation.state == State::Succeeded,

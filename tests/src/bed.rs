@@ -190,7 +190,7 @@ impl Bed {
     /// Ends the daemon in the middle of what it does.
     pub async fn kill(&mut self) {
         self.daemon = None;
-        // Its tasks are gone when nobody listens on its socket any more.
+        // Its tasks are gone when no server listens on its socket any more.
         while std::os::unix::net::UnixStream::connect(self.client.socket()).is_ok() {
             yield_now().await;
         }
@@ -273,7 +273,7 @@ impl Bed {
         let matching_id = format!("INSTALL-{}", self.next_profile);
         self.order(&matching_id);
         let operation = self.download_id(&matching_id).await;
-        assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
+        succeeded(&operation);
         operation
             .result
             .and_then(|done| done.iccid)
@@ -364,7 +364,7 @@ impl Bed {
         let matching_id = format!("SOUND-{}", self.next_profile);
         self.order(&matching_id);
         let operation = self.download_id(&matching_id).await;
-        assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
+        succeeded(&operation);
         assert!(
             self.bench.card.open_channels().is_empty(),
             "channels are open"
@@ -421,12 +421,18 @@ pub fn accepting(code: &str) -> DownloadRequest {
     }
 }
 
-/// A request to download what `code` stands for once somebody has accepted it.
+/// A request to download what `code` stands for once a person has accepted it.
 pub fn asking(code: &str) -> DownloadRequest {
     DownloadRequest {
         consent: Consent::Ask,
         ..accepting(code)
     }
+}
+
+/// Checks that an operation succeeded.
+#[track_caller]
+pub fn succeeded(operation: &Operation) {
+    assert_eq!(operation.state, State::Succeeded, "{:?}", operation.problem);
 }
 
 /// Why an operation failed.

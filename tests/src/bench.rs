@@ -57,7 +57,7 @@ impl Bench {
     }
 
     /// A new card and an empty server that is set up like this, which answers on this network to
-    /// every name that is nobody else's.
+    /// every name that no other server has.
     pub fn on_network(config: Config, network: Network) -> Self {
         let pki = config.pki.clone();
         let identity = Identity::from_pki(&pki).expect("the PKI is complete");
@@ -143,8 +143,8 @@ default_smdp = "{HOST_NAME}"
         self.line.clone()
     }
 
-    /// Takes the modem's port away, and the modem's and the card's power with it: who has it open
-    /// sees it hang up, and nobody can open it.
+    /// Takes the modem's port away, and the modem's and the card's power with it: a client that
+    /// has it open sees it hang up, and no client can open it.
     pub fn unplug(&self) {
         self.line.is_unplugged.store(true, Ordering::Relaxed);
         if self.line.modem.try_lock().is_err() {
@@ -227,7 +227,7 @@ impl Line {
         ours
     }
 
-    /// Whether nobody finds the port, see [`Bench::unplug`].
+    /// Whether no client finds the port, see [`Bench::unplug`].
     pub fn is_unplugged(&self) -> bool {
         self.is_unplugged.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! What anybody may ask the servers for: an SM-DP+ and an SM-DS answer any sequence of requests,
+//! What any client may ask the servers for: an SM-DP+ and an SM-DS answer any sequence of requests,
 //! right ones with something changed among them, so that every stage of a session is reached.
 //!
 //! An input is a list of steps; see [`Step::read`]. The sessions are real, and so are keys and

@@ -209,7 +209,7 @@ fn a_refresh_waits_until_the_whole_answer_was_fetched() {
 }
 
 #[test]
-fn whoever_watches_sees_every_call() {
+fn a_watcher_sees_every_call() {
     let (identity, _) = personalised();
     let mut card = Card::new(identity, Settings::default());
     let mut counters = card.counters();
@@ -245,7 +245,7 @@ fn a_snapshot_can_be_put_back() {
 }
 
 #[tokio::test]
-async fn whoever_waits_for_a_state_is_told_when_it_has_come() {
+async fn a_test_that_waits_for_a_state_is_told_when_it_has_come() {
     let (identity, memory) = personalised();
     let mut card = Card::new(identity, Settings::default());
     let mut state = card.state();

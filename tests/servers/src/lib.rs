@@ -4,7 +4,8 @@
 //! * [`smds`]: ES11 and ES12 over HTTPS, events, faults by name;
 //! * [`profile`]: makes profile packages;
 //! * [`lpa`]: an LPA that checks nothing;
-//! * [`network`]: a network in memory for all of them.
+//! * [`network`]: a network in memory for all of them;
+//! * [`recorder`]: an HTTP server that keeps what it receives.
 //!
 //! Section numbers refer to SGP.22 v2.5.
 
@@ -12,6 +13,7 @@ pub mod clock;
 pub mod lpa;
 pub mod network;
 pub mod profile;
+pub mod recorder;
 mod rsp;
 pub mod smdp;
 pub mod smds;

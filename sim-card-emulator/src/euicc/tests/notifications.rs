@@ -247,7 +247,7 @@ fn a_card_that_keeps_every_notification_refuses_work_until_the_list_is_emptied()
 }
 
 #[test]
-fn one_event_is_reported_to_everybody_who_wants_to_hear_of_it() {
+fn one_event_is_reported_to_every_address_that_wants_it() {
     let mut bench = Bench::new();
     let entry =
         |bits: [u8; 2], address: &[u8]| constructed(0x30, &[tlv(0x80, &bits), tlv(0x81, address)]);

@@ -125,7 +125,7 @@ fn the_first_entry_that_names_a_rule_decides() {
 }
 
 #[test]
-fn rules_without_an_owner_are_nobodys() {
+fn rules_without_an_owner_are_of_no_operator() {
     let mut bench = Bench::new();
     assert!(!takes(&mut bench, &[tlv(0x99, &[0x05, PPR1])]));
 }
@@ -215,8 +215,8 @@ fn the_operator_takes_a_rule_away_but_does_not_add_one() {
     let mut bench = Bench::new();
     bench.install(ICCID, &metadata(PPR1 | PPR2, None));
     let rules = |rules: u8| constructed(0xBF2A, &[tlv(0x99, &[0x05, rules])]);
-    let nobody = bench.euicc.update_metadata(&rules(PPR2));
-    assert_eq!(nobody, Err(UpdateError::NoProfile));
+    let without_profile = bench.euicc.update_metadata(&rules(PPR2));
+    assert_eq!(without_profile, Err(UpdateError::NoProfile));
     assert_eq!(enable(&mut bench, ICCID), 0);
     let disable = format!("BF3211A00C5A0A{}810100", swapped(ICCID));
     assert_eq!(send(&mut bench, &disable), 3);

@@ -94,7 +94,7 @@ fn refresh_hangs_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_serves_a_modem_is_told_how_long_it_is_away() {
+async fn the_server_of_a_modem_is_told_how_long_it_is_away() {
     let modem = quirky(&["restart-absent=30s"]);
     let (mut port, served) = port(modem).await;
     let begin = Instant::now();

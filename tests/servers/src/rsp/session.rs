@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_session_nobody_came_back_for_is_unknown() {
+    async fn a_session_whose_client_did_not_come_back_is_unknown() {
         let mut sessions = Sessions::<()>::default();
         sessions.open(Session::new(vec![1; 16], [2; 16]));
         assert!(sessions.get_mut(&[1; 16]).is_some());

@@ -4,17 +4,13 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
 use hyper::client::conn::http1 as client;
 use hyper::header::HOST;
-use hyper::server::conn::http1 as server;
-use hyper::service::service_fn;
-use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use hyper::{HeaderMap, Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
 
 use super::Smdp;
 
@@ -77,52 +73,4 @@ where
         headers: parts.headers,
         json: serde_json::from_slice(&body).unwrap_or_default(),
     })
-}
-
-/// A request that was received.
-#[derive(Debug)]
-pub(super) struct Received {
-    pub(super) method: Method,
-    pub(super) path: String,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
-}
-
-/// A server that is called: it answers with these statuses, and stays with the last one.
-pub(super) async fn called(statuses: &[u16]) -> (SocketAddr, mpsc::Receiver<Received>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (sender, received) = mpsc::channel(100);
-    let mut statuses = statuses.to_vec();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let status = match statuses.len() {
-                1 => statuses[0],
-                _ => statuses.remove(0),
-            };
-            tokio::spawn(serve_one(stream, status, sender.clone()));
-        }
-    });
-    (address, received)
-}
-
-pub(super) async fn serve_one<S>(stream: S, status: u16, sender: mpsc::Sender<Received>)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let answer = service_fn(|request: Request<Incoming>| async {
-        let (parts, body) = request.into_parts();
-        let received = Received {
-            method: parts.method,
-            path: parts.uri.to_string(),
-            headers: parts.headers,
-            body: body.collect().await?.to_bytes(),
-        };
-        // A test that has ended receives nothing any more.
-        let _ = sender.send(received).await;
-        let answer = Response::builder().status(status);
-        Ok::<_, hyper::Error>(answer.body(Full::<Bytes>::default()).unwrap())
-    });
-    let served = server::Builder::new().serve_connection(TokioIo::new(stream), answer);
-    drop(served.await);
 }

@@ -298,7 +298,7 @@ async fn an_order_taken_otherwise_can_be_released_and_cancelled_too() {
 }
 
 #[tokio::test]
-async fn the_header_says_who_calls() {
+async fn the_header_names_the_caller() {
     let operator = Operator::new(|_| {}).await;
     let caller = "functionRequesterIdentifier";
     let call = "functionCallIdentifier";
@@ -394,7 +394,7 @@ async fn an_sm_ds_learns_of_an_order_when_it_is_released_and_forgets_it_when_it_
 }
 
 #[tokio::test]
-async fn an_sm_ds_nobody_can_speak_with_keeps_an_order_from_being_confirmed() {
+async fn an_sm_ds_that_cannot_be_reached_keeps_an_order_from_being_confirmed() {
     let operator = Operator::new(|_| {}).await;
     operator.ask(download(1)).await.unwrap();
     let members = json!({

@@ -12,8 +12,9 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 use crate::clock::Clock;
+use crate::recorder::{Received, called, serve_one};
 use crate::rsp::tls;
-use crate::smdp::testing::{Admin, Answer, Received, called, serve_one};
+use crate::smdp::testing::{Admin, Answer};
 use crate::smdp::{Config, ReservationStatus, SimStatus};
 
 const EID: &str = "89049032123451234512345678901235";
@@ -232,7 +233,7 @@ async fn sims_and_fleets_survive_a_restart_and_what_was_scheduled_is_done() {
 }
 
 #[tokio::test]
-async fn the_end_of_a_change_of_a_sim_is_told_to_who_asked_for_it() {
+async fn the_end_of_a_change_of_a_sim_is_told_to_the_client_that_asked_for_it() {
     let customer = Customer::new(|_| {}).await;
     customer
         .post("/v1/Fleets", "NetworkAccessProfile=HA1&UniqueName=Pilot")
@@ -320,7 +321,7 @@ async fn a_callback_over_https_trusts_the_pki_and_the_issuers_it_is_given() {
 }
 
 #[tokio::test]
-async fn a_callback_to_a_server_nobody_vouches_for_is_given_up() {
+async fn a_callback_to_a_server_of_an_unknown_issuer_is_given_up() {
     let customer = Customer::new(|_| {}).await;
     let stranger = Pki::generate(&PkiOptions::default()).unwrap();
     let (port, mut calls, mut handshakes) = secure_server(&stranger).await;

@@ -48,7 +48,7 @@ fn a_copy_without_a_version_is_read() {
 }
 
 #[test]
-fn a_copy_is_nobody_elses_to_read_even_when_a_draft_lay_there() {
+fn a_copy_is_readable_by_its_owner_alone_even_when_a_draft_lay_there() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join(format!("{FILE}.new")), "left behind").unwrap();
     let mut state = State::default();
