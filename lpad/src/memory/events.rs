@@ -91,11 +91,6 @@ impl Events {
         }
     }
 
-    /// How many follow the events now.
-    pub fn followers(&self) -> usize {
-        self.newest.receiver_count()
-    }
-
     fn ring(&self) -> MutexGuard<'_, Ring> {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
