@@ -66,6 +66,7 @@ impl BoundProfilePackage {
         if first.tag != 0xBF23 {
             return Err(BppError::Missing { tag: 0xBF23 });
         }
+        // The header of the whole goes with the first part, so that the segments are the package.
         let mut segments = vec![Segment {
             part: Part::InitialiseSecureChannel,
             bytes: [whole.header(), first.encoding].concat(),

@@ -137,6 +137,7 @@ impl Pending {
             text
         };
         let (line, command) = (squeeze(line), squeeze(&self.command));
+        // From three letters on, so that `OK` never passes for the end of an echo.
         line == command
             || (line.len() >= 3 && line.len() + 2 >= command.len() && command.ends_with(&line))
     }
@@ -150,6 +151,7 @@ impl Pending {
     /// Cuts a final result off the end of this command's answer: `+CSIM: 4,"9000"OK`.
     fn unglue<'l>(&self, line: &'l str) -> (&'l str, Option<ResultCode>) {
         let whole = (line, None);
+        // Only behind the quote that ends an answer: in any other line `OK` may be part of a text.
         if self.payload(line).is_none() {
             return whole;
         }
@@ -182,7 +184,7 @@ pub enum Line {
 impl Line {
     fn classify(text: &str, pending: Option<&Pending>) -> Self {
         let Some(pending) = pending else {
-            // A late answer to a forgotten APDU is nothing to shout about.
+            // A late answer to an APDU that was given up is no unsolicited code.
             let late = text.starts_with("+CSIM") || text.starts_with("+CGLA");
             return match ResultCode::parse(text) {
                 Some(result) => Self::Final(result),
@@ -266,6 +268,7 @@ impl ResultCode {
         match text {
             "0" => Some(Self::Ok),
             "4" => Some(Self::Error),
+            // The others of V.250 are about dialled calls.
             _ => None,
         }
     }

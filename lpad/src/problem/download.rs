@@ -99,6 +99,7 @@ fn consumed(error: &DownloadError) -> CodeConsumed {
     };
     match (&error.session, &error.failure) {
         (SessionEnd::Cancelled(reason), _) => by_reason(*reason),
+        // The server may have heard the reason, and its answer was lost.
         (SessionEnd::CancelFailed(reason, _), _) => match by_reason(*reason) {
             CodeConsumed::No => CodeConsumed::No,
             _ => CodeConsumed::Unknown,

@@ -43,6 +43,7 @@ pub async fn retrieve(card: &mut impl Card, number: i64) -> Result<Retrieved, Fu
     let Some(list) = retrieve_list(card, number).await? else {
         return Ok(Retrieved::Gone);
     };
+    // A card may give more than it was asked for.
     let wanted = |one: &&Raw<PendingNotification>| one.metadata().seq_number == number;
     let readable = list.items.iter().find(wanted).map(Raw::bytes);
     let unreadable = || list.unreadable.first().map(|one| one.encoding.as_slice());
@@ -141,6 +142,7 @@ pub async fn deliver(
 pub async fn remove(card: &mut impl Card, seq_number: i64) -> Result<(), FunctionError> {
     let request = NotificationSentRequest { seq_number };
     match card.call(&request).await?.delete_notification_status {
+        // Nothing to delete: it was removed before, and the answer to that was lost.
         DeleteNotificationStatus::OK | DeleteNotificationStatus::NOTHING_TO_DELETE => Ok(()),
         status => Err(FunctionError::refused::<NotificationSentRequest>(
             status.0, &status,

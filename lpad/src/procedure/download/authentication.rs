@@ -115,6 +115,7 @@ impl Initiated {
     ) -> Result<ServerAuthenticated, DownloadError> {
         let Self { session, .. } = self;
         let context = CtxParamsForCommonAuthentication {
+            // Also when it is empty: that asks for what is reserved for this EID.
             matching_id: Some(session.order.matching_id.expose().into()),
             device_info: Open(device.info()),
         };
@@ -130,6 +131,8 @@ impl Initiated {
             session,
             failure,
         };
+        // Without the card's answer there is nothing that CancelSession could end: the server's session
+        // runs out, and the order was not touched.
         let response = call_with_retry(card, &request)
             .await
             .map_err(|error| at(SessionEnd::NotOpened, error.into()))?;

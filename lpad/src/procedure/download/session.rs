@@ -183,6 +183,7 @@ impl RspSession {
         server: &impl Server,
         reason: CancelSessionReason,
     ) -> Result<(), CancelError> {
+        // The card first: the server takes no reason that the card has not signed.
         let response = self.cancel_on_card(card, reason).await?;
         let request = CancelSessionRequestEs9 {
             transaction_id: self.transaction_id.clone(),
