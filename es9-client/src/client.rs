@@ -127,6 +127,11 @@ impl<C: Connect> Es9Client<C> {
         })
     }
 
+    /// How long is waited for what.
+    pub fn deadlines(&self) -> &Deadlines {
+        &self.options.deadlines
+    }
+
     /// Closes all connections on which no call is under way.
     pub async fn close(&self) {
         let slots = std::mem::take(&mut *self.lock_slots());

@@ -16,6 +16,7 @@ mod reading;
 mod session;
 mod settle;
 mod switch;
+mod waiting;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -85,7 +86,8 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
             known.euicc.name = context.config.name.clone();
             known.euicc.port = context.config.port.display().to_string();
         });
-        let port = CardPort::new(opener, &context.config, context.journal.clone());
+        let journal = context.journal.clone();
+        let port = CardPort::new(opener, &context.config, journal, context.waits());
         let outbox = Outbox::new(context.server.clone(), context.journal.clone());
         let engine = Self {
             desk: Desk::new(port, outbox),

@@ -32,7 +32,7 @@ pub use achievement::Achievement;
 pub use id::{NotANumber, OperationId};
 pub use offer::{Answer, Decision, Offer, Reply};
 pub use part::Part;
-pub use stage::{Progress, Stage};
+pub use stage::{Progress, Stage, Waiting, WaitingOn};
 
 /// What an engine can be asked to do.
 #[derive(Clone, Debug)]

@@ -11,7 +11,7 @@ use es10_apdu::transport::{Fault, TransportError};
 pub(crate) use self::identity::imei;
 pub use self::port::{OpenPort, SerialPort};
 pub(crate) use self::profile_in_use::{ProfileInUse, ReportedProfile};
-pub(crate) use self::radio::reset_radio;
+pub(crate) use self::radio::{RESET_TAKES, reset_radio};
 
 /// Whether the port has to be opened again.
 fn is_gone(error: &TransportError) -> bool {

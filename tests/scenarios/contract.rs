@@ -21,7 +21,9 @@ use lpad::api::operations::OperationList;
 use lpad::api::profiles::{ProfileChange, ProfileList};
 use lpad::api::routes::route;
 use lpad::api::status::{ErrorResponse, status_of};
-use lpad::job::{Answer, Consent, Decision, Kind, OperationId, Part, Progress, Stage};
+use lpad::job::{
+    Answer, Consent, Decision, Kind, OperationId, Part, Progress, Stage, Waiting, WaitingOn,
+};
 use lpad::memory::operations::{ClientProcess, QUEUE_LENGTH, State};
 use lpad::memory::snapshot::{Availability, FirstProfileState, ProfileState};
 use lpad::problem::{CardStatus, Code, CodeConsumed, Problem, Sgp22Status};
@@ -155,6 +157,8 @@ async fn members_values_and_codes_are_the_programs_own() {
         ("Trying", names::<Trying>()),
         ("UnknownPart", names::<UnknownPart>()),
         ("Version", names::<Version>()),
+        ("Waiting", names::<Waiting>()),
+        ("WaitingOn", names::<WaitingOn>()),
     ]);
     assert_eq!(described.collect::<BTreeMap<_, _>>(), program);
 }

@@ -41,3 +41,4 @@ mod server_trouble;
 mod state_folder;
 mod truth;
 mod unknown_parts;
+mod waiting;

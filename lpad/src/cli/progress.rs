@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use crate::api::body::Operation;
-use crate::job::{Progress, Stage};
+use crate::job::{Progress, Stage, WaitingOn};
 use crate::memory::operations::State;
 
 /// Shows how an operation goes.
@@ -66,11 +66,11 @@ impl<W: Write> ProgressLine<W> {
 
 /// What the operation is doing and how far it is.
 pub(super) fn line(operation: &Operation, live: bool) -> String {
-    let what = doing(operation);
+    let (step, waiting) = (step(operation), waiting(operation));
     match loading(operation) {
-        Some(progress) if live => format!("{what:14} {}", bar(progress)),
-        Some(Progress { done, total }) => format!("{what} {done} of {total} bytes"),
-        None => what,
+        Some(progress) if live => format!("{step:14} {}{waiting}", bar(progress)),
+        Some(Progress { done, total }) => format!("{step} {done} of {total} bytes{waiting}"),
+        None => step + waiting,
     }
 }
 
@@ -101,9 +101,23 @@ fn bar(progress: Progress) -> String {
 
 /// What the operation is doing, in words.
 pub(super) fn doing(operation: &Operation) -> String {
+    step(operation) + waiting(operation)
+}
+
+fn step(operation: &Operation) -> String {
     match (operation.state, operation.stage) {
         (State::Running | State::AwaitingAnswer, Some(stage)) => stage.name().replace('-', " "),
         (state, _) => state.name().replace('-', " "),
+    }
+}
+
+/// What it waits for, as the end of a line.
+fn waiting(operation: &Operation) -> &'static str {
+    match operation.waiting.map(|waiting| waiting.on) {
+        None => "",
+        Some(WaitingOn::Card) => ", waiting for the card",
+        Some(WaitingOn::Modem) => ", waiting for the modem",
+        Some(WaitingOn::Server) => ", waiting for the server",
     }
 }
 
@@ -113,7 +127,7 @@ const BAR: u64 = 24;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{Kind, OperationId};
+    use crate::job::{Kind, OperationId, Waiting};
 
     fn installing(done: u64) -> Operation {
         Operation {
@@ -123,6 +137,7 @@ mod tests {
             state: State::Running,
             stage: Some(Stage::Installing),
             progress: Some(Progress { done, total: 1000 }),
+            waiting: None,
             cancellable: false,
             offer: None,
             result: None,
@@ -157,6 +172,25 @@ mod tests {
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "installing 0 of 1000 bytes\ninstalling 260 of 1000 bytes\ninstalling 1000 of 1000 bytes\n"
+        );
+    }
+
+    #[test]
+    fn a_wait_is_told_and_its_end_as_well() {
+        let mut out = Vec::new();
+        let mut line = ProgressLine::new(&mut out, false);
+        let (on, until_s) = (WaitingOn::Card, 1);
+        line.show(&installing(500));
+        line.show(&Operation {
+            waiting: Some(Waiting { on, until_s }),
+            ..installing(500)
+        });
+        line.show(&installing(500));
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "installing 500 of 1000 bytes\n\
+             installing 500 of 1000 bytes, waiting for the card\n\
+             installing 500 of 1000 bytes\n"
         );
     }
 }

@@ -2,13 +2,13 @@
 
 use std::time::SystemTime;
 
-use super::duration::since;
+use super::duration::{since, until};
 use super::progress::{doing, line};
 use super::table::{Table, facts};
 use crate::api::body::{
     Achievement, Addresses, Euicc, Event, EventKind, Notification, Offer, Operation, Profile,
 };
-use crate::job::Kind;
+use crate::job::{Kind, Waiting};
 use crate::memory::operations::{ClientProcess, State};
 use crate::printable::printable;
 use crate::problem::{CodeConsumed, Problem};
@@ -163,6 +163,10 @@ pub(super) fn operation(operation: &Operation) -> String {
     ];
     if let (false, Some(stage)) = (operation.state.is_final(), operation.stage) {
         lines.push(("Stage", stage.name().to_owned()));
+    }
+    if let Some(Waiting { on, until_s }) = operation.waiting {
+        let end = until(until_s, SystemTime::now());
+        lines.push(("Waits for", format!("the {}; given up {end}", on.name())));
     }
     if operation.state == State::AwaitingAnswer {
         lines.push(("Asks", asked_client(operation, SystemTime::now())));

@@ -6,14 +6,15 @@ use es9_client::Connect;
 use es10_apdu::transport::Outcome;
 use es10_apdu::types::{Iccid, ResetOptions};
 
-use super::desk::{MODEM_RETURNS, Patience};
+use super::desk::MODEM_RETURNS;
 use super::life::Up;
 use super::outbox::Urgency;
 use super::reading::{self, known};
 use super::session::{Finished, ReadBackNow, finish, read_all, show_notifications};
 use super::settle::{self, ReadBack, Settled, after_loss};
+use super::waiting::Patience;
 use crate::failure::{Interruption, JobFailure};
-use crate::job::{Achievement, Part, ResetScope, Stage};
+use crate::job::{Achievement, Part, ResetScope, Stage, WaitingOn};
 use crate::memory::journal::StartedOperation;
 use crate::memory::operations::Ticket;
 use crate::memory::snapshot::{Known, Profile, find};
@@ -159,6 +160,7 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
 
     pub(super) async fn deliver(&mut self, ticket: &Ticket) -> Result<Achievement, JobFailure> {
         ticket.stage(Stage::DeliveringNotifications);
+        let waits = self.context.waits();
         let mut urgency = Urgency::Now;
         let mut achieved = Achievement::default();
         loop {
@@ -180,11 +182,12 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
                 return Ok(achieved);
             }
             // A server that takes its time is waited for without the channel.
+            let longest = self.context.server.deadlines().notification;
             while outbox.is_busy() {
                 tokio::select! {
                     biased;
                     () = ticket.cancelled() => return Err(JobFailure::Cancelled),
-                    () = outbox.settle() => {}
+                    () = waits.on(WaitingOn::Server, longest, outbox.settle()) => {}
                 }
             }
             urgency = Urgency::Due;
@@ -257,7 +260,8 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
         started: Option<&StartedOperation>,
     ) -> Result<Back, JobFailure> {
         ticket.stage(Stage::ReadingCard);
-        let patience = Patience::new(MODEM_RETURNS);
+        let waits = self.context.waits();
+        let patience = Patience::new(&waits, MODEM_RETURNS);
         loop {
             let context = self.context;
             let read = self

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::first_boot::{Attempts, FirstBoot};
 use super::reading::CardState;
+use super::waiting::Waits;
 use crate::config::EuiccConfig;
 use crate::failure::JobFailure;
 use crate::job::{DownloadSource, OperationId, Part};
@@ -56,6 +57,12 @@ impl<C> Context<C> {
     /// An operation changed the card: it is read again for the next client that asks.
     pub(super) fn changed(&self) {
         self.update(Snapshot::changed);
+    }
+
+    /// Shows what the operation that has the card waits for.
+    pub(super) fn waits(&self) -> Waits {
+        let known = self.snapshot.subscribe();
+        Waits::new(self.operations.clone(), known, self.clock.clone())
     }
 
     /// Names the operation that has the card, until the guard is dropped.

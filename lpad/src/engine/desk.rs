@@ -7,7 +7,6 @@ use es10_apdu::isdr::Isdr;
 use es10_apdu::transport::Transport;
 use es10_apdu::transport::trace::Trace;
 use es10_apdu::types::Eid;
-use tokio::time::{Instant, sleep};
 
 use super::outbox::Outbox;
 use super::port::{CardPort, Link};
@@ -118,32 +117,5 @@ async fn close<T: Transport>(card: Isdr<T>) {
     }
 }
 
-/// Patience with a card that is away: its modem may be restarting.
-#[derive(Debug)]
-pub(super) struct Patience {
-    end: Instant,
-}
-
-impl Patience {
-    pub(super) fn new(longest: Duration) -> Self {
-        let end = Instant::now() + longest;
-        Self { end }
-    }
-
-    /// Waits a moment before the next try; `false` when there is no time left, or trying again
-    /// would not help.
-    pub(super) async fn again(&self, failure: &JobFailure) -> bool {
-        let may_help = !matches!(failure, JobFailure::OtherCard { .. });
-        if !may_help || Instant::now() >= self.end {
-            return false;
-        }
-        tracing::debug!(%failure, "the card is not back yet");
-        sleep(RETRY).await;
-        true
-    }
-}
-
 /// How long a modem that restarts, or gets its power back, is waited for.
 pub(super) const MODEM_RETURNS: Duration = Duration::from_secs(120);
-/// How often a restarting modem is tried.
-const RETRY: Duration = Duration::from_millis(500);

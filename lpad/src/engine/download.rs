@@ -9,9 +9,10 @@ use es10_apdu::es10b::CancelSessionReason;
 use super::context::Context;
 use super::life::Up;
 use super::session::{ReadBackNow, finish};
+use super::waiting::{InSight, Waits};
 use crate::failure::JobFailure;
 use crate::job::{
-    Achievement, Consent, Decision, Download, Offer as Shown, Progress, Reply, Stage,
+    Achievement, Consent, Decision, Download, Offer as Shown, Progress, Reply, Stage, WaitingOn,
 };
 use crate::memory::journal::Record;
 use crate::memory::operations::Ticket;
@@ -90,7 +91,9 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
     ) -> Result<Achievement, JobFailure> {
         let context = self.context;
         let address = order.address.clone();
-        let server = Interruptible::new(&*context.server, ticket.cancellation());
+        let waits = context.waits();
+        let server = InSight::new(&context.server, &waits);
+        let server = Interruptible::new(&server, ticket.cancellation());
         let mut run = Run {
             context,
             server: &server,
@@ -107,7 +110,7 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
             false => ReadBackNow::Yes,
         };
         // The TLS handshake runs while the card opens its channel.
-        let connect = connect(&context.server, &address, ticket);
+        let connect = connect(&context.server, &address, ticket, &waits);
         let ended = self
             .desk
             .in_session_beside(connect, async |session, connected| {
@@ -167,11 +170,14 @@ async fn connect<C: Connect + 'static>(
     server: &Es9Client<C>,
     address: &ServerAddress,
     ticket: &Ticket,
+    waits: &Waits,
 ) -> Result<(), JobFailure> {
+    let longest = server.deadlines().response;
+    let connect = waits.on(WaitingOn::Server, longest, server.connect(address));
     tokio::select! {
         biased;
         () = ticket.cancelled() => Err(JobFailure::Cancelled),
-        connected = server.connect(address) => connected.map_err(|error| {
+        connected = connect => connected.map_err(|error| {
             JobFailure::Download(DownloadError {
                 step: Step::Initiate,
                 session: SessionEnd::NotOpened,
@@ -211,7 +217,7 @@ fn remember_port<C>(context: &Context<C>, address: &ServerAddress) {
 /// One run through the states of a download.
 struct Run<'a, C> {
     context: &'a Context<C>,
-    server: &'a Interruptible<'a, Es9Client<C>>,
+    server: &'a Interruptible<'a, InSight<'a, C>>,
     ticket: &'a Ticket,
     request: &'a Download,
     device: Device,

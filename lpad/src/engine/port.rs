@@ -16,10 +16,12 @@ use es10_apdu::types::Aid;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
+use super::waiting::{Patience, Waits};
 use crate::config::EuiccConfig;
 use crate::failure::{JobFailure, PortFailure};
+use crate::job::WaitingOn;
 use crate::memory::journal::{KnownChannel, Phase, Record, SharedJournal};
-use crate::modem::{OpenPort, ProfileInUse, ReportedProfile};
+use crate::modem::{self, OpenPort, ProfileInUse, ReportedProfile};
 
 /// The one owner of the port, and with it of the card.
 pub(super) struct CardPort<O: OpenPort> {
@@ -32,11 +34,17 @@ pub(super) struct CardPort<O: OpenPort> {
     profile_in_use: ProfileInUse,
     options: IsdrOptions,
     baud: u32,
+    waits: Waits,
     record: Arc<JournalRecord>,
 }
 
 impl<O: OpenPort> CardPort<O> {
-    pub(super) fn new(opener: O, config: &EuiccConfig, journal: SharedJournal) -> Self {
+    pub(super) fn new(
+        opener: O,
+        config: &EuiccConfig,
+        journal: SharedJournal,
+        waits: Waits,
+    ) -> Self {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
         let record = Arc::new(JournalRecord {
             journal,
@@ -65,6 +73,7 @@ impl<O: OpenPort> CardPort<O> {
             profile_in_use: ProfileInUse::default(),
             options,
             baud: config.baud,
+            waits,
             record,
         }
     }
@@ -79,7 +88,9 @@ impl<O: OpenPort> CardPort<O> {
                 Err(_) => return Err(PortFailure::Open(io::ErrorKind::TimedOut.into()).into()),
             };
             let mut port = AtPort::new(stream);
-            port.init(&self.modem)
+            let longest = INIT_COMMANDS * self.modem.init;
+            self.waits
+                .on(WaitingOn::Modem, longest, port.init(&self.modem))
                 .await
                 .map_err(|error| self.silent_or_lost(error))?;
             self.port = Some(port);
@@ -101,8 +112,26 @@ impl<O: OpenPort> CardPort<O> {
     }
 
     /// Waits until the modem uses the profile `wanted` (`None`: no profile at all), but at most
-    /// `longest`; gives its last answer.
+    /// `longest`; gives its last answer. Its port may go away and come back meanwhile.
     pub(super) async fn wait_for_profile(
+        &mut self,
+        wanted: Option<&str>,
+        longest: Duration,
+    ) -> Result<ReportedProfile, JobFailure> {
+        let waits = self.waits.clone();
+        let patience = Patience::new(&waits, longest);
+        let answer = async {
+            loop {
+                match self.ask_for_profile(wanted, patience.left()).await {
+                    Err(failure) if patience.again(&failure).await => {}
+                    ended => return ended,
+                }
+            }
+        };
+        waits.on(WaitingOn::Modem, longest, answer).await
+    }
+
+    async fn ask_for_profile(
         &mut self,
         wanted: Option<&str>,
         longest: Duration,
@@ -113,6 +142,19 @@ impl<O: OpenPort> CardPort<O> {
             .wait_for(port, wanted, longest)
             .await
             .map_err(|error| PortFailure::from(error).into())
+    }
+
+    /// Lets the modem read the card anew. It may go away with that; whether it comes back shows
+    /// when it is used next.
+    pub(super) async fn reset_radio(&mut self) -> Result<(), JobFailure> {
+        let waits = self.waits.clone();
+        let reset = modem::reset_radio(self.at().await?);
+        if let Err(error) = waits.on(WaitingOn::Modem, modem::RESET_TAKES, reset).await {
+            tracing::debug!(%error, "the port went away with the reset");
+        }
+        // No channel is open any more.
+        self.record.forget();
+        Ok(())
     }
 
     /// Whether the modem knows no way to ask it for its profile.
@@ -127,6 +169,7 @@ impl<O: OpenPort> CardPort<O> {
         Ok(Link {
             pipe: Pipe::Csim(Csim::new(port)),
             answer_lost: &mut self.answer_lost,
+            waits: &self.waits,
         })
     }
 
@@ -166,11 +209,6 @@ impl<O: OpenPort> CardPort<O> {
         if let Err(error) = self.close_orphans().await {
             tracing::warn!(%error, "a logical channel may stay open; it is closed before the next one is opened");
         }
-    }
-
-    /// The card was reset: nothing is open any more.
-    pub(super) fn card_was_reset(&self) {
-        self.record.forget();
     }
 
     /// Whether an answer was lost, or the port itself, since [`Self::was_read`].
@@ -219,6 +257,7 @@ fn modem_profile(config: &EuiccConfig) -> ModemProfile {
 pub(super) struct Link<'p, S> {
     pipe: Pipe<'p, S>,
     answer_lost: &'p mut bool,
+    waits: &'p Waits,
 }
 
 /// What carries the APDUs.
@@ -235,9 +274,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Transport for Link<'_, S> {
     ) -> Result<Response, TransportError> {
         // Set while the command is under way, so that a future dropped in between counts as well.
         let lost_before = std::mem::replace(self.answer_lost, true);
-        let response = match &mut self.pipe {
-            Pipe::Csim(csim) => csim.transmit(command, deadline).await?,
+        let transmitted = match &mut self.pipe {
+            Pipe::Csim(csim) => csim.transmit(command, deadline),
         };
+        let response = self
+            .waits
+            .on(WaitingOn::Card, deadline.left(), transmitted)
+            .await?;
         *self.answer_lost = lost_before;
         Ok(response)
     }
@@ -312,5 +355,7 @@ impl ChannelRecord for JournalRecord {
     }
 }
 
+/// How many commands a modem has time to answer before its port is given up.
+const INIT_COMMANDS: u32 = 7;
 /// How long opening the port may take.
 const OPENING: Duration = Duration::from_secs(10);

@@ -10,17 +10,18 @@ use es10_apdu::transport::Outcome;
 use es10_apdu::types::Iccid;
 use tokio::time::sleep;
 
-use super::desk::{MODEM_RETURNS, Patience};
+use super::desk::MODEM_RETURNS;
 use super::life::Up;
 use super::port::CardPort;
 use super::reading;
+use super::waiting::Patience;
 use crate::commit::Committed;
 use crate::config::AfterEnable;
 use crate::failure::{Holdout, JobFailure};
 use crate::job::{Achievement, Part, Stage};
 use crate::memory::operations::Ticket;
 use crate::memory::snapshot::{Known, Profile, ProfileState, find};
-use crate::modem::{self, OpenPort, ReportedProfile};
+use crate::modem::{OpenPort, ReportedProfile};
 use crate::procedure::{Card, FunctionError, profiles};
 
 /// What the card said to a switch.
@@ -41,7 +42,8 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
         iccid: Iccid,
         wanted: ProfileState,
     ) -> Result<Achievement, JobFailure> {
-        let patience = Patience::new(MODEM_RETURNS);
+        let waits = self.context.waits();
+        let patience = Patience::new(&waits, MODEM_RETURNS);
         let mut may_ask_again = true;
         loop {
             match self.say(ticket, iccid, wanted).await {
@@ -114,7 +116,8 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
             let uses_another = |answer: &ReportedProfile| {
                 matches!(answer, ReportedProfile::Iccid(_)) && !answer.proves(expected)
             };
-            if wait(port, expected, Duration::ZERO)
+            if port
+                .wait_for_profile(expected, Duration::ZERO)
                 .await
                 .is_ok_and(|answer| uses_another(&answer))
             {
@@ -210,7 +213,8 @@ async fn make_notice<O: OpenPort>(
 ) -> Result<ReportedProfile, JobFailure> {
     let by_itself = match strategy {
         AfterEnable::Radio => ReportedProfile::NotReported,
-        AfterEnable::Auto | AfterEnable::Nothing => wait(port, expected, BY_ITSELF)
+        AfterEnable::Auto | AfterEnable::Nothing => port
+            .wait_for_profile(expected, BY_ITSELF)
             .await
             .unwrap_or(ReportedProfile::NotReported),
     };
@@ -224,32 +228,8 @@ async fn make_notice<O: OpenPort>(
         return Ok(by_itself);
     }
     tracing::info!("the modem does not notice by itself: resetting its radio");
-    let reset = modem::reset_radio(port.at().await?).await;
-    // The modem may have gone away on purpose; whether it comes back shows next.
-    if let Err(error) = reset {
-        tracing::debug!(%error, "the port went away with the reset");
-    }
-    port.card_was_reset();
-    wait(port, expected, AFTER_RESET).await
-}
-
-async fn wait<O: OpenPort>(
-    port: &mut CardPort<O>,
-    expected: Option<&str>,
-    longest: Duration,
-) -> Result<ReportedProfile, JobFailure> {
-    let end = tokio::time::Instant::now() + longest;
-    loop {
-        let left = end.saturating_duration_since(tokio::time::Instant::now());
-        let failure = match port.wait_for_profile(expected, left).await {
-            Ok(answer) => return Ok(answer),
-            Err(failure) => failure,
-        };
-        if left.is_zero() {
-            return Err(failure);
-        }
-        sleep(Duration::from_millis(500)).await;
-    }
+    port.reset_radio().await?;
+    port.wait_for_profile(expected, AFTER_RESET).await
 }
 
 /// What is said of a modem that cannot be asked for the ICCID.

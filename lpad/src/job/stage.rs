@@ -1,4 +1,4 @@
-//! What an operation is doing, and how far it is.
+//! What an operation is doing, how far it is, and what it waits for.
 
 use serde::{Deserialize, Serialize};
 
@@ -71,5 +71,37 @@ impl Progress {
     /// Whole percent done.
     pub fn percent(self) -> u64 {
         (self.done * 100).checked_div(self.total).unwrap_or(0)
+    }
+}
+
+/// An answer that is waited for, and for how long at most. It shows once the wait has lasted a while.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Waiting {
+    /// What has to answer.
+    pub on: WaitingOn,
+    /// Until when it is waited for at most, in seconds since 1970.
+    pub until_s: u64,
+}
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WaitingOn {
+    /// The card has to answer a command.
+    Card,
+    /// The modem has to come back, or to use another profile.
+    Modem,
+    /// The server has to answer.
+    Server,
+}
+
+impl WaitingOn {
+    /// The name used in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Card => "card",
+            Self::Modem => "modem",
+            Self::Server => "server",
+        }
     }
 }

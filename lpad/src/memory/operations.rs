@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::commit::{Cancellation, TooLate};
 use crate::failure::{Interruption, JobFailure};
-use crate::job::{Achievement, Answer, Decision, Kind, OperationId, Progress, Stage};
+use crate::job::{Achievement, Answer, Decision, Kind, OperationId, Progress, Stage, Waiting};
 use crate::memory::events::{Change, Events};
 use crate::memory::journal::{
     AskedOperation, Ending, Intent, Record, RequestKey, SharedJournal, StartedOperation,
@@ -433,6 +433,11 @@ impl Operations {
         Ok(entry.operation.subscribe())
     }
 
+    /// Says what an operation waits for, or that it waits no longer.
+    pub(crate) fn waits(&self, id: OperationId, waiting: Option<Waiting>) {
+        self.change(id, |operation| operation.waiting = waiting);
+    }
+
     /// Changes an operation that has not ended, and says so to those who watch.
     fn change(&self, id: OperationId, change: impl FnOnce(&mut Operation)) {
         let table = self.table();
@@ -480,6 +485,7 @@ impl Operations {
         self.change(id, |operation| {
             operation.state = state;
             operation.offer = None;
+            operation.waiting = None;
             operation.asked_at_s = None;
             operation.result = result;
             operation.failure = failure;

@@ -32,6 +32,8 @@ pub(crate) async fn reset_radio<S: AsyncRead + AsyncWrite + Unpin + Send>(
     Ok(())
 }
 
+/// How long a reset takes at most, where the modem needs all its time for both commands.
+pub(crate) const RESET_TAKES: Duration = Duration::from_secs(62);
 /// Deadline for switching the radio.
 const RADIO: Duration = Duration::from_secs(30);
 /// What modems need between switching off and on, and before the card answers.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::is_default;
 use super::profile::{class, rules};
-use crate::job::{self, Kind, OperationId, Progress, Stage};
+use crate::job::{self, Kind, OperationId, Progress, Stage, Waiting};
 use crate::memory::operations::{self, ClientProcess, State};
 use crate::problem::Problem;
 
@@ -25,6 +25,9 @@ pub struct Operation {
     /// How much of the profile package the card has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<Progress>,
+    /// What it waits for, once that has lasted a while.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Waiting>,
     /// Whether it can still be cancelled.
     pub cancellable: bool,
     /// The profile that waits for an answer.
@@ -110,6 +113,7 @@ impl From<&operations::Operation> for Operation {
             state: known.state,
             stage: known.stage,
             progress: known.progress,
+            waiting: known.waiting,
             cancellable: known.cancellable,
             offer: known.offer.as_ref().map(Offer::from),
             result: known.result.as_ref().map(Achievement::from),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::asker::ClientProcess;
 use crate::failure::{Interruption, JobFailure};
-use crate::job::{Achievement, Kind, Offer, OperationId, Progress, Stage};
+use crate::job::{Achievement, Kind, Offer, OperationId, Progress, Stage, Waiting};
 use crate::memory::journal::{AskedOperation, Ending};
 
 /// Where an operation stands.
@@ -76,6 +76,8 @@ pub struct Operation {
     pub stage: Option<Stage>,
     /// How much of the profile package the card has.
     pub progress: Option<Progress>,
+    /// What it waits for, once that has lasted a while.
+    pub waiting: Option<Waiting>,
     /// Whether it can still be cancelled.
     pub cancellable: bool,
     /// The profile that waits for an answer.
@@ -103,6 +105,7 @@ impl Operation {
             state: State::Queued,
             stage: None,
             progress: None,
+            waiting: None,
             cancellable: true,
             offer: None,
             result: None,
