@@ -18,7 +18,9 @@ use crate::memory::digest::Digest;
 use crate::memory::events::{Change, Events};
 use crate::memory::journal::{Attempt, Record, SharedJournal, StartedOperation};
 use crate::memory::operations::Operations;
-use crate::memory::snapshot::{Attempt as Bringing, Known, Shown, Snapshot, find};
+use crate::memory::snapshot::{
+    Attempt as Bringing, Known, Notification, Shown, Snapshot, find,
+};
 use crate::procedure::download::Order;
 use crate::runtime::clock::Clock;
 use crate::secret::Secret;
@@ -87,7 +89,11 @@ impl<C> Context<C> {
     }
 
     /// The card was read as a whole: it can be used.
-    pub(super) fn card_was_read(&self, state: CardState) {
+    pub(super) fn card_was_read(
+        &self,
+        state: CardState,
+        notifications: Known<Vec<Notification>>,
+    ) {
         self.was_read(|known| {
             known.euicc.state = Shown::Ready;
             known.euicc.attempt = None;
@@ -95,7 +101,7 @@ impl<C> Context<C> {
             known.euicc.info = state.info;
             known.addresses = state.addresses;
             known.profiles = state.profiles;
-            known.notifications = state.notifications;
+            known.notifications = notifications;
         });
     }
 

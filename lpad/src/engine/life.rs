@@ -12,8 +12,7 @@ use super::context::Context;
 use super::desk::Desk;
 use super::first_boot::FirstBoot;
 use super::outbox::Urgency;
-use super::reading::CardState;
-use super::session::show_notifications;
+use super::reading::{CardState, known};
 use super::settle::{self, ReadBack, Settled};
 use super::{Engine, Resumed};
 use crate::failure::{JobFailure, PortFailure};
@@ -170,7 +169,7 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         context.tries("opening a channel to the card");
         desk.port.close_orphans().await?;
         context.tries("reading the card");
-        let (state, listed) = desk
+        let (state, notifications) = desk
             .in_session(async |session| {
                 let state = CardState::read(&mut session.card).await?;
                 let intent = context.journal.intent();
@@ -184,12 +183,10 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
                     settle_in_history(context, resumed, &started, settled);
                 }
                 session.outbox.belongs_to(&state.eid.to_string());
-                match session.outbox.round(&mut session.card, Urgency::Now).await {
-                    Err(error) if error.loses_card() => Err(error.into()),
-                    // What the card does not give of its notifications is tried again later.
-                    Err(_) => Ok((state, false)),
-                    Ok(_) => Ok((state, true)),
-                }
+                let round = session.outbox.round(&mut session.card, Urgency::Now).await;
+                // A list that the card does not give is asked for again later.
+                let notifications = known(round.map(|_| session.outbox.shown()))?;
+                Ok((state, notifications))
             })
             .await?;
         let eid = state.eid;
@@ -201,10 +198,7 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
             eid = %Shortened(&shown),
             "the eUICC is ready"
         );
-        context.card_was_read(state);
-        if listed {
-            show_notifications(context, &desk.outbox);
-        }
+        context.card_was_read(state, notifications);
         first_boot.consider(&eid, &context.known(), |order| context.attempts(eid, order));
         context.show_first_boot(first_boot);
         Ok(Card { eid, imei })

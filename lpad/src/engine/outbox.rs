@@ -229,12 +229,6 @@ impl<C: Connect + 'static> Outbox<C> {
         self.waiting.len() + self.unreadable.len()
     }
 
-    /// How many are set aside.
-    pub(crate) fn set_aside(&self) -> usize {
-        let is_aside = |one: &&Waiting| matches!(one.state, WaitingState::Aside { .. });
-        self.waiting.values().filter(is_aside).count() + self.unreadable.len()
-    }
-
     /// When the next round is due.
     pub(crate) fn next_attempt(&self) -> Option<Instant> {
         let list = self.unlisted.map(|(_, at)| at);
@@ -260,31 +254,23 @@ impl<C: Connect + 'static> Outbox<C> {
 
     /// What is on the card and what is known of the deliveries, as of the last round.
     pub(crate) fn shown(&self) -> Vec<Notification> {
-        let mut shown: Vec<_> = self.waiting.values().map(|one| one.shown.clone()).collect();
-        self.annotate(&mut shown);
-        shown.extend(self.unreadable.iter().cloned());
-        shown
-    }
-
-    /// Adds to the notifications of the card what is known of their deliveries.
-    pub(crate) fn annotate(&self, notifications: &mut [Notification]) {
-        for notification in notifications {
-            let Some(waiting) = self.waiting.get(&notification.sequence_number) else {
-                continue;
-            };
-            if let Some(manners) = self.recipients.get(&waiting.recipient) {
-                notification.failed_attempts = manners.failures;
-                notification.last_error = manners.last_error.clone();
+        let readable = self.waiting.values().map(|one| {
+            let mut shown = one.shown.clone();
+            if let Some(manners) = self.recipients.get(&one.recipient) {
+                shown.failed_attempts = manners.failures;
+                shown.last_error = manners.last_error.clone();
             }
-            if let WaitingState::Aside { why, tries, .. } = &waiting.state {
-                notification.failed_attempts = *tries;
-                notification.set_aside = Some(why.to_string());
+            if let WaitingState::Aside { why, tries, .. } = &one.state {
+                shown.failed_attempts = *tries;
+                shown.set_aside = Some(why.to_string());
             }
-        }
+            shown
+        });
+        readable.chain(self.unreadable.iter().cloned()).collect()
     }
 
     /// Reads the card's list. Of what is not in it any more nothing is remembered.
-    async fn list(&mut self, card: &mut impl Card) -> Result<(), FunctionError> {
+    pub(crate) async fn list(&mut self, card: &mut impl Card) -> Result<(), FunctionError> {
         match notifications::metadata(card).await {
             Ok(list) => {
                 self.unlisted = None;
@@ -292,7 +278,9 @@ impl<C: Connect + 'static> Outbox<C> {
                 Ok(())
             }
             Err(error) => {
-                if !error.loses_card() {
+                // A client that reads in between does not put off the next attempt.
+                let rests = self.unlisted.is_some_and(|(_, at)| at > Instant::now());
+                if !error.loses_card() && !rests {
                     let tries = self.unlisted.map_or(0, |(tries, _)| tries) + 1;
                     let delay = ASIDE.delay(tries);
                     self.unlisted = Some((tries, Instant::now() + delay));

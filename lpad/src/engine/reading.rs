@@ -9,7 +9,7 @@ use es10_apdu::types::Eid;
 
 use crate::failure::JobFailure;
 use crate::memory::snapshot::{Addresses, EuiccInfo, Known, Notification, Profile, ProfileState};
-use crate::procedure::{Card, FunctionError, euicc, notifications, profiles};
+use crate::procedure::{Card, FunctionError, euicc, profiles};
 
 /// The parts of a card, each read for itself.
 #[derive(Clone, Debug)]
@@ -18,11 +18,10 @@ pub(super) struct CardState {
     pub(super) info: Known<EuiccInfo>,
     pub(super) addresses: Known<Addresses>,
     pub(super) profiles: Known<Vec<Profile>>,
-    pub(super) notifications: Known<Vec<Notification>>,
 }
 
 impl CardState {
-    /// Reads all of it. A part that the card refuses, or that cannot be understood, is unknown and
+    /// Reads all but the notifications, which the outbox lists. A part that the card refuses, or that cannot be understood, is unknown and
     /// costs only itself. Without the EID nothing could be bound to the card, so that it must be read.
     pub(super) async fn read(card: &mut impl Card) -> Result<Self, JobFailure> {
         Ok(Self {
@@ -30,7 +29,6 @@ impl CardState {
             info: known(info(card).await)?,
             addresses: known(addresses(card).await)?,
             profiles: known(profiles(card).await)?,
-            notifications: known(notifications(card).await)?,
         })
     }
 }
@@ -102,16 +100,6 @@ fn profile(info: &ProfileInfo) -> Option<Profile> {
         aid: info.isdp_aid.clone(),
         policy_rules: info.profile_policy_rules.unwrap_or_default(),
     })
-}
-
-pub(super) async fn notifications(
-    card: &mut impl Card,
-) -> Result<Vec<Notification>, FunctionError> {
-    let list = notifications::metadata(card).await?;
-    let readable = list.items.iter().map(notification);
-    Ok(readable
-        .chain(list.unreadable.iter().map(unreadable))
-        .collect())
 }
 
 /// An entry of the card's list that cannot be read.

@@ -104,16 +104,15 @@ where
     C: Connect + 'static,
 {
     let profiles = known(reading::profiles(&mut session.card).await)?;
+    let notifications = match outbox_knows {
+        true => Known::Value(session.outbox.shown()),
+        false => listed(session).await?,
+    };
     context.update(|known| {
         known.profiles = profiles;
+        known.notifications = notifications;
         known.changed();
     });
-    if outbox_knows {
-        show_notifications(context, session.outbox);
-        return Ok(());
-    }
-    let notifications = listed(session).await?;
-    context.update(|known| known.notifications = notifications);
     Ok(())
 }
 
@@ -151,17 +150,11 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
     C: Connect + 'static,
 {
-    let mut notifications = known(reading::notifications(&mut session.card).await)?;
-    if let Some(list) = notifications.value_mut() {
-        session.outbox.annotate(list);
-    }
-    Ok(notifications)
+    let listed = session.outbox.list(&mut session.card).await;
+    known(listed.map(|()| session.outbox.shown()))
 }
 
 /// Shows the notifications as the outbox knows them since its last round.
 pub(super) fn show_notifications<C: Connect + 'static>(context: &Context<C>, outbox: &Outbox<C>) {
-    context.update(|known| {
-        known.notifications = Known::Value(outbox.shown());
-        known.euicc.notifications_set_aside = outbox.set_aside();
-    });
+    context.update(|known| known.notifications = Known::Value(outbox.shown()));
 }

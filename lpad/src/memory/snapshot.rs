@@ -61,14 +61,6 @@ impl<T> Known<T> {
         }
     }
 
-    /// As [`Self::value`], to be changed.
-    pub(crate) fn value_mut(&mut self) -> Option<&mut T> {
-        match self {
-            Self::Value(value) => Some(value),
-            Self::NotYet | Self::Unknown(_) => None,
-        }
-    }
-
     fn unknown(&self, part: Part) -> Option<UnknownPart> {
         match self {
             Self::Unknown(because) => Some(UnknownPart {
@@ -110,8 +102,11 @@ impl Snapshot {
         }
     }
 
-    /// Lets the eUICC name its parts that cannot be read.
+    /// Lets the eUICC tell of its parts what it shows of them, and which cannot be read.
     pub(crate) fn name_unknown_parts(&mut self) {
+        let notifications = self.notifications.value().into_iter().flatten();
+        let set_aside = notifications.filter(|one| one.set_aside.is_some());
+        self.euicc.notifications_set_aside = set_aside.count();
         self.euicc.unknown = [
             self.euicc.info.unknown(Part::Info),
             self.addresses.unknown(Part::Addresses),
