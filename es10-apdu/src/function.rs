@@ -14,9 +14,8 @@ pub trait Es10Function: Encode + Send + Sized + Sync {
     const SECTION: &'static str;
     /// The tag of request and answer.
     const TAG: u16;
-    /// Whether it changes the eUICC, or where a session with a server stands. One that does not
-    /// may be called again whatever became of it.
-    const CHANGES: bool;
+    /// What it does to the eUICC.
+    const EFFECT: Effect;
     /// What the eUICC answers.
     type Response: Extensible + Send;
 
@@ -31,16 +30,28 @@ pub trait Es10Function: Encode + Send + Sized + Sync {
     }
 }
 
-/// `Request => Response, name, section, tag, reads or changes;` for each function.
+/// What a function does to the eUICC.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Effect {
+    /// Nothing: it may be called again whatever became of it.
+    Reads,
+    /// It moves a session with a server on; what is stored on the eUICC stays the same.
+    Session,
+    /// It changes what is stored.
+    Changes,
+}
+
+/// `Request => Response, name, section, tag, effect;` for each function.
 macro_rules! functions {
-    (@ reads) => { false };
-    (@ changes) => { true };
+    (@ reads) => { crate::function::Effect::Reads };
+    (@ session) => { crate::function::Effect::Session };
+    (@ changes) => { crate::function::Effect::Changes };
     ($($request:ty => $response:ty, $name:literal, $section:literal, $tag:literal, $effect:ident;)+) => {$(
         impl crate::function::Es10Function for $request {
             const NAME: &'static str = $name;
             const SECTION: &'static str = $section;
             const TAG: u16 = $tag;
-            const CHANGES: bool = crate::function::functions!(@ $effect);
+            const EFFECT: crate::function::Effect = crate::function::functions!(@ $effect);
             type Response = $response;
         }
     )+};

@@ -10,7 +10,7 @@ use crate::apdu::{Channel, Response, StatusWord};
 use crate::asn1::{CodecError, Raw};
 use crate::channel::{ChannelRecord, LogicalChannel, OpenError};
 use crate::es10b::ProfileInstallationResult;
-use crate::function::Es10Function;
+use crate::function::{Effect, Es10Function};
 use crate::link::LinkOptions;
 use crate::store_data::{Blocks, P1_LAST, TooLong};
 use crate::transport::{Deadline, Fault, Outcome, Transport, TransportError};
@@ -66,7 +66,7 @@ impl<T: Transport> Isdr<T> {
         let mut is_again = false;
         loop {
             let error = match self.call_until(function, Some(deadline)).await {
-                Err(error) if !F::CHANGES && !deadline.has_passed() => error,
+                Err(error) if F::EFFECT == Effect::Reads && !deadline.has_passed() => error,
                 answered => return answered,
             };
             // Busy comes first: right after a reset or a switch a card is busy for seconds, and that

@@ -185,8 +185,8 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         if self.life.is_ready() {
             // One that the modem did not let be closed gets a second chance at once.
             self.desk.port.close_orphans_if_any().await;
-            if let Some(doubt) = self.desk.doubt() {
-                tracing::info!(?doubt, "the card is read anew");
+            if self.desk.port.is_in_doubt() {
+                tracing::info!("an answer was lost: the card is read anew");
                 self.desk.port.close();
                 self.context.changed();
                 self.life = Life::absent(Duration::ZERO);
@@ -297,10 +297,10 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
                     .await
                     .map(|()| achieved)
                     .map_err(Arc::new),
-                Err(failure) => Err(Arc::new(JobFailure::InDoubt {
-                    lost: failure,
-                    since: None,
-                })),
+                Err(since) => {
+                    let lost = JobFailure::Interrupted(Interruption::Running);
+                    Err(Arc::new(JobFailure::in_doubt(lost, since)))
+                }
             };
             drop(busy);
             // The client hears of the outcome by the ticket.

@@ -114,7 +114,7 @@ pub enum JobFailure {
         /// What was lost.
         lost: Arc<Self>,
         /// Why the card cannot be asked.
-        since: Option<Arc<Self>>,
+        since: Arc<Self>,
     },
 }
 
@@ -173,6 +173,14 @@ pub enum Interruption {
 }
 
 impl JobFailure {
+    /// An answer was lost, and the card could not be asked since.
+    pub(crate) fn in_doubt(lost: impl Into<Arc<Self>>, since: impl Into<Arc<Self>>) -> Self {
+        Self::InDoubt {
+            lost: lost.into(),
+            since: since.into(),
+        }
+    }
+
     /// What the card has done of what was asked.
     pub fn outcome(&self) -> Outcome {
         match self {
@@ -201,9 +209,7 @@ impl JobFailure {
                 Failure::Card(error) => error.loses_card(),
                 _ => false,
             },
-            Self::InDoubt { lost, since } => {
-                since.as_ref().is_some_and(|since| since.loses_card()) || lost.loses_card()
-            }
+            Self::InDoubt { lost, since } => since.loses_card() || lost.loses_card(),
             Self::PartUnknown { because, .. } => because.loses_card(),
             Self::Cancelled
             | Self::UnknownProfile(_)

@@ -8,7 +8,7 @@ use std::fmt;
 use es9_client::{Connect, Es9Client, Es9Function, ServerAddress};
 use es10_apdu::asn1::Raw;
 use es10_apdu::es10b::ProfileInstallationResult;
-use es10_apdu::function::Es10Function;
+use es10_apdu::function::{Effect, Es10Function};
 use es10_apdu::isdr::{CallError, Isdr};
 use es10_apdu::transport::{Fault, Outcome, Transport};
 
@@ -38,9 +38,9 @@ pub trait Card: Send {
 
 impl<T: Transport> Card for Isdr<T> {
     async fn call<F: Es10Function>(&mut self, function: &F) -> Result<F::Response, CallError> {
-        match F::CHANGES {
-            true => Self::call(self, function).await,
-            false => self.read(function).await,
+        match F::EFFECT {
+            Effect::Reads => self.read(function).await,
+            Effect::Session | Effect::Changes => Self::call(self, function).await,
         }
     }
 

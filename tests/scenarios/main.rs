@@ -16,6 +16,7 @@ mod contract;
 mod crashes;
 mod dependencies;
 mod design;
+mod doubt;
 mod downloads;
 mod first_boot;
 mod hiccups;

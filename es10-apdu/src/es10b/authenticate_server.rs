@@ -189,5 +189,5 @@ elements!(AuthenticateServerResponse, CtxParams1);
 
 functions! {
     AuthenticateServerRequest => Raw<AuthenticateServerResponse>,
-        "ES10b.AuthenticateServer", "5.7.13", 0xBF38, changes;
+        "ES10b.AuthenticateServer", "5.7.13", 0xBF38, session;
 }

@@ -82,5 +82,5 @@ elements!(CancelSessionResponse);
 
 functions! {
     CancelSessionRequest => Raw<CancelSessionResponse>,
-        "ES10b.CancelSession", "5.7.14", 0xBF41, changes;
+        "ES10b.CancelSession", "5.7.14", 0xBF41, session;
 }

@@ -169,5 +169,5 @@ functions! {
     GetEuiccInfo1Request => Raw<EuiccInfo1>, "ES10b.GetEUICCInfo1", "5.7.8", 0xBF20, reads;
     GetEuiccInfo2Request => Raw<EuiccInfo2>, "ES10b.GetEUICCInfo2", "5.7.8", 0xBF22, reads;
     GetEuiccChallengeRequest => GetEuiccChallengeResponse,
-        "ES10b.GetEUICCChallenge", "5.7.7", 0xBF2E, changes;
+        "ES10b.GetEUICCChallenge", "5.7.7", 0xBF2E, session;
 }

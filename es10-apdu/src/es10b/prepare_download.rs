@@ -101,5 +101,5 @@ elements!(PrepareDownloadResponse);
 
 functions! {
     PrepareDownloadRequest => Raw<PrepareDownloadResponse>,
-        "ES10b.PrepareDownload", "5.7.5", 0xBF21, changes;
+        "ES10b.PrepareDownload", "5.7.5", 0xBF21, session;
 }

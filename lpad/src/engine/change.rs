@@ -1,7 +1,5 @@
 //! The small jobs: one function of the card each.
 
-use std::sync::Arc;
-
 use es9_client::Connect;
 use es10_apdu::transport::Outcome;
 use es10_apdu::types::{Iccid, ResetOptions};
@@ -218,9 +216,8 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
         let back = self
             .when_back(ticket, None)
             .await
-            .map_err(|since| JobFailure::InDoubt {
-                lost: Arc::new(JobFailure::Interrupted(Interruption::Running)),
-                since: Some(since.into()),
+            .map_err(|since| {
+                JobFailure::in_doubt(JobFailure::Interrupted(Interruption::Running), since)
             })?;
         Ok(back.finished.add_to(Achievement {
             nothing_to_change: !erased,
@@ -245,10 +242,7 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
                 ..
             }) => Ok(finished.add_to(after_loss(settled, lost)?)),
             Ok(_) => Err(lost),
-            Err(since) => Err(JobFailure::InDoubt {
-                lost: lost.into(),
-                since: Some(since.into()),
-            }),
+            Err(since) => Err(JobFailure::in_doubt(lost, since)),
         }
     }
 
@@ -284,6 +278,7 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
                         known.addresses = addresses;
                         known.changed();
                     });
+                    session.card.was_read();
                     let finished = finish(session, context, ticket, ReadBackNow::No).await;
                     show_notifications(context, session.outbox);
                     Ok(Back {

@@ -3,13 +3,10 @@
 use std::time::Duration;
 
 use es9_client::Connect;
-use es10_apdu::isdr::Isdr;
-use es10_apdu::transport::Transport;
-use es10_apdu::transport::trace::Trace;
 use es10_apdu::types::Eid;
 
 use super::outbox::Outbox;
-use super::port::{CardPort, Link};
+use super::port::{CardPort, OpenCard};
 use crate::failure::JobFailure;
 use crate::modem::OpenPort;
 use crate::procedure::euicc;
@@ -24,15 +21,8 @@ pub(super) struct Desk<O: OpenPort, C> {
 
 /// The ISD-R of the card this desk is bound to, selected on a channel of its own.
 pub(super) struct Session<'s, S, C> {
-    pub(super) card: Isdr<Trace<Link<'s, S>>>,
+    pub(super) card: OpenCard<'s, S>,
     pub(super) outbox: &'s mut Outbox<C>,
-}
-
-/// Why the card has to be read anew.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Doubt {
-    /// The answer to a command was lost, or the port itself.
-    AnswerLost,
 }
 
 impl<O: OpenPort, C: Connect + 'static> Desk<O, C> {
@@ -81,13 +71,8 @@ impl<O: OpenPort, C: Connect + 'static> Desk<O, C> {
             outbox,
         };
         let done = work(&mut session, beside).await;
-        close(session.card).await;
+        session.card.close().await;
         done
-    }
-
-    /// What is not known of the card since it was read as a whole.
-    pub(super) fn doubt(&self) -> Option<Doubt> {
-        self.port.is_in_doubt().then_some(Doubt::AnswerLost)
     }
 }
 
@@ -96,7 +81,7 @@ impl<O: OpenPort, C: Connect + 'static> Desk<O, C> {
 async fn open<O: OpenPort>(
     port: &mut CardPort<O>,
     wanted: Option<Eid>,
-) -> Result<Isdr<Trace<Link<'_, O::Port>>>, JobFailure> {
+) -> Result<OpenCard<'_, O::Port>, JobFailure> {
     let mut card = port.session().await?;
     let Some(wanted) = wanted else {
         return Ok(card);
@@ -106,15 +91,8 @@ async fn open<O: OpenPort>(
         Ok(found) => JobFailure::OtherCard { wanted, found },
         Err(error) => error.into(),
     };
-    close(card).await;
+    card.close().await;
     Err(failure)
-}
-
-/// Closes the channel; what cannot be closed is remembered and closed later.
-async fn close<T: Transport>(card: Isdr<T>) {
-    if let Err(error) = card.close().await {
-        tracing::warn!(%error, "the logical channel could not be closed");
-    }
 }
 
 /// How long a modem that restarts, or gets its power back, is waited for.

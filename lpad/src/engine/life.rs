@@ -186,12 +186,12 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
                 let round = session.outbox.round(&mut session.card, Urgency::Now).await;
                 // A list that the card does not give is asked for again later.
                 let notifications = known(round.map(|_| session.outbox.shown()))?;
+                session.card.was_read();
                 Ok((state, notifications))
             })
             .await?;
         let eid = state.eid;
         desk.bind(eid);
-        desk.port.was_read();
         let shown = eid.to_string();
         tracing::info!(
             euicc = context.config.name,

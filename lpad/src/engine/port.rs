@@ -6,9 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use es10_apdu::apdu::{Channel, Command, Response};
+use es10_apdu::asn1::Raw;
 use es10_apdu::at::{AtPort, Csim, ModemProfile};
 use es10_apdu::channel::{ChannelRecord, close_recorded};
-use es10_apdu::isdr::{Isdr, IsdrOptions};
+use es10_apdu::es10b::ProfileInstallationResult;
+use es10_apdu::function::{Effect, Es10Function};
+use es10_apdu::isdr::{CallError, Isdr, IsdrOptions};
 use es10_apdu::link::{Deadlines, LinkOptions};
 use es10_apdu::transport::trace::Trace;
 use es10_apdu::transport::{Deadline, Fault, Outcome, Transport, TransportError};
@@ -22,13 +25,14 @@ use crate::failure::{JobFailure, PortFailure};
 use crate::job::WaitingOn;
 use crate::memory::journal::{KnownChannel, Phase, Record, SharedJournal};
 use crate::modem::{self, OpenPort, ProfileInUse, ReportedProfile};
+use crate::procedure::Card;
 
 /// The one owner of the port, and with it of the card.
 pub(super) struct CardPort<O: OpenPort> {
     opener: O,
     port: Option<AtPort<O::Port>>,
-    /// Whether an APDU went unanswered since the card was read as a whole, on this port or on an
-    /// earlier one.
+    /// Whether the card may hold something else than was read of it, because the answer to a change
+    /// was lost, on this port or on an earlier one.
     answer_lost: bool,
     modem: ModemProfile,
     profile_in_use: ProfileInUse,
@@ -162,41 +166,44 @@ impl<O: OpenPort> CardPort<O> {
         self.profile_in_use.is_never_told()
     }
 
-    /// The link to the card, over a port that is opened when it was not.
-    async fn link(&mut self) -> Result<Link<'_, O::Port>, JobFailure> {
-        self.at().await?;
-        let port = self.port.as_mut().ok_or(PortFailure::Gone)?;
-        Ok(Link {
-            pipe: Pipe::Csim(Csim::new(port)),
-            answer_lost: &mut self.answer_lost,
-            waits: &self.waits,
-        })
-    }
-
     /// The ISD-R on a logical channel of its own; it has to be closed. One that could not be closed
     /// before is closed first: the record has room for one.
-    pub(super) async fn session(&mut self) -> Result<Isdr<Trace<Link<'_, O::Port>>>, JobFailure> {
+    pub(super) async fn session(&mut self) -> Result<OpenCard<'_, O::Port>, JobFailure> {
         if self.record.may_be_open() {
             self.close_orphans().await?;
         }
-        let (options, record) = (self.options.clone(), Arc::clone(&self.record));
-        let link = self.link().await?;
+        self.at().await?;
+        let Self {
+            port: Some(port),
+            waits,
+            options,
+            record,
+            answer_lost,
+            ..
+        } = self
+        else {
+            return Err(PortFailure::Gone.into());
+        };
         record.opening();
-        let opened = Isdr::open(Trace::new(link), &options).await;
-        opened.map_err(|error| {
-            if error.outcome() != Outcome::Unknown && record.is(Phase::Opening) {
-                record.forget();
+        let link = Trace::new(Link::over(port, waits));
+        match Isdr::open(link, options).await {
+            Ok(isdr) => Ok(OpenCard { isdr, answer_lost }),
+            Err(error) => {
+                if error.outcome() != Outcome::Unknown && record.is(Phase::Opening) {
+                    record.forget();
+                }
+                Err(error.into())
             }
-            error.into()
-        })
+        }
     }
 
     /// Closes what was left open: by an earlier life of the daemon, or because an answer was lost.
     pub(super) async fn close_orphans(&mut self) -> Result<(), JobFailure> {
-        let record = Arc::clone(&self.record);
+        self.at().await?;
+        let port = self.port.as_mut().ok_or(PortFailure::Gone)?;
+        let mut link = Link::over(port, &self.waits);
         let deadline = self.options.link.deadlines.close;
-        let mut link = self.link().await?;
-        close_recorded(&mut link, &*record, deadline)
+        close_recorded(&mut link, &*self.record, deadline)
             .await
             .map_err(|error| PortFailure::from(error).into())
     }
@@ -211,14 +218,9 @@ impl<O: OpenPort> CardPort<O> {
         }
     }
 
-    /// Whether an answer was lost, or the port itself, since [`Self::was_read`].
+    /// Whether the answer to a change was lost and the card not read since, or the port is lost.
     pub(super) fn is_in_doubt(&self) -> bool {
         self.answer_lost || self.port.as_ref().is_none_or(AtPort::is_closed)
-    }
-
-    /// The card was read as a whole: whatever was in doubt is not any more.
-    pub(super) fn was_read(&mut self) {
-        self.answer_lost = false;
     }
 
     /// Listens to the modem until its port is gone; never ends without a port.
@@ -252,12 +254,66 @@ fn modem_profile(config: &EuiccConfig) -> ModemProfile {
     }
 }
 
-/// The link to the card, which notes whether an answer was lost.
+/// The card's ISD-R on an open channel, which notes whether the answer to a change was lost.
 #[derive(Debug)]
-pub(super) struct Link<'p, S> {
-    pipe: Pipe<'p, S>,
+pub(super) struct OpenCard<'p, S> {
+    isdr: Isdr<Trace<Link<'p, S>>>,
     answer_lost: &'p mut bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> OpenCard<'_, S> {
+    /// What shows of changes was read: whatever was in doubt is not any more.
+    pub(super) fn was_read(&mut self) {
+        *self.answer_lost = false;
+    }
+
+    /// Closes the channel; one that cannot be closed is in the record, and closed later.
+    pub(super) async fn close(self) {
+        if let Err(error) = self.isdr.close().await {
+            tracing::warn!(%error, "the logical channel could not be closed");
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Card for OpenCard<'_, S> {
+    async fn call<F: Es10Function>(&mut self, function: &F) -> Result<F::Response, CallError> {
+        if F::EFFECT != Effect::Changes {
+            return Card::call(&mut self.isdr, function).await;
+        }
+        // Set while the command is under way, so that a future dropped in between counts as well.
+        let lost_before = std::mem::replace(self.answer_lost, true);
+        let answer = Card::call(&mut self.isdr, function).await;
+        *self.answer_lost = lost_before || is_lost(&answer);
+        answer
+    }
+
+    async fn load_segment(
+        &mut self,
+        segment: &[u8],
+    ) -> Result<Option<Raw<ProfileInstallationResult>>, CallError> {
+        let lost_before = std::mem::replace(self.answer_lost, true);
+        let answer = self.isdr.load_segment(segment).await;
+        *self.answer_lost = lost_before || is_lost(&answer);
+        answer
+    }
+}
+
+fn is_lost<T>(answer: &Result<T, CallError>) -> bool {
+    matches!(answer, Err(error) if error.outcome() == Outcome::Unknown)
+}
+
+/// The link to the card.
+#[derive(Debug)]
+struct Link<'p, S> {
+    pipe: Pipe<'p, S>,
     waits: &'p Waits,
+}
+
+impl<'p, S> Link<'p, S> {
+    fn over(port: &'p mut AtPort<S>, waits: &'p Waits) -> Self {
+        let pipe = Pipe::Csim(Csim::new(port));
+        Self { pipe, waits }
+    }
 }
 
 /// What carries the APDUs.
@@ -272,17 +328,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Transport for Link<'_, S> {
         command: &Command,
         deadline: Deadline,
     ) -> Result<Response, TransportError> {
-        // Set while the command is under way, so that a future dropped in between counts as well.
-        let lost_before = std::mem::replace(self.answer_lost, true);
-        let transmitted = match &mut self.pipe {
+        let answer = match &mut self.pipe {
             Pipe::Csim(csim) => csim.transmit(command, deadline),
         };
-        let response = self
-            .waits
-            .on(WaitingOn::Card, deadline.left(), transmitted)
-            .await?;
-        *self.answer_lost = lost_before;
-        Ok(response)
+        let longest = deadline.left();
+        self.waits.on(WaitingOn::Card, longest, answer).await
     }
 }
 

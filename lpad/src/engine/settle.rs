@@ -206,10 +206,7 @@ pub(super) fn after_loss(settled: Settled, lost: JobFailure) -> Result<Achieveme
         Settled::NotDone(JobFailure::CutOff(_)) => Err(JobFailure::CutOff(Some(Arc::new(lost)))),
         Settled::NotDone(JobFailure::Interrupted(_)) => Err(lost),
         Settled::NotDone(failure) => Err(failure),
-        Settled::Unknown(failure) => Err(JobFailure::InDoubt {
-            lost: Arc::new(lost),
-            since: Some(Arc::new(failure)),
-        }),
+        Settled::Unknown(failure) => Err(JobFailure::in_doubt(lost, failure)),
     }
 }
 

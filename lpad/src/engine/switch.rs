@@ -151,10 +151,7 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
             Ok(back) => back,
             Err(since) => {
                 let lost = lost.unwrap_or(JobFailure::NotSwitched(Holdout::Modem));
-                return Err(JobFailure::InDoubt {
-                    lost: lost.into(),
-                    since: Some(since.into()),
-                });
+                return Err(JobFailure::in_doubt(lost, since));
             }
         };
         let now = find(back.profiles.of(Part::Profiles)?, iccid)?;

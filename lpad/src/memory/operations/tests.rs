@@ -2,7 +2,6 @@
 
 use std::ops::Deref;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use es10_apdu::types::{PprIds, ProfileClass};
@@ -339,10 +338,8 @@ async fn an_operation_in_doubt_stays_open_and_changes_when_the_card_has_told() {
     let life = operations();
     let ticket = life.started(Kind::Delete, None);
     let id = ticket.id();
-    ticket.fail(JobFailure::InDoubt {
-        lost: Arc::new(PortFailure::Gone.into()),
-        since: None,
-    });
+    let gone = || JobFailure::from(PortFailure::Gone);
+    ticket.fail(JobFailure::in_doubt(gone(), gone()));
     let failed = life.operations.find(id).unwrap();
     assert_eq!(failed.state, State::Failed);
     assert!(life.journal.intent().operations.contains_key(&id));
