@@ -26,8 +26,8 @@ pub struct LogicalChannel<T> {
 }
 
 impl<T: Transport> LogicalChannel<T> {
-    /// Opens a channel with MANAGE CHANNEL and selects the first of `aids` that the card knows.
-    /// When it knows none, the channel is closed again.
+    /// Opens a channel with MANAGE CHANNEL and selects the application by the first of its
+    /// identifiers that the card knows. When it knows none, the channel is closed again.
     ///
     /// When the card has no free channel, the recorded ones are closed, and after them channels 1
     /// to 3: a killed process may have left them open.
@@ -37,12 +37,13 @@ impl<T: Transport> LogicalChannel<T> {
     /// [`close_recorded`] closes it.
     pub async fn open(
         mut transport: T,
-        aids: &[Aid],
+        application: &Application,
         link: &LinkOptions,
         record: Option<Arc<dyn ChannelRecord>>,
     ) -> Result<Self, OpenError> {
         let Deadlines { open, close, .. } = link.deadlines;
-        let channel = open_with_clean_up(&mut transport, record.as_deref(), open, close).await?;
+        let record_and_proof = record.as_deref().map(|record| (record, &application.proof));
+        let channel = open_with_clean_up(&mut transport, record_and_proof, open, close).await?;
         // Before SELECT: a process that is killed from here on leaves the channel open.
         if let Some(record) = &record {
             record.opened(channel);
@@ -53,8 +54,13 @@ impl<T: Transport> LogicalChannel<T> {
             record,
             close_deadline: close,
         };
-        match opened.select(aids, link).await {
-            Ok(()) => Ok(opened),
+        match opened.select(&application.aids, link).await {
+            Ok(()) => {
+                if let Some(record) = &opened.record {
+                    record.selected(channel);
+                }
+                Ok(opened)
+            }
             Err(error) => {
                 if let Err(error) = opened.close().await {
                     warn!(%channel, %error, "the channel stays open");
@@ -133,17 +139,75 @@ impl<T: Transport> LogicalChannel<T> {
 /// the card's power, such as `/run`.
 pub trait ChannelRecord: fmt::Debug + Send + Sync {
     /// The channels that were opened and not closed.
-    fn open_channels(&self) -> Vec<Channel>;
+    fn open_channels(&self) -> Vec<RecordedChannel>;
 
     /// A channel has been opened; called before anything else is sent on it.
     fn opened(&self, channel: Channel);
 
-    /// A channel has been closed, or is known not to be open.
+    /// The application has been selected on a channel.
+    fn selected(&self, channel: Channel);
+
+    /// A channel has been closed, or is known not to be open, or not to be ours any more.
     fn closed(&self, channel: Channel);
+}
+
+/// A channel that was opened and not closed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct RecordedChannel {
+    /// The channel.
+    pub channel: Channel,
+    /// Whether the application had been selected on it. Before that a channel cannot be told from
+    /// any other one.
+    pub selected: bool,
+}
+
+/// An application of the card.
+#[derive(Clone, Debug)]
+pub struct Application {
+    /// Its identifiers, in the order in which they are tried.
+    pub aids: Vec<Aid>,
+    /// What tells it from others on a channel.
+    pub proof: Proof,
+}
+
+/// A question that changes nothing and is answered so by one application only.
+#[derive(Clone, Debug)]
+pub struct Proof {
+    /// The question, its class byte as on the basic channel.
+    pub question: Command,
+    /// How the answer begins.
+    pub answer: Vec<u8>,
+}
+
+impl Proof {
+    /// Whether the application answers on this channel.
+    async fn holds(
+        &self,
+        transport: &mut impl Transport,
+        channel: Channel,
+        deadline: Deadline,
+    ) -> Result<bool, TransportError> {
+        let question = Command {
+            cla: channel.class(self.question.cla),
+            ..self.question.clone()
+        };
+        // A card that was left between the blocks of a command refuses the next one once.
+        for _ in 0..2 {
+            let Response { data, sw } = exchange(transport, &question, deadline).await?;
+            if sw.is_success() && data.starts_with(&self.answer) {
+                return Ok(true);
+            }
+            debug!(%channel, %sw, "the application does not answer");
+        }
+        Ok(false)
+    }
 }
 
 /// Closes the channels that an earlier process has left open, as remembered by `record`. May be
 /// called again after an error.
+///
+/// The card may have been reset since, and another program may have got the same number. So a
+/// channel on which the application was selected is closed only if it still answers there.
 ///
 /// # Errors
 /// When the transport fails; channels not yet closed stay in the record, and so do those that the
@@ -151,12 +215,27 @@ pub trait ChannelRecord: fmt::Debug + Send + Sync {
 pub async fn close_recorded(
     transport: &mut impl Transport,
     record: &dyn ChannelRecord,
+    proof: &Proof,
     deadline: Duration,
 ) -> Result<(), TransportError> {
-    for channel in record.open_channels() {
-        debug!(%channel, "closing a channel that was left open");
-        if close_unless_refused(transport, channel, deadline).await? {
-            record.closed(channel);
+    for RecordedChannel { channel, selected } in record.open_channels() {
+        let is_ours = match selected {
+            true => unless_refused(proof.holds(transport, channel, Deadline::after(deadline)).await),
+            // What was never selected cannot answer.
+            false => Ok(Some(true)),
+        };
+        match is_ours? {
+            Some(true) => {
+                debug!(%channel, "closing a channel that was left open");
+                if close_unless_refused(transport, channel, deadline).await? {
+                    record.closed(channel);
+                }
+            }
+            Some(false) => {
+                debug!(%channel, "the channel is closed, or another program's by now");
+                record.closed(channel);
+            }
+            None => {}
         }
     }
     Ok(())
@@ -199,7 +278,7 @@ impl OpenError {
 
 async fn open_with_clean_up(
     transport: &mut impl Transport,
-    record: Option<&dyn ChannelRecord>,
+    record: Option<(&dyn ChannelRecord, &Proof)>,
     deadline: Duration,
     close_deadline: Duration,
 ) -> Result<Channel, OpenError> {
@@ -210,10 +289,10 @@ async fn open_with_clean_up(
     warn!(error = %refused, "no free channel, closing those left open");
     // The recorded ones are known to be of an earlier process of this program. Any other may be the
     // modem's own or another program's, so it is closed only when nothing else helps.
-    if let Some(record) = record
+    if let Some((record, proof)) = record
         && !record.open_channels().is_empty()
     {
-        close_recorded(transport, record, close_deadline).await?;
+        close_recorded(transport, record, proof, close_deadline).await?;
         match open(transport, deadline).await {
             Err(OpenError::ManageChannel { sw }) if means_none_free(sw) => {}
             result => return result,
@@ -277,11 +356,17 @@ async fn close_unless_refused(
     channel: Channel,
     deadline: Duration,
 ) -> Result<bool, TransportError> {
-    match close(transport, channel, deadline).await {
-        Ok(()) => Ok(true),
+    let closed = unless_refused(close(transport, channel, deadline).await)?;
+    Ok(closed.is_some())
+}
+
+/// `None` for what the modem did not let through.
+fn unless_refused<R>(done: Result<R, TransportError>) -> Result<Option<R>, TransportError> {
+    match done {
+        Ok(done) => Ok(Some(done)),
         Err(error) if matches!(error.fault, Fault::Device(_)) => {
-            debug!(%channel, %error, "the modem does not close the channel");
-            Ok(false)
+            debug!(%error, "the modem does not do it");
+            Ok(None)
         }
         Err(error) => Err(error),
     }

@@ -6,10 +6,11 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tracing::debug;
 
-use crate::apdu::{Channel, Response, StatusWord};
+use crate::apdu::{Channel, Command, Response, StatusWord, ins};
 use crate::asn1::{CodecError, Raw};
-use crate::channel::{ChannelRecord, LogicalChannel, OpenError};
+use crate::channel::{self, Application, ChannelRecord, LogicalChannel, OpenError, Proof};
 use crate::es10b::ProfileInstallationResult;
+use crate::es10c::GetEuiccDataRequest;
 use crate::function::{Effect, Es10Function};
 use crate::link::LinkOptions;
 use crate::store_data::{Blocks, P1_LAST, TooLong};
@@ -39,7 +40,11 @@ impl<T: Transport> Isdr<T> {
     /// As [`LogicalChannel::open`].
     pub async fn open(transport: T, options: &IsdrOptions) -> Result<Self, OpenError> {
         let IsdrOptions { aids, link, record } = options;
-        let channel = LogicalChannel::open(transport, aids, link, record.clone()).await?;
+        let application = Application {
+            aids: aids.clone(),
+            proof: proof(link),
+        };
+        let channel = LogicalChannel::open(transport, &application, link, record.clone()).await?;
         let link = link.clone();
         Ok(Self { channel, link })
     }
@@ -176,6 +181,33 @@ impl<T: Transport> Isdr<T> {
     }
 }
 
+/// Closes channels with the ISD-R that an earlier process has left open: one that was selected must
+/// still answer GetEID.
+///
+/// # Errors
+/// As [`channel::close_recorded`].
+///
+/// # Cancel safety
+/// May be repeated.
+pub async fn close_recorded(
+    transport: &mut impl Transport,
+    record: &dyn ChannelRecord,
+    link: &LinkOptions,
+) -> Result<(), TransportError> {
+    channel::close_recorded(transport, record, &proof(link), link.deadlines.close).await
+}
+
+/// GetEID, which no other application of a card answers.
+fn proof(link: &LinkOptions) -> Proof {
+    let question = Command {
+        data: GetEuiccDataRequest::default().to_der(),
+        le: link.le.field(),
+        ..Command::new(0x80, ins::STORE_DATA, P1_LAST, 0x00)
+    };
+    let answer = GetEuiccDataRequest::TAG.to_be_bytes().to_vec();
+    Proof { question, answer }
+}
+
 /// How the ISD-R is reached.
 #[derive(Clone, Debug)]
 pub struct IsdrOptions {
@@ -308,7 +340,6 @@ mod tests {
 
     use super::*;
     use crate::es10b::{AuthenticateServerRequest, GetEuiccChallengeRequest};
-    use crate::es10c::GetEuiccDataRequest;
     use crate::link::Le;
     use crate::transport::script::Script;
     use crate::transport::{DeviceRefusal, DeviceRefusalKind, Garbled};

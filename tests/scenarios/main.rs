@@ -8,6 +8,7 @@ mod cancelling;
 mod card_manners;
 mod cards;
 mod certificates_in_use;
+mod channels;
 mod command_line;
 mod conformance;
 mod connections;

@@ -8,19 +8,27 @@ const SECOND: Duration = Duration::from_secs(1);
 const SELECT: &str = "01A4040002A0B0";
 
 #[derive(Debug, Default)]
-struct Record(Mutex<Vec<Channel>>);
+struct Record(Mutex<Vec<RecordedChannel>>);
 
 impl ChannelRecord for Record {
-    fn open_channels(&self) -> Vec<Channel> {
+    fn open_channels(&self) -> Vec<RecordedChannel> {
         self.0.lock().unwrap().clone()
     }
 
     fn opened(&self, channel: Channel) {
-        self.0.lock().unwrap().push(channel);
+        let selected = false;
+        let recorded = RecordedChannel { channel, selected };
+        self.0.lock().unwrap().push(recorded);
+    }
+
+    fn selected(&self, channel: Channel) {
+        let mut open = self.0.lock().unwrap();
+        let recorded = open.iter_mut().find(|open| open.channel == channel);
+        recorded.unwrap().selected = true;
     }
 
     fn closed(&self, channel: Channel) {
-        self.0.lock().unwrap().retain(|&open| open != channel);
+        self.0.lock().unwrap().retain(|open| open.channel != channel);
     }
 }
 
@@ -28,9 +36,19 @@ async fn open<'s>(
     script: &'s mut Script,
     record: &Arc<Record>,
 ) -> Result<LogicalChannel<&'s mut Script>, OpenError> {
-    let aids = [Aid::from_octets(&[0xA0, 0xB0]).unwrap()];
+    let application = Application {
+        aids: vec![Aid::from_octets(&[0xA0, 0xB0]).unwrap()],
+        proof: proof(),
+    };
     let link = LinkOptions::default();
-    LogicalChannel::open(script, &aids, &link, Some(record.clone())).await
+    LogicalChannel::open(script, &application, &link, Some(record.clone())).await
+}
+
+fn proof() -> Proof {
+    Proof {
+        question: Command::new(0x80, 0xE2, 0x91, 0x00),
+        answer: vec![0xBF, 0x3E],
+    }
 }
 
 #[tokio::test]
@@ -43,7 +61,11 @@ async fn an_opened_channel_is_remembered_until_it_is_closed() {
             ("0070800100", "9000"),
         ]);
         let channel = open(&mut script, &record).await.unwrap();
-        assert_eq!(record.open_channels(), [channel.channel()]);
+        let selected = RecordedChannel {
+            channel: channel.channel(),
+            selected: true,
+        };
+        assert_eq!(record.open_channels(), [selected]);
         channel.close().await.unwrap();
         assert_eq!(record.open_channels(), []);
         script.finish();
@@ -134,7 +156,9 @@ async fn an_earlier_process_s_channels_are_closed_and_nothing_else() {
     let record = Record::default();
     record.opened(Channel::new(3).unwrap());
     let mut script = Script::new([("0070800300", "6881")]);
-    close_recorded(&mut script, &record, SECOND).await.unwrap();
+    close_recorded(&mut script, &record, &proof(), SECOND)
+        .await
+        .unwrap();
     assert_eq!(record.open_channels(), []);
     script.finish();
 }
@@ -147,8 +171,11 @@ async fn a_channel_the_modem_does_not_let_be_closed_stays_remembered() {
     let refusal = DeviceRefusal::new(DeviceRefusalKind::Other, &"ERROR");
     let error = Fault::Device(refusal);
     let mut script = Script::default().then_lost("0070800300", error);
-    close_recorded(&mut script, &record, SECOND).await.unwrap();
-    assert_eq!(record.open_channels(), [channel]);
+    close_recorded(&mut script, &record, &proof(), SECOND)
+        .await
+        .unwrap();
+    let selected = false;
+    assert_eq!(record.open_channels(), [RecordedChannel { channel, selected }]);
     script.finish();
 }
 
@@ -241,4 +268,33 @@ async fn a_deadline_is_that_of_a_whole_answer() {
     let after = 60 * SECOND;
     assert_eq!(error.fault, Fault::Timeout { after });
     assert_eq!(begin.elapsed(), after);
+}
+
+#[tokio::test]
+async fn a_channel_on_which_the_application_was_selected_is_closed_if_it_still_answers_there() {
+    const QUESTION: &str = "83E29100";
+    let cases: [(&[(&str, &str)], bool); 5] = [
+        (&[(QUESTION, "BF3E009000")], true),
+        // The card was left between two blocks.
+        (&[(QUESTION, "6985"), (QUESTION, "BF3E009000")], true),
+        // Nothing is open there, or another program's application.
+        (&[(QUESTION, "6881"), (QUESTION, "6881")], false),
+        (&[(QUESTION, "6E00"), (QUESTION, "6E00")], false),
+        (&[(QUESTION, "9000"), (QUESTION, "9000")], false),
+    ];
+    for (asked, is_closed) in cases {
+        let record = Record::default();
+        let channel = Channel::new(3).unwrap();
+        record.opened(channel);
+        record.selected(channel);
+        let mut script = Script::new(asked.iter().copied());
+        if is_closed {
+            script = script.then("0070800300", "9000");
+        }
+        close_recorded(&mut script, &record, &proof(), SECOND)
+            .await
+            .unwrap();
+        assert_eq!(record.open_channels(), []);
+        script.finish();
+    }
 }

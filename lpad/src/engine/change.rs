@@ -1,5 +1,7 @@
 //! The small jobs: one function of the card each.
 
+use std::pin::pin;
+
 use es9_client::Connect;
 use es10_apdu::transport::Outcome;
 use es10_apdu::types::{Iccid, ResetOptions};
@@ -185,7 +187,7 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
                 tokio::select! {
                     biased;
                     () = ticket.cancelled() => return Err(JobFailure::Cancelled),
-                    () = waits.on(WaitingOn::Server, longest, outbox.settle()) => {}
+                    () = waits.on(WaitingOn::Server, longest, pin!(outbox.settle())) => {}
                 }
             }
             urgency = Urgency::Due;

@@ -1,5 +1,6 @@
 //! The download job: SGP.22 v2.5 section 3.1.3 from the order to the delivered notification.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -173,7 +174,8 @@ async fn connect<C: Connect + 'static>(
     waits: &Waits,
 ) -> Result<(), JobFailure> {
     let longest = server.deadlines().response;
-    let connect = waits.on(WaitingOn::Server, longest, server.connect(address));
+    let connect = pin!(server.connect(address));
+    let connect = waits.on(WaitingOn::Server, longest, connect);
     tokio::select! {
         biased;
         () = ticket.cancelled() => Err(JobFailure::Cancelled),

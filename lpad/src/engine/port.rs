@@ -2,16 +2,17 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use es10_apdu::apdu::{Channel, Command, Response};
 use es10_apdu::asn1::Raw;
 use es10_apdu::at::{AtPort, Csim, ModemProfile};
-use es10_apdu::channel::{ChannelRecord, close_recorded};
+use es10_apdu::channel::{ChannelRecord, RecordedChannel};
 use es10_apdu::es10b::ProfileInstallationResult;
 use es10_apdu::function::{Effect, Es10Function};
-use es10_apdu::isdr::{CallError, Isdr, IsdrOptions};
+use es10_apdu::isdr::{CallError, Isdr, IsdrOptions, close_recorded};
 use es10_apdu::link::{Deadlines, LinkOptions};
 use es10_apdu::transport::trace::Trace;
 use es10_apdu::transport::{Deadline, Fault, Outcome, Transport, TransportError};
@@ -93,8 +94,9 @@ impl<O: OpenPort> CardPort<O> {
             };
             let mut port = AtPort::new(stream);
             let longest = INIT_COMMANDS * self.modem.init;
+            let init = pin!(port.init(&self.modem));
             self.waits
-                .on(WaitingOn::Modem, longest, port.init(&self.modem))
+                .on(WaitingOn::Modem, longest, init)
                 .await
                 .map_err(|error| self.silent_or_lost(error))?;
             self.port = Some(port);
@@ -124,14 +126,14 @@ impl<O: OpenPort> CardPort<O> {
     ) -> Result<ReportedProfile, JobFailure> {
         let waits = self.waits.clone();
         let patience = Patience::new(&waits, longest);
-        let answer = async {
+        let answer = pin!(async {
             loop {
                 match self.ask_for_profile(wanted, patience.left()).await {
                     Err(failure) if patience.again(&failure).await => {}
                     ended => return ended,
                 }
             }
-        };
+        });
         waits.on(WaitingOn::Modem, longest, answer).await
     }
 
@@ -152,7 +154,7 @@ impl<O: OpenPort> CardPort<O> {
     /// when it is used next.
     pub(super) async fn reset_radio(&mut self) -> Result<(), JobFailure> {
         let waits = self.waits.clone();
-        let reset = modem::reset_radio(self.at().await?);
+        let reset = pin!(modem::reset_radio(self.at().await?));
         if let Err(error) = waits.on(WaitingOn::Modem, modem::RESET_TAKES, reset).await {
             tracing::debug!(%error, "the port went away with the reset");
         }
@@ -202,8 +204,7 @@ impl<O: OpenPort> CardPort<O> {
         self.at().await?;
         let port = self.port.as_mut().ok_or(PortFailure::Gone)?;
         let mut link = Link::over(port, &self.waits);
-        let deadline = self.options.link.deadlines.close;
-        close_recorded(&mut link, &*self.record, deadline)
+        close_recorded(&mut link, &*self.record, &self.options.link)
             .await
             .map_err(|error| PortFailure::from(error).into())
     }
@@ -328,9 +329,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Transport for Link<'_, S> {
         command: &Command,
         deadline: Deadline,
     ) -> Result<Response, TransportError> {
-        let answer = match &mut self.pipe {
+        let answer = pin!(match &mut self.pipe {
             Pipe::Csim(csim) => csim.transmit(command, deadline),
-        };
+        });
         let longest = deadline.left();
         self.waits.on(WaitingOn::Card, longest, answer).await
     }
@@ -365,7 +366,8 @@ impl JournalRecord {
     }
 
     fn may_be_open(&self) -> bool {
-        self.is(Phase::Opening) || self.is(Phase::Open)
+        self.known()
+            .is_some_and(|known| known.phase != Phase::Closed)
     }
 
     fn known(&self) -> Option<KnownChannel> {
@@ -384,10 +386,15 @@ impl JournalRecord {
 impl ChannelRecord for JournalRecord {
     /// Of one whose number was never seen, the number of the one before is taken: closing a channel
     /// that is not open does no harm, and those of others have other numbers.
-    fn open_channels(&self) -> Vec<Channel> {
+    fn open_channels(&self) -> Vec<RecordedChannel> {
         let open = self.known().filter(|known| known.phase != Phase::Closed);
-        let number = open.and_then(|known| known.number);
-        number.and_then(Channel::new).into_iter().collect()
+        let recorded = open.and_then(|known| {
+            Some(RecordedChannel {
+                channel: Channel::new(known.number?)?,
+                selected: known.phase == Phase::Selected,
+            })
+        });
+        recorded.into_iter().collect()
     }
 
     fn opened(&self, channel: Channel) {
@@ -398,6 +405,11 @@ impl ChannelRecord for JournalRecord {
             channel,
             boot,
         });
+    }
+
+    fn selected(&self, _: Channel) {
+        let port = self.port.clone();
+        self.append(Record::ChannelSelected { port });
     }
 
     fn closed(&self, _: Channel) {

@@ -1,6 +1,6 @@
 //! What the operation at hand waits for: patience, and showing it once it has lasted a while.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use es9_client::{Connect, Es9Client, Es9Function, ServerAddress};
@@ -37,17 +37,18 @@ impl Waits {
 
     /// Awaits an answer that comes, or is given up, within `longest`. Once that has lasted
     /// [`SHOWN_AFTER`] it shows, until the answer came or the future is dropped.
+    ///
+    /// It is given a pinned future, because one that is moved in here would take its space twice.
     pub(super) async fn on<T>(
         &self,
         whom: WaitingOn,
         longest: Duration,
-        answer: impl Future<Output = T>,
+        mut answer: Pin<&mut impl Future<Output = T>>,
     ) -> T {
         let end = Instant::now() + longest;
-        let mut answer = pin!(answer);
         tokio::select! {
             biased;
-            answer = &mut answer => return answer,
+            answer = answer.as_mut() => return answer,
             () = sleep(SHOWN_AFTER) => {}
         }
         let _shown = Shown(self);
@@ -139,7 +140,7 @@ impl<C: Connect> Server for InSight<'_, C> {
         function: &F,
     ) -> Result<F::Response, ServerError> {
         let longest = F::deadline(self.client.deadlines());
-        let answer = self.client.call(address, function);
+        let answer = pin!(self.client.call(address, function));
         let answer = self.waits.on(WaitingOn::Server, longest, answer).await;
         Ok(answer?)
     }

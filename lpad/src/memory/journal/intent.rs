@@ -1,7 +1,7 @@
 //! What the records of the journal amount to.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use es10_apdu::types::Eid;
 
@@ -48,8 +48,10 @@ pub struct KnownChannel {
 pub enum Phase {
     /// It was to be opened, and the card's answer was not seen.
     Opening,
-    /// It is.
+    /// It is, and the ISD-R was not selected on it yet.
     Open,
+    /// It is, and the ISD-R is selected on it.
+    Selected,
     /// It is not.
     Closed,
 }
@@ -145,11 +147,8 @@ impl Intent {
                 };
                 self.channels.insert(port, channel);
             }
-            Record::ChannelClosed { port } => {
-                if let Some(channel) = self.channels.get_mut(&port) {
-                    channel.phase = Phase::Closed;
-                }
-            }
+            Record::ChannelSelected { port } => self.channel_is(&port, Phase::Selected),
+            Record::ChannelClosed { port } => self.channel_is(&port, Phase::Closed),
             Record::OperationAsked(asked) => {
                 self.last_operation = self.last_operation.max(asked.operation);
                 self.asked.insert(asked.operation, asked);
@@ -183,6 +182,12 @@ impl Intent {
             Record::LastOperation { operation } => {
                 self.last_operation = self.last_operation.max(operation);
             }
+        }
+    }
+
+    fn channel_is(&mut self, port: &Path, phase: Phase) {
+        if let Some(channel) = self.channels.get_mut(port) {
+            channel.phase = phase;
         }
     }
 
@@ -225,6 +230,7 @@ impl Intent {
             let phase = match known.phase {
                 Phase::Opening => Some(Record::ChannelOpening { port, boot }),
                 Phase::Open => None,
+                Phase::Selected => Some(Record::ChannelSelected { port }),
                 Phase::Closed => Some(Record::ChannelClosed { port }),
             };
             opened.into_iter().chain(phase)

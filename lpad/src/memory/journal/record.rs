@@ -35,6 +35,11 @@ pub enum Record {
         /// The start of the system it was opened in; a later start finds another card.
         boot: String,
     },
+    /// The ISD-R is selected on that channel.
+    ChannelSelected {
+        /// The port.
+        port: PathBuf,
+    },
     /// That channel is closed, or the card was reset.
     ChannelClosed {
         /// The port.
@@ -89,7 +94,10 @@ impl Record {
     pub(super) fn outlives_the_system(&self) -> bool {
         !matches!(
             self,
-            Self::ChannelOpening { .. } | Self::ChannelOpened { .. } | Self::ChannelClosed { .. }
+            Self::ChannelOpening { .. }
+                | Self::ChannelOpened { .. }
+                | Self::ChannelSelected { .. }
+                | Self::ChannelClosed { .. }
         )
     }
 
