@@ -156,8 +156,8 @@ pub trait ChannelRecord: fmt::Debug + Send + Sync {
 pub struct RecordedChannel {
     /// The channel.
     pub channel: Channel,
-    /// Whether the application had been selected on it. Before that a channel cannot be told from
-    /// any other one.
+    /// Whether the application is selected on it and answers, unless the card was reset. Without that
+    /// a channel cannot be told from any other one.
     pub selected: bool,
 }
 
@@ -220,7 +220,11 @@ pub async fn close_recorded(
 ) -> Result<(), TransportError> {
     for RecordedChannel { channel, selected } in record.open_channels() {
         let is_ours = match selected {
-            true => unless_refused(proof.holds(transport, channel, Deadline::after(deadline)).await),
+            true => unless_refused(
+                proof
+                    .holds(transport, channel, Deadline::after(deadline))
+                    .await,
+            ),
             // What was never selected cannot answer.
             false => Ok(Some(true)),
         };

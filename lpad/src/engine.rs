@@ -226,8 +226,8 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
             Err(_) => Err(Arc::new(JobFailure::Interrupted(Interruption::Queued))),
         };
         let outcome = outcome.as_ref().map_err(|failure| &**failure);
-        if let (Some((order, attempts)), Some(eid)) = (self.first_boot.ended(outcome), eid) {
-            self.context.keep_attempts(eid, order, attempts);
+        if let Some(attempt) = self.first_boot.ended(outcome) {
+            self.context.keep(attempt);
         }
         self.context.show_first_boot(&self.first_boot);
     }

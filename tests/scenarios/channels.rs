@@ -15,7 +15,11 @@ async fn a_channel_another_program_opened_after_a_reset_of_the_card_is_left_alon
     let mut bed = Bed::start().await;
     is_killed_with_a_channel_open(&mut bed, Pattern::LAST_BLOCK).await;
     bed.bench.card.reset();
-    let opened = bed.bench.card.clone().transmit(&[0x00, 0x70, 0x00, 0x00, 0x01]);
+    let opened = bed
+        .bench
+        .card
+        .clone()
+        .transmit(&[0x00, 0x70, 0x00, 0x00, 0x01]);
     assert_eq!(opened, [1, 0x90, 0x00]);
     bed.resume().await;
     bed.install().await;

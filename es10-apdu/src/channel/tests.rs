@@ -28,7 +28,10 @@ impl ChannelRecord for Record {
     }
 
     fn closed(&self, channel: Channel) {
-        self.0.lock().unwrap().retain(|open| open.channel != channel);
+        self.0
+            .lock()
+            .unwrap()
+            .retain(|open| open.channel != channel);
     }
 }
 
@@ -175,7 +178,10 @@ async fn a_channel_the_modem_does_not_let_be_closed_stays_remembered() {
         .await
         .unwrap();
     let selected = false;
-    assert_eq!(record.open_channels(), [RecordedChannel { channel, selected }]);
+    assert_eq!(
+        record.open_channels(),
+        [RecordedChannel { channel, selected }]
+    );
     script.finish();
 }
 

@@ -151,10 +151,7 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
             }
             Changed::Lost(lost) => self.settle(ticket, lost).await?,
         };
-        let (context, eid) = (self.context, self.card.eid);
-        self.first_boot
-            .consider(&eid, &context.known(), |order| context.attempts(eid, order));
-        context.show_first_boot(self.first_boot);
+        self.context.consider(self.first_boot, self.card.eid);
         Ok(achieved)
     }
 
@@ -184,10 +181,11 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
             // A server that takes its time is waited for without the channel.
             let longest = self.context.server.deadlines().notification;
             while outbox.is_busy() {
+                let settled = pin!(outbox.settle());
                 tokio::select! {
                     biased;
                     () = ticket.cancelled() => return Err(JobFailure::Cancelled),
-                    () = waits.on(WaitingOn::Server, longest, pin!(outbox.settle())) => {}
+                    () = waits.on(WaitingOn::Server, longest, settled) => {}
                 }
             }
             urgency = Urgency::Due;
@@ -215,12 +213,9 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
             Err(error) => return Err(error.into()),
         };
         // An enabled profile that was erased makes the card ask for a reset: the channel is gone.
-        let back = self
-            .when_back(ticket, None)
-            .await
-            .map_err(|since| {
-                JobFailure::in_doubt(JobFailure::Interrupted(Interruption::Running), since)
-            })?;
+        let back = self.when_back(ticket, None).await.map_err(|since| {
+            JobFailure::in_doubt(JobFailure::Interrupted(Interruption::Running), since)
+        })?;
         Ok(back.finished.add_to(Achievement {
             nothing_to_change: !erased,
             ..Achievement::default()

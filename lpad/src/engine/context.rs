@@ -8,13 +8,12 @@ use es10_apdu::types::{Eid, Iccid};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::first_boot::{Attempts, FirstBoot};
+use super::first_boot::FirstBoot;
 use super::reading::CardState;
 use super::waiting::Waits;
 use crate::config::EuiccConfig;
 use crate::failure::JobFailure;
 use crate::job::{DownloadSource, OperationId, Part};
-use crate::memory::digest::Digest;
 use crate::memory::events::{Change, Events};
 use crate::memory::journal::{Attempt, Record, SharedJournal, StartedOperation};
 use crate::memory::operations::Operations;
@@ -89,11 +88,7 @@ impl<C> Context<C> {
     }
 
     /// The card was read as a whole: it can be used.
-    pub(super) fn card_was_read(
-        &self,
-        state: CardState,
-        notifications: Known<Vec<Notification>>,
-    ) {
+    pub(super) fn card_was_read(&self, state: CardState, notifications: Known<Vec<Notification>>) {
         self.was_read(|known| {
             known.euicc.state = Shown::Ready;
             known.euicc.attempt = None;
@@ -129,30 +124,19 @@ impl<C> Context<C> {
         });
     }
 
-    /// What the journal knows of attempts at an order that no client asked for.
-    pub(super) fn attempts(&self, eid: Eid, order: Digest) -> Option<Attempts> {
-        let kept = self.journal.intent().attempts_at(eid, order)?;
-        let ended = kept.failures == OVER;
-        Some(Attempts {
-            counted: if ended { 0 } else { kept.failures },
-            empty: kept.empty,
-            ended,
-        })
+    /// Lets the first boot look at what is known of a card, and shows how it stands.
+    pub(super) fn consider(&self, first_boot: &mut FirstBoot, eid: Eid) {
+        let journal = &self.journal;
+        first_boot.consider(eid, &self.known(), |order| {
+            journal.look(|intent| intent.attempts_at(eid, order))
+        });
+        self.show_first_boot(first_boot);
     }
 
-    /// Keeps the attempts at an order over a restart. One that is over counts as tried without end.
-    pub(super) fn keep_attempts(&self, eid: Eid, order: Digest, attempts: Attempts) {
-        let failures = match attempts.ended {
-            true => OVER,
-            false => attempts.counted,
-        };
-        let record = Record::Attempt(Attempt {
-            eid,
-            order,
-            failures,
-            empty: attempts.empty,
-            at_s: self.clock.unix_seconds(),
-        });
+    /// Keeps the attempts at an order over a restart.
+    pub(super) fn keep(&self, attempt: Attempt) {
+        let at_s = self.clock.unix_seconds();
+        let record = Record::Attempt(Attempt { at_s, ..attempt });
         if let Err(error) = self.journal.append(record) {
             tracing::warn!(%error, "the journal cannot be written");
         }
@@ -216,7 +200,8 @@ impl<C> Context<C> {
 
     /// What the journal holds of an operation that is under way.
     pub(super) fn started(&self, operation: OperationId) -> Option<StartedOperation> {
-        self.journal.intent().operations.remove(&operation)
+        self.journal
+            .look(|intent| intent.operations.get(&operation).cloned())
     }
 
     /// Writes what is about to be done.
@@ -224,9 +209,6 @@ impl<C> Context<C> {
         self.journal.append(record).map_err(JobFailure::Journal)
     }
 }
-
-/// What the journal holds in place of the failures of an order that is over.
-const OVER: u32 = u32::MAX;
 
 /// Names the operation that has the card; dropping it names the one before again.
 #[derive(Debug)]

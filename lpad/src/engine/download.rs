@@ -208,10 +208,7 @@ fn is_reported(failure: &JobFailure) -> bool {
 
 fn remember_port<C>(context: &Context<C>, address: &ServerAddress) {
     let host = address.host().to_ascii_lowercase();
-    let known = context.journal.intent().host_ports.get(&host).copied();
-    if (known.is_some() || address.port() != HTTPS)
-        && let Err(error) = context.journal.reached(&host, address.port())
-    {
+    if let Err(error) = context.journal.reached(&host, address.port()) {
         tracing::warn!(%error, "the journal cannot be written");
     }
 }
@@ -389,4 +386,3 @@ fn is_nothing_there(error: &DownloadError) -> bool {
 
 /// Keeps the order for another time.
 const POSTPONED: CancelSessionReason = CancelSessionReason::POSTPONED;
-const HTTPS: u16 = 443;

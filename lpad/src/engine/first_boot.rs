@@ -17,6 +17,7 @@ use crate::config::{BootstrapConfig, BootstrapWhen};
 use crate::failure::JobFailure;
 use crate::job::{Achievement, Consent, Download, DownloadSource};
 use crate::memory::digest::Digest;
+use crate::memory::journal::Attempt;
 use crate::memory::snapshot::{FirstProfile, FirstProfileState, Known, Snapshot};
 use crate::procedure::download::Step;
 use crate::runtime::backoff::{Backoff, below};
@@ -26,210 +27,158 @@ use crate::secret::Secret;
 #[derive(Debug)]
 pub(super) struct FirstBoot {
     config: BootstrapConfig,
-    state: FirstProfileState,
-    /// What is asked for; another address, code or card is another order.
-    order: Option<Digest>,
-    attempts: Attempts,
-    /// Failures in a row since the daemon started; they make the back-off grow.
+    /// `None` while no profile is wanted.
+    wanted: Option<Wanted>,
+}
+
+/// The order that is tried: a card, and where its profile is. Another one begins anew.
+#[derive(Debug)]
+struct Wanted {
+    stand: Stand,
+    /// What is kept of it over a restart.
+    kept: Attempt,
+    /// Failures in a row in this life of the daemon; they make the back-off grow.
     failures: u32,
-    next: Option<Instant>,
+    /// How the last attempt ended.
     last: Option<String>,
 }
 
-/// The attempts at one order, as they are kept over a restart.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) struct Attempts {
-    /// Failed attempts that the server counted as well.
-    pub(super) counted: u32,
-    /// Answers that there is nothing.
-    pub(super) empty: u32,
-    /// The order is over.
-    pub(super) ended: bool,
+/// Where an order stands.
+#[derive(Clone, Copy, Debug)]
+enum Stand {
+    /// The next attempt is made then.
+    Due(Instant),
+    Trying,
+    Done,
+    Stopped,
 }
 
 impl FirstBoot {
     pub(super) fn new(config: BootstrapConfig) -> Self {
-        Self {
-            config,
-            state: FirstProfileState::Off,
-            order: None,
-            attempts: Attempts::default(),
-            failures: 0,
-            next: None,
-            last: None,
-        }
+        let wanted = None;
+        Self { config, wanted }
     }
 
     /// The card was read, or its default SM-DP+ was set: look whether a profile is wanted.
     ///
-    /// `earlier` tells what the journal knows of attempts for an order. A reading of the card begins
-    /// nothing anew: attempts and back-off belong to the order.
+    /// `earlier` tells what the journal knows of an order. A reading of the card begins nothing anew:
+    /// attempts and back-off belong to the order.
     pub(super) fn consider(
         &mut self,
-        eid: &Eid,
+        eid: Eid,
         snapshot: &Snapshot,
-        earlier: impl FnOnce(Digest) -> Option<Attempts>,
+        earlier: impl FnOnce(Digest) -> Option<Attempt>,
     ) {
-        if !self.wanted(snapshot) {
-            self.next = None;
-            self.state = match self.config.when {
-                BootstrapWhen::Never => FirstProfileState::Off,
-                _ => FirstProfileState::NotNeeded,
-            };
+        let Some(place) = self.place(snapshot) else {
+            self.wanted = None;
+            return;
+        };
+        let order = Digest::of(&[eid.octets(), place.expose().as_bytes()]);
+        if matches!(&self.wanted, Some(wanted) if wanted.kept.order == order) {
             return;
         }
-        let order = self.digest(eid, snapshot);
-        if self.order == Some(order) && self.state.goes_on() {
-            return;
-        }
-        let known = self.order.replace(order);
-        if known != Some(order) {
-            self.attempts = earlier(order).unwrap_or_default();
-            self.failures = 0;
-            self.last = None;
-        }
-        if self.attempts.ended || self.attempts.counted >= self.config.attempts {
-            self.stop();
-            return;
-        }
-        self.state = FirstProfileState::Waiting;
-        // A site that got its power back at once must not ask its server at once.
-        self.next = Some(Instant::now() + below(Duration::from_secs(self.config.jitter_s)));
+        let kept = earlier(order).unwrap_or(Attempt::none(eid, order));
+        let stand = match kept.ended || kept.failures >= self.config.attempts {
+            true => Stand::Stopped,
+            // A site that got its power back at once must not ask its server at once.
+            false => Stand::Due(Instant::now() + below(Duration::from_secs(self.config.jitter_s))),
+        };
+        self.wanted = Some(Wanted {
+            stand,
+            kept,
+            failures: 0,
+            last: None,
+        });
     }
 
     /// When the next attempt is due.
     pub(super) fn next_attempt(&self) -> Option<Instant> {
-        self.next
+        match self.wanted.as_ref()?.stand {
+            Stand::Due(at) => Some(at),
+            Stand::Trying | Stand::Done | Stand::Stopped => None,
+        }
     }
 
-    /// What to download now; `None` when nothing is wanted any more.
+    /// What to download now; `None` when nothing is wanted any more, or it is not known where it is.
     pub(super) fn attempt(&mut self, snapshot: &Snapshot) -> Option<Download> {
-        self.next = None;
-        if !self.wanted(snapshot) {
-            self.state = FirstProfileState::NotNeeded;
-            return None;
+        if self.place(snapshot).is_none() {
+            self.wanted = None;
         }
-        let confirmation_code = self
-            .config
-            .confirmation_code_file
-            .as_deref()
-            .and_then(read_code);
-        let Some(source) = self.source() else {
+        let source = self.source();
+        let wanted = self.wanted.as_mut()?;
+        let Some(source) = source else {
             // The file may appear later.
-            self.back_off(FAILED, "the activation code cannot be read");
+            wanted.back_off(FAILED, "the activation code cannot be read");
             return None;
         };
-        self.state = FirstProfileState::Trying;
+        wanted.stand = Stand::Trying;
+        let code_file = self.config.confirmation_code_file.as_deref();
         Some(Download {
             source,
-            confirmation_code,
+            confirmation_code: code_file.and_then(read_code),
             consent: Consent::Accept,
             enable: self.config.enable,
         })
     }
 
     /// An attempt ended; gives what the journal has to keep of the order.
-    pub(super) fn ended(
-        &mut self,
-        outcome: Result<&Achievement, &JobFailure>,
-    ) -> Option<(Digest, Attempts)> {
-        let order = self.order?;
+    pub(super) fn ended(&mut self, outcome: Result<&Achievement, &JobFailure>) -> Option<Attempt> {
+        let wanted = self.wanted.as_mut()?;
         match outcome {
             Ok(achieved) if !achieved.nothing_to_download => {
-                self.attempts = Attempts::default();
-                self.state = FirstProfileState::Done;
-                self.last = None;
+                wanted.kept = Attempt::none(wanted.kept.eid, wanted.kept.order);
+                wanted.stand = Stand::Done;
+                wanted.last = None;
             }
             Ok(_) => {
-                self.attempts.empty = self.attempts.empty.saturating_add(1);
-                self.back_off(NOTHING_THERE, "the SM-DP+ has nothing for this eUICC");
+                wanted.kept.empty = wanted.kept.empty.saturating_add(1);
+                wanted.back_off(NOTHING_THERE, "the SM-DP+ has nothing for this eUICC");
             }
-            Err(failure) => self.failed(failure),
+            Err(failure) => wanted.failed(failure, self.config.attempts),
         }
-        Some((order, self.attempts))
+        Some(wanted.kept)
     }
 
     /// What is told of it.
     pub(super) fn status(&self, now_s: u64) -> Option<FirstProfile> {
-        (self.state != FirstProfileState::Off).then(|| FirstProfile {
-            state: self.state,
-            attempts: self.attempts.counted,
+        let wanted = self.wanted.as_ref();
+        if wanted.is_none() && self.config.when == BootstrapWhen::Never {
+            return None;
+        }
+        Some(FirstProfile {
+            state: wanted.map_or(FirstProfileState::NotNeeded, Wanted::state),
+            attempts: wanted.map_or(0, |wanted| wanted.kept.failures),
             most_attempts: self.config.attempts,
-            last: self.last.clone(),
-            next_attempt_s: self.next.map(|next| {
+            last: wanted.and_then(|wanted| wanted.last.clone()),
+            next_attempt_s: self.next_attempt().map(|next| {
                 let wait = next.saturating_duration_since(Instant::now());
                 now_s.saturating_add(wait.as_secs())
             }),
         })
     }
 
-    fn failed(&mut self, failure: &JobFailure) {
-        if matches!(failure, JobFailure::Cancelled) {
-            // A client did not want it; the next start of the daemon asks again.
-            self.last = Some(failure.to_string());
-            return self.stop();
-        }
-        if reached_the_order(failure) {
-            self.attempts.counted = self.attempts.counted.saturating_add(1);
-        }
-        let text = failure.to_string();
-        if failure.ends_order() {
-            tracing::warn!(%failure, "no first profile: this order is over");
-            self.attempts.ended = true;
-            self.last = Some(text);
-            self.stop();
-        } else if self.attempts.counted >= self.config.attempts {
-            tracing::warn!(
-                attempts = self.attempts.counted,
-                "no first profile: tried often enough"
-            );
-            self.last = Some(text);
-            self.stop();
-        } else {
-            self.back_off(FAILED, &text);
-        }
-    }
-
-    fn back_off(&mut self, backoff: Backoff, last: &str) {
-        self.failures = self.failures.saturating_add(1);
-        let delay = backoff.any_delay(self.failures.max(self.attempts.empty));
-        tracing::info!(retry_in_s = delay.as_secs(), last, "no first profile yet");
-        self.last = Some(last.to_owned());
-        self.state = FirstProfileState::BackingOff;
-        self.next = Some(Instant::now() + delay);
-    }
-
-    fn stop(&mut self) {
-        self.state = FirstProfileState::Stopped;
-        self.next = None;
-    }
-
-    fn wanted(&self, snapshot: &Snapshot) -> bool {
+    /// Where the profile is that is wanted; `None` when none is.
+    fn place(&self, snapshot: &Snapshot) -> Option<Secret> {
         let config = &self.config;
-        let from_somewhere = config.activation_code_file.is_some()
-            || config.default_smdp.is_some()
-            || stored_address(snapshot).is_some();
-        from_somewhere
-            && match config.when {
-                // A list that cannot be read might hold a profile.
-                BootstrapWhen::Empty => snapshot.profiles.value().is_some_and(|profiles| {
-                    !profiles
-                        .iter()
-                        .any(|profile| profile.class == ProfileClass::OPERATIONAL)
-                }),
-                BootstrapWhen::Always => true,
-                BootstrapWhen::Never => false,
-            }
-    }
-
-    /// What tells one order from another: the card, and where its profile is.
-    fn digest(&self, eid: &Eid, snapshot: &Snapshot) -> Digest {
-        let place = match (&self.config.activation_code_file, &self.config.default_smdp) {
-            (Some(path), _) => read_code(path).unwrap_or_default(),
-            (None, Some(address)) => Secret::new(address.as_str()),
-            (None, None) => Secret::new(stored_address(snapshot).unwrap_or_default()),
+        let may_be_tried = match config.when {
+            // A list that cannot be read might hold a profile.
+            BootstrapWhen::Empty => snapshot.profiles.value().is_some_and(|profiles| {
+                !profiles
+                    .iter()
+                    .any(|profile| profile.class == ProfileClass::OPERATIONAL)
+            }),
+            BootstrapWhen::Always => true,
+            BootstrapWhen::Never => false,
         };
-        Digest::of(&[eid.octets(), place.expose().as_bytes()])
+        if !may_be_tried {
+            return None;
+        }
+        match (&config.activation_code_file, &config.default_smdp) {
+            // One that cannot be read may appear later.
+            (Some(path), _) => Some(read_code(path).unwrap_or_default()),
+            (None, Some(address)) => Some(Secret::new(address.as_str())),
+            (None, None) => stored_address(snapshot).map(Secret::new),
+        }
     }
 
     fn source(&self) -> Option<DownloadSource> {
@@ -244,6 +193,48 @@ impl FirstBoot {
             (None, Some(address)) => address.parse().map(DownloadSource::Smdp).ok(),
             (None, None) => Some(DownloadSource::DefaultSmdp),
         }
+    }
+}
+
+impl Wanted {
+    fn state(&self) -> FirstProfileState {
+        match self.stand {
+            Stand::Due(_) if self.last.is_none() => FirstProfileState::Waiting,
+            Stand::Due(_) => FirstProfileState::BackingOff,
+            Stand::Trying => FirstProfileState::Trying,
+            Stand::Done => FirstProfileState::Done,
+            Stand::Stopped => FirstProfileState::Stopped,
+        }
+    }
+
+    fn failed(&mut self, failure: &JobFailure, most: u32) {
+        let text = failure.to_string();
+        if reached_the_order(failure) {
+            self.kept.failures = self.kept.failures.saturating_add(1);
+        }
+        self.kept.ended = failure.ends_order();
+        match failure {
+            // A client did not want it; the next start of the daemon asks again.
+            JobFailure::Cancelled => {}
+            _ if self.kept.ended => {
+                tracing::warn!(%failure, "no first profile: this order is over");
+            }
+            _ if self.kept.failures >= most => {
+                let attempts = self.kept.failures;
+                tracing::warn!(attempts, "no first profile: tried often enough");
+            }
+            _ => return self.back_off(FAILED, &text),
+        }
+        self.stand = Stand::Stopped;
+        self.last = Some(text);
+    }
+
+    fn back_off(&mut self, backoff: Backoff, last: &str) {
+        self.failures = self.failures.saturating_add(1);
+        let delay = backoff.any_delay(self.failures.max(self.kept.empty));
+        tracing::info!(retry_in_s = delay.as_secs(), last, "no first profile yet");
+        self.stand = Stand::Due(Instant::now() + delay);
+        self.last = Some(last.to_owned());
     }
 }
 
@@ -310,7 +301,7 @@ mod tests {
     }
 
     fn consider(first: &mut FirstBoot, snapshot: &Snapshot) {
-        first.consider(&EID.parse().unwrap(), snapshot, |_| None);
+        first.consider(EID.parse().unwrap(), snapshot, |_| None);
     }
 
     fn empty() -> Snapshot {
@@ -377,11 +368,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn attempts_of_an_earlier_life_count_as_well() {
         let mut first = first_boot(BootstrapWhen::Empty);
-        let earlier = Attempts {
-            counted: 2,
-            ..Attempts::default()
-        };
-        first.consider(&EID.parse().unwrap(), &empty(), |_| Some(earlier));
+        let eid = EID.parse().unwrap();
+        first.consider(eid, &empty(), |order| {
+            Some(Attempt {
+                failures: 2,
+                ..Attempt::none(eid, order)
+            })
+        });
         assert_eq!(first.next_attempt(), None);
     }
 
@@ -392,7 +385,7 @@ mod tests {
         for _ in 0..50 {
             first.attempt(&empty()).unwrap();
             let kept = first.ended(Err(&failure(Step::Initiate)));
-            assert_eq!(kept.unwrap().1.counted, 0);
+            assert_eq!(kept.unwrap().failures, 0);
             assert!(first.next_attempt().is_some());
         }
     }
@@ -411,7 +404,7 @@ mod tests {
         first.attempt(&empty()).unwrap();
         let iccid = "89001234567890123457".parse().unwrap();
         let kept = first.ended(Err(&JobFailure::ProfileInstalled(iccid)));
-        assert!(kept.unwrap().1.ended);
+        assert!(kept.unwrap().ended);
         assert_eq!(first.next_attempt(), None);
     }
 

@@ -172,11 +172,15 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         let (state, notifications) = desk
             .in_session(async |session| {
                 let state = CardState::read(&mut session.card).await?;
-                let intent = context.journal.intent();
-                for left in intent.left_on_another_card(&context.config.name, Some(state.eid)) {
+                let (name, eid) = (&context.config.name, Some(state.eid));
+                let (left, open) = context.journal.look(|intent| {
+                    let left = intent.left_on_another_card(name, eid);
+                    (left, intent.open_on(name, eid))
+                });
+                for left in left {
                     context.operations.leave(&left);
                 }
-                for started in intent.open_on(&context.config.name, Some(state.eid)) {
+                for started in open {
                     let settled =
                         settle::operation(&mut session.card, &started, &ReadBack::of(&state))
                             .await?;
@@ -199,8 +203,7 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
             "the eUICC is ready"
         );
         context.card_was_read(state, notifications);
-        first_boot.consider(&eid, &context.known(), |order| context.attempts(eid, order));
-        context.show_first_boot(first_boot);
+        context.consider(first_boot, eid);
         Ok(Card { eid, imei })
     }
 

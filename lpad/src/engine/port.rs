@@ -24,7 +24,7 @@ use super::waiting::{Patience, Waits};
 use crate::config::EuiccConfig;
 use crate::failure::{JobFailure, PortFailure};
 use crate::job::WaitingOn;
-use crate::memory::journal::{KnownChannel, Phase, Record, SharedJournal};
+use crate::memory::journal::{Intent, KnownChannel, Phase, Record, SharedJournal};
 use crate::modem::{self, OpenPort, ProfileInUse, ReportedProfile};
 use crate::procedure::Card;
 
@@ -53,6 +53,7 @@ impl<O: OpenPort> CardPort<O> {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
         let record = Arc::new(JournalRecord {
             journal,
+            euicc: config.name.clone(),
             port: config.port.clone(),
             boot: boot.unwrap_or_default().trim().to_owned(),
         });
@@ -94,9 +95,8 @@ impl<O: OpenPort> CardPort<O> {
             };
             let mut port = AtPort::new(stream);
             let longest = INIT_COMMANDS * self.modem.init;
-            let init = pin!(port.init(&self.modem));
             self.waits
-                .on(WaitingOn::Modem, longest, init)
+                .on(WaitingOn::Modem, longest, pin!(port.init(&self.modem)))
                 .await
                 .map_err(|error| self.silent_or_lost(error))?;
             self.port = Some(port);
@@ -154,8 +154,9 @@ impl<O: OpenPort> CardPort<O> {
     /// when it is used next.
     pub(super) async fn reset_radio(&mut self) -> Result<(), JobFailure> {
         let waits = self.waits.clone();
-        let reset = pin!(modem::reset_radio(self.at().await?));
-        if let Err(error) = waits.on(WaitingOn::Modem, modem::RESET_TAKES, reset).await {
+        let port = self.at().await?;
+        let (on, longest) = (WaitingOn::Modem, modem::RESET_TAKES);
+        if let Err(error) = waits.on(on, longest, pin!(modem::reset_radio(port))).await {
             tracing::debug!(%error, "the port went away with the reset");
         }
         // No channel is open any more.
@@ -263,6 +264,11 @@ pub(super) struct OpenCard<'p, S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> OpenCard<'_, S> {
+    /// A failure fails no job. If the card is lost with it, it has to be read anew all the same.
+    pub(super) fn tolerate(&mut self, failure: &JobFailure) {
+        *self.answer_lost |= failure.loses_card();
+    }
+
     /// What shows of changes was read: whatever was in doubt is not any more.
     pub(super) fn was_read(&mut self) {
         *self.answer_lost = false;
@@ -342,6 +348,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Transport for Link<'_, S> {
 #[derive(Debug)]
 struct JournalRecord {
     journal: SharedJournal,
+    euicc: String,
     port: PathBuf,
     boot: String,
 }
@@ -370,9 +377,16 @@ impl JournalRecord {
             .is_some_and(|known| known.phase != Phase::Closed)
     }
 
+    fn may_be_loading(&self) -> bool {
+        self.journal
+            .look(|intent| intent.may_be_loading(&self.euicc))
+    }
+
     fn known(&self) -> Option<KnownChannel> {
-        let known = self.journal.intent().channels.remove(&self.port);
-        known.filter(|known| known.boot == self.boot)
+        let known = |intent: &Intent| intent.channels.get(&self.port).cloned();
+        self.journal
+            .look(known)
+            .filter(|known| known.boot == self.boot)
     }
 
     fn append(&self, record: Record) {
@@ -391,7 +405,8 @@ impl ChannelRecord for JournalRecord {
         let recorded = open.and_then(|known| {
             Some(RecordedChannel {
                 channel: Channel::new(known.number?)?,
-                selected: known.phase == Phase::Selected,
+                // In the middle of a package the ISD-R answers nothing else.
+                selected: known.phase == Phase::Selected && !self.may_be_loading(),
             })
         });
         recorded.into_iter().collect()

@@ -74,7 +74,11 @@ where
         .await;
     match delivered {
         Ok(delivered) => finished.delivered = delivered,
-        Err(error) => finished = Finished::without_session(&error.into()),
+        Err(error) => {
+            let failure = error.into();
+            session.card.tolerate(&failure);
+            finished = Finished::without_session(&failure);
+        }
     }
     if read == ReadBackNow::Yes {
         ticket.stage(Stage::ReadingCard);
@@ -82,6 +86,7 @@ where
         if let Err(failure) = read_changes(session, context, outbox_knows).await {
             let warning = format!("The card could not be read again: {failure}.");
             finished.warnings.push(warning);
+            session.card.tolerate(&failure);
             // What was read before the change is not the truth any more.
             let because = Arc::new(failure);
             context.update(|known| {

@@ -141,8 +141,7 @@ impl<C: Connect> Server for InSight<'_, C> {
     ) -> Result<F::Response, ServerError> {
         let longest = F::deadline(self.client.deadlines());
         let answer = pin!(self.client.call(address, function));
-        let answer = self.waits.on(WaitingOn::Server, longest, answer).await;
-        Ok(answer?)
+        Ok(self.waits.on(WaitingOn::Server, longest, answer).await?)
     }
 }
 

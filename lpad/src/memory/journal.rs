@@ -212,20 +212,25 @@ impl SharedJournal {
         self.journal().append(record)
     }
 
-    /// What is still open.
-    pub fn intent(&self) -> Intent {
-        self.journal().intent().clone()
+    /// Looks at what is still open; the journal is locked meanwhile.
+    pub fn look<R>(&self, at: impl FnOnce(&Intent) -> R) -> R {
+        at(self.journal().intent())
     }
 
     /// A server was reached on this TCP port: written when that is news.
     pub fn reached(&self, host: &str, port: u16) -> io::Result<()> {
         let mut journal = self.journal();
-        if journal.intent.host_ports.get(host) == Some(&port) {
-            journal.intent.uses(host);
-            return Ok(());
+        match journal.intent.host_ports.get(host) {
+            Some(known) if *known == port => {
+                journal.intent.uses(host);
+                Ok(())
+            }
+            None if port == HTTPS => Ok(()),
+            _ => {
+                let host = host.to_owned();
+                journal.append(Record::HostPort { host, port })
+            }
         }
-        let host = host.to_owned();
-        journal.append(Record::HostPort { host, port })
     }
 
     /// As [`Journal::trouble`].
@@ -300,6 +305,8 @@ fn is_torn(rest: &[u8]) -> bool {
         && (is_beginning || rest.iter().all(|octet| *octet == 0))
 }
 
+/// Where a server is that nothing else is known of.
+const HTTPS: u16 = 443;
 /// How each line begins.
 const LINE_START: &[u8] = b"{\"crc\":\"";
 /// More than a torn line, or the zeros of its block, has.

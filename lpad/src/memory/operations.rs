@@ -92,7 +92,7 @@ impl Operations {
     /// The operations the journal knows of: those that were asked for and never begun have ended,
     /// those that were under way run until the card has told how they ended.
     pub fn new(events: Events, clock: Clock, journal: SharedJournal) -> Self {
-        let intent = journal.intent();
+        let intent = journal.look(Intent::clone);
         let table = Mutex::new(Table {
             entries: BTreeMap::new(),
             last: intent.last_operation,

@@ -238,13 +238,6 @@ pub enum FirstProfileState {
     Stopped,
 }
 
-impl FirstProfileState {
-    /// Whether an order in this state is left as it is when the card is read again.
-    pub(crate) fn goes_on(self) -> bool {
-        !matches!(self, Self::Off | Self::NotNeeded)
-    }
-}
-
 /// Whether an eUICC can be used.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -28,9 +28,9 @@ impl Recipient {
     /// Where the recipient is reached: on the port it was reached on before, when it names none.
     pub(super) fn server(&self, journal: &SharedJournal) -> Result<ServerAddress, AddressError> {
         let server: ServerAddress = self.0.parse()?;
-        let ports = journal.intent().host_ports;
-        Ok(match ports.get(server.host()) {
-            Some(port) if !self.0.contains(':') => server.with_port(*port),
+        let port = journal.look(|intent| intent.host_ports.get(server.host()).copied());
+        Ok(match port {
+            Some(port) if !self.0.contains(':') => server.with_port(port),
             _ => server,
         })
     }

@@ -100,6 +100,12 @@ impl Intent {
             .collect()
     }
 
+    /// Whether the card behind a port may be in the middle of a profile package.
+    pub fn may_be_loading(&self, euicc: &str) -> bool {
+        let mut operations = self.operations.values();
+        operations.any(|started| started.euicc == euicc && started.transaction_id.is_some())
+    }
+
     /// The operations that were asked for and never begun.
     pub fn never_begun(&self) -> Vec<AskedOperation> {
         let asked = self.asked.values();
@@ -171,6 +177,7 @@ impl Intent {
             }
             Record::OperationFinished { operation, ending } => self.finish(operation, ending),
             Record::Attempt(attempt) => {
+                let attempt = attempt.of_any_version();
                 self.attempts
                     .retain(|other| (other.eid, other.order) != (attempt.eid, attempt.order));
                 self.attempts.push(attempt);
@@ -344,11 +351,9 @@ mod tests {
         let order = Digest::of(&[b"smdp.example.com", b"M-1"]);
         let attempt = |eid, order, failures| {
             Record::Attempt(Attempt {
-                eid,
-                order,
                 failures,
-                empty: 0,
                 at_s: 7,
+                ..Attempt::none(eid, order)
             })
         };
         for failures in 0..3 {

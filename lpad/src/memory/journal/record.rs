@@ -237,12 +237,41 @@ pub struct Attempt {
     /// The order: a digest of the server's address and the matching identifier.
     #[serde(with = "printed")]
     pub order: Digest,
-    /// How many failed.
+    /// How many failed that the server counted as well.
     pub failures: u32,
     /// How many found nothing to download.
     pub empty: u32,
+    /// Whether the order is over. Older journals have [`u32::MAX`] failures instead.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ended: bool,
     /// When the last one was begun, in seconds since 1970.
     pub at_s: u64,
+}
+
+impl Attempt {
+    /// No attempt yet.
+    pub fn none(eid: Eid, order: Digest) -> Self {
+        Self {
+            eid,
+            order,
+            failures: 0,
+            empty: 0,
+            ended: false,
+            at_s: 0,
+        }
+    }
+
+    /// What a record of any version says.
+    pub(super) fn of_any_version(self) -> Self {
+        match self.failures {
+            u32::MAX => Self {
+                failures: 0,
+                ended: true,
+                ..self
+            },
+            _ => self,
+        }
+    }
 }
 
 /// A line of the journal, read.
@@ -370,6 +399,7 @@ mod tests {
             order: Digest::of(&[b"smdp.example.com", b""]),
             failures: 2,
             empty: 1,
+            ended: true,
             at_s: 4,
         };
         for record in [
@@ -394,6 +424,18 @@ mod tests {
             panic!("{line}");
         };
         assert_eq!((started.operation, started.eid), (OperationId(3), None));
+        let eid = "89049032123451234512345678901235";
+        let order = Digest::of(&[b""]);
+        for (failures, is_over) in [("2", false), ("4294967295", true)] {
+            let json = format!(
+                r#"{{"type":"attempt","eid":"{eid}","order":"{order}","failures":{failures},"empty":1,"at_s":4}}"#
+            );
+            let Line::Record(Record::Attempt(attempt)) = Line::parse(line_of(&json).as_bytes())
+            else {
+                panic!("{json}");
+            };
+            assert_eq!(attempt.of_any_version().ended, is_over);
+        }
         let json = r#"{"type":"operation-finished","operation":"3"}"#;
         let finished = Record::OperationFinished {
             operation: OperationId(3),

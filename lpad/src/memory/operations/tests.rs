@@ -328,7 +328,7 @@ async fn what_was_under_way_runs_until_the_card_has_told_and_keeps_those_who_wat
     });
     let told = waiting.await.unwrap().unwrap();
     assert_eq!(told.state, State::Succeeded);
-    assert!(life.journal.intent().operations.is_empty());
+    assert!(life.journal.look(|intent| intent.operations.is_empty()));
     let again = life.operations.repeated(&request).unwrap().unwrap();
     assert_eq!(again.state, State::Succeeded);
 }
@@ -342,14 +342,17 @@ async fn an_operation_in_doubt_stays_open_and_changes_when_the_card_has_told() {
     ticket.fail(JobFailure::in_doubt(gone(), gone()));
     let failed = life.operations.find(id).unwrap();
     assert_eq!(failed.state, State::Failed);
-    assert!(life.journal.intent().operations.contains_key(&id));
+    assert!(
+        life.journal
+            .look(|intent| intent.operations.contains_key(&id))
+    );
     let mut watching = life.operations.watch(id).unwrap();
     let resumed = life.operations.resume(failed);
     assert_eq!(watching.borrow_and_update().state, State::Running);
     resumed.succeed(Achievement::default());
     assert!(watching.has_changed().unwrap());
     assert_eq!(watching.borrow().state, State::Succeeded);
-    assert!(life.journal.intent().operations.is_empty());
+    assert!(life.journal.look(|intent| intent.operations.is_empty()));
 }
 
 #[tokio::test]
@@ -359,7 +362,10 @@ async fn a_dropped_ticket_leaves_the_journal_open() {
     let id = ticket.id();
     drop(ticket);
     assert_eq!(life.operations.find(id).unwrap().state, State::Failed);
-    assert!(life.journal.intent().operations.contains_key(&id));
+    assert!(
+        life.journal
+            .look(|intent| intent.operations.contains_key(&id))
+    );
 }
 
 #[tokio::test]
@@ -377,7 +383,10 @@ async fn an_operation_left_on_another_card_is_told_and_stays_open() {
     let left = life.operations.find(id).unwrap();
     assert_eq!(left.state, State::Failed);
     assert_eq!(interruption(&left), Some(Interruption::CardAway(eid)));
-    assert!(life.journal.intent().operations.contains_key(&id));
+    assert!(
+        life.journal
+            .look(|intent| intent.operations.contains_key(&id))
+    );
 }
 
 #[tokio::test]
