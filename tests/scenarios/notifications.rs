@@ -238,6 +238,24 @@ fn refuse(bed: &Bed, calls: Calls) {
         .set_fault(Function::HandleNotification, calls, fault);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_result_the_card_has_just_given_is_not_read_from_it_and_keeps_its_turn() {
+    let mut bed = Bed::start().await;
+    let readings = |bed: &Bed| bed.bench.card.counters().borrow().calls(RETRIEVE);
+    bed.install().await;
+    assert_eq!(readings(&bed), 0);
+    let refused = Fault::HttpStatus(503);
+    bed.bench
+        .smdp
+        .set_fault(Function::HandleNotification, Calls::Every, refused);
+    bed.install().await;
+    bed.bench.smdp.clear_faults();
+    bed.install().await;
+    // Only the one that had to wait was read, and it is delivered first.
+    assert_eq!(readings(&bed), 1);
+    bed.must_be_sound().await;
+}
+
 async fn deliver(bed: &Bed) -> Operation {
     bed.ended(bed.client.deliver_notifications(EUICC).await)
         .await
@@ -276,3 +294,6 @@ fn in_order(bed: &Bed) {
 fn names(notifications: &[Notification]) -> Vec<&str> {
     notifications.iter().map(|one| one.event.as_str()).collect()
 }
+
+/// RetrieveNotificationsList.
+const RETRIEVE: u32 = 0xBF2B;

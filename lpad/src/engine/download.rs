@@ -126,6 +126,9 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
                 }
                 match ended {
                     Ok(installed) => {
+                        if let Some(octets) = installed.notification {
+                            session.outbox.hand_over(installed.seq_number, octets);
+                        }
                         let achieved = Achievement {
                             iccid: Some(installed.iccid),
                             profile_name: run.name.take(),

@@ -186,7 +186,7 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
                             .await?;
                     settle_in_history(context, resumed, &started, settled);
                 }
-                session.outbox.belongs_to(&state.eid.to_string());
+                session.outbox.belongs_to(state.eid);
                 let round = session.outbox.round(&mut session.card, Urgency::Now).await;
                 // A list that the card does not give is asked for again later.
                 let notifications = known(round.map(|_| session.outbox.shown()))?;

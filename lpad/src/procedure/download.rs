@@ -48,6 +48,8 @@ pub struct Installed {
     pub isdp_aid: Aid,
     /// The number of the notification that says so.
     pub seq_number: i64,
+    /// That notification as the card gave it, where it was the answer to the last segment.
+    pub notification: Option<Vec<u8>>,
 }
 
 /// A session whose end was lost on the way: the card knows, see [`resolve`].

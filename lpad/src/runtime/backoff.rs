@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ring::rand::{SecureRandom, SystemRandom};
+use tokio::time::Instant;
 
 /// Waits that double from `first` up to `longest`, each shortened by chance to between its half and
 /// the whole, so that a fleet that lost power together does not come back together.
@@ -29,6 +30,38 @@ impl Backoff {
     fn whole(&self, failures: u32) -> Duration {
         let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
         self.first.saturating_mul(doubled).min(self.longest)
+    }
+}
+
+/// Failures in a row, and until when nothing is tried because of them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Rest {
+    failures: u32,
+    until: Option<Instant>,
+}
+
+impl Rest {
+    /// It failed once more; gives how long nothing is tried.
+    pub(crate) fn fail(&mut self, backoff: &Backoff) -> Duration {
+        self.failures = self.failures.saturating_add(1);
+        let delay = backoff.delay(self.failures);
+        self.until = Some(Instant::now() + delay);
+        delay
+    }
+
+    /// How often it failed in a row.
+    pub(crate) fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// Until when nothing is tried; `None` when the last attempt did not fail.
+    pub(crate) fn until(&self) -> Option<Instant> {
+        self.until
+    }
+
+    /// Whether it may be tried.
+    pub(crate) fn is_over(&self) -> bool {
+        self.until.is_none_or(|until| until <= Instant::now())
     }
 }
 

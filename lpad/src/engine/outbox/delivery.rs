@@ -10,13 +10,6 @@ use crate::procedure::notifications;
 
 /// What a delivery has to say.
 #[derive(Debug)]
-pub(super) struct Message {
-    /// Which card it is about, counted by the outbox.
-    pub(super) card: u64,
-    pub(super) news: News,
-}
-
-#[derive(Debug)]
 pub(super) enum News {
     /// The recipient has the notification with this number.
     Acknowledged(i64),
@@ -30,40 +23,44 @@ pub(super) enum News {
 /// Notifications for one recipient, in the order it gets them: numbers and octets.
 #[derive(Debug)]
 pub(super) struct Delivery {
-    pub(super) card: u64,
     pub(super) recipient: Recipient,
-    pub(super) server: ServerAddress,
     pub(super) queue: Vec<(i64, Vec<u8>)>,
+    server: ServerAddress,
 }
 
 impl Delivery {
+    pub(super) fn new(recipient: Recipient, server: ServerAddress) -> Self {
+        let queue = Vec::new();
+        Self {
+            recipient,
+            queue,
+            server,
+        }
+    }
+
     /// Delivers until all are acknowledged or one is not.
     ///
-    /// Messages are not bounded by the channel, but by the notifications of a round.
+    /// What it says is not bounded by the channel, but by the notifications of a round.
     pub(super) async fn run<C: Connect>(
         self,
         client: Arc<Es9Client<C>>,
-        sender: mpsc::UnboundedSender<Message>,
+        sender: mpsc::UnboundedSender<News>,
     ) {
         let Self {
-            card,
             recipient,
-            server,
             queue,
+            server,
         } = self;
         // The outbox is gone when the daemon ends; the card still has what was not removed.
-        let say = |news| drop(sender.send(Message { card, news }));
+        let say = |news| drop(sender.send(news));
         let mut error = None;
         for (number, octets) in queue {
             if let Err(cause) = notifications::deliver(&*client, &server, &octets).await {
                 error = Some(cause.to_string());
                 break;
             }
-            tracing::info!(
-                recipient = recipient.name(),
-                number,
-                "notification delivered"
-            );
+            let recipient = recipient.name();
+            tracing::info!(recipient, number, "notification delivered");
             say(News::Acknowledged(number));
         }
         say(News::Ended { recipient, error });

@@ -1,7 +1,6 @@
-//! A recipient of notifications, and how it behaves.
+//! A recipient of notifications.
 
 use es9_client::{AddressError, ServerAddress};
-use tokio::time::Instant;
 
 use crate::memory::journal::SharedJournal;
 
@@ -33,28 +32,6 @@ impl Recipient {
             Some(port) if !self.0.contains(':') => server.with_port(port),
             _ => server,
         })
-    }
-}
-
-/// How a recipient behaves.
-#[derive(Debug, Default)]
-pub(super) struct Manners {
-    /// Something is on its way to it.
-    pub(super) busy: bool,
-    /// Deliveries that failed in a row.
-    pub(super) failures: u32,
-    /// Until when it is left alone.
-    pub(super) rests_until: Option<Instant>,
-    /// Why the last delivery failed.
-    pub(super) last_error: Option<String>,
-}
-
-impl Manners {
-    /// It has just answered: nothing keeps it from being given the next one.
-    pub(super) fn has_answered(&mut self) {
-        self.failures = 0;
-        self.rests_until = None;
-        self.last_error = None;
     }
 }
 

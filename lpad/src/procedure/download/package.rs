@@ -169,17 +169,26 @@ impl Bound {
         }
     }
 
-    fn conclude(&self, result: &ProfileInstallationResult) -> Result<Installed, DownloadError> {
+    fn conclude(
+        &self,
+        result: &Raw<ProfileInstallationResult>,
+    ) -> Result<Installed, DownloadError> {
         let data = &*result.profile_installation_result_data;
         // The result of another session says nothing of this one.
         self.session
             .check(data.transaction_id.octets(), "the eUICC's result")
             .map_err(|failure| self.doubtful(failure))?;
-        outcome_of(data).map_err(|failure| DownloadError {
-            step: Step::Install,
-            session: SessionEnd::Reported,
-            failure,
-        })
+        match outcome_of(data) {
+            Ok(installed) => Ok(Installed {
+                notification: Some(result.bytes().to_vec()),
+                ..installed
+            }),
+            Err(failure) => Err(DownloadError {
+                step: Step::Install,
+                session: SessionEnd::Reported,
+                failure,
+            }),
+        }
     }
 
     fn doubtful(&self, failure: Failure) -> DownloadError {
@@ -232,6 +241,7 @@ fn outcome_of(data: &ProfileInstallationResultData) -> Result<Installed, Failure
             iccid: metadata.iccid.ok_or(Failure::NoResult)?,
             isdp_aid: success.aid.clone(),
             seq_number: metadata.seq_number,
+            notification: None,
         }),
         FinalResult::ErrorResult(error) => Err(Failure::Installation {
             reason: error.error_reason,

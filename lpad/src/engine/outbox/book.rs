@@ -1,0 +1,279 @@
+//! What is known of the notifications on a card and of their recipients, and what is to be done next.
+//!
+//! Each recipient gets its notifications in ascending order, the next one after the last was
+//! acknowledged; one that fails is left alone for a while that grows. A notification that the card
+//! does not give or does not remove is set aside and costs nothing but itself.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use es10_apdu::asn1::List;
+use es10_apdu::es10b::NotificationMetadata;
+use tokio::time::Instant;
+
+use super::super::reading;
+use super::Urgency;
+use super::recipient::Recipient;
+use crate::memory::snapshot::Notification;
+use crate::runtime::backoff::{Backoff, Rest};
+
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    /// What is on the card, by number.
+    entries: BTreeMap<i64, Entry>,
+    /// Entries of the card's list that cannot be read, as they are shown.
+    unreadable: Vec<Notification>,
+    recipients: BTreeMap<Recipient, Manners>,
+    /// While the card does not give its list nothing else is tried.
+    list: Rest,
+}
+
+/// A notification on the card.
+#[derive(Debug)]
+struct Entry {
+    recipient: Recipient,
+    stand: Stand,
+    /// Why it is set aside; until when, its rest says.
+    aside: Option<String>,
+    rest: Rest,
+    /// As it is shown, without what is known of its delivery.
+    shown: Notification,
+}
+
+/// Where a notification stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Stand {
+    /// It is to be delivered, once neither it nor its recipient rests.
+    Waiting,
+    /// It was read and given to a delivery.
+    OnItsWay,
+    /// The recipient has it; it is to be removed from the card.
+    Delivered,
+}
+
+/// How a recipient behaves.
+#[derive(Debug, Default)]
+struct Manners {
+    /// Something is on its way to it.
+    busy: bool,
+    rest: Rest,
+    /// Why the last delivery failed.
+    last_error: Option<String>,
+}
+
+impl Book {
+    /// The card gave its list.
+    pub(super) fn listed(&mut self, list: &List<NotificationMetadata>) {
+        self.list = Rest::default();
+        if list.unreadable.len() > self.unreadable.len() {
+            let count = list.unreadable.len();
+            tracing::warn!(count, "entries of the card's list cannot be read");
+        }
+        self.unreadable = list.unreadable.iter().map(reading::unreadable).collect();
+        let mut known = std::mem::take(&mut self.entries);
+        for metadata in &list.items {
+            let number = metadata.seq_number;
+            let recipient = Recipient::of(&metadata.notification_address.to_string());
+            let shown = reading::notification(metadata);
+            let entry = match known.remove(&number) {
+                Some(known) if known.recipient == recipient => Entry { shown, ..known },
+                _ => Entry {
+                    recipient,
+                    stand: Stand::Waiting,
+                    aside: None,
+                    rest: Rest::default(),
+                    shown,
+                },
+            };
+            self.entries.insert(number, entry);
+        }
+        // A recipient that has nothing waiting has nothing to be left alone for.
+        let entries = &self.entries;
+        let is_wanted = |name: &Recipient| entries.values().any(|entry| entry.recipient == *name);
+        self.recipients
+            .retain(|name, manners| manners.busy || is_wanted(name));
+    }
+
+    /// The card did not give its list. A client that reads meanwhile does not put off the next
+    /// attempt.
+    pub(super) fn not_listed(&mut self, error: &impl fmt::Display) {
+        if self.list.is_over() {
+            let retry_in_s = self.list.fail(&ASIDE).as_secs();
+            tracing::warn!(%error, retry_in_s, "the card does not list its notifications");
+        }
+    }
+
+    /// What is to be removed from the card.
+    pub(super) fn to_remove(&self, urgency: Urgency) -> Vec<i64> {
+        let entries = self.entries.iter();
+        let is_to_go = |entry: &Entry| entry.stand == Stand::Delivered && may(urgency, &entry.rest);
+        entries
+            .filter(|(_, entry)| is_to_go(entry))
+            .map(|(number, _)| *number)
+            .collect()
+    }
+
+    /// What is to be read and delivered, in order, but not more than `most`.
+    pub(super) fn to_deliver(&self, urgency: Urgency, most: usize) -> Vec<(i64, Recipient)> {
+        let is_ready = |entry: &Entry| {
+            let manners = self.recipients.get(&entry.recipient);
+            let may_be_tried =
+                manners.is_none_or(|manners| !manners.busy && may(urgency, &manners.rest));
+            entry.stand == Stand::Waiting && may(urgency, &entry.rest) && may_be_tried
+        };
+        let ready = self.entries.iter().filter(|(_, entry)| is_ready(entry));
+        ready
+            .map(|(number, entry)| (*number, entry.recipient.clone()))
+            .take(most)
+            .collect()
+    }
+
+    /// Notifications were given to a delivery to their recipient.
+    pub(super) fn on_their_way(
+        &mut self,
+        recipient: &Recipient,
+        numbers: impl Iterator<Item = i64>,
+    ) {
+        for number in numbers {
+            if let Some(entry) = self.entries.get_mut(&number) {
+                entry.stand = Stand::OnItsWay;
+                entry.aside = None;
+                entry.rest = Rest::default();
+            }
+        }
+        self.recipients.entry(recipient.clone()).or_default().busy = true;
+    }
+
+    /// The recipient has the notification with this number.
+    pub(super) fn acknowledged(&mut self, number: i64) {
+        if let Some(entry) = self.entries.get_mut(&number) {
+            entry.stand = Stand::Delivered;
+            if let Some(manners) = self.recipients.get_mut(&entry.recipient) {
+                manners.has_answered();
+            }
+        }
+    }
+
+    /// Nothing is on its way to the recipient any more.
+    pub(super) fn ended(&mut self, recipient: &Recipient, error: Option<String>) {
+        for entry in self.entries.values_mut() {
+            if entry.stand == Stand::OnItsWay && entry.recipient == *recipient {
+                entry.stand = Stand::Waiting;
+            }
+        }
+        let manners = self.recipients.entry(recipient.clone()).or_default();
+        manners.busy = false;
+        let Some(error) = error else {
+            return manners.has_answered();
+        };
+        let (recipient, retry_in_s) = (recipient.name(), manners.rest.fail(&LEFT_ALONE).as_secs());
+        tracing::warn!(recipient, %error, retry_in_s, "a notification could not be delivered");
+        manners.last_error = Some(error);
+    }
+
+    /// The card has removed a notification.
+    pub(super) fn removed(&mut self, number: i64) {
+        self.entries.remove(&number);
+    }
+
+    /// The card does not give or remove a notification, or it has no recipient: that is tried again
+    /// less and less often.
+    pub(super) fn set_aside(&mut self, number: i64, why: &str) {
+        if let Some(entry) = self.entries.get_mut(&number) {
+            let recipient = entry.recipient.name();
+            let retry_in_s = entry.rest.fail(&ASIDE).as_secs();
+            tracing::warn!(
+                number,
+                recipient,
+                why,
+                retry_in_s,
+                "a notification is set aside"
+            );
+            entry.aside = Some(why.to_owned());
+        }
+    }
+
+    /// Recipients have just answered: nothing keeps them from being given the next one.
+    pub(super) fn have_answered(&mut self, is_one: impl Fn(&Recipient) -> bool) {
+        for (recipient, manners) in &mut self.recipients {
+            if is_one(recipient) {
+                manners.has_answered();
+            }
+        }
+    }
+
+    /// Whether something is on its way.
+    pub(super) fn is_busy(&self) -> bool {
+        self.recipients.values().any(|manners| manners.busy)
+    }
+
+    /// How many notifications are on the card, as far as is known.
+    pub(super) fn pending(&self) -> usize {
+        self.entries.len() + self.unreadable.len()
+    }
+
+    /// When there is something to be done next.
+    pub(super) fn next_attempt(&self) -> Option<Instant> {
+        let entries = self.entries.values();
+        let next = entries.filter_map(|entry| self.due_at(entry));
+        self.list.until().or_else(|| next.min())
+    }
+
+    /// What is on the card, with what is known of the deliveries.
+    pub(super) fn shown(&self) -> Vec<Notification> {
+        let readable = self.entries.values().map(|entry| {
+            let manners = self.recipients.get(&entry.recipient);
+            let failures = match &entry.aside {
+                Some(_) => entry.rest.failures(),
+                None => manners.map_or(0, |manners| manners.rest.failures()),
+            };
+            Notification {
+                failed_attempts: failures,
+                last_error: manners.and_then(|manners| manners.last_error.clone()),
+                set_aside: entry.aside.clone(),
+                ..entry.shown.clone()
+            }
+        });
+        readable.chain(self.unreadable.iter().cloned()).collect()
+    }
+
+    /// When a notification is to be looked at again; `None` while its recipient is busy.
+    fn due_at(&self, entry: &Entry) -> Option<Instant> {
+        let manners = self.recipients.get(&entry.recipient);
+        match entry.stand {
+            Stand::OnItsWay => None,
+            // Those that were acknowledged are removed together, after the last one.
+            Stand::Delivered if entry.aside.is_none() => (!self.is_busy()).then(Instant::now),
+            Stand::Delivered => entry.rest.until(),
+            Stand::Waiting if manners.is_some_and(|manners| manners.busy) => None,
+            Stand::Waiting => {
+                let recipient_rests = manners.and_then(|manners| manners.rest.until());
+                let rests = entry.rest.until().max(recipient_rests);
+                Some(rests.unwrap_or_else(Instant::now))
+            }
+        }
+    }
+}
+
+impl Manners {
+    fn has_answered(&mut self) {
+        self.rest = Rest::default();
+        self.last_error = None;
+    }
+}
+
+fn may(urgency: Urgency, rest: &Rest) -> bool {
+    urgency == Urgency::Now || rest.is_over()
+}
+
+/// How long a recipient that failed is left alone.
+const LEFT_ALONE: Backoff = Backoff {
+    first: Duration::from_secs(10),
+    longest: Duration::from_secs(3600),
+};
+/// How long a notification that is set aside is left alone.
+const ASIDE: Backoff = Backoff {
+    first: Duration::from_secs(60),
+    longest: Duration::from_secs(6 * 3600),
+};
