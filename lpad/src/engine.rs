@@ -35,7 +35,7 @@ use self::handle::{Inbox, Work};
 use self::life::{Life, Up, Why};
 use self::outbox::{Outbox, Urgency};
 use self::port::CardPort;
-use self::session::{read_all, show_notifications};
+use self::session::show_notifications;
 use crate::failure::{Interruption, JobFailure, PortFailure};
 use crate::job::{Achievement, Download, Job, Kind};
 use crate::memory::journal::{Record, StartedOperation};
@@ -93,7 +93,7 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
             desk: Desk::new(port, outbox),
             first_boot: FirstBoot::new(context.config.bootstrap.clone()),
             context: Arc::new(context),
-            life: Life::new(),
+            life: Life::absent(Duration::ZERO),
             inbox,
             resumed: VecDeque::new(),
         };
@@ -270,7 +270,7 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         let context = Arc::clone(&self.context);
         let read = self
             .desk
-            .in_session(async |session| read_all(session, &context).await)
+            .in_session(async |session| session.read_all(&context).await)
             .await;
         if let Err(failure) = read {
             self.failed("the card could not be read", failure);
@@ -375,7 +375,7 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
         }
         let context = self.context;
         self.desk
-            .in_session(async |session| read_all(session, context).await)
+            .in_session(async |session| session.read_all(context).await)
             .await?;
         all_known(&context.known())
     }

@@ -6,28 +6,21 @@ use es9_client::Connect;
 use es10_apdu::transport::Outcome;
 use es10_apdu::types::{Iccid, ResetOptions};
 
-use super::desk::MODEM_RETURNS;
+use super::desk::{MODEM_RETURNS, Session};
 use super::life::Up;
 use super::outbox::Urgency;
 use super::reading::{self, known};
-use super::session::{Finished, ReadBackNow, finish, read_all, show_notifications};
+use super::session::{Finished, ReadBackNow, show_notifications};
 use super::settle::{self, ReadBack, Settled, after_loss};
 use super::waiting::Patience;
+use crate::commit::Committed;
 use crate::failure::{Interruption, JobFailure};
 use crate::job::{Achievement, Part, ResetScope, Stage, WaitingOn};
 use crate::memory::journal::StartedOperation;
 use crate::memory::operations::Ticket;
 use crate::memory::snapshot::{Known, Profile, find};
 use crate::modem::OpenPort;
-use crate::procedure::{euicc, profiles};
-
-/// What came of a function that changes the card.
-pub(super) enum Changed<R> {
-    /// It was carried out, and the session ended as it should.
-    Done(R, Finished),
-    /// Its answer is lost.
-    Lost(JobFailure),
-}
+use crate::procedure::{FunctionError, euicc, profiles};
 
 /// What a card that was away tells when it is back.
 pub(super) struct Back {
@@ -45,39 +38,25 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
         iccid: Iccid,
     ) -> Result<Achievement, JobFailure> {
         ticket.stage(Stage::Deleting);
-        let known = self.context.known();
-        let name = known
-            .profiles
-            .value()
-            .and_then(|profiles| find(profiles, iccid).ok())
-            .and_then(|profile| profile.achieved().profile_name);
-        let context = self.context;
+        let (context, known) = (self.context, self.context.known());
+        let profiles = known.profiles.value();
+        let profile = profiles.and_then(|profiles| find(profiles, iccid).ok());
         let deleted = self
-            .desk
-            .in_session(async |session| {
-                let committed = ticket.commit()?;
-                match profiles::delete(&mut session.card, iccid, &committed).await {
-                    Err(error) if error.outcome() == Outcome::Unknown => {
-                        Ok(Changed::Lost(error.into()))
-                    }
-                    deleted => {
-                        // A refusal is told with what is on the card now.
-                        let finished = finish(session, context, ticket, ReadBackNow::Yes).await;
-                        Ok(Changed::Done(deleted?, finished))
-                    }
-                }
+            .change(ticket, async |session, committed| {
+                let deleted = profiles::delete(&mut session.card, iccid, &committed).await;
+                let deleted = unless_lost(deleted)?;
+                // A refusal is told with what is on the card now.
+                let finished = session.finish(context, ticket, ReadBackNow::Yes).await;
+                deleted?;
+                Ok(finished.add_to(Achievement {
+                    iccid: Some(iccid),
+                    ..Achievement::default()
+                }))
             })
             .await?;
-        let achieved = match deleted {
-            Changed::Done((), finished) => finished.add_to(Achievement {
-                iccid: Some(iccid),
-                ..Achievement::default()
-            }),
-            Changed::Lost(lost) => self.settle(ticket, lost).await?,
-        };
         Ok(Achievement {
-            profile_name: name,
-            ..achieved
+            profile_name: profile.and_then(|profile| profile.achieved().profile_name),
+            ..deleted
         })
     }
 
@@ -89,36 +68,21 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
     ) -> Result<Achievement, JobFailure> {
         ticket.stage(Stage::Writing);
         let context = self.context;
-        let renamed = self
-            .desk
-            .in_session(async |session| {
-                let committed = ticket.commit()?;
-                let named =
-                    profiles::set_nickname(&mut session.card, iccid, nickname, &committed).await;
-                match named {
-                    Err(error) if error.outcome() == Outcome::Unknown => {
-                        Ok(Changed::Lost(error.into()))
-                    }
-                    named => {
-                        let read = read_all(session, context).await;
-                        named?;
-                        read?;
-                        Ok(Changed::Done((), Finished::default()))
-                    }
-                }
+        self.change(ticket, async |session, committed| {
+            let card = &mut session.card;
+            let named = profiles::set_nickname(card, iccid, nickname, &committed).await;
+            let named = unless_lost(named)?;
+            let read = session.read_all(context).await;
+            named?;
+            read?;
+            let known = context.known();
+            let profile = find(known.profiles.of(Part::Profiles)?, iccid)?;
+            Ok(Achievement {
+                enabled: None,
+                ..profile.achieved()
             })
-            .await?;
-        match renamed {
-            Changed::Done((), _) => {
-                let known = self.context.known();
-                let profile = find(known.profiles.of(Part::Profiles)?, iccid)?;
-                Ok(Achievement {
-                    enabled: None,
-                    ..profile.achieved()
-                })
-            }
-            Changed::Lost(lost) => self.settle(ticket, lost).await,
-        }
+        })
+        .await
     }
 
     pub(super) async fn set_default_smdp(
@@ -127,31 +91,19 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
         address: &str,
     ) -> Result<Achievement, JobFailure> {
         ticket.stage(Stage::Writing);
-        let set = self
-            .desk
-            .in_session(async |session| {
-                let committed = ticket.commit()?;
-                let set = euicc::set_default_smdp(&mut session.card, address, &committed).await;
-                match set {
-                    Err(error) if error.outcome() == Outcome::Unknown => {
-                        Ok(Changed::Lost(error.into()))
-                    }
-                    set => {
-                        let addresses = known(reading::addresses(&mut session.card).await)?;
-                        set?;
-                        Ok(Changed::Done(addresses, Finished::default()))
-                    }
-                }
+        let context = self.context;
+        let achieved = self
+            .change(ticket, async |session, committed| {
+                let card = &mut session.card;
+                let set = euicc::set_default_smdp(card, address, &committed).await;
+                let set = unless_lost(set)?;
+                let addresses = known(reading::addresses(card).await)?;
+                context.update(|known| known.addresses = addresses);
+                set?;
+                Ok(Achievement::default())
             })
             .await?;
-        let achieved = match set {
-            Changed::Done(addresses, _) => {
-                self.context.update(|known| known.addresses = addresses);
-                Achievement::default()
-            }
-            Changed::Lost(lost) => self.settle(ticket, lost).await?,
-        };
-        self.context.consider(self.first_boot, self.card.eid);
+        context.consider(self.first_boot, self.card.eid);
         Ok(achieved)
     }
 
@@ -199,27 +151,45 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
     ) -> Result<Achievement, JobFailure> {
         ticket.stage(Stage::Deleting);
         let reset = self
-            .desk
-            .in_session(async |session| {
-                let committed = ticket.commit()?;
-                Ok(euicc::reset(&mut session.card, reset_options(scope), &committed).await)
+            .change(ticket, async |session, committed| {
+                let options = reset_options(scope);
+                let erased = euicc::reset(&mut session.card, options, &committed).await?;
+                Ok(Achievement {
+                    nothing_to_change: !erased,
+                    ..Achievement::default()
+                })
             })
             .await?;
-        let erased = match reset {
-            Ok(erased) => erased,
-            Err(error) if error.outcome() == Outcome::Unknown => {
-                return self.settle(ticket, error.into()).await;
-            }
-            Err(error) => return Err(error.into()),
-        };
         // An enabled profile that was erased makes the card ask for a reset: the channel is gone.
         let back = self.when_back(ticket, None).await.map_err(|since| {
             JobFailure::in_doubt(JobFailure::Interrupted(Interruption::Running), since)
         })?;
-        Ok(back.finished.add_to(Achievement {
-            nothing_to_change: !erased,
-            ..Achievement::default()
-        }))
+        Ok(back.finished.add_to(reset))
+    }
+
+    /// Changes the card; when the answer is lost, or the card after it, the card tells what became of
+    /// it as soon as it can be read.
+    async fn change(
+        &mut self,
+        ticket: &Ticket,
+        work: impl AsyncFnOnce(
+            &mut Session<'_, O::Port, C>,
+            Committed,
+        ) -> Result<Achievement, JobFailure>,
+    ) -> Result<Achievement, JobFailure> {
+        let changed = self
+            .desk
+            .in_session(async |session| {
+                let committed = ticket.commit()?;
+                work(session, committed).await
+            })
+            .await;
+        match changed {
+            Err(lost) if lost.outcome() == Outcome::Unknown && ticket.is_committed() => {
+                self.settle(ticket, lost).await
+            }
+            changed => changed,
+        }
     }
 
     /// Finds out what became of a change whose answer was lost, as soon as the card can be read.
@@ -276,7 +246,7 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
                         known.changed();
                     });
                     session.card.was_read();
-                    let finished = finish(session, context, ticket, ReadBackNow::No).await;
+                    let finished = session.finish(context, ticket, ReadBackNow::No).await;
                     show_notifications(context, session.outbox);
                     Ok(Back {
                         settled,
@@ -293,8 +263,18 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
     }
 }
 
+/// What the card answered; an error when its answer is lost.
+fn unless_lost<R>(
+    answer: Result<R, FunctionError>,
+) -> Result<Result<R, FunctionError>, JobFailure> {
+    match answer {
+        Err(error) if error.outcome() == Outcome::Unknown => Err(error.into()),
+        answered => Ok(answered),
+    }
+}
+
 fn reset_options(scope: ResetScope) -> ResetOptions {
-    let chosen = [
+    [
         (
             scope.operational_profiles,
             ResetOptions::DELETE_OPERATIONAL_PROFILES,
@@ -304,9 +284,8 @@ fn reset_options(scope: ResetScope) -> ResetOptions {
             ResetOptions::DELETE_FIELD_LOADED_TEST_PROFILES,
         ),
         (scope.default_smdp, ResetOptions::RESET_DEFAULT_SMDP_ADDRESS),
-    ];
-    chosen
-        .into_iter()
-        .filter(|(wanted, _)| *wanted)
-        .fold(ResetOptions::default(), |all, (_, option)| all | option)
+    ]
+    .into_iter()
+    .filter(|(wanted, _)| *wanted)
+    .fold(ResetOptions::default(), |all, (_, option)| all | option)
 }

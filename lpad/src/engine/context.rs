@@ -17,9 +17,7 @@ use crate::job::{DownloadSource, OperationId, Part};
 use crate::memory::events::{Change, Events};
 use crate::memory::journal::{Attempt, Record, SharedJournal, StartedOperation};
 use crate::memory::operations::Operations;
-use crate::memory::snapshot::{
-    Attempt as Bringing, Known, Notification, Shown, Snapshot, find,
-};
+use crate::memory::snapshot::{Attempt as Bringing, Known, Notification, Shown, Snapshot, find};
 use crate::procedure::download::Order;
 use crate::runtime::clock::Clock;
 use crate::secret::Secret;
@@ -159,10 +157,6 @@ impl<C> Context<C> {
     }
 
     /// Where a download is to be had.
-    ///
-    /// # Errors
-    ///
-    /// When the default SM-DP+ is asked for and none is known.
     pub(super) fn order(&self, source: &DownloadSource) -> Result<Order, JobFailure> {
         let of_eid = |address| Order {
             address,

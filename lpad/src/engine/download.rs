@@ -9,7 +9,7 @@ use es10_apdu::es10b::CancelSessionReason;
 
 use super::context::Context;
 use super::life::Up;
-use super::session::{ReadBackNow, finish};
+use super::session::ReadBackNow;
 use super::waiting::{InSight, Waits};
 use crate::failure::JobFailure;
 use crate::job::{
@@ -135,13 +135,13 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
                             enabled: Some(false),
                             ..Achievement::default()
                         };
-                        let finished = finish(session, context, ticket, read).await;
+                        let finished = session.finish(context, ticket, read).await;
                         Ok(finished.add_to(achieved))
                     }
                     Err(failure) => {
                         // The result of a failed installation waits for its delivery like any other.
                         if is_reported(&failure) {
-                            drop(finish(session, context, ticket, ReadBackNow::Yes).await);
+                            drop(session.finish(context, ticket, ReadBackNow::Yes).await);
                         }
                         Err(failure)
                     }

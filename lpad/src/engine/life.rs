@@ -67,16 +67,7 @@ pub(super) enum Why {
 }
 
 impl Life {
-    /// Not tried yet.
-    pub(super) fn new() -> Self {
-        Self::Absent(Absent {
-            failures: 0,
-            next: Instant::now(),
-            ended: None,
-        })
-    }
-
-    /// To be read anew after so long.
+    /// To be read, or read anew, after so long.
     pub(super) fn absent(delay: Duration) -> Self {
         Self::Absent(Absent {
             failures: 0,
@@ -91,11 +82,8 @@ impl Life {
 }
 
 impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
-    /// The engine with its card ready, brought up if need be.
-    ///
-    /// # Errors
-    ///
-    /// Why the card cannot be used. A job that comes right after a failed attempt gets its failure.
+    /// The engine with its card ready, brought up if need be. A job that comes right after a failed
+    /// attempt gets its failure.
     pub(super) async fn up(&mut self, why: Why) -> Result<Up<'_, O, C>, Arc<JobFailure>> {
         if let Life::Absent(absent) = &self.life {
             if let (Why::Job, Some((ended, failure))) = (why, &absent.ended)

@@ -93,15 +93,8 @@ impl<C: Connect + 'static> Outbox<C> {
     }
 
     /// One round: removes what was acknowledged, reads the card's list, and begins to deliver what
-    /// is to be delivered. Gives the number of notifications removed.
-    ///
-    /// # Errors
-    ///
-    /// When the card is lost, or does not give its list.
-    ///
-    /// # Cancel safety
-    ///
-    /// What was not removed is removed by the next round; deliveries go on.
+    /// is to be delivered. Gives the number of notifications removed. What a round that is cut off
+    /// did not remove, the next one removes; deliveries go on.
     pub(crate) async fn round(
         &mut self,
         card: &mut impl Card,
@@ -138,11 +131,8 @@ impl<C: Connect + 'static> Outbox<C> {
         })
     }
 
-    /// Reads the card's list. Of what is not in it any more nothing is remembered.
-    ///
-    /// # Errors
-    ///
-    /// When the card does not give it; that is tried again later.
+    /// Reads the card's list. Of what is not in it any more nothing is remembered. One that the card
+    /// does not give is asked for again later.
     pub(crate) async fn list(&mut self, card: &mut impl Card) -> Result<(), FunctionError> {
         let list = notifications::metadata(card).await;
         match &list {
@@ -153,11 +143,8 @@ impl<C: Connect + 'static> Outbox<C> {
         list.map(drop)
     }
 
-    /// Resolves when a delivery has something to say; never without deliveries.
-    ///
-    /// # Cancel safety
-    ///
-    /// Nothing is lost when the future is dropped.
+    /// Resolves when a delivery has something to say; never without deliveries. Nothing is lost when
+    /// the future is dropped.
     pub(crate) async fn settle(&mut self) {
         // The outbox holds a sender itself, so the channel never ends.
         match self.news.recv().await {

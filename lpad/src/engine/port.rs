@@ -6,10 +6,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use es10_apdu::apdu::{Channel, Command, Response};
+use es10_apdu::apdu::{Command, Response};
 use es10_apdu::asn1::Raw;
 use es10_apdu::at::{AtPort, Csim, ModemProfile};
-use es10_apdu::channel::{ChannelRecord, RecordedChannel};
 use es10_apdu::es10b::ProfileInstallationResult;
 use es10_apdu::function::{Effect, Es10Function};
 use es10_apdu::isdr::{CallError, Isdr, IsdrOptions, close_recorded};
@@ -24,7 +23,7 @@ use super::waiting::{Patience, Waits};
 use crate::config::EuiccConfig;
 use crate::failure::{JobFailure, PortFailure};
 use crate::job::WaitingOn;
-use crate::memory::journal::{Intent, KnownChannel, Phase, Record, SharedJournal};
+use crate::memory::journal::{OpenChannel, SharedJournal};
 use crate::modem::{self, OpenPort, ProfileInUse, ReportedProfile};
 use crate::procedure::Card;
 
@@ -38,9 +37,10 @@ pub(super) struct CardPort<O: OpenPort> {
     modem: ModemProfile,
     profile_in_use: ProfileInUse,
     options: IsdrOptions,
+    path: PathBuf,
     baud: u32,
     waits: Waits,
-    record: Arc<JournalRecord>,
+    record: Arc<OpenChannel>,
 }
 
 impl<O: OpenPort> CardPort<O> {
@@ -50,13 +50,7 @@ impl<O: OpenPort> CardPort<O> {
         journal: SharedJournal,
         waits: Waits,
     ) -> Self {
-        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
-        let record = Arc::new(JournalRecord {
-            journal,
-            euicc: config.name.clone(),
-            port: config.port.clone(),
-            boot: boot.unwrap_or_default().trim().to_owned(),
-        });
+        let record = Arc::new(OpenChannel::of(config, journal));
         let aids: Vec<Aid> = config
             .aids
             .iter()
@@ -78,6 +72,7 @@ impl<O: OpenPort> CardPort<O> {
             modem,
             profile_in_use: ProfileInUse::default(),
             options,
+            path: config.port.clone(),
             baud: config.baud,
             waits,
             record,
@@ -110,7 +105,7 @@ impl<O: OpenPort> CardPort<O> {
     fn silent_or_lost(&self, error: TransportError) -> PortFailure {
         match error.fault {
             Fault::Timeout { .. } => PortFailure::Silent {
-                port: self.record.port.clone(),
+                port: self.path.clone(),
                 baud: self.baud,
             },
             _ => error.into(),
@@ -192,8 +187,8 @@ impl<O: OpenPort> CardPort<O> {
         match Isdr::open(link, options).await {
             Ok(isdr) => Ok(OpenCard { isdr, answer_lost }),
             Err(error) => {
-                if error.outcome() != Outcome::Unknown && record.is(Phase::Opening) {
-                    record.forget();
+                if error.outcome() != Outcome::Unknown {
+                    record.was_not_opened();
                 }
                 Err(error.into())
             }
@@ -340,95 +335,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Transport for Link<'_, S> {
         });
         let longest = deadline.left();
         self.waits.on(WaitingOn::Card, longest, answer).await
-    }
-}
-
-/// Remembers the open channel in the journal. Of another start of the system nothing is remembered:
-/// the card had no power in between, or another one is in the slot.
-#[derive(Debug)]
-struct JournalRecord {
-    journal: SharedJournal,
-    euicc: String,
-    port: PathBuf,
-    boot: String,
-}
-
-impl JournalRecord {
-    /// A channel is about to be opened.
-    fn opening(&self) {
-        let (port, boot) = (self.port.clone(), self.boot.clone());
-        self.append(Record::ChannelOpening { port, boot });
-    }
-
-    /// No channel is open.
-    fn forget(&self) {
-        if self.may_be_open() {
-            let port = self.port.clone();
-            self.append(Record::ChannelClosed { port });
-        }
-    }
-
-    fn is(&self, phase: Phase) -> bool {
-        self.known().is_some_and(|known| known.phase == phase)
-    }
-
-    fn may_be_open(&self) -> bool {
-        self.known()
-            .is_some_and(|known| known.phase != Phase::Closed)
-    }
-
-    fn may_be_loading(&self) -> bool {
-        self.journal
-            .look(|intent| intent.may_be_loading(&self.euicc))
-    }
-
-    fn known(&self) -> Option<KnownChannel> {
-        let known = |intent: &Intent| intent.channels.get(&self.port).cloned();
-        self.journal
-            .look(known)
-            .filter(|known| known.boot == self.boot)
-    }
-
-    fn append(&self, record: Record) {
-        // The worst that follows is a channel that is found occupied after a crash.
-        if let Err(error) = self.journal.append(record) {
-            tracing::warn!(%error, "the journal cannot be written");
-        }
-    }
-}
-
-impl ChannelRecord for JournalRecord {
-    /// Of one whose number was never seen, the number of the one before is taken: closing a channel
-    /// that is not open does no harm, and those of others have other numbers.
-    fn open_channels(&self) -> Vec<RecordedChannel> {
-        let open = self.known().filter(|known| known.phase != Phase::Closed);
-        let recorded = open.and_then(|known| {
-            Some(RecordedChannel {
-                channel: Channel::new(known.number?)?,
-                // In the middle of a package the ISD-R answers nothing else.
-                selected: known.phase == Phase::Selected && !self.may_be_loading(),
-            })
-        });
-        recorded.into_iter().collect()
-    }
-
-    fn opened(&self, channel: Channel) {
-        let (port, boot) = (self.port.clone(), self.boot.clone());
-        let channel = channel.number();
-        self.append(Record::ChannelOpened {
-            port,
-            channel,
-            boot,
-        });
-    }
-
-    fn selected(&self, _: Channel) {
-        let port = self.port.clone();
-        self.append(Record::ChannelSelected { port });
-    }
-
-    fn closed(&self, _: Channel) {
-        self.forget();
     }
 }
 

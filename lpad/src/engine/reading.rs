@@ -33,11 +33,8 @@ impl CardState {
     }
 }
 
-/// A part as it is known after an attempt to read it.
-///
-/// # Errors
-///
-/// When the card was lost: then nothing is known of the parts behind it either.
+/// A part as it is known after an attempt to read it. When the card was lost, nothing is known of the
+/// parts behind it either.
 pub(super) fn known<T>(read: Result<T, FunctionError>) -> Result<Known<T>, JobFailure> {
     match read.map_err(JobFailure::from) {
         Ok(value) => Ok(Known::Value(value)),

@@ -54,109 +54,90 @@ pub(super) enum ReadBackNow {
     No,
 }
 
-/// Delivers notifications and reads the card again, unless it is going to be read anyway. What fails
-/// here does not undo what was achieved: it becomes a warning.
-pub(super) async fn finish<S, C>(
-    session: &mut Session<'_, S, C>,
-    context: &Context<C>,
-    ticket: &Ticket,
-    read: ReadBackNow,
-) -> Finished
+impl<S, C> Session<'_, S, C>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
     C: Connect + 'static,
 {
-    ticket.stage(Stage::DeliveringNotifications);
-    let mut finished = Finished::default();
-    let delivered = session
-        .outbox
-        .deliver(&mut session.card, Urgency::Due)
-        .await;
-    match delivered {
-        Ok(delivered) => finished.delivered = delivered,
-        Err(error) => {
-            let failure = error.into();
-            session.card.tolerate(&failure);
-            finished = Finished::without_session(&failure);
+    /// Delivers notifications and reads the card again, unless it is going to be read anyway. What fails
+    /// here does not undo what was achieved: it becomes a warning.
+    pub(super) async fn finish(
+        &mut self,
+        context: &Context<C>,
+        ticket: &Ticket,
+        read: ReadBackNow,
+    ) -> Finished {
+        ticket.stage(Stage::DeliveringNotifications);
+        let mut finished = Finished::default();
+        match self.outbox.deliver(&mut self.card, Urgency::Due).await {
+            Ok(delivered) => finished.delivered = delivered,
+            Err(error) => {
+                let failure = error.into();
+                self.card.tolerate(&failure);
+                finished = Finished::without_session(&failure);
+            }
         }
-    }
-    if read == ReadBackNow::Yes {
-        ticket.stage(Stage::ReadingCard);
-        let outbox_knows = finished.warnings.is_empty();
-        if let Err(failure) = read_changes(session, context, outbox_knows).await {
-            let warning = format!("The card could not be read again: {failure}.");
-            finished.warnings.push(warning);
-            session.card.tolerate(&failure);
-            // What was read before the change is not the truth any more.
-            let because = Arc::new(failure);
-            context.update(|known| {
-                known.profiles = Known::Unknown(Arc::clone(&because));
-                known.notifications = Known::Unknown(because);
-            });
+        if read == ReadBackNow::Yes {
+            ticket.stage(Stage::ReadingCard);
+            let outbox_knows = finished.warnings.is_empty();
+            if let Err(failure) = self.read_changes(context, outbox_knows).await {
+                let warning = format!("The card could not be read again: {failure}.");
+                finished.warnings.push(warning);
+                self.card.tolerate(&failure);
+                // What was read before the change is not the truth any more.
+                let because = Arc::new(failure);
+                context.update(|known| {
+                    known.profiles = Known::Unknown(Arc::clone(&because));
+                    known.notifications = Known::Unknown(because);
+                });
+            }
         }
+        finished
     }
-    finished
-}
 
-/// Reads what an operation has changed, and no more: the rest waits until a client asks.
-async fn read_changes<S, C>(
-    session: &mut Session<'_, S, C>,
-    context: &Context<C>,
-    outbox_knows: bool,
-) -> Result<(), JobFailure>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send,
-    C: Connect + 'static,
-{
-    let profiles = known(reading::profiles(&mut session.card).await)?;
-    let notifications = match outbox_knows {
-        true => Known::Value(session.outbox.shown()),
-        false => listed(session).await?,
-    };
-    context.update(|known| {
-        known.profiles = profiles;
-        known.notifications = notifications;
-        known.changed();
-    });
-    Ok(())
-}
+    /// Reads what an operation has changed, and no more: the rest waits until a client asks.
+    async fn read_changes(
+        &mut self,
+        context: &Context<C>,
+        outbox_knows: bool,
+    ) -> Result<(), JobFailure> {
+        let profiles = known(reading::profiles(&mut self.card).await)?;
+        let notifications = match outbox_knows {
+            true => Known::Value(self.outbox.shown()),
+            false => self.listed().await?,
+        };
+        context.update(|known| {
+            known.profiles = profiles;
+            known.notifications = notifications;
+            known.changed();
+        });
+        Ok(())
+    }
 
-/// Reads all that may change while the daemon runs.
-pub(super) async fn read_all<S, C>(
-    session: &mut Session<'_, S, C>,
-    context: &Context<C>,
-) -> Result<(), JobFailure>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send,
-    C: Connect + 'static,
-{
-    let profiles = known(reading::profiles(&mut session.card).await)?;
-    let info = known(reading::info(&mut session.card).await)?;
-    let notifications = listed(session).await?;
-    // Addresses change by an operation of ours only, which reads them itself.
-    let addresses = match context.known().addresses {
-        known @ Known::Value(_) => known,
-        _ => known(reading::addresses(&mut session.card).await)?,
-    };
-    context.was_read(|known| {
-        known.euicc.info = info;
-        known.addresses = addresses;
-        known.profiles = profiles;
-        known.notifications = notifications;
-    });
-    Ok(())
-}
+    /// Reads all that may change while the daemon runs.
+    pub(super) async fn read_all(&mut self, context: &Context<C>) -> Result<(), JobFailure> {
+        let profiles = known(reading::profiles(&mut self.card).await)?;
+        let info = known(reading::info(&mut self.card).await)?;
+        let notifications = self.listed().await?;
+        // Addresses change by an operation of ours only, which reads them itself.
+        let addresses = match context.known().addresses {
+            known @ Known::Value(_) => known,
+            _ => known(reading::addresses(&mut self.card).await)?,
+        };
+        context.was_read(|known| {
+            known.euicc.info = info;
+            known.addresses = addresses;
+            known.profiles = profiles;
+            known.notifications = notifications;
+        });
+        Ok(())
+    }
 
-/// The card's list of notifications, with what is known of their deliveries.
-async fn listed<S, C>(
-    session: &mut Session<'_, S, C>,
-) -> Result<Known<Vec<Notification>>, JobFailure>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send,
-    C: Connect + 'static,
-{
-    let listed = session.outbox.list(&mut session.card).await;
-    known(listed.map(|()| session.outbox.shown()))
+    /// The card's list of notifications, with what is known of their deliveries.
+    async fn listed(&mut self) -> Result<Known<Vec<Notification>>, JobFailure> {
+        let listed = self.outbox.list(&mut self.card).await;
+        known(listed.map(|()| self.outbox.shown()))
+    }
 }
 
 /// Shows the notifications as the outbox knows them since its last round.

@@ -44,11 +44,7 @@ pub(super) enum Settled {
     Unknown(JobFailure),
 }
 
-/// Asks the card how an operation ended.
-///
-/// # Errors
-///
-/// When the card is lost again; the operation stays open.
+/// Asks the card how an operation ended. When it is lost again, the operation stays open.
 pub(super) async fn operation(
     card: &mut impl Card,
     started: &StartedOperation,

@@ -10,6 +10,7 @@
 //! Writing blocks the one thread for the few milliseconds the medium takes. That is intended: nothing
 //! may go on before the intent is safe.
 
+mod channel;
 mod file;
 mod intent;
 mod record;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+pub(crate) use self::channel::OpenChannel;
 use self::file::JournalFile;
 pub use self::intent::{HostPorts, Intent, KnownChannel, Phase};
 use self::record::Line;

@@ -69,6 +69,11 @@ impl Ticket {
         self.cancellation.is_cancelled()
     }
 
+    /// Whether it has passed the point of no return.
+    pub(crate) fn is_committed(&self) -> bool {
+        self.cancellation.is_committed()
+    }
+
     /// Resolves when it is cancelled.
     pub async fn cancelled(&self) {
         self.cancellation.cancelled().await;
