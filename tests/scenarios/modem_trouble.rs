@@ -473,17 +473,14 @@ async fn a_switch_whose_answer_is_lost_is_told_by_the_card() {
 
 #[tokio::test(start_paused = true)]
 async fn a_notification_that_the_modem_swallows_is_delivered_all_the_same() {
-    // After the package the notifications are listed, read and removed.
+    // After the package the notifications are listed and removed; the result is known already.
     for (after, effect) in [
         (1, Effect::Silence { executed: true }),
         (1, Effect::HangUp { executed: true }),
+        (2, ERROR),
         (2, Effect::Silence { executed: false }),
         (2, Effect::Silence { executed: true }),
         (2, Effect::HangUp { executed: false }),
-        (3, ERROR),
-        (3, Effect::Silence { executed: false }),
-        (3, Effect::Silence { executed: true }),
-        (3, Effect::HangUp { executed: false }),
     ] {
         let told = format!("{after} {effect:?}");
         let trouble = Trouble::at(|package| package.last + after, effect).await;

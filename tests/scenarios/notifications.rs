@@ -8,7 +8,10 @@ use lpad::memory::snapshot::ProfileState::{Disabled, Enabled};
 use lpad_tests::bed::{Bed, EUICC, succeeded};
 use lpad_tests::bench::HOST_NAME;
 use rsp_servers::smdp::{Calls, Fault, Function, OrderRequest, Verdict};
+use sim_card_emulator::modem::{self, Effect, Pattern};
 use tokio::time::{Instant, timeout};
+
+use crate::truth::Package;
 
 #[tokio::test(start_paused = true)]
 async fn an_installation_is_reported_as_the_card_signed_it_and_then_forgotten() {
@@ -254,6 +257,38 @@ async fn a_result_the_card_has_just_given_is_not_read_from_it_and_keeps_its_turn
     // Only the one that had to wait was read, and it is delivered first.
     assert_eq!(readings(&bed), 1);
     bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_notification_that_is_lost_while_it_is_read_is_delivered_all_the_same() {
+    for effect in [
+        Effect::Silence { executed: false },
+        Effect::Silence { executed: true },
+        Effect::HangUp { executed: false },
+    ] {
+        let told = format!("{effect:?}");
+        let mut bed = Bed::start().await;
+        let package = Package::of(&mut bed).await;
+        let refused = Fault::HttpStatus(503);
+        bed.bench
+            .smdp
+            .set_fault(Function::HandleNotification, Calls::Every, refused);
+        bed.install().await;
+        bed.bench.smdp.clear_faults();
+        bed.order("M-1");
+        // After the package the notifications are listed, and the older one is read.
+        bed.bench.modem.inject(modem::Fault {
+            pattern: Pattern::LAST_BLOCK,
+            nth: package.last + 2,
+            effect,
+        });
+        let operation = bed.download_id("M-1").await;
+        assert_eq!(operation.state, State::Succeeded, "{told} {operation:?}");
+        let warnings = operation.result.unwrap().warnings;
+        let words = "Notifications stay on the card for now: ES10b.Retrieve";
+        assert!(warnings[0].starts_with(words), "{told} {warnings:?}");
+        bed.must_be_sound().await;
+    }
 }
 
 async fn deliver(bed: &Bed) -> Operation {
