@@ -297,10 +297,7 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
                     .await
                     .map(|()| achieved)
                     .map_err(Arc::new),
-                Err(since) => {
-                    let lost = JobFailure::Interrupted(Interruption::Running);
-                    Err(Arc::new(JobFailure::in_doubt(lost, since)))
-                }
+                Err(failure) => Err(Arc::new(JobFailure::in_doubt(failure, None))),
             };
             drop(busy);
             // The client hears of the outcome by the ticket.

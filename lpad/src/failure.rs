@@ -114,7 +114,7 @@ pub enum JobFailure {
         /// What was lost.
         lost: Arc<Self>,
         /// Why the card cannot be asked.
-        since: Arc<Self>,
+        since: Option<Arc<Self>>,
     },
 }
 
@@ -173,11 +173,11 @@ pub enum Interruption {
 }
 
 impl JobFailure {
-    /// An answer was lost, and the card could not be asked since.
-    pub(crate) fn in_doubt(lost: impl Into<Arc<Self>>, since: impl Into<Arc<Self>>) -> Self {
+    /// Something was lost, and the card could not be asked since.
+    pub(crate) fn in_doubt(lost: impl Into<Arc<Self>>, since: Option<Self>) -> Self {
         Self::InDoubt {
             lost: lost.into(),
-            since: since.into(),
+            since: since.map(Arc::new),
         }
     }
 
@@ -209,7 +209,9 @@ impl JobFailure {
                 Failure::Card(error) => error.loses_card(),
                 _ => false,
             },
-            Self::InDoubt { lost, since } => since.loses_card() || lost.loses_card(),
+            Self::InDoubt { lost, since } => {
+                since.as_ref().is_some_and(|since| since.loses_card()) || lost.loses_card()
+            }
             Self::PartUnknown { because, .. } => because.loses_card(),
             Self::Cancelled
             | Self::UnknownProfile(_)

@@ -207,7 +207,7 @@ impl From<&JobFailure> for Problem {
                 Self::because(Code::StateUnwritable, failure).code_consumed(CodeConsumed::No)
             }
             JobFailure::Interrupted(how) => interrupted(*how),
-            JobFailure::InDoubt { lost, since } => in_doubt(lost, since),
+            JobFailure::InDoubt { lost, since } => in_doubt(lost, since.as_deref()),
         }
     }
 }
@@ -225,8 +225,8 @@ fn interrupted(how: Interruption) -> Problem {
 }
 
 /// The code is that of what keeps the card from being asked: it tells what to mend.
-fn in_doubt(lost: &JobFailure, since: &JobFailure) -> Problem {
-    let problem = Problem::from(since);
+fn in_doubt(lost: &JobFailure, since: Option<&JobFailure>) -> Problem {
+    let problem = Problem::from(since.unwrap_or(lost));
     let what = match lost {
         JobFailure::Download(_) => {
             "The card was lost in the middle of the installation, and it is not known yet how it ended"

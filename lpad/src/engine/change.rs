@@ -162,7 +162,7 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
             .await?;
         // An enabled profile that was erased makes the card ask for a reset: the channel is gone.
         let back = self.when_back(ticket, None).await.map_err(|since| {
-            JobFailure::in_doubt(JobFailure::Interrupted(Interruption::Running), since)
+            JobFailure::in_doubt(JobFailure::Interrupted(Interruption::Running), Some(since))
         })?;
         Ok(back.finished.add_to(reset))
     }
@@ -209,7 +209,7 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
                 ..
             }) => Ok(finished.add_to(after_loss(settled, lost)?)),
             Ok(_) => Err(lost),
-            Err(since) => Err(JobFailure::in_doubt(lost, since)),
+            Err(since) => Err(JobFailure::in_doubt(lost, Some(since))),
         }
     }
 

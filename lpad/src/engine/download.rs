@@ -1,7 +1,6 @@
 //! The download job: SGP.22 v2.5 section 3.1.3 from the order to the delivered notification.
 
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use es9_client::{Connect, Es9Client, ServerAddress};
@@ -71,10 +70,7 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
             }
             Err(failure) if failure.is_in_doubt() => return Err(failure),
             Err(failure) if failure.loses_card() => {
-                return Err(JobFailure::InDoubt {
-                    lost: Arc::new(failure),
-                    since: None,
-                });
+                return Err(JobFailure::in_doubt(failure, None));
             }
             Err(failure) => {
                 let warning = format!("It could not be enabled: {failure}.");

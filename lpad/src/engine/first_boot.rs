@@ -77,7 +77,7 @@ impl FirstBoot {
         if matches!(&self.wanted, Some(wanted) if wanted.kept.order == order) {
             return;
         }
-        let kept = earlier(order).unwrap_or(Attempt::none(eid, order));
+        let kept = earlier(order).unwrap_or_else(|| Attempt::none(eid, order));
         let stand = match kept.ended || kept.failures >= self.config.attempts {
             true => Stand::Stopped,
             // A site that got its power back at once must not ask its server at once.

@@ -202,7 +202,7 @@ pub(super) fn after_loss(settled: Settled, lost: JobFailure) -> Result<Achieveme
         Settled::NotDone(JobFailure::CutOff(_)) => Err(JobFailure::CutOff(Some(Arc::new(lost)))),
         Settled::NotDone(JobFailure::Interrupted(_)) => Err(lost),
         Settled::NotDone(failure) => Err(failure),
-        Settled::Unknown(failure) => Err(JobFailure::in_doubt(lost, failure)),
+        Settled::Unknown(failure) => Err(JobFailure::in_doubt(lost, Some(failure))),
     }
 }
 

@@ -151,7 +151,7 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
             Ok(back) => back,
             Err(since) => {
                 let lost = lost.unwrap_or(JobFailure::NotSwitched(Holdout::Modem));
-                return Err(JobFailure::in_doubt(lost, since));
+                return Err(JobFailure::in_doubt(lost, Some(since)));
             }
         };
         let now = find(back.profiles.of(Part::Profiles)?, iccid)?;

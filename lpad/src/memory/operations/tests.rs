@@ -339,7 +339,7 @@ async fn an_operation_in_doubt_stays_open_and_changes_when_the_card_has_told() {
     let ticket = life.started(Kind::Delete, None);
     let id = ticket.id();
     let gone = || JobFailure::from(PortFailure::Gone);
-    ticket.fail(JobFailure::in_doubt(gone(), gone()));
+    ticket.fail(JobFailure::in_doubt(gone(), Some(gone())));
     let failed = life.operations.find(id).unwrap();
     assert_eq!(failed.state, State::Failed);
     assert!(
