@@ -142,10 +142,6 @@ impl Card {
     }
 
     /// A card that keeps its flash in a folder, and goes on where it stopped.
-    ///
-    /// # Errors
-    ///
-    /// When the folder cannot be read or written.
     pub fn in_folder(
         identity: impl Into<Arc<Identity>>,
         settings: Settings,

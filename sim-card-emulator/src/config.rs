@@ -160,10 +160,6 @@ impl Config {
     }
 
     /// Does what [`Config::load`] does with the text of a file; `path` is for messages only.
-    ///
-    /// # Errors
-    ///
-    /// As [`Config::load`].
     pub fn parse(text: &str, path: &Path, knobs: &[(String, String)]) -> Result<Self, ConfigError> {
         let mut config: Self = config_file::parse(text, path)?;
         let mut file: toml::Table = config_file::parse(text, path)?;

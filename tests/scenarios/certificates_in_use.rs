@@ -1,4 +1,4 @@
-//! Certificates and signatures that do not fit: who finds out, and what is said.
+//! Certificates and signatures that do not fit: which side notices, and what is said.
 
 use std::time::{Duration, SystemTime};
 

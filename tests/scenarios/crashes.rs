@@ -471,7 +471,7 @@ async fn a_lost_journal_costs_the_history_and_nothing_else() {
         .wait_until(|smdp| smdp.order(order).unwrap().state() == OrderState::Installed)
         .await;
     assert_eq!(bed.client.profiles(EUICC).await.unwrap().len(), 2);
-    // Who left channel 1 open is forgotten; it is closed when no other is free.
+    // That channel 1 was left open is forgotten; it is closed when no other is free.
     for _ in 0..3 {
         bed.install().await;
     }

@@ -1,4 +1,5 @@
-//! Offers and packages that do not fit their session, or each other: who finds out, and what is said.
+//! Offers and packages that do not fit their session, or each other: which side notices, and
+//! what is said.
 
 use es10_apdu::es10b::FinalResult;
 use es10_apdu::types::PprIds;

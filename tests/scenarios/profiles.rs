@@ -301,7 +301,7 @@ async fn policy_rules_are_shown_to_the_person_asked_and_then_kept_by_the_card() 
     bed.bench
         .smdp
         .create_order(OrderRequest::with_matching_id(profile, "RULES"));
-    // Even who accepts everything else is asked about these.
+    // Even a client that accepts everything else is asked about these.
     let request = DownloadRequest {
         consent: Consent::Accept,
         ..accepting(&format!("1${HOST_NAME}$RULES"))

@@ -206,7 +206,7 @@ fn calls(text: &str, variables: &BTreeMap<String, String>) -> Vec<Call> {
     calls
 }
 
-/// Someone at a shell who follows a page.
+/// A reader at a shell who follows a page.
 struct Story {
     folder: TempDir,
     replaced: Vec<(String, String)>,

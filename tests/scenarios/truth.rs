@@ -142,7 +142,7 @@ impl Story {
             return;
         };
         assert!(problem.detail.ends_with('.'), "{problem:?}");
-        // Who is told to do it again, or that the code still works, can rely on it.
+        // A client that is told to do it again, or that the code still works, can rely on it.
         if problem.retryable || problem.code_consumed == Some(CodeConsumed::No) {
             let again = self.run().await;
             let told = (problem, &again.problem);

@@ -97,9 +97,6 @@ impl Bench {
 
     /// Writes a daemon's configuration into `folder`, where its socket, its state and the modem's
     /// port are too; `smdp` is where the server listens, `when` the rule of the first boot.
-    ///
-    /// # Errors
-    /// When a file cannot be written.
     pub fn configure(&self, folder: &Path, smdp: SocketAddr, when: &str) -> io::Result<PathBuf> {
         let roots = folder.join("ci.d");
         fs::create_dir(&roots)?;
@@ -234,9 +231,6 @@ impl Line {
 
     /// Serves a client on `stream` until it or the modem hangs up; `baud` limits the rate.
     /// A modem that restarts cannot be opened while it is away.
-    ///
-    /// # Cancel safety
-    /// The modem can be served again.
     pub async fn serve<S>(self, stream: S, baud: Option<u32>)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin,

@@ -26,9 +26,6 @@ pub enum Ended {
 /// second, ten to the byte, until `AT+IPR` sets another rate; and bytes are garbled when the
 /// client works at another rate than the modem, as far as [`ModemControl`] knows the client's.
 ///
-/// # Errors
-/// When the stream fails.
-///
 /// # Cancel safety
 /// Bytes already taken from the stream are answered when the modem is served again; of an answer
 /// under way the rest is lost.

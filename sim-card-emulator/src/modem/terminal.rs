@@ -15,7 +15,7 @@ pub(super) struct Sim {
     power_ups: u64,
     pub(super) iccid: Option<String>,
     pub(super) imsi: Option<String>,
-    /// The profile in use gives its IMSI only to who knows the PIN.
+    /// The profile in use gives its IMSI only to a client that knows the PIN.
     pub(super) wants_pin: bool,
     /// The AID of the USIM.
     application: Option<Vec<u8>>,

@@ -111,12 +111,6 @@ impl BareError {
 
 impl<C: Connect> BareLpa<C> {
     /// Opens a card.
-    ///
-    /// # Errors
-    /// When there is no eUICC in it.
-    ///
-    /// # Cancel safety
-    /// A channel may stay open.
     pub async fn open(card: Direct, connect: C, roots: Roots) -> Result<Self, BareError> {
         Ok(Self {
             isdr: Isdr::open(card, &IsdrOptions::default()).await?,
@@ -125,12 +119,6 @@ impl<C: Connect> BareLpa<C> {
     }
 
     /// Takes another card, and keeps the connections to the servers.
-    ///
-    /// # Errors
-    /// When there is no eUICC in it, or the channel to the one before cannot be closed.
-    ///
-    /// # Cancel safety
-    /// A channel may stay open.
     pub async fn change_card(&mut self, card: Direct) -> Result<(), BareError> {
         let isdr = Isdr::open(card, &IsdrOptions::default()).await?;
         std::mem::replace(&mut self.isdr, isdr).close().await?;
@@ -139,13 +127,8 @@ impl<C: Connect> BareLpa<C> {
 
     /// Lets the eUICC authenticate a server and ask it for what the matching ID stands for.
     ///
-    /// SGP.22 v2.5 section 3.0.1, up to ES10b.AuthenticateServer.
-    ///
-    /// # Errors
-    /// When card or server fail. That the eUICC refuses the server is part of the session.
-    ///
-    /// # Cancel safety
-    /// The eUICC has a session, or not; a new one takes its place.
+    /// SGP.22 v2.5 section 3.0.1, up to ES10b.AuthenticateServer. That the eUICC refuses the server
+    /// is part of the session.
     pub async fn authenticate(
         &mut self,
         address: &ServerAddress,
@@ -177,12 +160,6 @@ impl<C: Connect> BareLpa<C> {
     /// Shows an SM-DS what the eUICC said: the events that wait for it.
     ///
     /// ES11.AuthenticateClient, SGP.22 v2.5 section 5.8.2.
-    ///
-    /// # Errors
-    /// When the server fails or refuses.
-    ///
-    /// # Cancel safety
-    /// The same can be asked again.
     pub async fn events(&self, session: &Session) -> Result<Vec<EventEntry>, BareError> {
         let request = AuthenticateClientEs11(session.authenticate_client());
         let answer = self.servers.call(&session.address, &request).await?;
@@ -192,12 +169,6 @@ impl<C: Connect> BareLpa<C> {
     /// Downloads and installs what the session is about, and delivers the notification.
     ///
     /// SGP.22 v2.5 section 3.1.3.
-    ///
-    /// # Errors
-    /// When card or server fail or refuse.
-    ///
-    /// # Cancel safety
-    /// Whether the profile was installed is on the card.
     pub async fn download(&mut self, session: &Session) -> Result<(), BareError> {
         let package = self.bind(session).await?;
         for segment in package.segments() {
@@ -211,12 +182,6 @@ impl<C: Connect> BareLpa<C> {
     /// Lets the eUICC make a one-time key, and gets the package that is bound to it.
     ///
     /// ES9+.AuthenticateClient, ES10b.PrepareDownload and ES9+.GetBoundProfilePackage.
-    ///
-    /// # Errors
-    /// When card or server fail or refuse.
-    ///
-    /// # Cancel safety
-    /// The session may have come further than is known.
     pub async fn bind(&mut self, session: &Session) -> Result<BoundProfilePackage, BareError> {
         let request = session.authenticate_client();
         let offer = self.servers.call(&session.address, &request).await?;
@@ -238,12 +203,6 @@ impl<C: Connect> BareLpa<C> {
     /// Loads one segment of a package; the last one is answered with the result.
     ///
     /// ES10b.LoadBoundProfilePackage, SGP.22 v2.5 section 5.7.6.
-    ///
-    /// # Errors
-    /// When the card fails.
-    ///
-    /// # Cancel safety
-    /// Whether the segment was loaded is not known.
     pub async fn load(
         &mut self,
         segment: &Segment,
@@ -252,12 +211,6 @@ impl<C: Connect> BareLpa<C> {
     }
 
     /// Delivers the result of an installation, and removes its notification from the card.
-    ///
-    /// # Errors
-    /// When card or server fail.
-    ///
-    /// # Cancel safety
-    /// The notification may have been delivered.
     pub async fn report(
         &mut self,
         session: &Session,
@@ -278,12 +231,6 @@ impl<C: Connect> BareLpa<C> {
     /// Cancels the session on the card, and gives what the eUICC signed for the server.
     ///
     /// ES10b.CancelSession, SGP.22 v2.5 section 5.7.14.
-    ///
-    /// # Errors
-    /// When the card fails.
-    ///
-    /// # Cancel safety
-    /// The session is over, or not.
     pub async fn cancel(
         &mut self,
         session: &Session,

@@ -141,7 +141,7 @@ pub struct Metadata {
     ///
     /// Install is not among the defaults: the eUICC would send it besides the installation result.
     pub notification_events: Vec<NotificationEvent>,
-    /// Who receives these notifications; `None` is the SM-DP+ that serves the profile.
+    /// The server that receives these notifications; `None` is the SM-DP+ that serves the profile.
     pub notification_address: Option<String>,
     /// profileOwner: which operator the profile belongs to.
     pub owner: Option<ProfileOwner>,

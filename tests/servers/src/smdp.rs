@@ -97,7 +97,7 @@ pub struct Config {
     pub clock: Clock,
     /// Tells an SM-DS of the orders that name one; without it none can be reached.
     pub event_registrar: Option<Arc<dyn EventRegistrar>>,
-    /// Whose certificates an operator must show who calls ES2+ over TLS; an empty list leaves the
+    /// Issuers of the certificates that callers of ES2+ over TLS must show; an empty list leaves the
     /// functions open to every caller. The plain port is always open.
     pub es2_client_roots: Vec<Certificate>,
     /// The operator: where ES2+.HandleDownloadProgressInfo goes, `http` or `https`; a path of its
@@ -408,10 +408,6 @@ impl Smdp {
     }
 
     /// Waits until the condition holds; the caller sets the deadline.
-    ///
-    /// # Cancel safety
-    ///
-    /// Nothing is lost when the future is dropped.
     pub async fn wait_until(&self, mut condition: impl FnMut(&Self) -> bool) {
         let mut changes = self.changes();
         while !condition(self) {

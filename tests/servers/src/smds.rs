@@ -53,7 +53,7 @@ pub struct Config {
 pub struct Root {
     /// Its FQDN, with a port if it needs one.
     pub address: String,
-    /// Who speaks with it.
+    /// The client that speaks with it.
     pub registrar: Arc<dyn EventRegistrar>,
 }
 
@@ -211,10 +211,6 @@ impl Smds {
     }
 
     /// Waits until the condition holds; the caller sets the deadline.
-    ///
-    /// # Cancel safety
-    ///
-    /// Nothing is lost when the future is dropped.
     pub async fn wait_until(&self, mut condition: impl FnMut(&Self) -> bool) {
         let mut changes = self.0.changes.subscribe();
         while !condition(self) {

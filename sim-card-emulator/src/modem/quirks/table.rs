@@ -1,4 +1,4 @@
-//! Every quirk: its name, what its value counts, whom it imitates, and what it does.
+//! Every quirk: its name, what its value counts, which modems it imitates, and what it does.
 
 use super::{Kind, Quirks};
 
@@ -104,7 +104,7 @@ quirks! {
     DropFirst "drop-first" Kind::Count(1), "modems that lose the first command on a port",
         "So many command lines are not heard after the port was opened.";
     StaleInput "stale-input" Kind::Flag, "Fibocom FM350",
-        "Old codes wait for who opens the port.";
+        "Old codes wait for the client that opens the port.";
     NulFirst "nul-first" Kind::Flag, "modems whose UART starts up with zeros",
         "NUL octets lead the first output on a port.";
 

@@ -14,7 +14,7 @@ pub(crate) struct Session<C> {
     pub(crate) own_issuer: Vec<u8>,
     /// euiccCiPKIdToBeUsed: key identifier of the issuer of the eUICC's.
     pub(crate) euicc_issuer: Vec<u8>,
-    /// Who the eUICC is, once it has authenticated.
+    /// The eUICC, once it has authenticated.
     pub(crate) client: Option<C>,
     /// The last request and its answer, for a client that lost the answer and asks again.
     last: Option<(&'static str, Value, Value)>,

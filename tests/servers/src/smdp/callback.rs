@@ -23,7 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-/// Whom to tell about a change, and how.
+/// Where a change is told, and how.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Callback {
     /// An absolute URL, `http` or `https`.

@@ -82,10 +82,6 @@ impl Folder {
     ///
     /// One that cannot be used, as a file that is still being copied, is looked at again when it has
     /// changed.
-    ///
-    /// # Errors
-    ///
-    /// When the folder cannot be read.
     pub(super) fn look(&mut self) -> Result<Vec<Result<Found, FolderError>>, FolderError> {
         let mut packages = Vec::new();
         for entry in fs::read_dir(&self.path).map_err(at(&self.path))? {

@@ -299,7 +299,7 @@ impl Order {
         self.note(Point::Eligibility, Some(eid), Some(status), &[]);
     }
 
-    /// Remembers whom a session serves, so that its installation result can be verified.
+    /// Remembers the eUICC that a session serves, so that its installation result can be verified.
     pub(super) fn remember(&mut self, delivery: Delivery) {
         self.note(Point::Eligibility, Some(&delivery.eid), None, &[]);
         if self.deliveries.len() == MAX_DELIVERIES {

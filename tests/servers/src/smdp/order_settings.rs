@@ -41,7 +41,7 @@ pub struct OrderSettings {
     pub class: Option<ProfileClass>,
     /// The events the eUICC reports: `install`, `enable`, `disable`, `delete`.
     pub notifications: Option<Vec<NotificationEvent>>,
-    /// Who is notified, when it is not this server.
+    /// The server that is notified, when it is not this one.
     pub notification_address: Option<String>,
     /// profileOwner: `mcc_mnc`, `gid1` and `gid2` in hexadecimal digits.
     pub owner: Option<ProfileOwner>,

@@ -25,7 +25,7 @@ pub use self::faults::{ReservationFault, ReservationFaultPlan, UnknownReservatio
 pub struct ReservationRequest {
     /// The eUICC to reserve for, 32 digits; `None` generates a matching ID any device may claim.
     pub eid: Option<String>,
-    /// Whom to tell about changes of the status.
+    /// Where changes of the status are told.
     pub callback: Option<Callback>,
 }
 

@@ -23,10 +23,6 @@ use crate::rsp::tls::{Endpoint, be_strange, swallow};
 
 impl Smdp {
     /// Serves ES9+, and the reservation API, over TLS until `shutdown` completes.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future closes the listener and all its connections.
     pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) {
         let handle = |stream| {
             let smdp = self.clone();
@@ -37,10 +33,6 @@ impl Smdp {
 
     /// Serves the reservation API and a private one, see `/admin/v1/faults/names`, over plain HTTP
     /// until `shutdown` completes.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future closes the listener and all its connections.
     pub async fn serve_admin(
         &self,
         listener: TcpListener,

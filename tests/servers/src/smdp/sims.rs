@@ -79,7 +79,7 @@ pub struct Sim {
     pub fleet_sid: Option<String>,
     /// What it will be when the change under way is done.
     next: Option<SimStatus>,
-    /// Whom to tell when the change under way is done.
+    /// Where the end of the change under way is told.
     callback: Option<Callback>,
     created: u64,
     updated: u64,
@@ -280,7 +280,7 @@ impl Sims {
         Ok((sim.clone(), next.is_some()))
     }
 
-    /// Finishes the change under way, if there is one: the Sim, and whom to tell.
+    /// Finishes the change under way, if there is one: the Sim, and where that is told.
     pub(super) fn finish(&mut self, sid: &str, now: u64) -> Option<(Sim, Option<Callback>)> {
         let sim = self.sim_mut(sid)?;
         sim.status = sim.next.take()?;

@@ -17,10 +17,6 @@ use crate::rsp::server::{
 
 impl Smds {
     /// Serves ES11 and ES12 over TLS until `shutdown` completes.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future closes the listener and all its connections.
     pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) {
         let handle = |stream| {
             let smds = self.clone();
@@ -53,10 +49,6 @@ impl Smds {
     /// Answers one request without a connection.
     ///
     /// Nothing comes back when the request is not HTTP or a fault cuts the answer off.
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`Smds::serve_stream`].
     pub async fn answer_directly(&self, request: DirectRequest<'_>) -> Option<Answer> {
         request
             .answered_by(async |request| self.answer(request).await)
