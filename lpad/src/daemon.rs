@@ -13,7 +13,7 @@ use sd_notify::NotifyState;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{interval, timeout};
 
 use crate::api::actor::{Accounts, Permissions};
@@ -55,7 +55,7 @@ pub struct Daemon {
     keeps_socket: bool,
     engines: JoinSet<()>,
     engines_closer: Closer,
-    api: JoinHandle<()>,
+    api: JoinSet<()>,
     api_closer: Closer,
     operations: Operations,
     events: Events,
@@ -69,7 +69,7 @@ impl Daemon {
     /// the engines afterwards, as often as it takes.
     ///
     /// Must be called inside a tokio runtime.
-    pub fn start<P, O, C>(config: Config, parts: Parts<P, C>) -> Result<Self, StartError>
+    pub fn start<P, O, C>(config: Config, parts: Parts<P, C>) -> Result<Self, DaemonError>
     where
         P: FnMut(&EuiccConfig) -> O,
         O: OpenPort,
@@ -92,7 +92,7 @@ impl Daemon {
         let keeps_socket = listener.is_none();
         let listener = match listener {
             Some(listener) => Socket::handed_over(listener),
-            None => Socket::bind(&config.api).map_err(|source| StartError::Socket {
+            None => Socket::bind(&config.api).map_err(|source| DaemonError::Socket {
                 path: socket.clone(),
                 source,
             })?,
@@ -140,13 +140,14 @@ impl Daemon {
             max_connections: config.api.max_connections,
         };
         let (api_closer, api_closing) = closing();
-        let api = tokio::spawn(api.serve(listener, api_closing));
+        let mut serving = JoinSet::new();
+        serving.spawn(api.serve(listener, api_closing));
         Ok(Self {
             socket,
             keeps_socket,
             engines,
             engines_closer,
-            api,
+            api: serving,
             api_closer,
             operations,
             events,
@@ -170,6 +171,17 @@ impl Daemon {
         self.events.follow(None)
     }
 
+    /// Resolves when a part has failed that should run as long as the daemon, which is a mistake in
+    /// lpad. The rest would go on and tell of a card that is not looked after any more.
+    pub async fn failed(&mut self) -> DaemonError {
+        let ended = tokio::select! {
+            Some(ended) = self.engines.join_next() => ended,
+            Some(ended) = self.api.join_next() => ended,
+            else => return std::future::pending().await,
+        };
+        DaemonError::Failed(ended.err())
+    }
+
     /// Ends the daemon: operations are cancelled where they still can be, channels and ports are
     /// closed, clients get their last answers. Takes a minute at most.
     ///
@@ -184,9 +196,7 @@ impl Daemon {
             tracing::warn!("an eUICC's engine does not end in time; lpad ends without it");
         }
         self.api_closer.close();
-        if let Err(error) = self.api.await {
-            tracing::warn!(%error, "the API's task failed");
-        }
+        while self.api.join_next().await.is_some() {}
         if self.keeps_socket
             && let Err(error) = std::fs::remove_file(&self.socket)
         {
@@ -195,13 +205,13 @@ impl Daemon {
     }
 }
 
-fn open_state(config: &StateConfig) -> Result<(StateFolder, Journal), StartError> {
+fn open_state(config: &StateConfig) -> Result<(StateFolder, Journal), DaemonError> {
     let path = &config.directory;
     let opened = StateFolder::hold(path).and_then(|folder| {
         let journal = Journal::open(&folder)?;
         Ok((folder, journal))
     });
-    opened.map_err(|source| StartError::State {
+    opened.map_err(|source| DaemonError::State {
         path: path.clone(),
         source,
     })
@@ -218,14 +228,14 @@ fn deadlines(config: &Es9Config) -> Deadlines {
 /// Runs the daemon on real ports and the real network until it is told to end.
 ///
 /// SIGTERM and SIGINT end it; SIGHUP does nothing, because the configuration is read only at start.
-pub async fn run(config: Config) -> Result<(), StartError> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
-    let mut hang_up = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
+pub async fn run(config: Config) -> Result<(), DaemonError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(DaemonError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(DaemonError::Signals)?;
+    let mut hang_up = signal(SignalKind::hangup()).map_err(DaemonError::Signals)?;
     // With a handler, SIGXFSZ does not end the process: writing to a file that may not grow any more
     // is an error that is reported like a full medium.
     let too_large = SignalKind::from_raw(Signal::XFSZ.as_raw());
-    let _ignored = signal(too_large).map_err(StartError::Signals)?;
+    let _ignored = signal(too_large).map_err(DaemonError::Signals)?;
     let targets = config.es9.connect_to.iter();
     let targets = targets.map(|(host, target)| (host.clone(), target.to_string()));
     let parts = Parts {
@@ -234,20 +244,20 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         roots: Roots::gsma(),
         es9: Options::default(),
         clock: Clock::system(),
-        listener: activated().map_err(StartError::Activation)?,
+        listener: activated().map_err(DaemonError::Activation)?,
     };
     if let Some(unknown) = unknown_group(&config) {
         tracing::warn!("{unknown}");
     }
     let socket = config.api.socket.clone();
-    let daemon = Daemon::start(config, parts)?;
+    let mut daemon = Daemon::start(config, parts)?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), socket = %socket.display(), "lpad is up");
     notify(&[NotifyState::Ready]);
     let mut events = daemon.events();
     // Half the time that systemd waits, as sd_watchdog_enabled(3) recommends. It is this task that
     // answers: the engines and the API share its one thread, so it also speaks for them.
     let mut watchdog = sd_notify::watchdog_enabled().map(|limit| interval(limit / 2));
-    loop {
+    let outcome = loop {
         let patted = async {
             match &mut watchdog {
                 Some(watchdog) => watchdog.tick().await,
@@ -256,8 +266,10 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         };
         tokio::select! {
             _ = patted => notify(&[NotifyState::Watchdog]),
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break Ok(()),
+            _ = interrupt.recv() => break Ok(()),
+            // The process ends, so that systemd starts it again.
+            error = daemon.failed() => break Err(error),
             _ = hang_up.recv() => tracing::info!("restart lpad to read its configuration again"),
             Some(event) = events.next() => {
                 if let Change::Euicc(euicc) = event.change {
@@ -266,11 +278,11 @@ pub async fn run(config: Config) -> Result<(), StartError> {
                 }
             }
         }
-    }
+    };
     notify(&[NotifyState::Stopping]);
     tracing::info!("lpad ends");
     daemon.shutdown().await;
-    Ok(())
+    outcome
 }
 
 /// Looks for what a configuration names outside its file: the groups and the folder of certificate
@@ -283,7 +295,7 @@ pub fn check(config: &Config, path: &Path) -> Result<(), ConfigError> {
     unknown_group(config).map_or(Ok(()), |message| Err(unusable(message)))?;
     if let Some(folder) = &config.trust.extra_roots {
         let found = Roots::empty().add_folder(folder);
-        found.map_err(|error| unusable(StartError::from(error).to_string()))?;
+        found.map_err(|error| unusable(DaemonError::from(error).to_string()))?;
     }
     Ok(())
 }
@@ -320,9 +332,12 @@ fn notify(state: &[NotifyState<'_>]) {
     }
 }
 
-/// Why the daemon does not start.
+/// Why the daemon does not start, or ends without being told to.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub enum DaemonError {
+    /// A part of it has failed.
+    #[error("a part of lpad has failed: {}", .0.as_ref().map_or("it ended".to_owned(), JoinError::to_string))]
+    Failed(Option<JoinError>),
     /// The socket systemd handed over cannot be used.
     #[error("the socket handed over at start: {0}")]
     Activation(io::Error),

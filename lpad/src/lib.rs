@@ -29,4 +29,4 @@ pub mod procedure;
 pub mod runtime;
 pub mod secret;
 
-pub use daemon::{Daemon, Parts, StartError, check, run};
+pub use daemon::{Daemon, DaemonError, Parts, check, run};

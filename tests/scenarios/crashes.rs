@@ -1,16 +1,21 @@
 //! The daemon dies, and the next one has to find out what happened.
 
-use std::fs;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Output, Stdio};
 use std::time::Duration;
+use std::{fs, io};
 
+use es9_client::{Options, Roots};
 use lpad::api::body::Operation;
 use lpad::client::{Client, ClientError};
+use lpad::config::EuiccConfig;
 use lpad::job::{Consent, OperationId};
 use lpad::memory::operations::State;
 use lpad::memory::snapshot::Availability;
+use lpad::modem::OpenPort;
 use lpad::problem::Code;
+use lpad::runtime::clock::Clock;
+use lpad::{Daemon, DaemonError, Parts};
 use lpad_tests::bed::{Bed, EUICC, accepting, succeeded};
 use lpad_tests::bench::{Bench, HOST_NAME};
 use rsp_common::pki::{Pki, PkiOptions};
@@ -19,11 +24,41 @@ use rustix::process::{Pid, Signal, kill_process};
 use sim_card_emulator::modem::{Moment, Pattern};
 use sim_card_emulator::pty::Pty;
 use tempfile::TempDir;
+use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, interval, timeout};
 
 use crate::truth::{Package, Story, Task};
+
+/// A port whose opening is a mistake in the program.
+struct Mistake;
+
+impl OpenPort for Mistake {
+    type Port = DuplexStream;
+
+    async fn open(&mut self) -> io::Result<DuplexStream> {
+        panic!("a mistake in lpad");
+    }
+}
+
+#[tokio::test]
+async fn a_daemon_that_has_lost_an_engine_to_a_mistake_does_not_go_on_without_it() {
+    let mut bed = Bed::start().await;
+    bed.stop().await;
+    let parts = Parts {
+        ports: |_: &EuiccConfig| Mistake,
+        connect: bed.bench.network(),
+        roots: Roots::empty(),
+        es9: Options::default(),
+        clock: Clock::system(),
+        listener: None,
+    };
+    let mut daemon = Daemon::start(bed.configuration().clone(), parts).unwrap();
+    let failed = timeout(Duration::from_secs(60), daemon.failed()).await;
+    assert!(matches!(failed, Ok(DaemonError::Failed(Some(_)))));
+    daemon.shutdown().await;
+}
 
 /// Kills the daemon at the `nth` APDU of what it does; false when there are fewer.
 async fn kill_at(pki: &Pki, task: Task, nth: u32, moment: Moment) -> bool {

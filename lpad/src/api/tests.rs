@@ -58,7 +58,7 @@ impl Bed {
         self.folder.path().join("lpad")
     }
 
-    fn daemon(&self, listener: Option<UnixListener>) -> Result<Daemon, crate::StartError> {
+    fn daemon(&self, listener: Option<UnixListener>) -> Result<Daemon, crate::DaemonError> {
         let mut config = Config::default();
         config.api.socket = self.path().join("lpad.sock");
         config.state.directory = self.path().join("state");

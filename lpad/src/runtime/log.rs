@@ -39,12 +39,15 @@ impl<W: Write> Write for Printable<W> {
             None => (&*text, ""),
         };
         let line = format!("{}{end}", printable(line));
-        self.0.write_all(line.as_bytes())?;
+        // A log that cannot be written must not end what it tells of: the subscriber would tell the
+        // error on standard error, which is where the log goes, and panic when that fails as well.
+        let _ = self.0.write_all(line.as_bytes());
         Ok(event.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        let _ = self.0.flush();
+        Ok(())
     }
 }
 
@@ -61,6 +64,26 @@ fn filter(level: LogLevel) -> LevelFilter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A medium that is full, or a reader that has gone.
+    struct Broken;
+
+    impl Write for Broken {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_written_is_no_error() {
+        let mut log = Printable(Broken);
+        log.write_all(b"INFO started\n").unwrap();
+        log.flush().unwrap();
+    }
 
     #[test]
     fn a_name_cannot_begin_a_line_or_turn_one_around() {
