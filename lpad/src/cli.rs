@@ -28,9 +28,7 @@ use self::progress::ProgressLine;
 use self::status::Overview;
 use crate::api::body::{Euicc, EventKind, Operation, Profile};
 use crate::api::euiccs::{EuiccList, ResetRequest};
-use crate::api::notifications::NotificationList;
 use crate::api::operations::OperationList;
-use crate::api::profiles::ProfileList;
 use crate::client::{Client, ClientError, EventReader};
 use crate::job::{Answer, OperationId};
 use crate::memory::operations::State;
@@ -106,6 +104,11 @@ enum CliError {
     Left(OperationId),
     #[error("Nothing was changed")]
     NotConfirmed,
+    #[error(
+        "This profile has policy rules, which a person has to accept: run lpactl at a terminal. \
+         --yes does not accept them; nothing was changed"
+    )]
+    NeedsPerson,
     /// What was to be said is said: the result says it.
     #[error("Nothing to download")]
     NothingToDownload,
@@ -124,7 +127,7 @@ impl CliError {
                 4
             }
             Self::Client(ClientError::Unreachable { .. }) | Self::Left(_) => 3,
-            Self::Client(ClientError::Timeout) | Self::NotConfirmed => 5,
+            Self::Client(ClientError::Timeout) | Self::NotConfirmed | Self::NeedsPerson => 5,
             Self::Client(ClientError::Problem(problem)) | Self::Ended(problem) => {
                 problem_exit_code(problem.code)
             }
@@ -148,6 +151,7 @@ impl CliError {
             | Self::Left(_)
             | Self::Usage(_)
             | Self::NotConfirmed
+            | Self::NeedsPerson
             | Self::NotReady(_)
             | Self::Output(_) => {
                 format!("{}.\n", printable(&self.to_string()))
@@ -274,8 +278,13 @@ impl Lpactl {
                 if self.json {
                     return self.print_json(&euicc);
                 }
-                let addresses = self.client.addresses(&name).await?;
-                self.print(&render::euicc(&euicc, &addresses))
+                let addresses = match self.client.addresses(&name).await {
+                    Ok(addresses) => Some(addresses),
+                    // The rest is worth being shown; what is unknown is part of it.
+                    Err(ClientError::Problem(problem)) if problem.code == Code::PartUnknown => None,
+                    Err(error) => return Err(error.into()),
+                };
+                self.print(&render::euicc(&euicc, addresses.as_ref()))
             }
             EuiccCommand::SetDefaultSmdp { address } => {
                 self.change(self.client.set_default_smdp(&name, &address))
@@ -304,9 +313,10 @@ impl Lpactl {
         let client = &self.client;
         match command {
             ProfileCommand::List => {
-                let profiles = client.profiles(&name).await?;
-                let list = ProfileList { profiles };
-                self.show(&list, |list| render::profiles(&list.profiles))
+                let list = client.profile_list(&name).await?;
+                self.show(&list, |list| render::profiles(&list.profiles))?;
+                self.note_age(list.problem.as_ref(), list.read_at_s);
+                Ok(())
             }
             ProfileCommand::Show { profile } => {
                 let profile = self.profile(&name, &profile).await?;
@@ -338,6 +348,18 @@ impl Lpactl {
         }
     }
 
+    /// Says that a list is not of now, when the card cannot be read.
+    fn note_age(&self, problem: Option<&Problem>, read_at_s: Option<u64>) {
+        let (Some(problem), Some(read_at_s), false) = (problem, read_at_s, self.json) else {
+            return;
+        };
+        let age = duration::since(read_at_s, SystemTime::now());
+        let detail = printable(&problem.detail);
+        let note = format!("Note: This is {age} old; the card cannot be read now. {detail}\n");
+        // Without standard error the list has to do.
+        let _ = stderr().write_all(note.as_bytes());
+    }
+
     async fn rename(&self, euicc: &str, profile: &Profile, nickname: &str) -> Result<(), CliError> {
         let renamed = self.client.rename(euicc, &profile.iccid, nickname);
         let ended = self.carry_out(renamed).await?;
@@ -356,9 +378,10 @@ impl Lpactl {
         let name = self.name().await?;
         match command {
             NotificationCommand::List => {
-                let notifications = self.client.notifications(&name).await?;
-                let list = NotificationList { notifications };
-                self.show(&list, |list| render::notifications(&list.notifications))
+                let list = self.client.notification_list(&name).await?;
+                self.show(&list, |list| render::notifications(&list.notifications))?;
+                self.note_age(list.problem.as_ref(), list.read_at_s);
+                Ok(())
             }
             NotificationCommand::Deliver => {
                 self.change(self.client.deliver_notifications(&name)).await
@@ -380,6 +403,7 @@ impl Lpactl {
                 self.show(&list, |list| render::operations(&list.operations))
             }
             OperationCommand::Show { id } => {
+                self.check_chosen().await?;
                 let operation = self.client.operation(id, 0).await?;
                 self.show(&operation, render::operation)
             }
@@ -408,7 +432,16 @@ impl Lpactl {
         })
     }
 
+    /// What is not about one eUICC takes no wrong name of one either.
+    async fn check_chosen(&self) -> Result<(), CliError> {
+        if self.euicc.is_some() {
+            self.chosen(self.client.euiccs().await?)?;
+        }
+        Ok(())
+    }
+
     async fn events(&self, after: Option<u64>) -> Result<(), CliError> {
+        self.check_chosen().await?;
         let mut events = self.client.events(after).await?;
         let mut last = String::new();
         while let Some(event) = events.next().await? {
@@ -571,23 +604,15 @@ impl Lpactl {
     /// The profile with this ICCID, nickname or name.
     async fn profile(&self, euicc: &str, wanted: &str) -> Result<Profile, CliError> {
         let profiles = self.client.profiles(euicc).await?;
-        let by = |matches: fn(&Profile, &str) -> bool| {
-            profiles
-                .iter()
-                .filter(|profile| matches(profile, wanted))
-                .collect::<Vec<_>>()
+        // No meaning goes before another: what is deleted must not depend on which one was meant.
+        let is_meant = |profile: &&Profile| {
+            profile.iccid == without_padding(wanted)
+                || profile.nickname.as_deref() == Some(wanted)
+                || profile.name == wanted
         };
-        let found = [
-            by(|profile, wanted| profile.iccid == without_padding(wanted)),
-            by(|profile, wanted| profile.nickname.as_deref() == Some(wanted)),
-            by(|profile, wanted| profile.name == wanted),
-        ];
-        let found = found
-            .into_iter()
-            .find(|found| !found.is_empty())
-            .unwrap_or_default();
-        match found.as_slice() {
-            [profile] => Ok((*profile).clone()),
+        let found: Vec<&Profile> = profiles.iter().filter(is_meant).collect();
+        match found[..] {
+            [profile] => Ok(profile.clone()),
             [] => Err(CliError::Usage(format!(
                 "No profile is called \"{wanted}\"; `lpactl profile list` shows them"
             ))),

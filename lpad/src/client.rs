@@ -111,6 +111,11 @@ impl Client {
     }
 
     /// `GET /v1/euiccs/{name}/profiles`.
+    pub async fn profile_list(&self, name: &str) -> Result<ProfileList, ClientError> {
+        self.get(&format!("/v1/euiccs/{name}/profiles")).await
+    }
+
+    /// The profiles of [`Client::profile_list`].
     pub async fn profiles(&self, name: &str) -> Result<Vec<Profile>, ClientError> {
         let path = format!("/v1/euiccs/{name}/profiles");
         Ok(self.get::<ProfileList>(&path).await?.profiles)
@@ -200,6 +205,11 @@ impl Client {
     }
 
     /// `GET /v1/euiccs/{name}/notifications`.
+    pub async fn notification_list(&self, name: &str) -> Result<NotificationList, ClientError> {
+        self.get(&format!("/v1/euiccs/{name}/notifications")).await
+    }
+
+    /// The notifications of [`Client::notification_list`].
     pub async fn notifications(&self, name: &str) -> Result<Vec<Notification>, ClientError> {
         let path = format!("/v1/euiccs/{name}/notifications");
         Ok(self.get::<NotificationList>(&path).await?.notifications)

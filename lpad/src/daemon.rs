@@ -336,7 +336,7 @@ fn notify(state: &[NotifyState<'_>]) {
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
     /// A part of it has failed.
-    #[error("a part of lpad has failed: {}", .0.as_ref().map_or("it ended".to_owned(), JoinError::to_string))]
+    #[error("a part of lpad has failed: {}", .0.as_ref().map_or_else(|| "it ended".to_owned(), JoinError::to_string))]
     Failed(Option<JoinError>),
     /// The socket systemd handed over cannot be used.
     #[error("the socket handed over at start: {0}")]

@@ -286,12 +286,12 @@ fn sentence(error: &dyn fmt::Display) -> String {
     let mut letters = text.trim_end_matches('.').chars();
     let end = if text.ends_with('?') { "" } else { "." };
     match letters.next() {
-        // Host names and functions keep their spelling.
+        // Our own name, host names and functions keep their spelling.
         Some(first)
             if text
                 .split([' ', ':'])
                 .next()
-                .is_some_and(|word| word.contains('.')) =>
+                .is_some_and(|word| word.contains('.') || word == "lpad") =>
         {
             format!("{first}{}{end}", letters.as_str())
         }
@@ -312,6 +312,7 @@ mod tests {
             "smdp.example.com refused."
         );
         assert_eq!(sentence(&"ES10b.GetEID: no"), "ES10b.GetEID: no.");
+        assert_eq!(sentence(&"lpad was stopped"), "lpad was stopped.");
         assert_eq!(sentence(&"is it plugged in?"), "Is it plugged in?");
     }
 

@@ -421,7 +421,9 @@ async fn exit_codes_are_those_of_the_help() {
     }
     bed.install().await;
     let unknown = format!("1${HOST_NAME}$UNKNOWN");
-    let cases: [(&[&str], i32); 13] = [
+    let cases: [(&[&str], i32); 15] = [
+        (&["--euicc", "nowhere", "operation", "show", "1"], 2),
+        (&["--euicc", "nowhere", "events"], 2),
         (&["status"], 0),
         (&["download", &unknown, "--yes"], 1),
         (&["download", "--default", "--yes"], 6),
@@ -728,6 +730,65 @@ async fn a_question_can_be_answered_by_another_lpactl() {
     assert_eq!(late.code, 1, "{late:?}");
 }
 
+#[tokio::test]
+async fn a_list_of_a_card_that_is_gone_says_how_old_it_is() {
+    let mut bed = Bed::start().await;
+    bed.install().await;
+    let now = lpactl(&bed, &["profile", "list"]).await;
+    assert_eq!(now.err, "", "{now:?}");
+    bed.bench.unplug();
+    bed.euicc_in(Availability::Unavailable).await;
+    for list in ["profile", "notification"] {
+        let old = lpactl(&bed, &[list, "list"]).await;
+        assert_eq!(old.code, 0, "{old:?}");
+        assert!(old.err.starts_with("Note: This is "), "{old:?}");
+        assert!(old.err.contains("the card cannot be read now"), "{old:?}");
+    }
+    let json = lpactl(&bed, &["--json", "profile", "list"]).await;
+    let list: Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(list["problem"]["code"], "modem-unavailable", "{list}");
+    assert!(list["read_at_s"].is_u64(), "{list}");
+    assert_eq!(json.err, "", "{json:?}");
+}
+
+#[tokio::test]
+async fn a_name_that_means_several_profiles_is_refused_whatever_kind_of_name_it_is() {
+    let mut bed = Bed::start().await;
+    bed.install().await;
+    bed.install().await;
+    let renamed = lpactl(&bed, &["profile", "rename", "Profile 2", "Profile 1"]).await;
+    assert_eq!(renamed.code, 0, "{renamed:?}");
+    let refused = lpactl(&bed, &["profile", "delete", "Profile 1", "--yes"]).await;
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert_eq!(
+        refused.err,
+        "Several profiles are called \"Profile 1\"; use the ICCID.\n"
+    );
+    assert_eq!(bed.client.profiles(EUICC).await.unwrap().len(), 2);
+    // The other one still has a name of its own.
+    let deleted = lpactl(&bed, &["profile", "delete", "Profile 2", "--yes"]).await;
+    assert_eq!(deleted.code, 0, "{deleted:?}");
+}
+
+#[tokio::test]
+async fn what_is_known_of_an_euicc_is_shown_beside_what_is_not() {
+    let mut bed = Bed::start().await;
+    bed.stop().await;
+    bed.bench.card.configure(|card| {
+        card.forced.push(Forced {
+            function: GET_CONFIGURED_ADDRESSES,
+            call: None,
+            answer: ForcedAnswer::Status(StatusWord(0x6A80)),
+        });
+    });
+    bed.resume().await;
+    let info = lpactl(&bed, &["euicc", "info"]).await;
+    assert_eq!(info.code, 0, "{info:?}");
+    assert!(info.out.contains("  EID "), "{info:?}");
+    assert!(info.out.contains("  Unknown "), "{info:?}");
+    assert!(!info.out.contains("Default SM-DP+"), "{info:?}");
+}
+
 /// It did what was asked, and said so in these words.
 #[track_caller]
 fn said(run: Run, words: &str) {
@@ -736,5 +797,7 @@ fn said(run: Run, words: &str) {
 
 /// RemoveNotificationFromList.
 const REMOVE_NOTIFICATION: u32 = 0xBF30;
+/// GetEuiccConfiguredAddresses.
+const GET_CONFIGURED_ADDRESSES: u32 = 0xBF3C;
 /// GetProfilesInfo.
 const GET_PROFILES_INFO: u32 = 0xBF2D;

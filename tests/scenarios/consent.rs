@@ -13,6 +13,7 @@ use rsp_servers::profile::{Iccid, PolicyRule, Profile, ProfileOwner};
 use rsp_servers::smdp::{Function, OrderId, OrderRequest, OrderState};
 use tokio::time::Instant;
 
+use crate::lpactl::lpactl;
 use crate::refusals::assert_status;
 
 const REJECTED: i64 = 0;
@@ -305,6 +306,25 @@ async fn policy_rules_that_need_consent_are_shown_even_when_everything_is_accept
     succeeded(&ended);
     assert_eq!(bed.order_state(order), OrderState::Installed);
     bed.must_be_sound().await;
+}
+
+#[tokio::test]
+async fn policy_rules_are_not_accepted_by_a_script_that_accepts_everything_else() {
+    let bed = Bed::start().await;
+    let order = OrderRequest::with_matching_id(undisablable(1, OWNER), "M-1");
+    let order = bed.bench.smdp.create_order(order);
+    let refused = lpactl(&bed, &["download", M_1, "--yes"]).await;
+    assert_eq!(refused.code, 5, "{refused:?}");
+    assert!(
+        refused
+            .err
+            .contains("policy rules, which a person has to accept"),
+        "{refused:?}"
+    );
+    let operations = bed.client.operations().await.unwrap();
+    let ended = bed.client.wait(operations[0].id).await.unwrap();
+    assert_eq!(ended.problem.unwrap().code, Code::Postponed);
+    assert_eq!(bed.order_state(order), OrderState::Released);
 }
 
 const M_1: &str = "1$smdp.example.com$M-1";

@@ -86,7 +86,11 @@ impl Api {
                 let known = self.card(&euicc, wait_s, answering).await?;
                 let profiles = known.profiles.of(Part::Profiles)?;
                 let profiles = profiles.iter().map(body::Profile::from).collect();
-                Ok(ok(&ProfileList { profiles }))
+                Ok(ok(&ProfileList {
+                    profiles,
+                    read_at_s: known.euicc.read_at_s,
+                    problem: out_of_reach(&known),
+                }))
             }
             Action::Profile {
                 euicc,
@@ -102,7 +106,11 @@ impl Api {
                 let notifications = known.notifications.of(Part::Notifications)?;
                 let notifications = notifications.iter();
                 let notifications = notifications.map(body::Notification::from).collect();
-                Ok(ok(&NotificationList { notifications }))
+                Ok(ok(&NotificationList {
+                    notifications,
+                    read_at_s: known.euicc.read_at_s,
+                    problem: out_of_reach(&known),
+                }))
             }
             Action::Start {
                 euicc,
@@ -178,11 +186,19 @@ impl Api {
         answering: &Answering,
     ) -> Result<Snapshot, Problem> {
         let snapshot = read(self.engine(name)?, wait_s, answering).await;
-        match (snapshot.read_at, &snapshot.euicc.state) {
-            (Some(_), _) => Ok(snapshot),
-            (None, Shown::Unavailable { because, .. }) => Err((&**because).into()),
-            (None, _) => Err(JobFailure::from(PortFailure::NotYet).into()),
+        match snapshot.read_at {
+            Some(_) => Ok(snapshot),
+            None => Err(out_of_reach(&snapshot)
+                .unwrap_or_else(|| JobFailure::from(PortFailure::NotYet).into())),
         }
+    }
+}
+
+/// Why the card cannot be read now.
+fn out_of_reach(known: &Snapshot) -> Option<Problem> {
+    match &known.euicc.state {
+        Shown::Unavailable { because, .. } => Some((&**because).into()),
+        Shown::Starting | Shown::Ready => None,
     }
 }
 

@@ -7,12 +7,19 @@ use super::action::{Action, CARD_S, Request};
 use super::body::Notification;
 use super::status::ErrorResponse;
 use crate::job::Job;
+use crate::problem::Problem;
 
 /// Body of `GET …/notifications`.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct NotificationList {
     /// The notifications that wait, in the order they were made.
     pub notifications: Vec<Notification>,
+    /// When the card was read, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_at_s: Option<u64>,
+    /// Why the card cannot be read now, so that the list may be out of date.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Problem>,
 }
 
 pub(super) fn route(

@@ -16,6 +16,12 @@ use crate::problem::{Code, Problem};
 pub struct ProfileList {
     /// The profiles on the card.
     pub profiles: Vec<Profile>,
+    /// When the card was read, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_at_s: Option<u64>,
+    /// Why the card cannot be read now, so that the list may be out of date.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Problem>,
 }
 
 /// Body of `PATCH …/profiles/{iccid}`: one member at a time.

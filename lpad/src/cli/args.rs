@@ -144,7 +144,7 @@ pub struct DownloadArguments {
     /// Enable the profile once it is installed
     #[arg(long)]
     pub enable: bool,
-    /// Accept the profile without asking
+    /// Accept the profile without asking, but for policy rules
     #[arg(long)]
     pub yes: bool,
     /// Where the confirmation code is, or - for standard input

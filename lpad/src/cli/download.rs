@@ -36,6 +36,9 @@ impl Lpactl {
             return Ok(());
         };
         let _ = stderr().write_all(render::offer(offer).as_bytes());
+        if !prompt::is_interactive() {
+            return Err(CliError::NeedsPerson);
+        }
         let decision = prompt::decide()?;
         let code_needed = decision == Decision::Accept && offer.confirmation_code_required;
         let confirmation_code = match code_needed {

@@ -4,7 +4,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// How long ago this was, in seconds since 1970.
 pub(super) fn since(then_s: u64, now: SystemTime) -> String {
-    lasting(seconds(now).saturating_sub(then_s))
+    lasting(age_s(then_s, now))
+}
+
+/// How many seconds ago this was, in seconds since 1970.
+pub(super) fn age_s(then_s: u64, now: SystemTime) -> u64 {
+    seconds(now).saturating_sub(then_s)
 }
 
 /// In how long this is, in seconds since 1970.

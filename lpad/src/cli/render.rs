@@ -7,6 +7,7 @@ use super::progress::{doing, line};
 use super::table::{Table, facts};
 use crate::api::body::{
     Achievement, Addresses, Euicc, Event, EventKind, Notification, Offer, Operation, Profile,
+    UnknownPart,
 };
 use crate::job::{Kind, Waiting};
 use crate::memory::operations::{ClientProcess, State};
@@ -48,7 +49,7 @@ pub(super) fn title(profile: &Profile) -> &str {
     profile.nickname.as_deref().unwrap_or(&profile.name)
 }
 
-pub(super) fn euicc(euicc: &Euicc, addresses: &Addresses) -> String {
+pub(super) fn euicc(euicc: &Euicc, addresses: Option<&Addresses>) -> String {
     let mut lines = vec![("Name", euicc.name.clone()), ("Port", euicc.port.clone())];
     lines.push(("State", euicc.state.name().to_owned()));
     lines.push((
@@ -65,13 +66,21 @@ pub(super) fn euicc(euicc: &Euicc, addresses: &Addresses) -> String {
         lines.push(("Trusts issuers", info.ci_keys_for_verification.join(", ")));
         lines.push(("Signs for issuers", info.ci_keys_for_signing.join(", ")));
     }
-    let default = addresses.default_smdp.clone();
-    lines.push((
-        "Default SM-DP+",
-        default.unwrap_or_else(|| "none".to_owned()),
-    ));
-    lines.push(("Root SM-DS", addresses.root_smds.clone()));
+    if let Some(addresses) = addresses {
+        let default = addresses.default_smdp.clone();
+        lines.push((
+            "Default SM-DP+",
+            default.unwrap_or_else(|| "none".to_owned()),
+        ));
+        lines.push(("Root SM-DS", addresses.root_smds.clone()));
+    }
+    lines.extend(euicc.unknown.iter().map(unknown));
     facts(&lines)
+}
+
+/// A part of the card that cannot be read, and why.
+pub(super) fn unknown(part: &UnknownPart) -> (&'static str, String) {
+    ("Unknown", format!("{}: {}", part.part, part.problem.detail))
 }
 
 pub(super) fn profiles(profiles: &[Profile]) -> String {

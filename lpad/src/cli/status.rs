@@ -2,9 +2,9 @@
 
 use std::time::SystemTime;
 
-use super::duration::{since, until};
+use super::duration::{age_s, since, until};
 use super::progress::doing;
-use super::render::{asked_client, title};
+use super::render::{asked_client, title, unknown};
 use super::table::facts;
 use crate::api::body::{Euicc, FirstProfile, Notification, Operation, Profile};
 use crate::api::health::Version;
@@ -58,14 +58,13 @@ impl Overview {
             lines.push(("Profiles", self.profile_count()));
             lines.push(("Notifications", self.waiting()));
         }
-        if let (true, Some(read_at_s)) = (self.is_away(), euicc.read_at_s) {
+        if let Some(read_at_s) = euicc.read_at_s
+            && (self.is_away() || is_old(read_at_s, now))
+        {
             // Else what is shown here would pass for what is on the card now.
             lines.push(("Read", format!("{} ago", since(read_at_s, now))));
         }
-        for part in &euicc.unknown {
-            let why = format!("{}: {}", part.part, part.problem.detail);
-            lines.push(("Unknown", why));
-        }
+        lines.extend(euicc.unknown.iter().map(unknown));
         if let Some(first_profile) = &euicc.first_profile {
             let told = how_it_stands(first_profile, now);
             lines.extend(told.map(|text| ("First profile", text)));
@@ -158,6 +157,12 @@ fn how_it_stands(first_profile: &FirstProfile, now: SystemTime) -> Option<String
         format!("; next attempt {next}")
     });
     Some([Some(begun), last, next].into_iter().flatten().collect())
+}
+
+/// Whether much may have happened to the card since: one that is taken out is noticed only when it is
+/// read the next time.
+fn is_old(read_at_s: u64, now: SystemTime) -> bool {
+    age_s(read_at_s, now) >= 60
 }
 
 const UNKNOWN: &str = "unknown";

@@ -198,7 +198,7 @@ codes! {
         "The card switched, but the modem still uses the old profile", "Restart the modem.";
     /// The daemon was stopped on the way.
     Interrupted = "interrupted", true,
-        "lpad was stopped while this was under way", "The card has been read again: look at its profiles, then try again.";
+        "lpad was stopped before this had ended", "The card has been read again: look at its profiles, then try again.";
     /// lpad cannot write its state.
     StateUnwritable = "state-unwritable", true,
         "lpad cannot write its state", "Check free space and permissions of the state folder.";
