@@ -69,6 +69,8 @@ struct Open {
 enum Doing {
     /// No request is under way since then. A request whose head is not complete is none yet.
     Idle(Instant),
+    /// The head of a request is there since then, and its body is not yet.
+    Receiving(Instant),
     /// A request is under way.
     Answering,
     /// A request is under way that waits for something to happen.
@@ -236,18 +238,26 @@ impl Table {
 }
 
 impl Open {
-    /// Since when nothing hangs on the connection.
+    /// Since when nothing hangs on the connection: half a request is none.
     fn idle_since(&self) -> Option<Instant> {
         match self.doing {
-            Doing::Idle(since) if !self.holder.is_needed() => Some(since),
+            Doing::Idle(since) | Doing::Receiving(since) if !self.holder.is_needed() => Some(since),
             _ => None,
+        }
+    }
+
+    /// As [`Self::idle_since`], but a body has a deadline of its own, and an answer when it is late.
+    fn unused_since(&self) -> Option<Instant> {
+        match self.doing {
+            Doing::Receiving(_) => None,
+            _ => self.idle_since(),
         }
     }
 
     fn is_waiting(&self) -> bool {
         match self.doing {
             Doing::Idle(_) => self.holder.is_needed(),
-            Doing::Answering => false,
+            Doing::Receiving(_) | Doing::Answering => false,
             Doing::Waiting | Doing::Following => true,
         }
     }
@@ -287,7 +297,7 @@ impl Slot {
             let idle = lock(&self.table)
                 .open
                 .get(&self.number)
-                .map(Open::idle_since);
+                .map(Open::unused_since);
             match idle {
                 // Another connection took the place.
                 None => return,
@@ -311,6 +321,16 @@ pub(super) struct Answering {
 }
 
 impl Answering {
+    /// The body is waited for, until [`Self::received`].
+    pub(super) fn receives(&self) {
+        self.is_now(Doing::Receiving(Instant::now()));
+    }
+
+    /// The request is complete.
+    pub(super) fn received(&self) {
+        self.is_now(Doing::Answering);
+    }
+
     /// The request waits until the value is dropped.
     pub(super) fn waits(&self) -> Result<Waits<'_>, Crowded> {
         lock(&self.slot.table).wait(self.slot.number, Doing::Waiting)?;
@@ -420,6 +440,21 @@ mod tests {
         assert!(matches!(connections.admit(2), Admission::Refuse));
         drop((requests, root));
         take(&mut connections, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn half_a_request_makes_room_for_a_whole_one() {
+        let mut connections = Connections::new(4);
+        let slots: Vec<_> = (0..3).map(|_| take(&mut connections, 1)).collect();
+        let requests: Vec<_> = slots.iter().map(Slot::answering).collect();
+        requests[1].receives();
+        take(&mut connections, 1);
+        assert!(is_open(&connections, &slots[0]));
+        assert!(!is_open(&connections, &slots[1]));
+        requests[0].receives();
+        requests[0].received();
+        let _third = take(&mut connections, 1).answering();
+        assert!(matches!(connections.admit(1), Admission::Refuse));
     }
 
     #[tokio::test(start_paused = true)]

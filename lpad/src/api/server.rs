@@ -146,7 +146,10 @@ impl Api {
                 .next_step("Use a client that is no web browser.")
                 .into());
         }
-        let body = read_body(body).await?;
+        answering.receives();
+        let body = read_body(body).await;
+        answering.received();
+        let body = body?;
         let action = routes::route(&Request {
             method: &head.method,
             path: head.uri.path(),
