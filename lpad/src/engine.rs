@@ -18,7 +18,6 @@ mod settle;
 mod switch;
 mod waiting;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,10 +28,9 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 pub(crate) use self::context::Context;
 use self::desk::Desk;
-use self::first_boot::FirstBoot;
 pub use self::handle::EngineHandle;
 use self::handle::{Inbox, Work};
-use self::life::{Life, Up, Why};
+use self::life::{Resumed, Slot, Up, Why};
 use self::outbox::{Outbox, Urgency};
 use self::port::CardPort;
 use self::session::show_notifications;
@@ -46,20 +44,8 @@ use crate::runtime::closing::Closing;
 
 /// The task's state.
 pub(crate) struct Engine<O: OpenPort, C> {
-    desk: Desk<O, C>,
-    context: Arc<Context<C>>,
-    life: Life,
-    first_boot: FirstBoot,
+    slot: Slot<O, C>,
     inbox: Inbox,
-    /// Downloads of an earlier life of the daemon whose profiles are installed and wait to be
-    /// enabled. They go before everything else.
-    resumed: VecDeque<Resumed>,
-}
-
-/// A download that goes on with enabling its profile.
-struct Resumed {
-    ticket: Ticket,
-    achieved: Achievement,
 }
 
 /// What wakes an engine.
@@ -89,14 +75,8 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         let journal = context.journal.clone();
         let port = CardPort::new(opener, &context.config, journal, context.waits());
         let outbox = Outbox::new(context.server.clone(), context.journal.clone());
-        let engine = Self {
-            desk: Desk::new(port, outbox),
-            first_boot: FirstBoot::new(context.config.bootstrap.clone()),
-            context: Arc::new(context),
-            life: Life::absent(Duration::ZERO),
-            inbox,
-            resumed: VecDeque::new(),
-        };
+        let slot = Slot::new(Desk::new(port, outbox), context);
+        let engine = Self { slot, inbox };
         (engine, handle)
     }
 
@@ -124,19 +104,20 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
             }
         }
         // Closes the channel of what was cut off; nothing when there is none.
-        if timeout(GRACE, self.desk.port.close_orphans_if_any())
+        if timeout(GRACE, self.slot.desk.port.close_orphans_if_any())
             .await
             .is_err()
         {
             tracing::warn!("a logical channel may stay open; the next start closes it");
         }
-        self.desk.port.close();
+        self.slot.desk.port.close();
     }
 
     async fn next_wake(&mut self, closing: &Closing) -> Wake {
         let due = self.next_due();
-        let ready = self.life.is_ready();
-        let Self { desk, inbox, .. } = self;
+        let ready = self.slot.is_ready();
+        let Self { slot, inbox } = self;
+        let desk = &mut slot.desk;
         let timer = async {
             match due {
                 Some(due) => sleep_until(due).await,
@@ -156,10 +137,10 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
     }
 
     fn next_due(&self) -> Option<Instant> {
-        self.next_start().or_else(|| {
+        self.slot.next_start().or_else(|| {
             [
-                self.desk.outbox.next_attempt(),
-                self.first_boot.next_attempt(),
+                self.slot.desk.outbox.next_attempt(),
+                self.slot.first_boot.next_attempt(),
             ]
             .into_iter()
             .flatten()
@@ -176,71 +157,75 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
             Wake::Readers => self.read_for_all().await,
             Wake::Delivered => self.tend_outbox().await,
             Wake::Gone(fault) => {
-                tracing::warn!(euicc = self.context.config.name, %fault, "the port is gone");
-                self.lose(Arc::new(PortFailure::Gone.into()));
+                tracing::warn!(euicc = self.slot.context.config.name, %fault, "the port is gone");
+                self.slot.lose(Arc::new(PortFailure::Gone.into()));
             }
             Wake::Due => self.due().await,
             Wake::Closing => {}
         }
-        if self.life.is_ready() {
+        if self.slot.is_ready() {
             // One that the modem did not let be closed gets a second chance at once.
-            self.desk.port.close_orphans_if_any().await;
-            if self.desk.port.is_in_doubt() {
+            self.slot.desk.port.close_orphans_if_any().await;
+            if self.slot.desk.port.is_in_doubt() {
                 tracing::info!("an answer was lost: the card is read anew");
-                self.desk.port.close();
-                self.context.changed();
-                self.life = Life::absent(Duration::ZERO);
+                self.slot.read_anew();
             }
         }
     }
 
     /// Something is due: the card, a recipient to be tried again, or a first profile to be looked for.
     async fn due(&mut self) {
-        if !self.life.is_ready() {
+        if !self.slot.is_ready() {
             // Its failure is logged and shown where it is found.
-            let _ = self.up(Why::Due).await;
+            let _ = self.slot.up(Why::Due).await;
             return self.resume().await;
         }
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= Instant::now());
-        if self.desk.outbox.is_due() {
+        if self.slot.desk.outbox.is_due() {
             self.tend_outbox().await;
         }
-        if self.life.is_ready() && is_due(self.first_boot.next_attempt()) {
+        if self.slot.is_ready() && is_due(self.slot.first_boot.next_attempt()) {
             self.look_for_first_profile().await;
         }
     }
 
     async fn look_for_first_profile(&mut self) {
-        let known = self.context.known();
-        let download = self.first_boot.attempt(&known);
-        self.context.show_first_boot(&self.first_boot);
+        let known = self.slot.context.known();
+        let download = self.slot.first_boot.attempt(&known);
+        self.slot.context.show_first_boot(&self.slot.first_boot);
         let Some(download) = download else {
             return;
         };
         let job = Job::Download(download);
-        let name = self.context.config.name.clone();
+        let name = self.slot.context.config.name.clone();
         let eid = known.eid();
-        let outcome = match self.context.operations.start(&name, eid, job.kind(), None) {
+        let outcome = match self
+            .slot
+            .context
+            .operations
+            .start(&name, eid, job.kind(), None)
+        {
             Ok(ticket) => self.carry_out(Work { job, ticket, eid }).await,
             // The queue is full, which goes first, or the state cannot be written.
             Err(_) => Err(Arc::new(JobFailure::Interrupted(Interruption::Queued))),
         };
         let outcome = outcome.as_ref().map_err(|failure| &**failure);
-        if let Some(attempt) = self.first_boot.ended(outcome) {
-            self.context.keep(attempt);
+        if let Some(attempt) = self.slot.first_boot.ended(outcome) {
+            self.slot.context.keep(attempt);
         }
-        self.context.show_first_boot(&self.first_boot);
+        self.slot.context.show_first_boot(&self.slot.first_boot);
     }
 
     /// Deliveries in the background had something to say, or notifications are due.
     async fn tend_outbox(&mut self) {
-        let outbox = &self.desk.outbox;
+        let outbox = &self.slot.desk.outbox;
         let is_due = outbox.is_due();
-        if !self.life.is_ready() || outbox.is_busy() && !is_due {
+        if !self.slot.is_ready() || outbox.is_busy() && !is_due {
             return;
         }
         if is_due {
             let round = self
+                .slot
                 .desk
                 .in_session(async |session| {
                     match session.outbox.round(&mut session.card, Urgency::Due).await {
@@ -254,9 +239,9 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
                 return self.failed("notifications could not be read", failure);
             }
         }
-        show_notifications(&self.context, &self.desk.outbox);
-        if !self.desk.outbox.is_busy() {
-            self.context.server.close().await;
+        show_notifications(&self.slot.context, &self.slot.desk.outbox);
+        if !self.slot.desk.outbox.is_busy() {
+            self.slot.context.server.close().await;
         }
     }
 
@@ -264,11 +249,12 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
     async fn read_for_all(&mut self) {
         // Another reading may have served them meanwhile.
         let none_waits = *self.inbox.readers.borrow_and_update() == 0;
-        if none_waits || !self.life.is_ready() || self.context.known().is_fresh() {
+        if none_waits || !self.slot.is_ready() || self.slot.context.known().is_fresh() {
             return;
         }
-        let context = Arc::clone(&self.context);
+        let context = Arc::clone(&self.slot.context);
         let read = self
+            .slot
             .desk
             .in_session(async |session| session.read_all(&context).await)
             .await;
@@ -279,8 +265,8 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
 
     /// Something of the engine's own failed: what is known of the card is read anew.
     fn failed(&mut self, what: &str, failure: JobFailure) {
-        tracing::warn!(euicc = self.context.config.name, %failure, "{what}");
-        self.lose(Arc::new(failure));
+        tracing::warn!(euicc = self.slot.context.config.name, %failure, "{what}");
+        self.slot.lose(Arc::new(failure));
     }
 
     /// Enables the profiles whose downloads were cut off before that.
@@ -288,10 +274,10 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         while let Some(Resumed {
             ticket,
             mut achieved,
-        }) = self.resumed.pop_front()
+        }) = self.slot.resumed.pop_front()
         {
-            let busy = self.context.busy(ticket.id());
-            let enabled = match self.up(Why::Job).await {
+            let busy = self.slot.context.busy(ticket.id());
+            let enabled = match self.slot.up(Why::Job).await {
                 Ok(mut up) => up
                     .enable_installed(&ticket, &mut achieved)
                     .await
@@ -312,10 +298,10 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
             return Err(Arc::new(JobFailure::Cancelled));
         }
         let kind = job.kind().name();
-        tracing::info!(operation = %id, euicc = self.context.config.name, kind, "started");
-        let busy = self.context.busy(id);
+        tracing::info!(operation = %id, euicc = self.slot.context.config.name, kind, "started");
+        let busy = self.slot.context.busy(id);
         let outcome = self.attempt(job, &ticket, eid).await;
-        self.context.server.close().await;
+        self.slot.context.server.close().await;
         drop(busy);
         self.ended(ticket, outcome)
     }
@@ -327,9 +313,9 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         ticket: &Ticket,
         eid: Option<Eid>,
     ) -> Result<Achievement, Arc<JobFailure>> {
-        self.up(Why::Job).await?;
+        self.slot.up(Why::Job).await?;
         self.resume().await;
-        let mut up = self.up(Why::Job).await?;
+        let mut up = self.slot.up(Why::Job).await?;
         if let Some(wanted) = eid
             && wanted != up.card.eid
         {
@@ -352,8 +338,8 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
             Ok(achieved) => ticket.succeed(achieved.clone()),
             Err(failure) => {
                 ticket.fail(Arc::clone(failure));
-                if failure.loses_card() && self.life.is_ready() {
-                    self.lose(Arc::clone(failure));
+                if failure.loses_card() && self.slot.is_ready() {
+                    self.slot.lose(Arc::clone(failure));
                 }
             }
         }

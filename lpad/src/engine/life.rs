@@ -14,25 +14,41 @@ use super::first_boot::FirstBoot;
 use super::outbox::Urgency;
 use super::reading::{CardState, known};
 use super::settle::{self, ReadBack, Settled};
-use super::{Engine, Resumed};
 use crate::failure::{JobFailure, PortFailure};
-use crate::job::Stage;
+use crate::job::{Achievement, Stage};
 use crate::memory::journal::StartedOperation;
-use crate::memory::operations::{Operation, State};
+use crate::memory::operations::{Operation, State, Ticket};
 use crate::modem::{self, OpenPort};
 use crate::runtime::backoff::Backoff;
 use crate::secret::{Shortened, shorten_numbers};
 
+/// The place of an eUICC's card, with all that an engine has for it.
+pub(super) struct Slot<O: OpenPort, C> {
+    pub(super) desk: Desk<O, C>,
+    pub(super) context: Arc<Context<C>>,
+    life: Life,
+    pub(super) first_boot: FirstBoot,
+    /// Downloads of an earlier life of the daemon whose profiles are installed and wait to be
+    /// enabled. They go before everything else.
+    pub(super) resumed: VecDeque<Resumed>,
+}
+
+/// A download that goes on with enabling its profile.
+pub(super) struct Resumed {
+    pub(super) ticket: Ticket,
+    pub(super) achieved: Achievement,
+}
+
 /// Whether the card can be used.
 #[derive(Debug)]
-pub(super) enum Life {
+enum Life {
     Absent(Absent),
     Ready(Card),
 }
 
 /// The card cannot be used; it is tried again.
 #[derive(Debug)]
-pub(super) struct Absent {
+struct Absent {
     /// Attempts by the timer that failed in a row.
     failures: u32,
     /// When the timer tries next.
@@ -48,7 +64,7 @@ pub(super) struct Card {
     pub(super) imei: Option<String>,
 }
 
-/// The engine while its card is ready. Every job is a method of this type, so that a job on an absent
+/// A slot while its card is ready. Every job is a method of this type, so that a job on an absent
 /// card cannot be written.
 pub(super) struct Up<'e, O: OpenPort, C> {
     pub(super) desk: &'e mut Desk<O, C>,
@@ -68,21 +84,32 @@ pub(super) enum Why {
 
 impl Life {
     /// To be read, or read anew, after so long.
-    pub(super) fn absent(delay: Duration) -> Self {
+    fn absent(delay: Duration) -> Self {
         Self::Absent(Absent {
             failures: 0,
             next: Instant::now() + delay,
             ended: None,
         })
     }
-
-    pub(super) fn is_ready(&self) -> bool {
-        matches!(self, Self::Ready(_))
-    }
 }
 
-impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
-    /// The engine with its card ready, brought up if need be. A job that comes right after a failed
+impl<O: OpenPort, C: Connect + 'static> Slot<O, C> {
+    /// A slot whose card is to be read at once.
+    pub(super) fn new(desk: Desk<O, C>, context: Context<C>) -> Self {
+        Self {
+            desk,
+            first_boot: FirstBoot::new(context.config.bootstrap.clone()),
+            context: Arc::new(context),
+            life: Life::absent(Duration::ZERO),
+            resumed: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        matches!(self.life, Life::Ready(_))
+    }
+
+    /// The slot with its card ready, brought up if need be. A job that comes right after a failed
     /// attempt gets its failure.
     pub(super) async fn up(&mut self, why: Why) -> Result<Up<'_, O, C>, Arc<JobFailure>> {
         if let Life::Absent(absent) = &self.life {
@@ -195,15 +222,20 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         Ok(Card { eid, imei })
     }
 
-    /// The card cannot be used until it was read anew.
-    pub(super) fn lose(&mut self, failure: Arc<JobFailure>) {
+    /// What is known of the card is in doubt: it is read anew, at once.
+    pub(super) fn read_anew(&mut self) {
         self.desk.port.close();
         self.context.changed();
+        self.life = Life::absent(Duration::ZERO);
+    }
+
+    /// The card cannot be used until it was read anew.
+    pub(super) fn lose(&mut self, failure: Arc<JobFailure>) {
+        self.read_anew();
         // Another card answers: it is read at once, and clients wait for what it says. Until then the
         // one before is shown as a whole, so that work asked for by its EID is refused.
         if matches!(*failure, JobFailure::OtherCard { .. }) {
             tracing::warn!(euicc = self.context.config.name, %failure, "the card was changed");
-            self.life = Life::absent(Duration::ZERO);
             return;
         }
         self.context.is_unavailable(failure, RESTART.first);
