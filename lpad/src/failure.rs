@@ -106,6 +106,9 @@ pub enum JobFailure {
     /// The daemon ended.
     #[error("{0}")]
     Interrupted(Interruption),
+    /// It ended in an earlier life of the daemon, of which the journal keeps no reasons.
+    #[error("this failed before lpad was restarted; the reason was told then")]
+    FailedEarlier,
 
     // Not known yet: the journal keeps the operation open.
     /// The answer is lost, and the card could not be asked since.
@@ -221,7 +224,8 @@ impl JobFailure {
             | Self::NotSwitched(_)
             | Self::CutOff(_)
             | Self::Journal(_)
-            | Self::Interrupted(_) => false,
+            | Self::Interrupted(_)
+            | Self::FailedEarlier => false,
         }
     }
 
@@ -251,6 +255,7 @@ impl JobFailure {
             | Self::CutOff(_)
             | Self::Journal(_)
             | Self::Interrupted(_)
+            | Self::FailedEarlier
             | Self::InDoubt { .. } => false,
         }
     }

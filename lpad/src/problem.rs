@@ -207,6 +207,7 @@ impl From<&JobFailure> for Problem {
                 Self::because(Code::StateUnwritable, failure).code_consumed(CodeConsumed::No)
             }
             JobFailure::Interrupted(how) => interrupted(*how),
+            JobFailure::FailedEarlier => Self::because(Code::FailedEarlier, failure),
             JobFailure::InDoubt { lost, since } => in_doubt(lost, since.as_deref()),
         }
     }

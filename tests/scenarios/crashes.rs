@@ -79,7 +79,7 @@ async fn kill_at(pki: &Pki, task: Task, nth: u32, moment: Moment) -> bool {
     hold.release();
     story.bed.resume().await;
     story.bed.settle().await;
-    // What was done before is forgotten with the daemon.
+    // What was done before is told as well.
     let operation = newest(&story.bed)
         .await
         .filter(|one| Some(one.id) > done.map(|one| one.id));

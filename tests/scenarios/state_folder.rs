@@ -48,6 +48,32 @@ async fn a_number_that_was_told_is_never_told_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn how_an_operation_ended_is_told_after_each_restart() {
+    let mut bed = Bed::start().await;
+    let iccid = bed.install().await;
+    let renamed = bed.client.rename(EUICC, &iccid, "Uplink").await;
+    let renamed = bed.ended(renamed).await;
+    let failed = bed.download_id("unknown").await;
+    assert_eq!(failed.problem.unwrap().code, Code::MatchingIdRefused);
+    for _ in 0..2 {
+        bed.kill().await;
+        bed.resume().await;
+        let told = bed.client.operation(renamed.id, 0).await.unwrap();
+        assert_eq!((told.kind, told.state), (Kind::Rename, State::Succeeded));
+        assert_eq!(told.created_at_s, renamed.created_at_s);
+        let told = bed.client.operation(failed.id, 0).await.unwrap();
+        assert_eq!((told.kind, told.state), (Kind::Download, State::Failed));
+        let problem = told.problem.unwrap();
+        assert_eq!(problem.code, Code::FailedEarlier);
+        assert_eq!(
+            problem.detail,
+            "This failed before lpad was restarted; the reason was told then."
+        );
+    }
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_daemon_that_is_told_to_end_tells_what_waits_that_nothing_was_done() {
     let mut bed = Bed::start().await;
     let iccid = bed.install().await;
@@ -125,7 +151,9 @@ async fn the_key_of_an_operation_that_was_killed_is_known_before_the_card_has_to
     let again = ask_with(&bed, "DELETE", &path, &key, "").await;
     assert_eq!(again.json["id"], deleted.json["id"]);
     assert_eq!(again.json["state"], "running");
-    assert_eq!(bed.client.operations().await.unwrap().len(), 1);
+    let all = bed.client.operations().await.unwrap();
+    let deletions = all.iter().filter(|one| one.kind == Kind::Delete);
+    assert_eq!(deletions.count(), 1);
 }
 
 #[tokio::test(start_paused = true)]

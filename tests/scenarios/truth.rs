@@ -119,7 +119,10 @@ impl Story {
             let profile = profiles.iter().find(|profile| profile.iccid == iccid);
             profile.map(|profile| profile.state)
         };
-        let is_done = match (self.task, &operation.result) {
+        // Of one that ended before a restart it is told how it ended, not what it achieved.
+        let result = operation.result.as_ref();
+        let result = result.filter(|result| result.iccid.is_some());
+        let is_done = match (self.task, result) {
             (Task::Download | Task::FirstBoot, None) => !profiles.is_empty(),
             (Task::Download | Task::FirstBoot, Some(result)) => {
                 let state = state_of(result.iccid.as_deref().unwrap()).unwrap();

@@ -59,6 +59,7 @@ pub fn status_of(code: Code) -> u16 {
         | Code::NotReleased
         | Code::OrderClosed
         | Code::CardRefused
+        | Code::FailedEarlier
         | Code::OtherCard => 409,
         Code::BodyTooLarge => 413,
         Code::InvalidActivationCode

@@ -24,7 +24,7 @@ use tokio::time::Instant;
 
 pub(crate) use self::channel::OpenChannel;
 use self::file::JournalFile;
-pub use self::intent::{HostPorts, Intent, KnownChannel, Phase};
+pub use self::intent::{HISTORY_KEPT, HostPorts, Intent, KnownChannel, Phase};
 use self::record::Line;
 pub use self::record::{AskedOperation, Attempt, Ending, Record, RequestKey, StartedOperation};
 use crate::memory::state_folder::StateFolder;

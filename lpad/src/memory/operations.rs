@@ -14,7 +14,7 @@ use crate::failure::{Interruption, JobFailure};
 use crate::job::{Achievement, Answer, Decision, Kind, OperationId, Progress, Stage, Waiting};
 use crate::memory::events::{Change, Events};
 use crate::memory::journal::{
-    AskedOperation, Ending, Intent, Record, RequestKey, SharedJournal, StartedOperation,
+    AskedOperation, Ending, HISTORY_KEPT, Intent, Record, RequestKey, SharedJournal, StartedOperation,
 };
 use crate::runtime::clock::Clock;
 
@@ -58,6 +58,18 @@ struct Entry {
     request: Option<RequestKey>,
 }
 
+impl Entry {
+    fn of(operation: Operation, cancellation: Cancellation, request: Option<RequestKey>) -> Self {
+        Self {
+            operation: watch::Sender::new(operation),
+            cancellation,
+            answer: None,
+            lease: None,
+            request,
+        }
+    }
+}
+
 /// Why a call on an operation is refused.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -89,8 +101,9 @@ pub enum OperationError {
 }
 
 impl Operations {
-    /// The operations the journal knows of: those that were asked for and never begun have ended,
-    /// those that were under way run until the card has told how they ended.
+    /// The operations the journal knows of: the latest ones that ended, those that were asked for and
+    /// never begun, which have ended by that, and those that were under way, which run until the card
+    /// has told how they ended.
     pub fn new(events: Events, clock: Clock, journal: SharedJournal) -> Self {
         let intent = journal.look(Intent::clone);
         let table = Mutex::new(Table {
@@ -110,9 +123,11 @@ impl Operations {
     }
 
     fn recall(&self, intent: &Intent) {
-        for (asked, ending) in intent.answered.values() {
+        for (asked, ending) in intent.ended.values() {
+            // It is no news, so that those who follow the events are not told again.
             let operation = Operation::ended_earlier(asked, *ending);
-            self.put(operation, Cancellation::default(), asked.request.clone());
+            let entry = Entry::of(operation, Cancellation::default(), asked.request.clone());
+            self.table().entries.insert(asked.operation, entry);
         }
         for asked in intent.never_begun() {
             let operation = Operation::ended_earlier(&asked, Ending::NotBegun);
@@ -128,6 +143,7 @@ impl Operations {
             let request = asked.and_then(|asked| asked.request.clone());
             self.put(operation, passed(), request);
         }
+        self.forget_oldest();
     }
 
     /// Queues an operation for a card, when one is known, and gives the engine's side of it. Its
@@ -173,17 +189,8 @@ impl Operations {
         table.last = id;
         self.publish(&operation);
         let cancellation = Cancellation::default();
-        let operation = watch::Sender::new(operation);
-        table.entries.insert(
-            id,
-            Entry {
-                operation,
-                cancellation: cancellation.clone(),
-                answer: None,
-                lease: None,
-                request,
-            },
-        );
+        let entry = Entry::of(operation, cancellation.clone(), request);
+        table.entries.insert(id, entry);
         Ok(Ticket {
             id,
             operations: self.clone(),
@@ -305,13 +312,7 @@ impl Operations {
                 operation
             }
             None => {
-                let entry = Entry {
-                    cancellation,
-                    answer: None,
-                    lease: None,
-                    request,
-                    operation: watch::Sender::new(operation.clone()),
-                };
+                let entry = Entry::of(operation.clone(), cancellation, request);
                 table.entries.insert(operation.id, entry);
                 operation
             }
@@ -536,5 +537,3 @@ fn passed() -> Cancellation {
 
 /// How many operations of one eUICC may run and wait.
 pub const QUEUE_LENGTH: usize = 8;
-/// How many ended operations are kept.
-pub const HISTORY_KEPT: usize = 100;

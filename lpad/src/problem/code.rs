@@ -199,6 +199,9 @@ codes! {
     /// The daemon was stopped on the way.
     Interrupted = "interrupted", true,
         "lpad was stopped before this had ended", "The card has been read again: look at its profiles, then try again.";
+    /// It failed before the last start of the daemon.
+    FailedEarlier = "failed-earlier", false,
+        "The operation failed before lpad was restarted", "Look at the card's profiles and at the log of that time, then ask again if it is still wanted.";
     /// lpad cannot write its state.
     StateUnwritable = "state-unwritable", true,
         "lpad cannot write its state", "Check free space and permissions of the state folder.";

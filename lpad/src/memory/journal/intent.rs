@@ -20,9 +20,9 @@ pub struct Intent {
     pub asked: BTreeMap<OperationId, AskedOperation>,
     /// Operations that were under way when the daemon ended.
     pub operations: BTreeMap<OperationId, StartedOperation>,
-    /// Operations that ended so that their request must not be carried out again: those that
-    /// succeeded and whose client gave a key.
-    pub answered: BTreeMap<OperationId, (AskedOperation, Ending)>,
+    /// The latest operations that ended, and how. A request is kept only of those that must not be
+    /// carried out again under the same key.
+    pub ended: BTreeMap<OperationId, (AskedOperation, Ending)>,
     /// Attempts at orders that no client asked for, the latest one last.
     pub attempts: Vec<Attempt>,
     /// TCP ports other than 443 that servers were reached on.
@@ -201,14 +201,15 @@ impl Intent {
     /// What failed or was cancelled may be asked for again under the same key after a restart:
     /// nothing is done twice by it. What succeeded, or was told to have never begun, is not.
     fn finish(&mut self, operation: OperationId, ending: Option<Ending>) {
-        self.operations.remove(&operation);
+        let started = self.operations.remove(&operation);
         let asked = self.asked.remove(&operation);
-        if let (Some(asked), Some(ending @ (Ending::Succeeded | Ending::NotBegun))) =
-            (asked, ending)
-            && asked.request.is_some()
-        {
-            self.answered.insert(operation, (asked, ending));
-            keep_latest(&mut self.answered, ANSWERED_KEPT);
+        let asked = asked.or_else(|| started.as_ref().map(AskedOperation::from));
+        if let (Some(mut asked), Some(ending)) = (asked, ending) {
+            if matches!(ending, Ending::Failed | Ending::Cancelled) {
+                asked.request = None;
+            }
+            self.ended.insert(operation, (asked, ending));
+            keep_latest(&mut self.ended, HISTORY_KEPT);
         }
     }
 
@@ -242,7 +243,7 @@ impl Intent {
             };
             opened.into_iter().chain(phase)
         });
-        let answered = self.answered.values().flat_map(|(asked, ending)| {
+        let ended = self.ended.values().flat_map(|(asked, ending)| {
             let finished = Record::OperationFinished {
                 operation: asked.operation,
                 ending: Some(*ending),
@@ -267,7 +268,7 @@ impl Intent {
         [started, last]
             .into_iter()
             .chain(channels)
-            .chain(answered)
+            .chain(ended)
             .chain(asked)
             .chain(operations)
             .chain(attempts)
@@ -285,8 +286,8 @@ fn keep_latest<T>(operations: &mut BTreeMap<OperationId, T>, limit: usize) {
 const HOST_PORTS_KEPT: usize = 64;
 /// How many operations that have not ended are remembered: cards that never come back leave some.
 const OPEN_KEPT: usize = 256;
-/// How many operations that have ended answer their key after a restart.
-const ANSWERED_KEPT: usize = 64;
+/// How many operations that have ended are remembered.
+pub const HISTORY_KEPT: usize = 100;
 /// For how many orders attempts are counted.
 const ATTEMPTS_KEPT: usize = 16;
 
@@ -381,6 +382,7 @@ mod tests {
     #[test]
     fn what_succeeded_keeps_its_key_and_what_failed_may_be_asked_for_again() {
         let mut intent = Intent::default();
+        // An older journal does not tell how the last one ended.
         let endings = [
             (1, Some(Ending::Succeeded)),
             (2, Some(Ending::Failed)),
@@ -401,10 +403,52 @@ mod tests {
             }));
             intent.apply(Record::OperationFinished { operation, ending });
         }
-        let kept: Vec<u64> = intent.answered.keys().map(|id| id.0).collect();
+        let ended: Vec<u64> = intent.ended.keys().map(|id| id.0).collect();
+        assert_eq!(ended, [1, 2, 3, 4]);
+        let with_key = intent
+            .ended
+            .values()
+            .filter(|(asked, _)| asked.request.is_some());
+        let kept: Vec<u64> = with_key.map(|(asked, _)| asked.operation.0).collect();
         assert_eq!(kept, [1, 4]);
         assert_eq!(intent.last_operation, OperationId(5));
         assert!(intent.asked.is_empty());
+        assert_eq!(again(&intent), intent);
+    }
+
+    #[test]
+    fn the_latest_operations_that_ended_are_kept_and_take_little_room() {
+        let mut intent = Intent::default();
+        let operations = u64::try_from(3 * HISTORY_KEPT).unwrap();
+        for number in 1..=operations {
+            let operation = OperationId(number);
+            intent.apply(Record::OperationAsked(AskedOperation {
+                operation,
+                euicc: "default".into(),
+                eid: Some(eid(1)),
+                kind: Kind::Delete,
+                request: Some(RequestKey::new(&"k".repeat(64), 0, "DELETE", "/", b"")),
+                at_s: 1_700_000_000,
+            }));
+            let ending = Some(Ending::Succeeded);
+            intent.apply(Record::OperationFinished { operation, ending });
+        }
+        assert_eq!(intent.ended.len(), HISTORY_KEPT);
+        assert!(intent.ended.contains_key(&OperationId(operations)));
+        assert_eq!(again(&intent), intent);
+        let lines = intent.records().map(|record| record.line().unwrap().len());
+        assert!(lines.sum::<usize>() < 60_000);
+    }
+
+    #[test]
+    fn an_operation_of_which_only_its_beginning_is_known_is_kept_when_it_ends() {
+        let mut intent = Intent::default();
+        intent.apply(started(3, "left", None));
+        let operation = OperationId(3);
+        let ending = Some(Ending::Failed);
+        intent.apply(Record::OperationFinished { operation, ending });
+        let (asked, ending) = &intent.ended[&operation];
+        assert_eq!((asked.euicc.as_str(), *ending), ("left", Ending::Failed));
         assert_eq!(again(&intent), intent);
     }
 

@@ -131,6 +131,20 @@ pub struct AskedOperation {
     pub at_s: u64,
 }
 
+/// One that no client asked for in this journal, as far as its beginning tells.
+impl From<&StartedOperation> for AskedOperation {
+    fn from(started: &StartedOperation) -> Self {
+        Self {
+            operation: started.operation,
+            euicc: started.euicc.clone(),
+            eid: started.eid,
+            kind: started.kind,
+            request: None,
+            at_s: 0,
+        }
+    }
+}
+
 /// What an operation set out to do.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct StartedOperation {

@@ -124,18 +124,23 @@ impl Operation {
             created_at_s: asked.at_s,
             ..Self::new(asked.operation, &asked.euicc, asked.kind)
         };
-        match ending {
-            Ending::Succeeded => Self {
-                state: State::Succeeded,
-                stage: Some(Stage::Done),
-                result: Some(Achievement::default()),
-                ..operation
-            },
-            Ending::Failed | Ending::Cancelled | Ending::NotBegun => Self {
-                state: State::Failed,
-                failure: Some(Arc::new(JobFailure::Interrupted(Interruption::Queued))),
-                ..operation
-            },
+        let (state, failure) = match ending {
+            Ending::Succeeded => {
+                return Self {
+                    state: State::Succeeded,
+                    stage: Some(Stage::Done),
+                    result: Some(Achievement::default()),
+                    ..operation
+                };
+            }
+            Ending::Failed => (State::Failed, JobFailure::FailedEarlier),
+            Ending::Cancelled => (State::Cancelled, JobFailure::Cancelled),
+            Ending::NotBegun => (State::Failed, JobFailure::Interrupted(Interruption::Queued)),
+        };
+        Self {
+            state,
+            failure: Some(Arc::new(failure)),
+            ..operation
         }
     }
 }

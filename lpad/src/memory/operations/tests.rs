@@ -308,6 +308,64 @@ async fn what_was_done_is_not_done_again_for_the_same_key_after_a_restart() {
 }
 
 #[tokio::test]
+async fn how_operations_ended_is_told_after_every_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let life = Life::begin(folder.path());
+    let done = life.started(Kind::Delete, None);
+    let failed = life.started(Kind::Download, None);
+    let cancelled = life.operations.start("default", None, Kind::Enable, None);
+    let never_begun = life.operations.start("default", None, Kind::Rename, None);
+    let (cancelled, never_begun) = (cancelled.unwrap(), never_begun.unwrap());
+    let ids = [done.id(), failed.id(), cancelled.id(), never_begun.id()];
+    done.succeed(Achievement::default());
+    failed.fail(JobFailure::NoDefaultSmdp);
+    life.operations.cancel(cancelled.id()).unwrap();
+    let told = ids.map(|id| life.operations.find(id).unwrap());
+    // Killed: nothing is written of the last one.
+    drop((life, cancelled, never_begun));
+    for _ in 0..3 {
+        let life = Life::begin(folder.path());
+        let known = ids.map(|id| life.operations.find(id).unwrap());
+        let [done, failed, cancelled, never_begun] = &known;
+        for (known, told) in known.iter().zip(&told) {
+            assert_eq!(
+                (known.kind, &known.euicc, known.created_at_s),
+                (told.kind, &told.euicc, told.created_at_s)
+            );
+            assert!(!known.cancellable);
+        }
+        assert_eq!(done.state, State::Succeeded);
+        assert_eq!(failed.state, State::Failed);
+        assert!(matches!(
+            failed.failure.as_deref(),
+            Some(JobFailure::FailedEarlier)
+        ));
+        assert_eq!(cancelled.state, State::Cancelled);
+        assert!(matches!(
+            cancelled.failure.as_deref(),
+            Some(JobFailure::Cancelled)
+        ));
+        assert_eq!(interruption(never_begun), Some(Interruption::Queued));
+    }
+}
+
+#[tokio::test]
+async fn what_ended_before_a_restart_is_no_event_after_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let life = Life::begin(folder.path());
+    life.started(Kind::Delete, None)
+        .succeed(Achievement::default());
+    drop(life);
+    let life = Life::begin(folder.path());
+    let mut follower = life.operations.shared.events.follow(Some(0));
+    let next = life.operations.start("default", None, Kind::Enable, None);
+    let Change::Operation(first) = follower.next().await.unwrap().change else {
+        panic!("no operation");
+    };
+    assert_eq!(first.id, next.unwrap().id());
+}
+
+#[tokio::test]
 async fn what_was_under_way_runs_until_the_card_has_told_and_keeps_those_who_watch() {
     let folder = tempfile::tempdir().unwrap();
     let life = Life::begin(folder.path());
