@@ -33,7 +33,7 @@ pub trait Es10Function: Encode + Send + Sized + Sync {
 /// What a function does to the eUICC.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Effect {
-    /// Nothing: it may be called again whatever became of it.
+    /// Nothing that a second call does not do as well: it may be called again whatever became of it.
     Reads,
     /// It moves a session with a server on; what is stored on the eUICC stays the same.
     Session,

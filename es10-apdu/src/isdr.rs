@@ -486,6 +486,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_challenge_that_was_lost_in_noise_is_asked_for_again() {
+        let answer = format!("BF2E128010{}9000", "22".repeat(16));
+        let noise = format!("BF2E128011{}9000", "11".repeat(16));
+        let mut script = Script::new(OPEN)
+            .then(CHALLENGE, &noise)
+            .then(CHALLENGE, &answer);
+        let mut isdr = Isdr::open(&mut script, &options(255)).await.unwrap();
+        let read = isdr.read(&GetEuiccChallengeRequest {}).await.unwrap();
+        assert_eq!(read.euicc_challenge.octets(), [0x22; 16]);
+        script.finish();
+    }
+
+    #[tokio::test]
     async fn what_stays_noise_is_not_read_a_third_time() {
         let noise = "BF2E009000";
         let mut script = Script::new(OPEN).then(EID, noise).then(EID, noise);

@@ -18,6 +18,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::truth::Package;
 
+/// GetEUICCChallenge.
+const CHALLENGE: u32 = 0xBF2E;
 /// MANAGE CHANNEL, which opens a channel.
 const OPEN: Pattern = Pattern {
     ins: Some(0x70),
@@ -510,6 +512,27 @@ async fn noise_in_an_answer_that_only_tells_costs_nothing() {
         assert!(begin.elapsed() < Duration::from_secs(5), "{told}");
         bed.must_be_sound().await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn noise_at_the_beginning_of_a_download_costs_nothing() {
+    let mut challenges = Vec::new();
+    for nth in 1..=3 {
+        let mut bed = Bed::start().await;
+        bed.order("M-1");
+        bed.bench.modem.inject(Fault {
+            pattern: Pattern::LAST_BLOCK,
+            nth,
+            effect: Effect::Truncate,
+        });
+        let Operation { state, problem, .. } = bed.download_id("M-1").await;
+        assert_eq!(state, State::Succeeded, "{nth} {problem:?}");
+        let counters = bed.bench.card.counters();
+        challenges.push(counters.borrow().calls(CHALLENGE));
+        bed.must_be_sound().await;
+    }
+    challenges.sort_unstable();
+    assert_eq!(challenges, [1, 1, 2], "one of them was a challenge");
 }
 
 /// What a modem does not tell is asked once, and is no reason to take it off the network.

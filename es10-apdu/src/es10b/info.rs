@@ -138,7 +138,8 @@ impl EuiccInfo2 {
     }
 }
 
-/// Asks for a challenge. From here on any earlier RSP session of the eUICC is gone.
+/// Asks for a challenge. From here on any earlier RSP session of the eUICC is gone, and any earlier
+/// challenge: the last one counts, so that one whose answer was lost does no harm.
 ///
 /// SGP.22 v2.5 section 5.7.7, tag BF2E.
 #[derive(AsnType, Clone, Copy, Debug, Decode, Default, Encode, Eq, PartialEq)]
@@ -169,5 +170,5 @@ functions! {
     GetEuiccInfo1Request => Raw<EuiccInfo1>, "ES10b.GetEUICCInfo1", "5.7.8", 0xBF20, reads;
     GetEuiccInfo2Request => Raw<EuiccInfo2>, "ES10b.GetEUICCInfo2", "5.7.8", 0xBF22, reads;
     GetEuiccChallengeRequest => GetEuiccChallengeResponse,
-        "ES10b.GetEUICCChallenge", "5.7.7", 0xBF2E, session;
+        "ES10b.GetEUICCChallenge", "5.7.7", 0xBF2E, reads;
 }
