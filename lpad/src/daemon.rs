@@ -58,6 +58,7 @@ pub struct Daemon {
     api: JoinSet<()>,
     api_closer: Closer,
     operations: Operations,
+    journal: SharedJournal,
     events: Events,
     handles: BTreeMap<String, EngineHandle>,
     /// Held until the end.
@@ -134,7 +135,7 @@ impl Daemon {
         let api = Api {
             engines: handles.clone(),
             operations: operations.clone(),
-            journal,
+            journal: journal.clone(),
             events: events.clone(),
             permissions: Permissions::new(&config.api),
             max_connections: config.api.max_connections,
@@ -150,6 +151,7 @@ impl Daemon {
             api: serving,
             api_closer,
             operations,
+            journal,
             events,
             handles,
             _state: state,
@@ -195,6 +197,7 @@ impl Daemon {
         if timeout(ENGINES_END, ended).await.is_err() {
             tracing::warn!("an eUICC's engine does not end in time; lpad ends without it");
         }
+        self.journal.make_up();
         self.api_closer.close();
         while self.api.join_next().await.is_some() {}
         if self.keeps_socket

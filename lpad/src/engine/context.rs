@@ -135,9 +135,7 @@ impl<C> Context<C> {
     pub(super) fn keep(&self, attempt: Attempt) {
         let at_s = self.clock.unix_seconds();
         let record = Record::Attempt(Attempt { at_s, ..attempt });
-        if let Err(error) = self.journal.append(record) {
-            tracing::warn!(%error, "the journal cannot be written");
-        }
+        self.journal.note(record);
     }
 
     /// Shows how it stands with the first profile.

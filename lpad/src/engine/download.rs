@@ -207,9 +207,7 @@ fn is_reported(failure: &JobFailure) -> bool {
 
 fn remember_port<C>(context: &Context<C>, address: &ServerAddress) {
     let host = address.host().to_ascii_lowercase();
-    if let Err(error) = context.journal.reached(&host, address.port()) {
-        tracing::warn!(%error, "the journal cannot be written");
-    }
+    context.journal.reached(&host, address.port());
 }
 
 /// One run through the states of a download.

@@ -36,6 +36,8 @@ pub struct Journal {
     intent: Intent,
     /// Lines of another version, kept as they are.
     foreign: Vec<String>,
+    /// Lines with what has happened that could not be written yet: they go before the next one.
+    owed: Vec<String>,
     /// The journal is compacted when it grows beyond this many bytes.
     compact_above: u64,
     /// Why it could not be written last.
@@ -64,6 +66,7 @@ impl Journal {
             file,
             intent,
             foreign,
+            owed: Vec::new(),
             compact_above: COMPACT_ABOVE,
             trouble: None,
             tried: None,
@@ -87,15 +90,10 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Counts a start of the daemon and gives its number. When that cannot be written it is still
-    /// counted, and written with the next record.
+    /// Counts a start of the daemon and gives its number.
     pub fn count_start(&mut self) -> u64 {
         let number = self.intent.starts + 1;
-        if let Err(error) = self.append(Record::DaemonStarted { number }) {
-            tracing::error!(%error, "the journal cannot be written");
-            self.intent.apply(Record::DaemonStarted { number });
-            self.file.must_be_replaced();
-        }
+        self.note(Record::DaemonStarted { number });
         number
     }
 
@@ -106,15 +104,45 @@ impl Journal {
     ///
     /// When it cannot be written; what it announces must then not be done.
     pub fn append(&mut self, record: Record) -> io::Result<()> {
-        if let Err(error) = self.write(record) {
+        if let Err(error) = self.write(&record) {
             self.trouble = Some(error.to_string());
             return Err(error);
         }
+        self.intent.apply(record);
         self.is_out_of_trouble();
         if self.file.length() > self.compact_above {
             self.compact();
         }
         Ok(())
+    }
+
+    /// Writes what has happened. When that cannot be done it is true all the same: it is known at once,
+    /// and written before the next record.
+    pub fn note(&mut self, record: Record) {
+        let Err(error) = self.append(record.clone()) else {
+            return;
+        };
+        tracing::warn!(%error, "the journal cannot be written; this is made up for later");
+        // One that no line can hold would keep all others from being written.
+        let Ok(line) = record.line() else {
+            return;
+        };
+        if self.owed.len() < OWED_KEPT {
+            self.owed.push(line);
+        } else {
+            // All that is known is written in place of the lines.
+            self.owed.clear();
+            self.file.must_be_replaced();
+        }
+        self.intent.apply(record);
+    }
+
+    /// Writes what could not be written when it happened.
+    pub fn make_up(&mut self) {
+        let is_behind = !self.owed.is_empty() || !self.file.is_sound();
+        if is_behind && let Err(error) = self.rewrite() {
+            tracing::error!(%error, "the journal cannot be written; the next start knows less");
+        }
     }
 
     /// What is still open.
@@ -149,15 +177,16 @@ impl Journal {
         }
     }
 
-    fn write(&mut self, record: Record) -> io::Result<()> {
+    fn write(&mut self, record: &Record) -> io::Result<()> {
         let line = record.line()?;
         if !self.file.is_sound() {
             tracing::warn!("the journal is not what was written, or gone: it is written anew");
             self.rewrite()?;
         }
-        self.file
-            .append(line.as_bytes(), record.outlives_the_system())?;
-        self.intent.apply(record);
+        let lines = self.owed.concat() + &line;
+        let is_safe = record.outlives_the_system() || !self.owed.is_empty();
+        self.file.append(lines.as_bytes(), is_safe)?;
+        self.owed.clear();
         Ok(())
     }
 
@@ -194,6 +223,7 @@ impl Journal {
         }
         content.extend(self.foreign.iter().map(String::as_str));
         self.file.replace(content.as_bytes())?;
+        self.owed.clear();
         self.compact_above = self.file.length().saturating_mul(2).max(COMPACT_ABOVE);
         Ok(())
     }
@@ -214,23 +244,30 @@ impl SharedJournal {
         self.journal().append(record)
     }
 
+    /// As [`Journal::note`].
+    pub fn note(&self, record: Record) {
+        self.journal().note(record);
+    }
+
+    /// As [`Journal::make_up`].
+    pub fn make_up(&self) {
+        self.journal().make_up();
+    }
+
     /// Looks at what is still open; the journal is locked meanwhile.
     pub fn look<R>(&self, at: impl FnOnce(&Intent) -> R) -> R {
         at(self.journal().intent())
     }
 
     /// A server was reached on this TCP port: written when that is news.
-    pub fn reached(&self, host: &str, port: u16) -> io::Result<()> {
+    pub fn reached(&self, host: &str, port: u16) {
         let mut journal = self.journal();
         match journal.intent.host_ports.get(host) {
-            Some(known) if *known == port => {
-                journal.intent.uses(host);
-                Ok(())
-            }
-            None if port == HTTPS => Ok(()),
+            Some(known) if *known == port => journal.intent.uses(host),
+            None if port == HTTPS => {}
             _ => {
                 let host = host.to_owned();
-                journal.append(Record::HostPort { host, port })
+                journal.note(Record::HostPort { host, port });
             }
         }
     }
@@ -315,6 +352,9 @@ const LINE_START: &[u8] = b"{\"crc\":\"";
 const LONGEST_TORN: usize = 64 * 1024;
 /// The journal is compacted when it grows beyond this many bytes.
 const COMPACT_ABOVE: u64 = 64 * 1024;
+/// So many records that could not be written are kept as lines; of more, all that is known is written
+/// anew.
+const OWED_KEPT: usize = 64;
 /// In trouble, readers let the journal be tried again at most so often.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 

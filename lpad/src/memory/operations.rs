@@ -466,15 +466,12 @@ impl Operations {
         }
     }
 
-    /// Writes that an operation's outcome is known. Without it the next start asks the card again.
+    /// Writes that an operation's outcome is known. Without it the next start asks the card again, which
+    /// may have been changed since.
     fn note_ending(&self, operation: OperationId, ending: Ending) {
-        let record = Record::OperationFinished {
-            operation,
-            ending: Some(ending),
-        };
-        if let Err(error) = self.shared.journal.append(record) {
-            tracing::warn!(%operation, %error, "the journal cannot be written");
-        }
+        let ending = Some(ending);
+        let record = Record::OperationFinished { operation, ending };
+        self.shared.journal.note(record);
     }
 
     fn finish(&self, id: OperationId, state: State, outcome: Result<Achievement, Arc<JobFailure>>) {

@@ -36,7 +36,7 @@ impl OpenChannel {
     /// A channel is about to be opened.
     pub(crate) fn opening(&self) {
         let (port, boot) = (self.port.clone(), self.boot.clone());
-        self.append(Record::ChannelOpening { port, boot });
+        self.note(Record::ChannelOpening { port, boot });
     }
 
     /// The one that was about to be opened was not.
@@ -53,7 +53,7 @@ impl OpenChannel {
     pub(crate) fn forget(&self) {
         if self.may_be_open() {
             let port = self.port.clone();
-            self.append(Record::ChannelClosed { port });
+            self.note(Record::ChannelClosed { port });
         }
     }
 
@@ -75,11 +75,9 @@ impl OpenChannel {
             .filter(|known| known.boot == self.boot)
     }
 
-    fn append(&self, record: Record) {
+    fn note(&self, record: Record) {
         // The worst that follows is a channel that is found occupied after a crash.
-        if let Err(error) = self.journal.append(record) {
-            tracing::warn!(%error, "the journal cannot be written");
-        }
+        self.journal.note(record);
     }
 }
 
@@ -101,7 +99,7 @@ impl ChannelRecord for OpenChannel {
     fn opened(&self, channel: Channel) {
         let (port, boot) = (self.port.clone(), self.boot.clone());
         let channel = channel.number();
-        self.append(Record::ChannelOpened {
+        self.note(Record::ChannelOpened {
             port,
             channel,
             boot,
@@ -110,7 +108,7 @@ impl ChannelRecord for OpenChannel {
 
     fn selected(&self, _: Channel) {
         let port = self.port.clone();
-        self.append(Record::ChannelSelected { port });
+        self.note(Record::ChannelSelected { port });
     }
 
     fn closed(&self, _: Channel) {

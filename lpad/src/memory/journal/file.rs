@@ -16,6 +16,9 @@ pub(super) struct JournalFile {
     length: u64,
     /// Whether it is known to hold what was written, and nothing else.
     is_whole: bool,
+    /// Whether the medium has no room.
+    #[cfg(test)]
+    pub(super) is_full: bool,
 }
 
 impl JournalFile {
@@ -34,6 +37,8 @@ impl JournalFile {
             file,
             length,
             is_whole: true,
+            #[cfg(test)]
+            is_full: false,
         };
         Ok((file, content, is_all))
     }
@@ -70,6 +75,8 @@ impl JournalFile {
     /// Adds a line, and waits until the medium has it when that is `safe`.
     pub(super) fn append(&mut self, line: &[u8], safe: bool) -> io::Result<()> {
         self.folder.must_be_held()?;
+        #[cfg(test)]
+        self.must_have_room()?;
         if let Err(error) = self.file.write_all(line) {
             // The next line must not begin behind half of this one.
             self.is_whole = self.file.set_len(self.length).is_ok();
@@ -87,6 +94,8 @@ impl JournalFile {
 
     /// Puts a file with this content in its place; makes the folder again when it is gone.
     pub(super) fn replace(&mut self, content: &[u8]) -> io::Result<()> {
+        #[cfg(test)]
+        self.must_have_room()?;
         self.folder.restore()?;
         let temporary = self.path.with_extension("tmp");
         // A leftover of an earlier attempt might have other permissions.
@@ -113,6 +122,14 @@ impl JournalFile {
         }
         self.is_whole = synced.is_ok();
         Ok(())
+    }
+
+    #[cfg(test)]
+    fn must_have_room(&self) -> io::Result<()> {
+        match self.is_full {
+            true => Err(io::ErrorKind::StorageFull.into()),
+            false => Ok(()),
+        }
     }
 
     /// Gives the file a second name, to be looked at by people; of many the oldest are removed.

@@ -193,6 +193,49 @@ fn a_reader_notices_that_the_state_folder_was_removed() {
 }
 
 #[test]
+fn what_has_happened_and_could_not_be_written_is_written_before_the_next_record() {
+    for noted in [1, OWED_KEPT + 1] {
+        for is_told_to_end in [false, true] {
+            let state = State::new();
+            let (held, mut journal) = state.open();
+            let story = story();
+            journal.append(story[1].clone()).unwrap();
+            journal.file.is_full = true;
+            for _ in 0..noted {
+                journal.note(finished(1));
+            }
+            assert_eq!(journal.intent().ended.len(), 1, "it is true at once");
+            journal.append(story[4].clone()).unwrap_err();
+            assert_eq!(journal.intent().last_operation, OperationId(1));
+            journal.file.is_full = false;
+            match is_told_to_end {
+                true => journal.make_up(),
+                false => journal.append(story[4].clone()).unwrap(),
+            }
+            assert!(journal.owed.is_empty());
+            let before = journal.intent().clone();
+            drop((held, journal));
+            let (_held, journal) = state.open();
+            assert_eq!(*journal.intent(), before);
+            assert!(journal.intent().ended.contains_key(&OperationId(1)));
+        }
+    }
+}
+
+#[test]
+fn a_start_that_cannot_be_written_is_counted_all_the_same() {
+    let state = State::new();
+    let (held, mut journal) = state.open();
+    journal.file.is_full = true;
+    assert_eq!(journal.count_start(), 1);
+    assert_eq!(journal.count_start(), 2);
+    journal.file.is_full = false;
+    journal.append(story().remove(0)).unwrap();
+    drop((held, journal));
+    assert_eq!(state.open().1.count_start(), 3);
+}
+
+#[test]
 fn starts_are_counted_over_restarts() {
     let state = State::new();
     for number in 1..4 {
@@ -296,6 +339,13 @@ fn grow(journal: &mut Journal, bytes: u64) {
     let length = u64::try_from(record.line().unwrap().len()).unwrap();
     for _ in 0..=bytes / length {
         journal.append(record.clone()).unwrap();
+    }
+}
+
+fn finished(operation: u64) -> Record {
+    Record::OperationFinished {
+        operation: OperationId(operation),
+        ending: Some(Ending::Succeeded),
     }
 }
 
