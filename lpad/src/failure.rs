@@ -91,6 +91,10 @@ pub enum JobFailure {
     #[error("{0}")]
     NotSwitched(Holdout),
 
+    /// The answer was lost, and the card, read since, is not as was asked.
+    #[error("the answer was lost ({}), and the card was read since: this was not done", fault(.0))]
+    NotDone(Arc<Self>),
+
     // A download.
     /// Server, card or person ended it.
     #[error("{0}")]
@@ -222,6 +226,7 @@ impl JobFailure {
             | Self::NoDefaultSmdp
             | Self::StoredAddress { .. }
             | Self::NotSwitched(_)
+            | Self::NotDone(_)
             | Self::CutOff(_)
             | Self::Journal(_)
             | Self::Interrupted(_)
@@ -252,6 +257,7 @@ impl JobFailure {
             | Self::Function(_)
             | Self::PartUnknown { .. }
             | Self::NotSwitched(_)
+            | Self::NotDone(_)
             | Self::CutOff(_)
             | Self::Journal(_)
             | Self::Interrupted(_)
@@ -290,6 +296,17 @@ fn because(cause: &Option<Arc<JobFailure>>) -> String {
     cause
         .as_ref()
         .map_or_else(String::new, |cause| format!(": {cause}"))
+}
+
+/// What was lost, without what the card may have done: that is known by now.
+fn fault(lost: &JobFailure) -> String {
+    match lost {
+        JobFailure::Function(FunctionError::Call(CallError::Transport { command, error })) => {
+            format!("{command}: {}", error.fault)
+        }
+        JobFailure::Port(PortFailure::Lost(error)) => error.fault.to_string(),
+        lost => lost.to_string(),
+    }
 }
 
 fn number(eid: &Option<Eid>) -> String {

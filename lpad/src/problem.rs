@@ -193,6 +193,9 @@ impl From<&JobFailure> for Problem {
             JobFailure::NotSwitched(Holdout::Modem) => {
                 Self::because(Code::SwitchNotConfirmed, failure)
             }
+            JobFailure::NotDone(lost) => Self::from(&**lost)
+                .detail(sentence(failure))
+                .next_step("Ask again."),
             JobFailure::Download(error) => error.into(),
             JobFailure::CutOff(None) => Self::because(Code::Interrupted, failure)
                 .next_step("Download again; the order is still there.")

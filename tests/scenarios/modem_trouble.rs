@@ -352,6 +352,35 @@ async fn a_port_that_goes_away_and_comes_back_costs_nothing_but_the_download() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_deletion_whose_answer_is_lost_and_that_the_card_denies_is_told_as_not_done() {
+    let mut bed = Bed::start().await;
+    let iccid = bed.install().await;
+    // The first command of a session asks for the EID.
+    bed.bench.modem.inject(Fault {
+        pattern: Pattern::LAST_BLOCK,
+        nth: 2,
+        effect: Effect::Silence { executed: false },
+    });
+    let deleted = bed.ended(bed.client.delete(EUICC, &iccid).await).await;
+    let problem = problem(deleted);
+    assert_eq!(
+        (problem.code, problem.retryable),
+        (Code::ModemTimeout, true)
+    );
+    let detail = &problem.detail;
+    let lost = "The answer was lost (ES10c.DeleteProfile: ";
+    assert!(detail.starts_with(lost), "{problem:?}");
+    let settled = "), and the card was read since: this was not done.";
+    assert!(detail.ends_with(settled), "{problem:?}");
+    assert!(!detail.contains("may have"), "{problem:?}");
+    assert_eq!(problem.next_step, "Ask again.");
+    bed.must_tell_the_truth().await;
+    let deleted = bed.ended(bed.client.delete(EUICC, &iccid).await).await;
+    assert_eq!(deleted.state, State::Succeeded, "{deleted:?}");
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_modem_that_stays_away_leaves_the_download_in_doubt_until_it_is_back() {
     for executed in [false, true] {
         let mut bed = Bed::start().await;

@@ -195,12 +195,12 @@ fn not_empty(text: &Option<String>) -> Option<String> {
     text.clone().filter(|text| !text.is_empty())
 }
 
-/// What a job says of a loss that was settled: why it was not done is the loss itself.
+/// What a job says of a loss that was settled.
 pub(super) fn after_loss(settled: Settled, lost: JobFailure) -> Result<Achievement, JobFailure> {
     match settled {
         Settled::Done(achieved) => Ok(achieved),
         Settled::NotDone(JobFailure::CutOff(_)) => Err(JobFailure::CutOff(Some(Arc::new(lost)))),
-        Settled::NotDone(JobFailure::Interrupted(_)) => Err(lost),
+        Settled::NotDone(JobFailure::Interrupted(_)) => Err(JobFailure::NotDone(Arc::new(lost))),
         Settled::NotDone(failure) => Err(failure),
         Settled::Unknown(failure) => Err(JobFailure::in_doubt(lost, Some(failure))),
     }
