@@ -265,7 +265,8 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
 
     /// Something of the engine's own failed: what is known of the card is read anew.
     fn failed(&mut self, what: &str, failure: JobFailure) {
-        tracing::warn!(euicc = self.slot.context.config.name, %failure, "{what}");
+        let (name, shown) = (&self.slot.context.config.name, failure.shortened());
+        tracing::warn!(euicc = name, failure = shown, "{what}");
         self.slot.lose(Arc::new(failure));
     }
 

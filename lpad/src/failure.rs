@@ -21,6 +21,7 @@ use crate::commit::Cancelled;
 use crate::job::Part;
 use crate::procedure::FunctionError;
 use crate::procedure::download::{DownloadError, Failure, SessionEnd};
+use crate::secret::shorten_numbers;
 
 /// Why a job failed.
 #[derive(Debug, thiserror::Error)]
@@ -186,6 +187,11 @@ impl JobFailure {
             lost: lost.into(),
             since: since.map(Arc::new),
         }
+    }
+
+    /// As a log may hold it: EID and ICCID shortened.
+    pub(crate) fn shortened(&self) -> String {
+        shorten_numbers(&self.to_string())
     }
 
     /// What the card has done of what was asked.

@@ -16,6 +16,7 @@ use sim_card_emulator::euicc::{Forced, ForcedAnswer};
 use sim_card_emulator::modem::{Moment, Pattern};
 use tokio::time::sleep;
 
+use crate::log::Log;
 use crate::truth::Package;
 
 const OTHER_EID: &str = "89049032123451234512345678909965";
@@ -75,6 +76,30 @@ async fn work_that_waits_for_one_card_is_not_done_on_another() {
         assert_eq!(deleted.state, State::Succeeded, "{deleted:?}");
         assert_eq!(iccids(&other), [""; 0]);
         assert_eq!(iccids(&first), [iccid]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_of_a_change_of_cards_holds_no_whole_eid() {
+    let log = Log::capture();
+    let mut bed = Bed::start().await;
+    let other = other_card(&mut bed).await;
+    let first = bed.bench.change_card(other);
+    let delivered = bed.client.deliver_notifications(EUICC).await;
+    assert_eq!(bed.ended(delivered).await.state, State::Failed);
+    bed.euicc_when(EUICC, |euicc| euicc.eid.as_deref() == Some(OTHER_EID))
+        .await;
+    let log = log.text();
+    let told = log
+        .lines()
+        .find(|line| line.contains("the card was changed"));
+    let told = told.expect("it is logged");
+    assert!(told.contains("8904…9965"), "{told}");
+    let first = first.inspect(|card| card.eid().to_string());
+    for eid in [&first, OTHER_EID] {
+        // What the wire carried is another matter, at another level.
+        let warned = log.lines().filter(|line| line.contains(" WARN "));
+        assert!(!warned.collect::<String>().contains(eid), "{log}");
     }
 }
 

@@ -198,7 +198,8 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
         ticket: &Ticket,
         lost: JobFailure,
     ) -> Result<Achievement, JobFailure> {
-        tracing::warn!(%lost, "the answer is lost; the card will tell");
+        let shown = lost.shortened();
+        tracing::warn!(lost = shown, "the answer is lost; the card will tell");
         let Some(started) = self.context.started(ticket.id()) else {
             return Err(lost);
         };

@@ -21,7 +21,7 @@ use crate::memory::journal::Attempt;
 use crate::memory::snapshot::{FirstProfile, FirstProfileState, Known, Snapshot};
 use crate::procedure::download::Step;
 use crate::runtime::backoff::{Backoff, below};
-use crate::secret::Secret;
+use crate::secret::{Secret, shorten_numbers};
 
 /// Decides when to look for a first profile.
 #[derive(Debug)]
@@ -217,7 +217,8 @@ impl Wanted {
             // A client did not want it; the next start of the daemon asks again.
             JobFailure::Cancelled => {}
             _ if self.kept.ended => {
-                tracing::warn!(%failure, "no first profile: this order is over");
+                let failure = failure.shortened();
+                tracing::warn!(failure, "no first profile: this order is over");
             }
             _ if self.kept.failures >= most => {
                 let attempts = self.kept.failures;
@@ -232,7 +233,9 @@ impl Wanted {
     fn back_off(&mut self, backoff: Backoff, last: &str) {
         self.failures = self.failures.saturating_add(1);
         let delay = backoff.any_delay(self.failures.max(self.kept.empty));
-        tracing::info!(retry_in_s = delay.as_secs(), last, "no first profile yet");
+        let shown = shorten_numbers(last);
+        let retry_in_s = delay.as_secs();
+        tracing::info!(retry_in_s, last = shown, "no first profile yet");
         self.stand = Stand::Due(Instant::now() + delay);
         self.last = Some(last.to_owned());
     }

@@ -20,7 +20,7 @@ use crate::memory::journal::StartedOperation;
 use crate::memory::operations::{Operation, State, Ticket};
 use crate::modem::{self, OpenPort};
 use crate::runtime::backoff::Backoff;
-use crate::secret::{Shortened, shorten_numbers};
+use crate::secret::Shortened;
 
 /// The place of an eUICC's card, with all that an engine has for it.
 pub(super) struct Slot<O: OpenPort, C> {
@@ -155,7 +155,7 @@ impl<O: OpenPort, C: Connect + 'static> Slot<O, C> {
         };
         let retry_in_s = next.saturating_duration_since(now).as_secs();
         let name = &self.context.config.name;
-        let shown = shorten_numbers(&failure.to_string());
+        let shown = failure.shortened();
         tracing::warn!(euicc = name, retry_in_s, "the card cannot be used: {shown}");
         self.desk.port.close();
         self.context
@@ -235,7 +235,8 @@ impl<O: OpenPort, C: Connect + 'static> Slot<O, C> {
         // Another card answers: it is read at once, and clients wait for what it says. Until then the
         // one before is shown as a whole, so that work asked for by its EID is refused.
         if matches!(*failure, JobFailure::OtherCard { .. }) {
-            tracing::warn!(euicc = self.context.config.name, %failure, "the card was changed");
+            let failure = failure.shortened();
+            tracing::warn!(euicc = self.context.config.name, failure, "the card was changed");
             return;
         }
         self.context.is_unavailable(failure, RESTART.first);
@@ -285,7 +286,8 @@ fn settle_in_history<C>(
         },
         // What would tell cannot be read: the journal keeps it open, and the next reading asks again.
         Settled::Unknown(failure) => {
-            tracing::warn!(operation = %id, %failure, "the card does not tell how it ended");
+            let failure = failure.shortened();
+            tracing::warn!(operation = %id, failure, "the card does not tell how it ended");
             return;
         }
     };

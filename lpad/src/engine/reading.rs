@@ -40,7 +40,8 @@ pub(super) fn known<T>(read: Result<T, FunctionError>) -> Result<Known<T>, JobFa
         Ok(value) => Ok(Known::Value(value)),
         Err(failure) if failure.loses_card() => Err(failure),
         Err(failure) => {
-            tracing::warn!(%failure, "a part of the card cannot be read");
+            let shown = failure.shortened();
+            tracing::warn!(failure = shown, "a part of the card cannot be read");
             Ok(Known::Unknown(Arc::new(failure)))
         }
     }

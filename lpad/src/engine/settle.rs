@@ -72,7 +72,8 @@ async fn download(
         Ok(resolved) => resolved,
         Err(failure) if failure.loses_card() => return Err(failure),
         Err(failure) => {
-            tracing::warn!(%failure, "the result cannot be read; the profile list tells");
+            let failure = failure.shortened();
+            tracing::warn!(failure, "the result cannot be read; the profile list tells");
             None
         }
     };

@@ -11,7 +11,6 @@ use crate::commit::{Cancellation, Cancelled, Committed};
 use crate::failure::{Interruption, JobFailure};
 use crate::job::{Achievement, Answer, Decision, Offer, OperationId, Progress, Reply, Stage};
 use crate::memory::journal::Ending;
-use crate::secret::shorten_numbers;
 
 /// The engine's side of an operation. One that is dropped unfinished fails as interrupted; the journal
 /// keeps it open, so that the next start settles it.
@@ -144,7 +143,7 @@ impl Ticket {
             JobFailure::Cancelled => (State::Cancelled, Ending::Cancelled),
             _ => (State::Failed, Ending::Failed),
         };
-        let text = shorten_numbers(&failure.to_string());
+        let text = failure.shortened();
         tracing::warn!(operation = %self.id, "{}: {text}", state.name());
         if !failure.is_in_doubt() {
             self.operations.note_ending(self.id, ending);
