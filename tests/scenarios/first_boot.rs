@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use es10_apdu::apdu::StatusWord;
-use lpad::api::body::Operation;
+use lpad::api::body::{Euicc, Operation};
 use lpad::config::{BootstrapConfig, BootstrapWhen, Config};
 use lpad::job::{Consent, Kind};
 use lpad::memory::operations::State;
@@ -227,6 +227,50 @@ async fn an_order_that_never_works_is_not_tried_for_ever_not_even_over_restarts(
     };
     let operation = bed.download_as(&request).await;
     succeeded(&operation);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn why_an_order_was_given_up_and_what_to_do_is_told_after_a_restart_as_well() {
+    let mut bed = Bed::start().await;
+    let code = bed.folder().join("ac");
+    fs::write(&code, format!("LPA:1${HOST_NAME}$UNHEARD-OF\n")).unwrap();
+    first_boot(&mut bed, |bootstrap| {
+        bootstrap.default_smdp = None;
+        bootstrap.activation_code_file = Some(code.clone());
+    })
+    .await;
+    let is_given_up = |euicc: &Euicc| {
+        let first_profile = euicc.first_profile.as_ref();
+        first_profile.is_some_and(|known| known.state == FirstProfileState::Stopped)
+    };
+    let told = bed.euicc_when(EUICC, is_given_up).await.first_profile;
+    let told = told.unwrap();
+    let last = told.last.clone().unwrap();
+    assert!(last.contains("8.2.6"), "{last}");
+    assert!(!last.contains("UNHEARD-OF"), "{last}");
+    let next_step = format!(
+        "Put another activation code into {} and restart lpad, or download by hand with \
+         `lpactl download`.",
+        code.display()
+    );
+    assert_eq!(told.next_step.as_ref(), Some(&next_step));
+    for _ in 0..2 {
+        bed.kill().await;
+        bed.resume().await;
+        let again = bed.euicc_when(EUICC, is_given_up).await.first_profile;
+        assert_eq!(again.unwrap(), told);
+    }
+    let journal = bed.folder().join("state/journal.ndjson");
+    let journal = fs::read_to_string(journal).unwrap();
+    assert!(!journal.contains("UNHEARD-OF"), "{journal}");
+
+    // Another code is another order.
+    let order = bed.order("FIRST");
+    fs::write(&code, format!("LPA:1${HOST_NAME}$FIRST\n")).unwrap();
+    bed.stop().await;
+    bed.resume().await;
+    installed(&bed, order).await;
     bed.must_be_sound().await;
 }
 

@@ -68,6 +68,8 @@ impl Overview {
         if let Some(first_profile) = &euicc.first_profile {
             let told = how_it_stands(first_profile, now);
             lines.extend(told.map(|text| ("First profile", text)));
+            let next_step = first_profile.next_step.clone();
+            lines.extend(next_step.map(|text| ("Next", text)));
         }
         if let Some(operation) = &self.operation {
             let what = format!("{} {}", operation.id, operation.kind.name());
@@ -309,6 +311,24 @@ mod tests {
     }
 
     #[test]
+    fn what_to_do_about_an_order_that_was_given_up_is_a_line_of_its_own() {
+        let euicc = Euicc {
+            first_profile: Some(FirstProfile {
+                state: FirstProfileState::Stopped,
+                attempts: 1,
+                most_attempts: 12,
+                last: Some("refused.".to_owned()),
+                next_step: Some("Do this.".to_owned()),
+                next_attempt_s: None,
+            }),
+            ..ready()
+        };
+        let text = shown(euicc, Vec::new(), Vec::new());
+        let lines = "  First profile  given up, last: refused\n  Next           Do this.\n";
+        assert!(text.contains(lines), "{text}");
+    }
+
+    #[test]
     fn the_first_profile_is_one_line() {
         let stands = |state, attempts, last: Option<&str>, next_s: Option<u64>| {
             let first_profile = FirstProfile {
@@ -316,6 +336,7 @@ mod tests {
                 attempts,
                 most_attempts: 12,
                 last: last.map(str::to_owned),
+                next_step: None,
                 next_attempt_s: next_s.map(|next_s| NOW_S + next_s),
             };
             let now = UNIX_EPOCH + Duration::from_secs(NOW_S);

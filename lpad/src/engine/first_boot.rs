@@ -39,8 +39,8 @@ struct Wanted {
     kept: Attempt,
     /// Failures in a row in this life of the daemon; they make the back-off grow.
     failures: u32,
-    /// How the last attempt ended.
-    last: Option<String>,
+    /// What the last attempt was made with and no file but the operator's may hold.
+    codes: Vec<Secret>,
 }
 
 /// Where an order stands.
@@ -87,7 +87,7 @@ impl FirstBoot {
             stand,
             kept,
             failures: 0,
-            last: None,
+            codes: Vec::new(),
         });
     }
 
@@ -113,12 +113,14 @@ impl FirstBoot {
         };
         wanted.stand = Stand::Trying;
         let code_file = self.config.confirmation_code_file.as_deref();
-        Some(Download {
+        let download = Download {
             source,
             confirmation_code: code_file.and_then(read_code),
             consent: Consent::Accept,
             enable: self.config.enable,
-        })
+        };
+        wanted.codes = codes(&download);
+        Some(download)
     }
 
     /// An attempt ended; gives what the journal has to keep of the order.
@@ -128,7 +130,6 @@ impl FirstBoot {
             Ok(achieved) if !achieved.nothing_to_download => {
                 wanted.kept = Attempt::none(wanted.kept.eid, wanted.kept.order);
                 wanted.stand = Stand::Done;
-                wanted.last = None;
             }
             Ok(_) => {
                 wanted.kept.empty = wanted.kept.empty.saturating_add(1);
@@ -136,7 +137,7 @@ impl FirstBoot {
             }
             Err(failure) => wanted.failed(failure, self.config.attempts),
         }
-        Some(wanted.kept)
+        Some(wanted.kept.clone())
     }
 
     /// What is told of it.
@@ -149,11 +150,34 @@ impl FirstBoot {
             state: wanted.map_or(FirstProfileState::NotNeeded, Wanted::state),
             attempts: wanted.map_or(0, |wanted| wanted.kept.failures),
             most_attempts: self.config.attempts,
-            last: wanted.and_then(|wanted| wanted.last.clone()),
+            last: wanted.and_then(|wanted| wanted.kept.last.clone()),
+            next_step: wanted.and_then(|wanted| self.next_step(wanted)),
             next_attempt_s: self.next_attempt().map(|next| {
                 let wait = next.saturating_duration_since(Instant::now());
                 now_s.saturating_add(wait.as_secs())
             }),
+        })
+    }
+
+    /// What people can do about an order that was given up.
+    fn next_step(&self, wanted: &Wanted) -> Option<String> {
+        if !matches!(wanted.stand, Stand::Stopped) {
+            return None;
+        }
+        let by_hand = "download by hand with `lpactl download`";
+        let is_used_up = wanted.kept.failures >= self.config.attempts;
+        Some(match &self.config.activation_code_file {
+            Some(path) if wanted.kept.ended => {
+                let path = path.display();
+                format!("Put another activation code into {path} and restart lpad, or {by_hand}.")
+            }
+            None if wanted.kept.ended => {
+                format!("Ask the operator for an activation code and {by_hand}.")
+            }
+            _ if is_used_up => {
+                format!("Raise attempts under [euicc.bootstrap] and restart lpad, or {by_hand}.")
+            }
+            _ => format!("Restart lpad to have it looked for again, or {by_hand}."),
         })
     }
 
@@ -199,7 +223,7 @@ impl FirstBoot {
 impl Wanted {
     fn state(&self) -> FirstProfileState {
         match self.stand {
-            Stand::Due(_) if self.last.is_none() => FirstProfileState::Waiting,
+            Stand::Due(_) if self.failures == 0 => FirstProfileState::Waiting,
             Stand::Due(_) => FirstProfileState::BackingOff,
             Stand::Trying => FirstProfileState::Trying,
             Stand::Done => FirstProfileState::Done,
@@ -227,7 +251,7 @@ impl Wanted {
             _ => return self.back_off(FAILED, &text),
         }
         self.stand = Stand::Stopped;
-        self.last = Some(text);
+        self.kept.last = Some(self.in_few_words(&text));
     }
 
     fn back_off(&mut self, backoff: Backoff, last: &str) {
@@ -237,8 +261,30 @@ impl Wanted {
         let retry_in_s = delay.as_secs();
         tracing::info!(retry_in_s, last = shown, "no first profile yet");
         self.stand = Stand::Due(Instant::now() + delay);
-        self.last = Some(last.to_owned());
+        self.kept.last = Some(self.in_few_words(last));
     }
+
+    /// As the journal may keep it: a server may repeat a code, and tell a novel.
+    fn in_few_words(&self, text: &str) -> String {
+        let codes = self.codes.iter().map(Secret::expose);
+        let text = codes
+            .filter(|code| !code.is_empty())
+            .fold(text.to_owned(), |text, code| text.replace(code, "…"));
+        match text.char_indices().nth(LAST_KEPT) {
+            Some((end, _)) => format!("{}…", &text[..end]),
+            None => text,
+        }
+    }
+}
+
+/// What of a download is secret.
+fn codes(download: &Download) -> Vec<Secret> {
+    let matching_id = match &download.source {
+        DownloadSource::ActivationCode(code) => Some(code.matching_id.clone()),
+        DownloadSource::Smdp(_) | DownloadSource::DefaultSmdp => None,
+    };
+    let confirmation_code = download.confirmation_code.clone();
+    matching_id.into_iter().chain(confirmation_code).collect()
 }
 
 /// Whether the server counted the attempt: it counts those that get as far as AuthenticateClient.
@@ -247,6 +293,7 @@ fn reached_the_order(failure: &JobFailure) -> bool {
         JobFailure::Download(error) => {
             !matches!(error.step, Step::Initiate | Step::AuthenticateServer)
         }
+        JobFailure::NotDone(lost) => reached_the_order(lost),
         JobFailure::CutOff(_) | JobFailure::InDoubt { .. } | JobFailure::ProfileInstalled(_) => {
             true
         }
@@ -272,6 +319,8 @@ fn read_code(path: &Path) -> Option<Secret> {
     }
 }
 
+/// So many characters are kept of how the last attempt ended.
+const LAST_KEPT: usize = 300;
 /// After a failure that may pass.
 const FAILED: Backoff = Backoff {
     first: Duration::from_secs(5),
@@ -409,6 +458,30 @@ mod tests {
         let kept = first.ended(Err(&JobFailure::ProfileInstalled(iccid)));
         assert!(kept.unwrap().ended);
         assert_eq!(first.next_attempt(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn why_an_order_was_given_up_is_kept_in_few_words_and_without_its_codes() {
+        let mut first = first_boot(BootstrapWhen::Empty);
+        consider(&mut first, &empty());
+        first.attempt(&empty()).unwrap();
+        let wanted = first.wanted.as_mut().unwrap();
+        wanted.codes = vec![Secret::new("M-1"), Secret::default()];
+        let told = wanted.in_few_words(&format!("M-1 is unknown: {}", "ä".repeat(1000)));
+        assert!(told.starts_with("… is unknown: ä"), "{told}");
+        assert_eq!(told.chars().count(), LAST_KEPT + 1);
+
+        let iccid = "89001234567890123457".parse().unwrap();
+        let failure = JobFailure::ProfileInstalled(iccid);
+        let kept = first.ended(Err(&failure)).unwrap();
+        assert_eq!(kept.last, Some(failure.to_string()));
+        let told = first.status(0).unwrap();
+        let mut first = first_boot(BootstrapWhen::Empty);
+        first.consider(EID.parse().unwrap(), &empty(), |_| Some(kept));
+        assert_eq!(first.status(0).unwrap(), told);
+        let next_step = "Ask the operator for an activation code and download by hand with \
+                         `lpactl download`.";
+        assert_eq!(told.next_step.unwrap(), next_step);
     }
 
     #[tokio::test(start_paused = true)]

@@ -214,6 +214,8 @@ pub struct FirstProfile {
     pub most_attempts: u32,
     /// How the last attempt ended.
     pub last: Option<String>,
+    /// What people can do about an order that was given up.
+    pub next_step: Option<String>,
     /// When the next attempt is made, in seconds since 1970.
     pub next_attempt_s: Option<u64>,
 }

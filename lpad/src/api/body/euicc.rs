@@ -82,6 +82,9 @@ pub struct FirstProfile {
     /// How the last attempt ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<String>,
+    /// What to do about an order that was given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_step: Option<String>,
     /// When the next attempt is made, in seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_attempt_s: Option<u64>,
@@ -163,6 +166,7 @@ impl From<&snapshot::FirstProfile> for FirstProfile {
             attempts: known.attempts,
             most_attempts: known.most_attempts,
             last: known.last.clone(),
+            next_step: known.next_step.clone(),
             next_attempt_s: known.next_attempt_s,
         }
     }

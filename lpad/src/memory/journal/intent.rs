@@ -120,7 +120,7 @@ impl Intent {
         let mut attempts = self.attempts.iter();
         attempts
             .find(|attempt| attempt.eid == eid && attempt.order == order)
-            .copied()
+            .cloned()
     }
 
     pub(super) fn apply(&mut self, record: Record) {
@@ -256,7 +256,7 @@ impl Intent {
             .values()
             .cloned()
             .map(Record::OperationStarted);
-        let attempts = self.attempts.iter().copied().map(Record::Attempt);
+        let attempts = self.attempts.iter().cloned().map(Record::Attempt);
         let ports = self
             .host_ports
             .0

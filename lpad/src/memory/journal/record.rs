@@ -243,7 +243,7 @@ impl RequestKey {
 }
 
 /// The attempts at an order that no client asked for.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Attempt {
     /// The card.
     #[serde(with = "printed")]
@@ -258,6 +258,9 @@ pub struct Attempt {
     /// Whether the order is over. Older journals have [`u32::MAX`] failures instead.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ended: bool,
+    /// How the last one ended, in few words and without the codes of the order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<String>,
     /// When the last one was begun, in seconds since 1970.
     pub at_s: u64,
 }
@@ -271,6 +274,7 @@ impl Attempt {
             failures: 0,
             empty: 0,
             ended: false,
+            last: None,
             at_s: 0,
         }
     }
@@ -414,6 +418,7 @@ mod tests {
             failures: 2,
             empty: 1,
             ended: true,
+            last: Some("refused".into()),
             at_s: 4,
         };
         for record in [
