@@ -21,6 +21,7 @@ use crate::api::{Api, Socket};
 use crate::client::Client;
 use crate::config::{ApiConfig, Config, ConfigError, Es9Config, EuiccConfig, StateConfig};
 use crate::engine::{Context, Engine, EngineHandle};
+use crate::files::read_code;
 use crate::memory::events::{Change, Events, Follower};
 use crate::memory::journal::{Journal, SharedJournal};
 use crate::memory::operations::Operations;
@@ -288,8 +289,8 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
     outcome
 }
 
-/// Looks for what a configuration names outside its file: the groups and the folder of certificate
-/// issuers. `path` is for messages only.
+/// Looks for what a configuration names outside its file: the groups, the folder of certificate issuers
+/// and the files with codes. `path` is for messages only.
 pub fn check(config: &Config, path: &Path) -> Result<(), ConfigError> {
     let unusable = |message| ConfigError::Value {
         path: path.to_owned(),
@@ -300,7 +301,31 @@ pub fn check(config: &Config, path: &Path) -> Result<(), ConfigError> {
         let found = Roots::empty().add_folder(folder);
         found.map_err(|error| unusable(DaemonError::from(error).to_string()))?;
     }
-    Ok(())
+    let mut euiccs = config.euiccs.iter();
+    euiccs
+        .find_map(unusable_code)
+        .map_or(Ok(()), |message| Err(unusable(message)))
+}
+
+/// A file that is there and holds no code. One that is not there may appear later, and one that may not
+/// be read here may well be read by the daemon.
+fn unusable_code(euicc: &EuiccConfig) -> Option<String> {
+    let bootstrap = &euicc.bootstrap;
+    let files = [
+        ("activation_code_file", &bootstrap.activation_code_file),
+        ("confirmation_code_file", &bootstrap.confirmation_code_file),
+    ];
+    files.into_iter().find_map(|(key, path)| {
+        let path = path.as_ref()?;
+        let error = read_code(path).err()?;
+        if [io::ErrorKind::NotFound, io::ErrorKind::PermissionDenied].contains(&error.kind()) {
+            return None;
+        }
+        let (name, path) = (&euicc.name, path.display());
+        Some(format!(
+            "[[euicc]] \"{name}\": bootstrap {key}: {path}: {error}"
+        ))
+    })
 }
 
 /// The group that is configured and does not exist. The admin group of the default need not exist:

@@ -20,6 +20,7 @@ pub mod config;
 mod daemon;
 pub mod engine;
 pub mod failure;
+mod files;
 pub mod job;
 pub mod memory;
 pub mod modem;

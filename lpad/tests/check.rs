@@ -87,7 +87,7 @@ fn a_wrong_configuration_is_told_with_file_line_and_what_to_write() {
 }
 
 #[test]
-fn a_group_or_a_folder_that_is_not_there_is_told() {
+fn a_group_a_folder_or_a_code_that_is_not_there_is_told() {
     let port = "[[euicc]]\nport = \"/dev/ttyUSB2\"\n";
     for (configuration, message) in [
         (
@@ -111,6 +111,19 @@ fn a_group_or_a_folder_that_is_not_there_is_told() {
             checked.err
         );
     }
+    let bootstrap = format!("{port}[euicc.bootstrap]\n");
+    let wrong = check(&format!(
+        "{bootstrap}activation_code_file = \"/dev/zero\"\n"
+    ));
+    assert_eq!(
+        wrong.err,
+        "lpad: lpad.toml: [[euicc]] \"default\": bootstrap activation_code_file: /dev/zero: \
+         it is a device, not a file\n"
+    );
+    let later = check(&format!(
+        "{bootstrap}confirmation_code_file = \"/nowhere/cc\"\n"
+    ));
+    assert_eq!(later.code, 0, "{}", later.err);
     let root = "[api]\nreader_group = \"root\"\n";
     assert_eq!(check(&format!("{root}{port}")).code, 0);
 }

@@ -15,6 +15,7 @@ use lpad_tests::bed::{Bed, EUICC, succeeded};
 use lpad_tests::bench::HOST_NAME;
 use rsp_servers::profile::ProfileClass;
 use rsp_servers::smdp::{Calls, Fault, Function, OrderId, OrderRequest, OrderState, Smdp};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use sim_card_emulator::euicc::ForcedAnswer;
 use sim_card_emulator::modem::{self, Effect, Pattern};
 use tokio::time::{Instant, timeout};
@@ -227,6 +228,45 @@ async fn an_order_that_never_works_is_not_tried_for_ever_not_even_over_restarts(
     };
     let operation = bed.download_as(&request).await;
     succeeded(&operation);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pipe_in_place_of_a_code_keeps_nothing_waiting_and_is_told() {
+    let mut bed = Bed::start().await;
+    let profile = bed.profile();
+    let order = bed.bench.smdp.create_order(OrderRequest {
+        confirmation_code: Some("0815".into()),
+        ..OrderRequest::with_matching_id(profile, "FIRST")
+    });
+    let (code, confirmation) = (bed.folder().join("ac"), bed.folder().join("cc"));
+    for path in [&code, &confirmation] {
+        mknodat(CWD, path, FileType::Fifo, Mode::RWXU, 0).unwrap();
+    }
+    first_boot(&mut bed, |bootstrap| {
+        bootstrap.default_smdp = None;
+        bootstrap.activation_code_file = Some(code.clone());
+        bootstrap.confirmation_code_file = Some(confirmation.clone());
+    })
+    .await;
+    for (path, text) in [
+        (&confirmation, "0815".to_owned()),
+        (&code, format!("LPA:1${HOST_NAME}$FIRST$$1\n")),
+    ] {
+        let why = format!(
+            "cannot be read: {}: it is a pipe, not a file",
+            path.display()
+        );
+        bed.euicc_when(EUICC, |euicc| {
+            let first_profile = euicc.first_profile.as_ref();
+            let last = first_profile.and_then(|known| known.last.as_ref());
+            last.is_some_and(|last| last.contains(&why))
+        })
+        .await;
+        fs::remove_file(path).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    installed(&bed, order).await;
     bed.must_be_sound().await;
 }
 

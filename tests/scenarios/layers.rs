@@ -47,6 +47,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
                 "activation_code",
                 "commit",
                 "config",
+                "files",
                 "printable",
                 "runtime",
                 "secret",

@@ -6,15 +6,18 @@
 //! Only what the order itself cannot survive ends the attempts for it, and only attempts that the
 //! server has counted as well count towards the cap: days without network use up nothing.
 
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
+use std::{fmt, io};
 
+use es9_client::AddressError;
 use es10_apdu::types::{Eid, ProfileClass};
 use tokio::time::Instant;
 
+use crate::activation_code::ActivationCodeError;
 use crate::config::{BootstrapConfig, BootstrapWhen};
 use crate::failure::JobFailure;
+use crate::files::read_code;
 use crate::job::{Achievement, Consent, Download, DownloadSource};
 use crate::memory::digest::Digest;
 use crate::memory::journal::Attempt;
@@ -104,23 +107,37 @@ impl FirstBoot {
         if self.place(snapshot).is_none() {
             self.wanted = None;
         }
-        let source = self.source();
+        let download = self.download();
         let wanted = self.wanted.as_mut()?;
-        let Some(source) = source else {
-            // The file may appear later.
-            wanted.back_off(FAILED, "the activation code cannot be read");
-            return None;
-        };
-        wanted.stand = Stand::Trying;
+        match download {
+            Ok(download) => {
+                wanted.stand = Stand::Trying;
+                wanted.codes = codes(&download);
+                Some(download)
+            }
+            // The file may appear or be put right later.
+            Err(why) => {
+                wanted.back_off(FAILED, &why);
+                None
+            }
+        }
+    }
+
+    /// What the configuration asks for, or why it cannot be told.
+    fn download(&self) -> Result<Download, String> {
         let code_file = self.config.confirmation_code_file.as_deref();
-        let download = Download {
-            source,
-            confirmation_code: code_file.and_then(read_code),
+        let confirmation_code = code_file.map_or(Ok(None), |path| match read_code(path) {
+            Ok(code) => Ok(Some(code)),
+            // Not every order needs one.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(unreadable("confirmation code", path, &error)),
+        })?;
+        Ok(Download {
+            source: self.source()?,
+            confirmation_code,
             consent: Consent::Accept,
             enable: self.config.enable,
-        };
-        wanted.codes = codes(&download);
-        Some(download)
+        })
     }
 
     /// An attempt ended; gives what the journal has to keep of the order.
@@ -205,17 +222,20 @@ impl FirstBoot {
         }
     }
 
-    fn source(&self) -> Option<DownloadSource> {
+    fn source(&self) -> Result<DownloadSource, String> {
         match (&self.config.activation_code_file, &self.config.default_smdp) {
             (Some(path), _) => {
-                let code = read_code(path)?.expose().parse();
-                code.map(DownloadSource::ActivationCode)
-                    .inspect_err(|error| tracing::error!(path = %path.display(), %error))
-                    .ok()
+                let code = "activation code";
+                let text = read_code(path).map_err(|error| unreadable(code, path, &error))?;
+                let parsed = text.expose().parse().map(DownloadSource::ActivationCode);
+                parsed.map_err(|error: ActivationCodeError| unreadable(code, path, &error))
             }
             // Checked when the configuration was read.
-            (None, Some(address)) => address.parse().map(DownloadSource::Smdp).ok(),
-            (None, None) => Some(DownloadSource::DefaultSmdp),
+            (None, Some(address)) => {
+                let address = address.parse().map(DownloadSource::Smdp);
+                address.map_err(|error: AddressError| error.to_string())
+            }
+            (None, None) => Ok(DownloadSource::DefaultSmdp),
         }
     }
 }
@@ -308,15 +328,8 @@ fn stored_address(snapshot: &Snapshot) -> Option<&str> {
     }
 }
 
-/// The first line of a file that holds a code.
-fn read_code(path: &Path) -> Option<Secret> {
-    match fs::read_to_string(path) {
-        Ok(text) => text.lines().next().map(Secret::new),
-        Err(error) => {
-            tracing::error!(path = %path.display(), %error, "the code cannot be read");
-            None
-        }
-    }
+fn unreadable(code: &str, path: &Path, why: &dyn fmt::Display) -> String {
+    format!("the {code} cannot be read: {}: {why}", path.display())
 }
 
 /// So many characters are kept of how the last attempt ended.

@@ -236,7 +236,11 @@ impl<O: OpenPort, C: Connect + 'static> Slot<O, C> {
         // one before is shown as a whole, so that work asked for by its EID is refused.
         if matches!(*failure, JobFailure::OtherCard { .. }) {
             let failure = failure.shortened();
-            tracing::warn!(euicc = self.context.config.name, failure, "the card was changed");
+            tracing::warn!(
+                euicc = self.context.config.name,
+                failure,
+                "the card was changed"
+            );
             return;
         }
         self.context.is_unavailable(failure, RESTART.first);

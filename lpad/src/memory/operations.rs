@@ -14,7 +14,8 @@ use crate::failure::{Interruption, JobFailure};
 use crate::job::{Achievement, Answer, Decision, Kind, OperationId, Progress, Stage, Waiting};
 use crate::memory::events::{Change, Events};
 use crate::memory::journal::{
-    AskedOperation, Ending, HISTORY_KEPT, Intent, Record, RequestKey, SharedJournal, StartedOperation,
+    AskedOperation, Ending, HISTORY_KEPT, Intent, Record, RequestKey, SharedJournal,
+    StartedOperation,
 };
 use crate::runtime::clock::Clock;
 

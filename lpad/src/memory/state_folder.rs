@@ -6,12 +6,14 @@
 
 use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use rustix::io::Errno;
+
+use crate::files::other_kind;
 
 /// The state folder, held by this daemon alone until it is dropped.
 #[derive(Debug)]
@@ -141,15 +143,7 @@ pub(super) fn open_own(path: &Path) -> io::Result<File> {
 fn must_be_own(path: &Path, metadata: &fs::Metadata) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().display();
     let refused = |why: String| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
-    let kind = metadata.file_type();
-    if !kind.is_file() {
-        let kind = match () {
-            () if kind.is_symlink() => "a symbolic link",
-            () if kind.is_dir() => "a folder",
-            () if kind.is_fifo() => "a pipe",
-            () if kind.is_socket() => "a socket",
-            () => "a device",
-        };
+    if let Some(kind) = other_kind(metadata.file_type()) {
         return refused(format!("{name} is {kind}, not a file; remove it"));
     }
     let (owner, own) = (metadata.uid(), rustix::process::geteuid().as_raw());
