@@ -22,7 +22,7 @@ use lpad::job::Kind;
 use lpad::memory::operations::State;
 use lpad::memory::snapshot::ProfileState;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use self::world::World;
 
@@ -157,10 +157,14 @@ async fn check(world: &World, iccid: &str) -> Result<(), Box<dyn Error>> {
     if !world.client().notifications(world::EUICC).await?.is_empty() {
         return Err("notifications were left on the card".into());
     }
-    if !world.open_channels().is_empty() {
-        return Err("a logical channel was left open".into());
-    }
-    Ok(())
+    // A list is told as soon as it was read, which may be before its channel is closed.
+    let closed = async {
+        while !world.open_channels().is_empty() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let closed = timeout(Duration::from_secs(10), closed).await;
+    closed.map_err(|_| "a logical channel was left open".into())
 }
 
 fn succeeded(operation: &Operation) -> Result<(), Box<dyn Error>> {
