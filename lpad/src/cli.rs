@@ -212,9 +212,15 @@ impl Lpactl {
         }
     }
 
-    /// Tells what is known, at once: a card that does not answer is not waited for.
+    /// Tells what is known: a card that does not answer is not waited for. One that can be used is
+    /// looked at for a moment, because another one may have taken its place unnoticed.
     async fn status(&self) -> Result<(), CliError> {
-        let euiccs = self.chosen(self.client.euiccs().await?)?;
+        let mut euiccs = self.chosen(self.client.euiccs().await?)?;
+        for euicc in &mut euiccs {
+            if euicc.state == Availability::Ready {
+                *euicc = self.client.euicc_within(&euicc.name, LOOK_S).await?;
+            }
+        }
         let away: Vec<String> = euiccs
             .iter()
             .filter(|euicc| euicc.state != Availability::Ready)
@@ -669,6 +675,8 @@ fn confirmed(yes: bool, question: &str) -> Result<(), CliError> {
     }
 }
 
+/// How long `status` looks at a card that can be used: a reading takes less than a second of it.
+const LOOK_S: u64 = 2;
 /// How long one `?wait=` lasts where the events cannot be followed.
 const POLL_S: u64 = 2;
 const DEFAULT_SOCKET: &str = "/run/lpad/lpad.sock";

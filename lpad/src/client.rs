@@ -92,6 +92,11 @@ impl Client {
         self.get(&format!("/v1/euiccs/{name}")).await
     }
 
+    /// `GET /v1/euiccs/{name}?wait=…`: a reading of the card is waited for no longer than this.
+    pub async fn euicc_within(&self, name: &str, wait_s: u64) -> Result<Euicc, ClientError> {
+        self.get(&format!("/v1/euiccs/{name}?wait={wait_s}")).await
+    }
+
     /// `GET /v1/euiccs/{name}/addresses`.
     pub async fn addresses(&self, name: &str) -> Result<Addresses, ClientError> {
         self.get(&format!("/v1/euiccs/{name}/addresses")).await

@@ -17,7 +17,7 @@ use sim_card_emulator::euicc::{Forced, ForcedAnswer};
 use sim_card_emulator::modem::{Moment, Pattern};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
-use tokio::time::timeout;
+use tokio::time::{advance, pause, resume, timeout};
 
 use crate::lpactl::{Run, Terminal, command, lpactl, lpactl_fed, run};
 
@@ -565,6 +565,38 @@ async fn status_of_a_card_that_is_silent_comes_at_once_and_is_no_success() {
 }
 
 #[tokio::test]
+async fn status_shows_the_card_that_is_there_now() {
+    let mut bed = Bed::start().await;
+    let first = bed.euicc_in(Availability::Ready).await.eid.unwrap();
+    let status = lpactl(&bed, &["status"]).await;
+    assert!(status.out.contains(&first), "{status:?}");
+    let other = bed.bench.another_card(OTHER_EID);
+    bed.bench.change_card(other);
+    later().await;
+    let status = lpactl(&bed, &["status"]).await;
+    assert!(status.out.contains(OTHER_EID), "{status:?}");
+    assert!(!status.out.contains(&first), "{status:?}");
+    let json = lpactl(&bed, &["--json", "status"]).await;
+    let list: Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(list["euiccs"][0]["eid"], OTHER_EID);
+}
+
+#[tokio::test]
+async fn status_of_a_card_that_fell_silent_tells_what_was_known_of_it() {
+    let mut bed = Bed::start().await;
+    bed.install().await;
+    let _hold = bed
+        .bench
+        .modem
+        .hold(Pattern::ANY, 1, Moment::BeforeExecution);
+    later().await;
+    let status = timeout(Duration::from_secs(10), lpactl(&bed, &["status"])).await;
+    let status = status.expect("it waits only for a moment");
+    assert_eq!(status.code, 0, "{status:?}");
+    assert!(status.out.contains("  Profiles       1\n"), "{status:?}");
+}
+
+#[tokio::test]
 async fn status_names_what_cannot_be_read_and_what_is_set_aside() {
     let mut bed = Bed::start().await;
     bed.bench
@@ -789,12 +821,20 @@ async fn what_is_known_of_an_euicc_is_shown_beside_what_is_not() {
     assert!(!info.out.contains("Default SM-DP+"), "{info:?}");
 }
 
+/// So much later that the card is read again: what was read a moment ago is not.
+async fn later() {
+    pause();
+    advance(Duration::from_secs(3)).await;
+    resume();
+}
+
 /// It did what was asked, and said so in these words.
 #[track_caller]
 fn said(run: Run, words: &str) {
     assert_eq!((run.code, &*run.out), (0, words), "{}", run.err);
 }
 
+const OTHER_EID: &str = "89049032123451234512345678909965";
 /// RemoveNotificationFromList.
 const REMOVE_NOTIFICATION: u32 = 0xBF30;
 /// GetEuiccConfiguredAddresses.
