@@ -198,7 +198,7 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         };
         let job = Job::Download(download);
         let name = self.slot.context.config.name.clone();
-        let eid = known.eid();
+        let eid = known.euicc.eid;
         let outcome = match self
             .slot
             .context

@@ -83,11 +83,7 @@ async fn an_smdp_stored_while_the_daemon_runs_is_asked_at_once() {
 #[tokio::test(start_paused = true)]
 async fn an_activation_code_in_a_file_takes_the_place_of_an_smdp() {
     let mut bed = Bed::start().await;
-    let profile = bed.profile();
-    let order = bed.bench.smdp.create_order(OrderRequest {
-        confirmation_code: Some("0815".into()),
-        ..OrderRequest::with_matching_id(profile, "FIRST")
-    });
+    let order = order_with_code(&mut bed);
     let (code, confirmation) = (bed.folder().join("ac"), bed.folder().join("cc"));
     fs::write(&code, format!("LPA:1${HOST_NAME}$FIRST$$1\n")).unwrap();
     fs::write(&confirmation, "0815\n").unwrap();
@@ -234,11 +230,7 @@ async fn an_order_that_never_works_is_not_tried_for_ever_not_even_over_restarts(
 #[tokio::test(start_paused = true)]
 async fn a_pipe_in_place_of_a_code_keeps_nothing_waiting_and_is_told() {
     let mut bed = Bed::start().await;
-    let profile = bed.profile();
-    let order = bed.bench.smdp.create_order(OrderRequest {
-        confirmation_code: Some("0815".into()),
-        ..OrderRequest::with_matching_id(profile, "FIRST")
-    });
+    let order = order_with_code(&mut bed);
     let (code, confirmation) = (bed.folder().join("ac"), bed.folder().join("cc"));
     for path in [&code, &confirmation] {
         mknodat(CWD, path, FileType::Fifo, Mode::RWXU, 0).unwrap();
@@ -467,6 +459,15 @@ fn asked(bed: &Bed) -> u64 {
 fn order_for_eid(bed: &mut Bed) -> OrderId {
     let profile = bed.profile();
     let request = OrderRequest::for_eid(profile, bed.bench.eid());
+    bed.bench.smdp.create_order(request)
+}
+
+/// An order under the matching id FIRST that wants the confirmation code 0815.
+fn order_with_code(bed: &mut Bed) -> OrderId {
+    let request = OrderRequest {
+        confirmation_code: Some("0815".into()),
+        ..OrderRequest::with_matching_id(bed.profile(), "FIRST")
+    };
     bed.bench.smdp.create_order(request)
 }
 

@@ -170,22 +170,16 @@ impl<C> Context<C> {
             DownloadSource::Smdp(address) => Ok(of_eid(address.clone())),
             DownloadSource::DefaultSmdp => {
                 let known = self.known();
-                let stored = match &known.addresses {
-                    Known::Value(addresses) => addresses.default_smdp.clone(),
-                    _ => None,
+                let configured = self.config.bootstrap.default_smdp.as_deref();
+                let Some(text) = known.default_smdp().or(configured) else {
+                    known.addresses.of(Part::Addresses)?;
+                    return Err(JobFailure::NoDefaultSmdp);
                 };
-                let text = match (stored, &self.config.bootstrap.default_smdp) {
-                    (Some(stored), _) => stored,
-                    (None, Some(configured)) => configured.clone(),
-                    (None, None) => {
-                        known.addresses.of(Part::Addresses)?;
-                        return Err(JobFailure::NoDefaultSmdp);
-                    }
-                };
-                match text.parse() {
-                    Ok(address) => Ok(of_eid(address)),
-                    Err(error) => Err(JobFailure::StoredAddress { text, error }),
-                }
+                let address = text.parse().map(of_eid);
+                address.map_err(|error| JobFailure::StoredAddress {
+                    text: text.to_owned(),
+                    error,
+                })
             }
         }
     }

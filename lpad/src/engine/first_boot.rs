@@ -21,7 +21,7 @@ use crate::files::read_code;
 use crate::job::{Achievement, Consent, Download, DownloadSource};
 use crate::memory::digest::Digest;
 use crate::memory::journal::Attempt;
-use crate::memory::snapshot::{FirstProfile, FirstProfileState, Known, Snapshot};
+use crate::memory::snapshot::{FirstProfile, FirstProfileState, Snapshot};
 use crate::procedure::download::Step;
 use crate::runtime::backoff::{Backoff, below};
 use crate::secret::{Secret, shorten_numbers};
@@ -218,7 +218,7 @@ impl FirstBoot {
             // One that cannot be read may appear later.
             (Some(path), _) => Some(read_code(path).unwrap_or_default()),
             (None, Some(address)) => Some(Secret::new(address.as_str())),
-            (None, None) => stored_address(snapshot).map(Secret::new),
+            (None, None) => snapshot.default_smdp().map(Secret::new),
         }
     }
 
@@ -321,13 +321,6 @@ fn reached_the_order(failure: &JobFailure) -> bool {
     }
 }
 
-fn stored_address(snapshot: &Snapshot) -> Option<&str> {
-    match &snapshot.addresses {
-        Known::Value(addresses) => addresses.default_smdp.as_deref(),
-        Known::NotYet | Known::Unknown(_) => None,
-    }
-}
-
 fn unreadable(code: &str, path: &Path, why: &dyn fmt::Display) -> String {
     format!("the {code} cannot be read: {}: {why}", path.display())
 }
@@ -350,7 +343,7 @@ mod tests {
     use es9_client::{Error, ServerAddress};
 
     use super::*;
-    use crate::memory::snapshot::{Addresses, Profile};
+    use crate::memory::snapshot::{Addresses, Known, Profile};
     use crate::procedure::download::{DownloadError, SessionEnd};
 
     const EID: &str = "89049032123451234512345678901235";

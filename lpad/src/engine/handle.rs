@@ -92,7 +92,7 @@ impl EngineHandle {
         {
             return Ok(operation);
         }
-        let eid = self.snapshot.borrow().eid();
+        let eid = self.snapshot.borrow().euicc.eid;
         let ticket = self
             .operations
             .start(&self.name, eid, job.kind(), request)?;

@@ -421,14 +421,6 @@ impl Operations {
         self.find(id)
     }
 
-    /// Whether an operation of this eUICC runs or waits.
-    pub fn holder(&self, euicc: &str) -> Option<OperationId> {
-        self.list()
-            .into_iter()
-            .find(|operation| operation.euicc == euicc && !operation.state.is_final())
-            .map(|operation| operation.id)
-    }
-
     fn watch(&self, id: OperationId) -> Result<watch::Receiver<Operation>, OperationError> {
         let table = self.table();
         let entry = table.entries.get(&id).ok_or(OperationError::Unknown(id))?;

@@ -87,9 +87,9 @@ impl Snapshot {
                 .is_some_and(|read_at| read_at.elapsed() < FRESH_FOR)
     }
 
-    /// The card, when one was read.
-    pub(crate) fn eid(&self) -> Option<Eid> {
-        self.euicc.eid
+    /// The default SM-DP+ that is stored on the card, as the card holds it.
+    pub(crate) fn default_smdp(&self) -> Option<&str> {
+        self.addresses.value()?.default_smdp.as_deref()
     }
 
     /// Whether this part is known.
