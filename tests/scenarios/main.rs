@@ -42,5 +42,6 @@ mod server_restart;
 mod server_trouble;
 mod state_folder;
 mod truth;
+mod unit;
 mod unknown_parts;
 mod waiting;
