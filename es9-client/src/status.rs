@@ -27,6 +27,13 @@ pub struct StatusCodeData {
 }
 
 impl StatusCodeData {
+    /// The pairs of subject and reason that have a meaning of their own, in their order.
+    pub fn known() -> impl Iterator<Item = (&'static str, &'static str)> {
+        PAIRS
+            .iter()
+            .map(|(subject, reason, ..)| (*subject, *reason))
+    }
+
     /// What the pair of codes means for a download.
     ///
     /// A pair that is not in the table is explained by its reason alone.

@@ -160,7 +160,8 @@ impl CliError {
     }
 }
 
-fn problem_exit_code(code: Code) -> u8 {
+/// What `lpactl` ends with when this is its problem.
+pub fn problem_exit_code(code: Code) -> u8 {
     match code {
         Code::Forbidden => 4,
         Code::Cancelled | Code::Declined | Code::Postponed | Code::NoAnswer => 5,

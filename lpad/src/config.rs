@@ -1,4 +1,7 @@
 //! The configuration file: one TOML document, every key with a default but `port`.
+//!
+//! `lpad.toml` in the crate's folder describes the keys to those who run lpad. The packaged file and
+//! the pages about the configuration are made of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -10,7 +13,7 @@ use es9_client::ServerAddress;
 use serde::Deserialize;
 
 /// The whole configuration of the daemon.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// `[api]`: the local socket and who may use it.
@@ -29,7 +32,7 @@ pub struct Config {
 }
 
 /// `[api]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct ApiConfig {
     /// Path of the Unix socket.
@@ -55,7 +58,7 @@ impl Default for ApiConfig {
 }
 
 /// `[state]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct StateConfig {
     /// The folder that holds the journal; made with mode 0700 when it is missing.
@@ -71,7 +74,7 @@ impl Default for StateConfig {
 }
 
 /// `[log]`.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogConfig {
     /// The least important level that is still logged; `LPAD_LOG` wins over it.
@@ -96,7 +99,7 @@ pub enum LogLevel {
 }
 
 /// `[trust]`.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrustConfig {
     /// Folder of DER or PEM certificate issuers (CI) trusted beside the built-in GSMA ones.
@@ -104,7 +107,7 @@ pub struct TrustConfig {
 }
 
 /// `[es9]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Es9Config {
     /// Host name → address and port to connect to in its place; names and TLS stay the host's.
@@ -129,7 +132,7 @@ impl Default for Es9Config {
 }
 
 /// One `[[euicc]]` section.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct EuiccConfig {
     /// The eUICC's name in the API.
@@ -223,7 +226,7 @@ pub enum AfterEnable {
 }
 
 /// `[euicc.bootstrap]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct BootstrapConfig {
     /// At which start a profile is looked for without being asked.
@@ -286,6 +289,9 @@ impl TryFrom<String> for HexBytes {
 }
 
 impl Config {
+    /// Every key with its default and its meaning, as `lpad --example-config` prints it.
+    pub const EXAMPLE: &str = include_str!("../lpad.toml");
+
     /// Reads and checks a configuration file.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text = fs::read_to_string(path).map_err(|source| ConfigError::Read {
@@ -413,6 +419,11 @@ impl EuiccConfig {
             check_seconds(&place, key, seconds)?;
         }
         let bootstrap = &self.bootstrap;
+        if bootstrap.jitter_s > 86_400 {
+            return Err(format!(
+                "{place} bootstrap jitter_s must be between 0 and 86400 seconds"
+            ));
+        }
         if bootstrap.default_smdp.is_some() && bootstrap.activation_code_file.is_some() {
             return Err(format!(
                 "{place} bootstrap takes default_smdp or activation_code_file, not both"
@@ -663,6 +674,10 @@ mod tests {
             (
                 "[[euicc]]\nport = \"x\"\n[euicc.bootstrap]\ndefault_smdp = \"http://a.b\"",
                 "must be a host name",
+            ),
+            (
+                "[[euicc]]\nport = \"x\"\n[euicc.bootstrap]\njitter_s = 86401",
+                "between 0 and 86400 seconds",
             ),
             (
                 "[es9]\nconnect_to = { a = \"b\" }",

@@ -393,5 +393,19 @@ pub enum DaemonError {
     },
 }
 
+/// What `lpad --help` prints.
+pub const HELP: &str = "\
+Local Profile Assistant: downloads and switches the eSIM profiles of this gateway
+
+Usage: lpad [OPTIONS]
+
+Options:
+      --config <FILE>   The configuration file [default: /etc/lpad/lpad.toml]
+      --check           Check the configuration and exit
+      --example-config  Print a configuration: every key with its default and its meaning
+  -h, --help            Print help
+  -V, --version         Print version
+";
+
 /// How long the engines may take to end: their own patience, and closing the channel.
 const ENGINES_END: Duration = Duration::from_secs(50);

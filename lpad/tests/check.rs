@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use clap::Parser;
 use lpad::cli::args::Arguments;
+use lpad::config::Config;
 
 #[test]
 fn the_configuration_of_the_readme_is_fine() {
@@ -20,6 +21,16 @@ fn the_configuration_of_the_readme_is_fine() {
     assert_eq!(checked.code, 0, "{}", checked.err);
     assert_eq!(checked.out, "lpad.toml: fine\n");
     assert_eq!(checked.err, "");
+}
+
+#[test]
+fn the_example_configuration_is_fine() {
+    let printed = lpad(&["--example-config"]);
+    assert!(printed.status.success());
+    let example = String::from_utf8(printed.stdout).unwrap();
+    assert_eq!(example, Config::EXAMPLE);
+    let checked = check(&example);
+    assert_eq!((checked.code, &*checked.err), (0, ""));
 }
 
 #[test]

@@ -97,6 +97,7 @@ const CRATES: &[(&str, &[&str], &[&str])] = &[
     ("es10-apdu", &[], &[]),
     ("es9-client", &[], &[]),
     ("lpad", &["es10-apdu", "es9-client"], &[]),
+    ("lpad-packaging", &["es9-client", "lpad"], &[]),
     ("rsp-common", &["es10-apdu"], &[]),
     ("sim-card-emulator", &["es10-apdu", "rsp-common"], &[]),
     (

@@ -13,6 +13,7 @@ const SECTIONS: &[(&str, usize)] = &[
     ("es10-apdu", 1),
     ("es9-client", 1),
     ("lpad", 2),
+    ("packaging", 1),
     ("sim-card-emulator", 1),
     ("sim-card-emulator/rsp-common", 1),
     ("tests", 1),

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use lpad::HELP;
 use lpad::config::Config;
 use lpad::runtime::log;
 
@@ -16,7 +17,7 @@ async fn main() -> ExitCode {
         Err(error) => return fail(&*error, 2),
     };
     if let Some(text) = arguments.text {
-        return say(&text);
+        return say(text);
     }
     let config = match Config::load(&arguments.config) {
         Ok(config) => config,
@@ -35,13 +36,13 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Two options do not need the 230 KB of `lpactl`'s parser.
+/// Three options do not need the 230 KB of `lpactl`'s parser.
 #[derive(Debug)]
 struct Arguments {
     config: PathBuf,
     check: bool,
     /// What was asked for in place of a daemon.
-    text: Option<String>,
+    text: Option<&'static str>,
 }
 
 impl Arguments {
@@ -58,10 +59,11 @@ impl Arguments {
                 Some("--config") => {
                     arguments.config = given.next().ok_or("--config needs a file")?.into();
                 }
-                Some("-h" | "--help") => arguments.text = Some(HELP.to_owned()),
+                Some("-h" | "--help") => arguments.text = Some(HELP),
                 Some("-V" | "--version") => {
-                    arguments.text = Some(format!("lpad {}\n", env!("CARGO_PKG_VERSION")));
+                    arguments.text = Some(concat!("lpad ", env!("CARGO_PKG_VERSION"), "\n"));
                 }
+                Some("--example-config") => arguments.text = Some(Config::EXAMPLE),
                 Some(option) if option.starts_with("--config=") => {
                     arguments.config = PathBuf::from(&option["--config=".len()..]);
                 }
@@ -81,15 +83,3 @@ fn fail(error: &dyn Error, code: u8) -> ExitCode {
     let _ = writeln!(io::stderr(), "lpad: {error}");
     ExitCode::from(code)
 }
-
-const HELP: &str = "\
-Local Profile Assistant: downloads and switches the eSIM profiles of this gateway
-
-Usage: lpad [OPTIONS]
-
-Options:
-      --config <FILE>  The configuration file [default: /etc/lpad/lpad.toml]
-      --check          Check the configuration and exit
-  -h, --help           Print help
-  -V, --version        Print version
-";

@@ -17,7 +17,7 @@ impl From<&es9_client::Error> for Problem {
             } => Code::ServerUnreachable,
             Error::Timeout { .. } => Code::ServerTimeout,
             Error::Http { status: 500.., .. } => Code::ServerFailed,
-            Error::Status { data, .. } => server_code(data),
+            Error::Status { data, .. } => Code::from(&**data),
             Error::Tls { cause, .. } => match **cause {
                 TlsError::Interrupted(_) => Code::ServerUnreachable,
                 TlsError::Certificate(_) | TlsError::Handshake(_) => Code::ServerNotTrusted,
@@ -40,20 +40,22 @@ impl From<&es9_client::Error> for Problem {
     }
 }
 
-fn server_code(data: &StatusCodeData) -> Code {
-    match (data.subject_code.trim(), data.reason_code.trim()) {
-        ("8.2.6", "3.8") => Code::MatchingIdRefused,
-        ("8.1.1", "3.8" | "3.10") => Code::EidRefused,
-        ("8.2", "1.2") => Code::NotReleased,
-        ("8.8.5", _) => Code::OrderClosed,
-        ("8.2.7", "2.2") => Code::ConfirmationCodeRequired,
-        ("8.2.7", "3.8") => Code::ConfirmationCodeRefused,
-        ("8.1", "4.8") => Code::CardFull,
-        _ => match data.meaning().next_step {
-            NextStep::AskOperatorForNewCode => Code::OrderClosed,
-            next_step if next_step.is_retryable() => Code::ServerFailed,
-            _ => Code::ServerRefused,
-        },
+impl From<&StatusCodeData> for Code {
+    fn from(data: &StatusCodeData) -> Self {
+        match (data.subject_code.trim(), data.reason_code.trim()) {
+            ("8.2.6", "3.8") => Self::MatchingIdRefused,
+            ("8.1.1", "3.8" | "3.10") => Self::EidRefused,
+            ("8.2", "1.2") => Self::NotReleased,
+            ("8.8.5", _) => Self::OrderClosed,
+            ("8.2.7", "2.2") => Self::ConfirmationCodeRequired,
+            ("8.2.7", "3.8") => Self::ConfirmationCodeRefused,
+            ("8.1", "4.8") => Self::CardFull,
+            _ => match data.meaning().next_step {
+                NextStep::AskOperatorForNewCode => Self::OrderClosed,
+                next_step if next_step.is_retryable() => Self::ServerFailed,
+                _ => Self::ServerRefused,
+            },
+        }
     }
 }
 
@@ -82,7 +84,7 @@ mod tests {
                 reason_code: reason.into(),
                 ..StatusCodeData::default()
             };
-            assert_eq!(server_code(&data), code, "{subject}/{reason}");
+            assert_eq!(Code::from(&data), code, "{subject}/{reason}");
         }
     }
 }

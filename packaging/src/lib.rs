@@ -1,0 +1,16 @@
+//! What a release has beside the programs, made from their source: manual pages, completions, and the
+//! reference pages of the book.
+
+pub mod commands;
+pub mod configuration;
+pub mod errors;
+pub mod manual;
+
+/// The pages of the book that are made here, by their names in `docs/`.
+pub fn book() -> [(&'static str, String); 3] {
+    [
+        ("configuration.md", configuration::page()),
+        ("error-codes.md", errors::page()),
+        ("lpactl.md", commands::page()),
+    ]
+}

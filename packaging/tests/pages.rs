@@ -1,0 +1,100 @@
+//! What is made from the source is what the source says now.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::fs;
+use std::path::Path;
+
+use lpad::config::{
+    ApiConfig, BootstrapConfig, Config, Es9Config, EuiccConfig, LogConfig, StateConfig, TrustConfig,
+};
+use lpad_packaging::configuration::{Section, sections};
+use lpad_packaging::{book, manual};
+use serde::de::DeserializeOwned;
+
+#[test]
+fn the_pages_of_the_book_are_up_to_date() {
+    for (name, text) in book() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../docs")
+            .join(name);
+        let committed = fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            committed == text,
+            "docs/{name} is old; make it again with: cargo run -p lpad-packaging -- book"
+        );
+    }
+}
+
+#[test]
+fn the_example_configuration_is_the_default_one() {
+    let example = Config::parse(Config::EXAMPLE, Path::new("lpad.toml")).unwrap();
+    let default = Config {
+        euiccs: vec![EuiccConfig::new("/dev/ttyUSB2")],
+        ..Config::default()
+    };
+    assert_eq!(example, default);
+}
+
+#[test]
+fn the_example_configuration_has_every_key_and_no_other() {
+    let shown = sections();
+    let headers: Vec<_> = shown.iter().map(|section| &*section.header).collect();
+    let tables = ["[api]", "[state]", "[log]", "[trust]", "[es9]", "[[euicc]]"];
+    assert_eq!(headers[..6], tables);
+    assert_eq!(headers[6..], ["[euicc.bootstrap]"]);
+    let tables = tables.map(|header| header.trim_matches(['[', ']']));
+    assert_eq!(tables[..], known::<Config>());
+    let keys = |number: usize| -> Vec<_> {
+        let keys = shown[number].keys.iter();
+        keys.map(|key| key.name.clone()).collect()
+    };
+    assert_eq!(keys(0), known::<ApiConfig>());
+    assert_eq!(keys(1), known::<StateConfig>());
+    assert_eq!(keys(2), known::<LogConfig>());
+    assert_eq!(keys(3), known::<TrustConfig>());
+    assert_eq!(keys(4), known::<Es9Config>());
+    let mut euicc = keys(5);
+    euicc.push("bootstrap".to_owned());
+    assert_eq!(euicc, known::<EuiccConfig>());
+    assert_eq!(keys(6), known::<BootstrapConfig>());
+}
+
+#[test]
+fn what_has_no_default_is_shown_as_an_example_that_can_be_used() {
+    for Section { header, keys, .. } in sections() {
+        for key in keys.iter().filter(|key| !key.has_default) {
+            let shown = format!("\n#{} = {}\n", key.name, key.value);
+            let set = Config::EXAMPLE.replace(&shown, &shown.replacen('#', "", 1));
+            let set = Config::parse(&set, Path::new("lpad.toml"))
+                .unwrap_or_else(|error| panic!("{header} {}: {error}", key.name));
+            let example = Config::parse(Config::EXAMPLE, Path::new("lpad.toml")).unwrap();
+            assert_ne!(set, example, "{header} {}", key.name);
+        }
+    }
+}
+
+#[test]
+fn the_manual_page_of_the_configuration_has_every_key_with_its_default() {
+    let page = &manual::pages("2026-11-27").unwrap()["lpad.toml.5"];
+    let page = page.replace('\\', "");
+    for section in sections() {
+        assert!(page.contains(&section.header));
+        for key in section.keys {
+            let shown = format!("fB{}fR = fI{}fR", key.name, key.value);
+            assert!(page.contains(&shown), "{shown}");
+        }
+    }
+}
+
+/// The keys serde knows, which it lists when it meets one that it does not.
+fn known<T: DeserializeOwned>() -> Vec<String> {
+    let error = toml::from_str::<T>("no-such-key = 1").err().unwrap();
+    let message = error.message().to_owned();
+    assert!(
+        message.starts_with("unknown field `no-such-key`"),
+        "{message}"
+    );
+    let names = message.split('`').skip(1).step_by(2);
+    names.skip(1).map(ToOwned::to_owned).collect()
+}
