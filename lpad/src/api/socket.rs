@@ -175,7 +175,9 @@ fn bind(config: &ApiConfig) -> io::Result<UnixListener> {
         Some(_) => None,
         None => Accounts::read().group_id(&config.admin_group),
     };
+    // Most often it is the daemon's own group already, and under its unit it may not change groups.
     if let Some(group) = group
+        && fs::symlink_metadata(path)?.gid() != group
         && let Err(error) = chown(path, None, Some(group))
     {
         tracing::warn!(group = config.admin_group, %error, "the socket stays with its group");
