@@ -14,8 +14,8 @@ use std::ops::Deref;
 use rasn::ber::de::{Decoder as BerDecoder, DecoderOptions};
 use rasn::de::Error as _;
 use rasn::error::DecodeError;
-use rasn::types::fields::Field;
-use rasn::types::{Any, Class, Constraints, Constructed, Identifier, Tag, TagTree};
+use rasn::types::fields::{Field, Fields};
+use rasn::types::{Any, Class, Constraints, Identifier, Tag, TagTree};
 use rasn::{AsnType, Decode, Decoder, Encode, Encoder};
 
 use crate::tlv::{self, Children, Tlv, TlvError};
@@ -39,7 +39,8 @@ macro_rules! sequences {
             const SEQUENCE: bool = true;
 
             fn position(tag: rasn::types::Tag, nth: usize) -> Option<usize> {
-                crate::asn1::component::<_, _, Self>(tag, nth)
+                use rasn::types::Constructed;
+                crate::asn1::component(&Self::FIELDS, tag, nth)
             }
         }
     )+};
@@ -340,16 +341,13 @@ pub fn encode<T: Encode>(value: &T) -> Vec<u8> {
 }
 
 /// The position of the `nth` component with `tag` in a SEQUENCE type.
-pub(crate) fn component<const R: usize, const E: usize, T: Constructed<R, E>>(
-    tag: Tag,
-    nth: usize,
-) -> Option<usize> {
+pub(crate) fn component<const N: usize>(fields: &Fields<N>, tag: Tag, nth: usize) -> Option<usize> {
     let has_tag = |field: &Field| field.tag == tag || contains(&field.tag_tree, tag);
-    let mut fields = T::FIELDS
+    let mut with_tag = fields
         .iter()
         .enumerate()
         .filter(|(_, field)| has_tag(field));
-    fields.nth(nth).map(|(position, _)| position)
+    with_tag.nth(nth).map(|(position, _)| position)
 }
 
 fn contains(tree: &TagTree, tag: Tag) -> bool {
