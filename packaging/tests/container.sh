@@ -13,7 +13,7 @@ project=$(cd "$here/../.." && pwd)
 target=${CARGO_TARGET_DIR:-$project/target}
 
 # The port, the server and the card of the bench.
-port=/dev/ttyUSB2
+port=/dev/serial/by-id/usb-Quectel_EG25-G-if02-port0
 smdp=smdp.example.com
 eid=89049032123451234512345678901235
 
@@ -139,6 +139,7 @@ END
     # Group and mode are those udev gives a serial port.
     cat >"$root/etc/systemd/system/bench-modem.service" <<END
 [Service]
+ExecStartPre=mkdir -p $(dirname "$port")
 ExecStart=/usr/local/bin/sim-card-emulator --pty $port --state /var/lib/bench/card --pki /var/lib/bench/pki
 ExecStartPost=/bin/sh -c 'until chgrp dialout $port && chmod 660 $port; do sleep 0.1; done'
 [Install]
