@@ -1,8 +1,9 @@
-//! What a release has beside the programs, made from their source: manual pages, completions, and the
-//! reference pages of the book.
+//! What a release has beside the programs, made from their source: manual pages, completions, copyright
+//! files, and the reference pages of the book.
 
 pub mod commands;
 pub mod configuration;
+pub mod copyright;
 pub mod errors;
 pub mod manual;
 

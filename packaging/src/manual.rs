@@ -23,6 +23,43 @@ pub fn pages(date: &str) -> io::Result<BTreeMap<String, String>> {
     Ok(pages)
 }
 
+/// A page of what a program prints for `--help`.
+///
+/// # Errors
+///
+/// When the page cannot be written into memory.
+pub fn of_help(name: &'static str, help: &str, date: &str) -> io::Result<String> {
+    let (about, rest) = help.split_once("\n\n").unwrap_or((help, ""));
+    let command = Command::new(name).about(about.to_owned());
+    let page = Manual { date }.page(command, "1");
+    let mut title = Vec::new();
+    page.render_title(&mut title)?;
+    page.render_name_section(&mut title)?;
+    let mut body = Roff::default();
+    let mut is_filled = true;
+    for line in rest.lines() {
+        if let Some(usage) = line.strip_prefix("Usage: ") {
+            body.control("SH", ["SYNOPSIS"]);
+            body.text([roman(usage)]);
+        } else if let Some(title) = line.strip_suffix(':').filter(|_| !line.starts_with(' ')) {
+            if !is_filled {
+                body.control("fi", []);
+            }
+            body.control("SH", [&*title.to_uppercase()]);
+            body.control("nf", []);
+            is_filled = false;
+        } else if line.is_empty() {
+            body.control("sp", []);
+        } else {
+            body.text([roman(line)]);
+        }
+    }
+    if !is_filled {
+        body.control("fi", []);
+    }
+    Ok(text(title) + &body.render())
+}
+
 struct Manual<'a> {
     date: &'a str,
 }
