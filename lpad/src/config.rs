@@ -318,6 +318,13 @@ impl Config {
         if self.euiccs.is_empty() {
             return Err("there is no [[euicc]] section; add one with port = \"/dev/…\"".into());
         }
+        let socket = self.api.socket.as_os_str();
+        if !(1..=LONGEST_SOCKET).contains(&socket.len()) {
+            return Err(format!(
+                "[api] socket must have 1 to {LONGEST_SOCKET} bytes, and has {}",
+                socket.len()
+            ));
+        }
         if !(1..=1024).contains(&self.api.max_connections) {
             return Err("[api] max_connections must be between 1 and 1024".into());
         }
@@ -395,6 +402,11 @@ impl EuiccConfig {
         if self.port.as_os_str().is_empty() {
             return Err(format!("{place} port is empty"));
         }
+        if !(300..=4_000_000).contains(&self.baud) {
+            return Err(format!(
+                "{place} baud must be between 300 and 4000000 bits per second"
+            ));
+        }
         if self.block_size < 16 {
             return Err(format!(
                 "{place} block_size must be between 16 and 255 bytes"
@@ -422,6 +434,11 @@ impl EuiccConfig {
         if bootstrap.jitter_s > 86_400 {
             return Err(format!(
                 "{place} bootstrap jitter_s must be between 0 and 86400 seconds"
+            ));
+        }
+        if bootstrap.attempts == 0 {
+            return Err(format!(
+                "{place} bootstrap attempts must be at least 1; for none there is when = \"never\""
             ));
         }
         if bootstrap.default_smdp.is_some() && bootstrap.activation_code_file.is_some() {
@@ -553,6 +570,9 @@ fn distance(a: &str, b: &str) -> usize {
     row.last().copied().unwrap_or(0)
 }
 
+/// What `sockaddr_un` has room for.
+const LONGEST_SOCKET: usize = 107;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -650,6 +670,21 @@ mod tests {
             (
                 "[[euicc]]\nport = \"x\"\nname = \"My Card\"",
                 "a name has 1 to 32 characters",
+            ),
+            (
+                "[[euicc]]\nport = \"x\"\nbaud = 1",
+                "baud must be between 300 and 4000000 bits per second",
+            ),
+            (
+                "[[euicc]]\nport = \"x\"\n[euicc.bootstrap]\nattempts = 0",
+                "attempts must be at least 1; for none there is when = \"never\"",
+            ),
+            (
+                &format!(
+                    "[api]\nsocket = \"/{}\"\n[[euicc]]\nport = \"x\"",
+                    "s".repeat(107)
+                ),
+                "[api] socket must have 1 to 107 bytes, and has 108",
             ),
             (
                 "[[euicc]]\nport = \"x\"\nblock_size = 2",

@@ -1,13 +1,16 @@
 //! The daemon as a whole: what is wired to what, how it starts and how it ends.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::ffi::OsStr;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fs, io};
 
 use es9_client::{Connect, Deadlines, Es9Client, Options, Roots, RootsError, TcpConnect};
 use listenfd::ListenFd;
+use rustix::fs::{major, minor};
 use rustix::process::Signal;
 use sd_notify::NotifyState;
 use tokio::net::UnixListener;
@@ -21,7 +24,7 @@ use crate::api::{Api, Socket};
 use crate::client::Client;
 use crate::config::{ApiConfig, Config, ConfigError, Es9Config, EuiccConfig, StateConfig};
 use crate::engine::{Context, Engine, EngineHandle};
-use crate::files::read_code;
+use crate::files::{other_kind, read_code};
 use crate::memory::events::{Change, Events, Follower};
 use crate::memory::journal::{Journal, SharedJournal};
 use crate::memory::operations::Operations;
@@ -102,7 +105,7 @@ impl Daemon {
         let (state, mut journal) = open_state(&config.state).inspect_err(|_| {
             if keeps_socket {
                 // Made just now; the error to be told is the other one.
-                let _ = std::fs::remove_file(&socket);
+                let _ = fs::remove_file(&socket);
             }
         })?;
         let start = journal.count_start();
@@ -202,7 +205,7 @@ impl Daemon {
         self.api_closer.close();
         while self.api.join_next().await.is_some() {}
         if self.keeps_socket
-            && let Err(error) = std::fs::remove_file(&self.socket)
+            && let Err(error) = fs::remove_file(&self.socket)
         {
             tracing::debug!(%error, "the socket is gone already");
         }
@@ -253,6 +256,9 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
     if let Some(unknown) = unknown_group(&config) {
         tracing::warn!("{unknown}");
     }
+    for exposed in exposed_codes(&config) {
+        tracing::warn!("{exposed}");
+    }
     let socket = config.api.socket.clone();
     let mut daemon = Daemon::start(config, parts)?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), socket = %socket.display(), "lpad is up");
@@ -289,9 +295,9 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
     outcome
 }
 
-/// Looks for what a configuration names outside its file: the groups, the folder of certificate issuers
-/// and the files with codes. `path` is for messages only.
-pub fn check(config: &Config, path: &Path) -> Result<(), ConfigError> {
+/// Looks for what a configuration names outside its file: the groups, the folder of certificate issuers,
+/// the ports and the files with codes. Gives what is no mistake, but unwise. `path` is for messages only.
+pub fn check(config: &Config, path: &Path) -> Result<Vec<String>, ConfigError> {
     let unusable = |message| ConfigError::Value {
         path: path.to_owned(),
         message,
@@ -302,29 +308,74 @@ pub fn check(config: &Config, path: &Path) -> Result<(), ConfigError> {
         found.map_err(|error| unusable(DaemonError::from(error).to_string()))?;
     }
     let mut euiccs = config.euiccs.iter();
-    euiccs
-        .find_map(unusable_code)
-        .map_or(Ok(()), |message| Err(unusable(message)))
+    let wrong = euiccs.find_map(|euicc| no_port(euicc).or_else(|| unusable_code(euicc)));
+    wrong.map_or_else(
+        || Ok(exposed_codes(config).collect()),
+        |message| Err(unusable(message)),
+    )
+}
+
+/// What is in a port's place and is no port. A modem that is not there may be plugged in later.
+fn no_port(euicc: &EuiccConfig) -> Option<String> {
+    let metadata = fs::metadata(&euicc.port).ok()?;
+    let kind = metadata.file_type();
+    let what = match kind.is_char_device() {
+        // Opening a port has effects on it, so that the kernel is asked what it is. It says nothing of
+        // pseudo terminals.
+        true => {
+            let (major, minor) = (major(metadata.rdev()), minor(metadata.rdev()));
+            let subsystem = format!("/sys/dev/char/{major}:{minor}/subsystem");
+            let subsystem = fs::read_link(subsystem).ok()?;
+            let is_port = ["tty", "wwan"]
+                .map(OsStr::new)
+                .contains(&subsystem.file_name()?);
+            (!is_port).then_some("another device")?
+        }
+        false => other_kind(kind).unwrap_or("a file"),
+    };
+    let (name, port) = (&euicc.name, euicc.port.display());
+    Some(format!(
+        "[[euicc]] \"{name}\": port: {port} is {what}, not a serial port"
+    ))
 }
 
 /// A file that is there and holds no code. One that is not there may appear later, and one that may not
 /// be read here may well be read by the daemon.
 fn unusable_code(euicc: &EuiccConfig) -> Option<String> {
+    code_files(euicc).find_map(|(key, path)| {
+        let error = read_code(path).err()?;
+        if [io::ErrorKind::NotFound, io::ErrorKind::PermissionDenied].contains(&error.kind()) {
+            return None;
+        }
+        Some(format!("{key}: {}: {error}", path.display()))
+    })
+}
+
+/// Files with codes that are not only for the daemon.
+fn exposed_codes(config: &Config) -> impl Iterator<Item = String> {
+    let files = config.euiccs.iter().flat_map(code_files);
+    files.filter_map(|(key, path)| {
+        let mode = fs::metadata(path).ok()?.mode() & 0o7777;
+        (mode & 0o006 != 0).then(|| {
+            let path = path.display();
+            format!(
+                "{key}: {path}: every user may read or change it (mode {mode:04o}); chmod o-rw it"
+            )
+        })
+    })
+}
+
+/// The files with codes, each with its place in the configuration.
+fn code_files(euicc: &EuiccConfig) -> impl Iterator<Item = (String, &Path)> {
     let bootstrap = &euicc.bootstrap;
     let files = [
         ("activation_code_file", &bootstrap.activation_code_file),
         ("confirmation_code_file", &bootstrap.confirmation_code_file),
     ];
-    files.into_iter().find_map(|(key, path)| {
-        let path = path.as_ref()?;
-        let error = read_code(path).err()?;
-        if [io::ErrorKind::NotFound, io::ErrorKind::PermissionDenied].contains(&error.kind()) {
-            return None;
-        }
-        let (name, path) = (&euicc.name, path.display());
-        Some(format!(
-            "[[euicc]] \"{name}\": bootstrap {key}: {path}: {error}"
-        ))
+    let name = &euicc.name;
+    files.into_iter().filter_map(move |(key, path)| {
+        let key = format!("[[euicc]] \"{name}\": bootstrap {key}");
+        Some((key, path.as_deref()?))
     })
 }
 

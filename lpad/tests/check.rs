@@ -2,7 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -137,6 +138,47 @@ fn a_group_a_folder_or_a_code_that_is_not_there_is_told() {
     assert_eq!(later.code, 0, "{}", later.err);
     let root = "[api]\nreader_group = \"root\"\n";
     assert_eq!(check(&format!("{root}{port}")).code, 0);
+}
+
+#[test]
+fn what_is_in_a_ports_place_and_is_no_port_is_told() {
+    for (port, what) in [
+        ("/dev/null", "another device"),
+        ("/etc/passwd", "a file"),
+        ("/dev", "a folder"),
+    ] {
+        let checked = check(&format!("[[euicc]]\nport = \"{port}\"\n"));
+        let message = format!(
+            "lpad: lpad.toml: [[euicc]] \"default\": port: {port} is {what}, not a serial port\n"
+        );
+        assert_eq!((checked.code, &*checked.err), (2, &*message));
+    }
+    // A port that is there: a terminal.
+    let checked = check("[[euicc]]\nport = \"/dev/tty\"\n");
+    assert_eq!(checked.code, 0, "{}", checked.err);
+}
+
+#[test]
+fn a_code_that_every_user_can_read_is_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("code");
+    fs::write(&file, "1$smdp.example.com$M-1\n").unwrap();
+    let path = file.display();
+    for (mode, warning) in [(0o640, ""), (0o644, "0644"), (0o602, "0602")] {
+        fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+        let checked = check(&format!(
+            "[[euicc]]\nport = \"/dev/ttyUSB2\"\n[euicc.bootstrap]\nactivation_code_file = \"{path}\"\n"
+        ));
+        assert_eq!((checked.code, &*checked.out), (0, "lpad.toml: fine\n"));
+        let expected = match warning {
+            "" => String::new(),
+            mode => format!(
+                "lpad: warning: [[euicc]] \"default\": bootstrap activation_code_file: {path}: every \
+                 user may read or change it (mode {mode}); chmod o-rw it\n"
+            ),
+        };
+        assert_eq!(checked.err, expected);
+    }
 }
 
 #[test]

@@ -161,6 +161,7 @@ fn folder(socket: &Path) -> PathBuf {
 
 fn bind(config: &ApiConfig) -> io::Result<UnixListener> {
     let path = &config.socket;
+    must_be_guarded(&folder(path))?;
     remove_stale(path)?;
     if let Some(directory) = path.parent().filter(|directory| !directory.exists()) {
         fs::create_dir_all(directory)?;
@@ -189,6 +190,22 @@ fn bind(config: &ApiConfig) -> io::Result<UnixListener> {
     };
     fs::set_permissions(path, Mode::from_mode(mode))?;
     Ok(listener)
+}
+
+/// Who can put another socket in this one's place is told what clients would tell lpad, codes too. In a
+/// folder like `/tmp` only the owner of a file can.
+fn must_be_guarded(folder: &Path) -> io::Result<()> {
+    let mode = match fs::metadata(folder) {
+        Ok(metadata) => metadata.mode() & 0o7777,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if mode & 0o1002 != 0o002 {
+        return Ok(());
+    }
+    let folder = folder.display();
+    let why = format!("every user may write to {folder} (mode {mode:04o}); chmod o-w it");
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
 }
 
 fn remove_stale(path: &Path) -> io::Result<()> {

@@ -1,6 +1,8 @@
 //! The API as its clients see it, of a daemon whose modem is not plugged in.
 
+use std::fs::Permissions;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -219,6 +221,23 @@ async fn a_second_daemon_does_not_take_the_socket_and_a_killed_ones_is_replaced(
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
     bed.daemon = Some(bed.daemon(None).unwrap());
     bed.client().version().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_socket_is_not_made_where_every_user_could_exchange_it() {
+    let bed = Bed::new();
+    let folder = bed.path();
+    std::fs::create_dir(&folder).unwrap();
+    let open = |mode| std::fs::set_permissions(&folder, Permissions::from_mode(mode)).unwrap();
+    open(0o777);
+    let refused = bed.daemon(None).unwrap_err().to_string();
+    let why = format!(
+        "every user may write to {} (mode 0777); chmod o-w it",
+        folder.display()
+    );
+    assert!(refused.ends_with(&why), "{refused}");
+    open(0o1777);
+    bed.daemon(None).unwrap().shutdown().await;
 }
 
 #[tokio::test]

@@ -25,7 +25,13 @@ async fn main() -> ExitCode {
     };
     if arguments.check {
         return match lpad::check(&config, &arguments.config) {
-            Ok(()) => say(&format!("{}: fine\n", arguments.config.display())),
+            Ok(unwise) => {
+                for warning in unwise {
+                    // Without standard error there is no way to tell it.
+                    let _ = writeln!(io::stderr(), "lpad: warning: {warning}");
+                }
+                say(&format!("{}: fine\n", arguments.config.display()))
+            }
             Err(error) => fail(&error, 2),
         };
     }

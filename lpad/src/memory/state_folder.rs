@@ -112,6 +112,7 @@ fn hold(folder: &Path) -> io::Result<Lock> {
         fs::create_dir_all(folder)?;
         fs::set_permissions(folder, Permissions::from_mode(0o700))?;
     }
+    must_be_guarded(folder)?;
     let file = open_own(&folder.join(LOCK))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Lock { file }),
@@ -121,6 +122,21 @@ fn hold(folder: &Path) -> io::Result<Lock> {
         )),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Who may write to the folder can put other files in the place of its own.
+fn must_be_guarded(folder: &Path) -> io::Result<()> {
+    let metadata = fs::metadata(folder)?;
+    let (owner, own) = (metadata.uid(), rustix::process::geteuid().as_raw());
+    let mode = metadata.mode() & 0o7777;
+    let why = match () {
+        () if owner != own => format!("it belongs to user {owner}, and lpad runs as user {own}"),
+        () if mode & 0o022 != 0 => {
+            format!("others may write to it (mode {mode:04o}); chmod 700 it")
+        }
+        () => return Ok(()),
+    };
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
 }
 
 /// Opens a regular file of the daemon's own user for reading and appending, and makes it when it is
@@ -136,7 +152,14 @@ pub(super) fn open_own(path: &Path) -> io::Result<File> {
     let careful = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = File::from(open(path, flags | careful, Mode::RUSR | Mode::WUSR)?);
     // It may have been exchanged in between.
-    must_be_own(path, &file.metadata()?)?;
+    let metadata = file.metadata()?;
+    must_be_own(path, &metadata)?;
+    let mode = metadata.mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        file.set_permissions(Permissions::from_mode(0o600))?;
+        let (path, mode) = (path.display(), format!("{mode:04o}"));
+        tracing::warn!(%path, mode, "others could use this file of lpad's; it has mode 0600 now");
+    }
     Ok(file)
 }
 
@@ -203,6 +226,33 @@ mod tests {
         assert!(StateFolder::hold(&path).is_err());
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_folder_that_others_may_write_to_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        for mode in [0o777, 0o1777, 0o770, 0o702] {
+            fs::set_permissions(folder.path(), Permissions::from_mode(mode)).unwrap();
+            let refused = StateFolder::hold(folder.path()).unwrap_err();
+            let why = format!("others may write to it (mode {mode:04o}); chmod 700 it");
+            assert_eq!(refused.to_string(), why);
+        }
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+        StateFolder::hold(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_others_may_use_is_closed_to_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        for mode in [0o666, 0o644, 0o660] {
+            fs::write(&path, "kept").unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            open_own(&path).unwrap();
+            let closed = fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(closed & 0o777, 0o600);
+            assert_eq!(fs::read_to_string(&path).unwrap(), "kept");
+        }
     }
 
     #[test]
