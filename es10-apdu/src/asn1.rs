@@ -359,7 +359,7 @@ fn contains(tree: &TagTree, tag: Tag) -> bool {
 
 fn read_tagged<T: Extensible>(bytes: &[u8], tag: Tag) -> Result<T, DecodeError> {
     let bytes = if T::SEQUENCE {
-        known_components::<T>(bytes)?
+        known_components(bytes, T::position)?
     } else {
         Cow::Borrowed(bytes)
     };
@@ -373,7 +373,13 @@ fn read_tagged<T: Extensible>(bytes: &[u8], tag: Tag) -> Result<T, DecodeError> 
 }
 
 /// Drops unknown and repeated components, and puts the known ones into the module's order.
-fn known_components<T: Extensible>(bytes: &[u8]) -> Result<Cow<'_, [u8]>, DecodeError> {
+///
+/// `position` is [`Extensible::position`]: with the type itself as parameter, this and its sorting
+/// would be in the program once for every SEQUENCE.
+fn known_components(
+    bytes: &[u8],
+    position: fn(Tag, usize) -> Option<usize>,
+) -> Result<Cow<'_, [u8]>, DecodeError> {
     let malformed = |error: TlvError| DecodeError::custom(error, rasn::Codec::Ber);
     let whole = Tlv::exactly(bytes).map_err(malformed)?;
     let mut known: Vec<(usize, &[u8])> = Vec::new();
@@ -384,7 +390,7 @@ fn known_components<T: Extensible>(bytes: &[u8]) -> Result<Cow<'_, [u8]>, Decode
         let tag = tag_of(child.tag);
         // The order tells components with one tag apart: AuthenticateResponseOk has two certificates.
         let nth = seen.entry(tag).and_modify(|count| *count += 1).or_insert(0);
-        let Some(position) = T::position(tag, *nth) else {
+        let Some(position) = position(tag, *nth) else {
             all_in_order = false;
             continue;
         };

@@ -1,5 +1,6 @@
 //! Typed calls to the ISD-R: the only place where codec meets channel.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,47 +60,22 @@ impl<T: Transport> Isdr<T> {
     /// Whether the card executed the function is unknown once its last block was sent. The next
     /// call starts with block 0, which makes the card forget unfinished ones.
     pub async fn call<F: Es10Function>(&mut self, function: &F) -> Result<F::Response, CallError> {
-        self.call_until(function, None).await
+        let longest = self.link.deadlines.last_block;
+        let request = function.to_der();
+        let answer = self.store(F::NAME, &request, longest, None).await?;
+        response::<F>(&answer)
     }
 
     /// Calls a function that changes nothing, and once more when its answer was garbled or the
     /// card or modem failed at it. A card that is busy is asked until it is not. All this happens
     /// within the deadline of one call.
     pub async fn read<F: Es10Function>(&mut self, function: &F) -> Result<F::Response, CallError> {
-        let deadline = Deadline::after(self.link.deadlines.last_block);
-        let mut pause = FIRST_PAUSE;
-        let mut is_again = false;
-        loop {
-            let error = match self.call_until(function, Some(deadline)).await {
-                Err(error) if F::EFFECT == Effect::Reads && !deadline.has_passed() => error,
-                answered => return answered,
-            };
-            // Busy comes first: right after a reset or a switch a card is busy for seconds, and that
-            // must not use up the one repetition there is for noise.
-            if error.is_busy() && pause < deadline.left() {
-                sleep(pause).await;
-                pause = LONGEST_PAUSE.min(2 * pause);
-            } else if error.is_worth_reading_again() && !is_again {
-                is_again = true;
-            } else {
-                return Err(error);
-            }
-            debug!(%error, "reading again");
-        }
-    }
-
-    async fn call_until<F: Es10Function>(
-        &mut self,
-        function: &F,
-        until: Option<Deadline>,
-    ) -> Result<F::Response, CallError> {
-        let longest = self.link.deadlines.last_block;
         let request = function.to_der();
-        let answer = self.store(F::NAME, &request, longest, until).await?;
-        F::response(&answer).map_err(|error| CallError::Codec {
-            command: F::NAME,
-            error,
-        })
+        let check = |answer: &[u8]| response::<F>(answer).map(drop);
+        let answer = self
+            .read_answer(F::NAME, F::EFFECT, &request, check)
+            .await?;
+        response::<F>(&answer)
     }
 
     /// Sends one segment of a bound profile package; the last one, or one that the card does not
@@ -135,49 +111,90 @@ impl<T: Transport> Isdr<T> {
         self.channel.channel()
     }
 
+    /// The answer to a request, read again as [`Self::read`] says; `check` tells whether it can be
+    /// read.
+    ///
+    /// This and [`Self::store`] know no function and are behind a pointer: as parts of the futures
+    /// above they would be in the program once for every function.
+    fn read_answer<'a>(
+        &'a mut self,
+        command: &'static str,
+        effect: Effect,
+        request: &'a [u8],
+        check: fn(&[u8]) -> Result<(), CallError>,
+    ) -> Exchange<'a> {
+        Box::pin(async move {
+            let longest = self.link.deadlines.last_block;
+            let deadline = Deadline::after(longest);
+            let mut pause = FIRST_PAUSE;
+            let mut is_again = false;
+            loop {
+                let answer = self.store(command, request, longest, Some(deadline)).await;
+                let answer = answer.and_then(|answer| check(&answer).map(|()| answer));
+                let error = match answer {
+                    Err(error) if effect == Effect::Reads && !deadline.has_passed() => error,
+                    answered => return answered,
+                };
+                // Busy comes first: right after a reset or a switch a card is busy for seconds, and
+                // that must not use up the one repetition there is for noise.
+                if error.is_busy() && pause < deadline.left() {
+                    sleep(pause).await;
+                    pause = LONGEST_PAUSE.min(2 * pause);
+                } else if error.is_worth_reading_again() && !is_again {
+                    is_again = true;
+                } else {
+                    return Err(error);
+                }
+                debug!(%error, "reading again");
+            }
+        })
+    }
+
     /// Sends a payload in STORE DATA blocks and returns the answer to the last one. Each block has
     /// a deadline of its own, but none goes beyond `until`.
-    async fn store(
-        &mut self,
+    fn store<'a>(
+        &'a mut self,
         command: &'static str,
-        payload: &[u8],
+        payload: &'a [u8],
         last_block: Duration,
         until: Option<Deadline>,
-    ) -> Result<Vec<u8>, CallError> {
-        let LinkOptions { block_size, le, .. } = self.link;
-        // The channel puts its own number into the class byte. The numbers of the blocks begin at 0
-        // for every command and every segment, at which a card drops what is unfinished.
-        let blocks = Blocks::new(Channel::BASIC, payload, block_size, le.field());
-        let blocks = blocks.map_err(|error| CallError::TooLong { command, error })?;
-        let mut answer = Vec::new();
-        for block in blocks {
-            let (last, number) = (block.p1 == P1_LAST, block.p2);
-            let longest = match last {
-                true => last_block,
-                false => self.link.deadlines.block,
-            };
-            // The deadline of a block begins when the block is sent: a long command may take longer
-            // than one block may.
-            let own = Deadline::after(longest);
-            let deadline = until.map_or(own, |until| own.at_most(until));
-            let result = self.channel.transmit(block, deadline).await;
-            let Response { data, sw } =
-                result.map_err(|error| CallError::Transport { command, error })?;
-            // A warning with data says something of the data, which are there. Without data it can
-            // only mean the command, which was not executed as it should be.
-            if !(sw.is_success() || sw.is_warning() && !data.is_empty()) {
-                return Err(CallError::Status { command, sw, last });
-            }
-            answer = data;
-            if !last && !answer.is_empty() {
-                // Only the result of an installation may come early: the card has given up.
-                return match answer.starts_with(&PIR_TAG) && command == LOAD_BPP {
-                    true => Ok(answer),
-                    false => Err(CallError::EarlyAnswer { command, number }),
+    ) -> Exchange<'a> {
+        Box::pin(async move {
+            let LinkOptions { block_size, le, .. } = self.link;
+            // The channel puts its own number into the class byte. The numbers of the blocks begin at 0
+            // for every command and every segment, at which a card drops what is unfinished.
+            let blocks = Blocks::new(Channel::BASIC, payload, block_size, le.field());
+            let blocks = blocks.map_err(|error| CallError::TooLong { command, error })?;
+            let mut answer = Vec::new();
+            for block in blocks {
+                let (last, number) = (block.p1 == P1_LAST, block.p2);
+                let longest = match last {
+                    true => last_block,
+                    false => self.link.deadlines.block,
                 };
+                // The deadline of a block begins when the block is sent: a long command may take longer
+                // than one block may.
+                let own = Deadline::after(longest);
+                let deadline = until.map_or(own, |until| own.at_most(until));
+                let result = self.channel.transmit(block, deadline).await;
+                let Response { data, sw } =
+                    result.map_err(|error| CallError::Transport { command, error })?;
+                // A warning with data says something of the data, which are there. Without data it can
+                // only mean the command, which was not executed as it should be.
+                if !(sw.is_success() || sw.is_warning() && !data.is_empty()) {
+                    return Err(CallError::Status { command, sw, last });
+                }
+                answer = data;
+                if !last && !answer.is_empty() {
+                    // Only the result of an installation may come early: the card has given up.
+                    return match answer.starts_with(&PIR_TAG) && command == LOAD_BPP {
+                        true => Ok(answer),
+                        false => Err(CallError::EarlyAnswer { command, number }),
+                    };
+                }
             }
-        }
-        Ok(answer)
+            Ok(answer)
+        })
     }
 }
 
@@ -327,6 +344,16 @@ impl CallError {
 
 /// How long a busy card is left alone, twice as long each time. Modems that read the files of a new
 /// profile say busy for some seconds.
+/// The answer to a request, to be waited for.
+type Exchange<'a> = Pin<Box<dyn Future<Output = Result<Vec<u8>, CallError>> + Send + 'a>>;
+
+fn response<F: Es10Function>(answer: &[u8]) -> Result<F::Response, CallError> {
+    F::response(answer).map_err(|error| CallError::Codec {
+        command: F::NAME,
+        error,
+    })
+}
+
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 const LOAD_BPP: &str = "ES10b.LoadBoundProfilePackage";
