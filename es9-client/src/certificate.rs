@@ -4,12 +4,16 @@
 
 use std::fmt;
 
-use rasn::Decoder as _;
-use rasn::types::{Any, BitString, ObjectIdentifier, UtcTime};
+use rasn::ber::de::{Decoder as DerDecoder, DecoderOptions};
+use rasn::de::Error as _;
+use rasn::types::{
+    Any, BitString, Class, Constraints, Ia5String, Integer, ObjectIdentifier, OctetString, Tag,
+    TagTree, UtcTime,
+};
+use rasn::{AsnType, Codec, Decode, Decoder};
 use rasn_pkix::{
-    AuthorityKeyIdentifier, BasicConstraints, CertificatePolicies, ExtKeyUsageSyntax, Extension,
-    GeneralName, GeneralSubtree, KeyUsage, Name, NameConstraints, RdnSequence, SubjectAltName,
-    SubjectKeyIdentifier, TbsCertificate, Time, Version,
+    BasicConstraints, CertificatePolicies, ExtKeyUsageSyntax, Extension, KeyUsage, Name,
+    RdnSequence, SubjectKeyIdentifier, TbsCertificate, Time, Version,
 };
 use thiserror::Error;
 
@@ -152,7 +156,7 @@ impl Extensions {
             }
             [2, 5, 29, 15] => self.key_usage = Some(decode(value, "keyUsage")?),
             [2, 5, 29, 17] => {
-                self.add_names(&decode::<SubjectAltName>(value, "subjectAltName")?);
+                self.add_names(decode(value, "subjectAltName")?);
             }
             [2, 5, 29, 19] => self.basic_constraints = Some(decode(value, "basicConstraints")?),
             [2, 5, 29, 30] => {
@@ -183,12 +187,12 @@ impl Extensions {
         Ok(())
     }
 
-    fn add_names(&mut self, names: &SubjectAltName) {
+    fn add_names(&mut self, names: Vec<GeneralName>) {
         for name in names {
             match name {
-                GeneralName::DnsName(name) => self.dns_names.push(name.to_string()),
-                GeneralName::RegisteredId(id) => self.registered_ids.push(id.to_string()),
-                _ => {}
+                GeneralName::DnsName(name) => self.dns_names.push(name),
+                GeneralName::RegisteredId(id) => self.registered_ids.push(id),
+                GeneralName::DirectoryName(_) | GeneralName::Other => {}
             }
         }
     }
@@ -367,7 +371,85 @@ pub enum CertificateError {
 }
 
 /// A certificate whose signed part is not decoded: what was signed is checked over these bytes.
-#[derive(rasn::AsnType, rasn::Decode)]
+/// A name of RFC 5280 section 4.2.1.6, in the forms that decide something here.
+///
+/// The type of rasn-pkix has them all, X.400 addresses too: it would double what is read and
+/// written of X.509, and bring the table of all 65536 characters of a BMPString.
+#[derive(Clone, Debug)]
+pub(crate) enum GeneralName {
+    DnsName(String),
+    DirectoryName(RdnSequence),
+    RegisteredId(String),
+    Other,
+}
+
+impl GeneralName {
+    fn read(der: &[u8]) -> Result<Self, rasn::error::DecodeError> {
+        let mut decoder = DerDecoder::new(der, DecoderOptions::der());
+        Ok(match der.first() {
+            Some(0x82) => {
+                let name = Ia5String::decode_with_tag(&mut decoder, Tag::new(Class::Context, 2))?;
+                Self::DnsName(name.to_string())
+            }
+            // Its tag is explicit, as that of every CHOICE.
+            Some(0xA4) => Self::DirectoryName(rasn::der::decode(contents(der))?),
+            Some(0x88) => {
+                let tag = Tag::new(Class::Context, 8);
+                let id = ObjectIdentifier::decode_with_tag(&mut decoder, tag)?;
+                Self::RegisteredId(id.to_string())
+            }
+            _ => Self::Other,
+        })
+    }
+}
+
+impl AsnType for GeneralName {
+    const TAG: Tag = Tag::EOC;
+    const TAG_TREE: TagTree = TagTree::Choice(&[]);
+}
+
+impl Decode for GeneralName {
+    fn decode_with_tag_and_constraints<D: Decoder>(
+        decoder: &mut D,
+        _: Tag,
+        _: &Constraints,
+    ) -> Result<Self, D::Error> {
+        // `Tag::EOC` is rasn's "any tag".
+        let name = decoder.decode_any(Tag::EOC)?;
+        Self::read(name.as_bytes()).map_err(|error| D::Error::custom(error, Codec::Der))
+    }
+}
+
+#[derive(AsnType, Decode)]
+struct NameConstraints {
+    #[rasn(tag(0))]
+    permitted_subtrees: Option<Vec<GeneralSubtree>>,
+    #[rasn(tag(1))]
+    excluded_subtrees: Option<Vec<GeneralSubtree>>,
+}
+
+#[allow(dead_code, reason = "the rest is read so that it may be there")]
+#[derive(AsnType, Clone, Debug, Decode)]
+pub(crate) struct GeneralSubtree {
+    pub(crate) base: GeneralName,
+    #[rasn(tag(0))]
+    minimum: Option<Integer>,
+    #[rasn(tag(1))]
+    maximum: Option<Integer>,
+}
+
+#[allow(dead_code, reason = "the rest is read so that it may be there")]
+#[derive(AsnType, Decode)]
+struct AuthorityKeyIdentifier {
+    #[rasn(tag(0))]
+    key_identifier: Option<OctetString>,
+    #[rasn(tag(1))]
+    authority_cert_issuer: Option<Vec<Any>>,
+    #[rasn(tag(2))]
+    authority_cert_serial_number: Option<Integer>,
+}
+
+#[derive(AsnType, Decode)]
 struct SignedCertificate {
     tbs_certificate: Any,
     signature_algorithm: rasn_pkix::AlgorithmIdentifier,
@@ -375,7 +457,7 @@ struct SignedCertificate {
 }
 
 /// Decodes DER and refuses anything after it.
-fn decode<T: rasn::Decode>(der: &[u8], what: &'static str) -> Result<T, CertificateError> {
+fn decode<T: Decode>(der: &[u8], what: &'static str) -> Result<T, CertificateError> {
     match rasn::der::decode_with_remainder(der) {
         Ok((value, [])) => Ok(value),
         _ => Err(CertificateError::Malformed(what)),

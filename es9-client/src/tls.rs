@@ -6,7 +6,7 @@
 use std::io;
 use std::sync::Arc;
 
-use rasn_pkix::{GeneralName, GeneralSubtree, Name, RdnSequence};
+use rasn_pkix::RdnSequence;
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring};
@@ -16,7 +16,10 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, DigitallySignedStruct, OtherError, PeerMisbehaved, SignatureScheme};
 use thiserror::Error;
 
-use crate::certificate::{Certificate, CertificateError, Extensions, KeyId, PublicKey, Timestamp};
+use crate::certificate::{
+    Certificate, CertificateError, Extensions, GeneralName, GeneralSubtree, KeyId, PublicKey,
+    Timestamp,
+};
 use crate::roots::{Root, Roots};
 
 /// Accepts a TLS server only if a trusted issuer certified it as the SM-DP+ or SM-DS of the host
@@ -434,14 +437,14 @@ impl SubjectName<'_> {
     fn is_within(&self, subtree: &GeneralSubtree) -> bool {
         match (self, &subtree.base) {
             (Self::Host(host), GeneralName::DnsName(domain)) => {
-                let (host, domain) = (host.to_lowercase(), domain.to_string().to_lowercase());
+                let (host, domain) = (host.to_ascii_lowercase(), domain.to_ascii_lowercase());
                 let domain = domain.strip_prefix('.').unwrap_or(&domain);
                 match host.strip_suffix(domain) {
                     Some(rest) => rest.is_empty() || rest.ends_with('.') || domain.is_empty(),
                     None => false,
                 }
             }
-            (Self::Directory(subject), GeneralName::DirectoryName(Name::RdnSequence(base))) => {
+            (Self::Directory(subject), GeneralName::DirectoryName(base)) => {
                 subject.starts_with(base)
             }
             _ => false,
