@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -81,50 +82,25 @@ impl<C: Connect> Es9Client<C> {
         address: &ServerAddress,
         function: &F,
     ) -> Result<F::Response, Error> {
-        let host = || address.host().to_owned();
-        let protocol = |cause| Error::Protocol {
-            host: host(),
-            function: F::NAME,
-            cause,
-        };
         // Written once: a second request must be the same octets.
-        let body = serde_json::to_vec(function)
-            .map(Bytes::from)
-            .map_err(|error| {
-                protocol(ProtocolError::Request {
-                    reason: error.to_string(),
-                })
-            })?;
-        let answer = self.exchange::<F>(address, body).await?;
-        tracing::debug!(
-            host = address.host(),
-            function = F::NAME,
-            status = answer.status,
-            bytes = answer.body.len(),
-            "the server answered"
-        );
-        F::response(&answer).map_err(|error| match error {
-            AnswerError::Http(status) => Error::Http {
-                host: host(),
-                function: F::NAME,
-                status,
+        let body = serde_json::to_vec(function).map_err(|error| Error::Protocol {
+            host: address.host().to_owned(),
+            function: F::NAME,
+            cause: ProtocolError::Request {
+                reason: error.to_string(),
             },
-            AnswerError::Protocol(cause) => protocol(cause),
-            AnswerError::Status { status, data } => {
-                // The server's own words are for the log only: they help its operator, and may be in
-                // any language.
-                tracing::info!(
-                    host = address.host(), function = F::NAME, %status, %data,
-                    server_message = data.message, "the server refused"
-                );
-                Error::Status {
-                    host: host(),
-                    function: F::NAME,
-                    status,
-                    data: Box::new(data),
-                }
-            }
-        })
+        })?;
+        let call = Call {
+            interface: F::INTERFACE,
+            function: F::NAME,
+            repeatable: F::REPEATABLE,
+            body: body.into(),
+            deadline: Deadline::after(F::deadline(&self.options.deadlines)),
+        };
+        // Behind a pointer: the future would be in the program once for every function.
+        let exchange: Exchange<'_> = Box::pin(self.exchange(address, call));
+        let answer = exchange.await?;
+        F::response(&answer).map_err(|error| failed(address, F::NAME, error))
     }
 
     /// How long is waited for what.
@@ -154,25 +130,17 @@ impl<C: Connect> Es9Client<C> {
     }
 
     /// Sends a request on the kept connection or a new one, and once more if its answer is lost.
-    async fn exchange<F: Es9Function>(
-        &self,
-        address: &ServerAddress,
-        body: Bytes,
-    ) -> Result<Answer, Error> {
-        let deadline = Deadline::after(F::deadline(&self.options.deadlines));
+    async fn exchange(&self, address: &ServerAddress, call: Call) -> Result<Answer, Error> {
         let slot = self.slot(address);
-        let mut kept = lock(&slot, address, deadline).await?;
+        let mut kept = lock(&slot, address, call.deadline).await?;
         // Taken out, so that a future that is dropped closes the connection: the answer to its request
         // must not be taken for that of the next one.
         let connection = take_usable(&mut kept);
-        let (connection, answer) = match self
-            .exchange_once::<F>(connection, address, body.clone(), deadline)
-            .await
-        {
+        let (connection, answer) = match self.exchange_once(connection, address, &call).await {
             // Not after a deadline: the server has the request, and is only slow.
-            Err(lost @ Error::Closed { .. }) if F::REPEATABLE => {
-                tracing::info!(error = %lost, function = F::NAME, "asking once more");
-                match self.exchange_once::<F>(None, address, body, deadline).await {
+            Err(lost @ Error::Closed { .. }) if call.repeatable => {
+                tracing::info!(error = %lost, function = call.function, "asking once more");
+                match self.exchange_once(None, address, &call).await {
                     // The server may have acted on the first request: that must not be hidden.
                     Err(error) if error.outcome() == Outcome::NotReached => Err(lost),
                     result => result,
@@ -181,22 +149,25 @@ impl<C: Connect> Es9Client<C> {
             result => result,
         }?;
         *kept = Some(Kept::now(connection));
+        tracing::debug!(
+            host = address.host(),
+            function = call.function,
+            status = answer.status,
+            bytes = answer.body.len(),
+            "the server answered"
+        );
         Ok(answer)
     }
 
     /// Sends a request on a connection, or on a new one if it could not be written there.
-    async fn exchange_once<F: Es9Function>(
+    async fn exchange_once(
         &self,
         kept: Option<Connection>,
         address: &ServerAddress,
-        body: Bytes,
-        deadline: Deadline,
+        call: &Call,
     ) -> Result<(Connection, Answer), Error> {
         if let Some(connection) = kept {
-            match self
-                .exchange_on::<F>(connection, address, body.clone(), deadline)
-                .await
-            {
+            match self.exchange_on(connection, address, call).await {
                 // Servers close idle connections just when a request is on its way. Nothing of it
                 // was written, so even a function that must not be repeated may be sent again.
                 Err(Error::Closed { sent: false, .. }) => {
@@ -205,28 +176,32 @@ impl<C: Connect> Es9Client<C> {
                 result => return result,
             }
         }
-        let connection = self.dial(address, deadline).await?;
-        self.exchange_on::<F>(connection, address, body, deadline)
-            .await
+        let connection = self.dial(address, call.deadline).await?;
+        self.exchange_on(connection, address, call).await
     }
 
     /// Sends a request, and gives the connection back if it was answered.
-    async fn exchange_on<F: Es9Function>(
+    async fn exchange_on(
         &self,
         mut connection: Connection,
         address: &ServerAddress,
-        body: Bytes,
-        deadline: Deadline,
+        call: &Call,
     ) -> Result<(Connection, Answer), Error> {
         let host = || address.host().to_owned();
-        let function = F::NAME;
+        let Call {
+            interface,
+            function,
+            deadline,
+            ..
+        } = *call;
         let protocol = |cause| Error::Protocol {
             host: host(),
             function,
             cause,
         };
         let limit = self.options.max_body;
-        let request = http::request(address, F::INTERFACE, function, body).map_err(protocol)?;
+        let body = call.body.clone();
+        let request = http::request(address, interface, function, body).map_err(protocol)?;
         let result = deadline.limit(connection.exchange(request, limit)).await;
         // A request that ran into the deadline counts: it was sent.
         if !matches!(result, Ok(Err(ExchangeError::NotSent))) {
@@ -323,6 +298,18 @@ impl<C: Connect> Es9Client<C> {
     }
 }
 
+/// A request to a server, whatever function it calls.
+struct Call {
+    interface: &'static str,
+    function: &'static str,
+    repeatable: bool,
+    body: Bytes,
+    deadline: Deadline,
+}
+
+/// The answer to a call, to be waited for.
+type Exchange<'a> = Pin<Box<dyn Future<Output = Result<Answer, Error>> + Send + 'a>>;
+
 impl<C> fmt::Debug for Es9Client<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Es9Client")
@@ -406,6 +393,37 @@ async fn lock<'s>(
 ) -> Result<AsyncMutexGuard<'s, Option<Kept>>, Error> {
     let lock = deadline.limit(slot.lock()).await;
     lock.map_err(|_| timed_out(address, Phase::EarlierCall, deadline))
+}
+
+/// Why the answer of a server is none.
+fn failed(address: &ServerAddress, function: &'static str, error: AnswerError) -> Error {
+    let host = address.host().to_owned();
+    match error {
+        AnswerError::Http(status) => Error::Http {
+            host,
+            function,
+            status,
+        },
+        AnswerError::Protocol(cause) => Error::Protocol {
+            host,
+            function,
+            cause,
+        },
+        AnswerError::Status { status, data } => {
+            // The server's own words are for the log only: they help its operator, and may be in
+            // any language.
+            tracing::info!(
+                host, function, %status, %data,
+                server_message = data.message, "the server refused"
+            );
+            Error::Status {
+                host,
+                function,
+                status,
+                data: Box::new(data),
+            }
+        }
+    }
 }
 
 fn timed_out(address: &ServerAddress, phase: Phase, deadline: Deadline) -> Error {
