@@ -10,6 +10,7 @@
 mod certificate;
 mod client;
 mod connect;
+mod crypto;
 mod deadlines;
 mod envelope;
 mod error;

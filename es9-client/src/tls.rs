@@ -9,7 +9,6 @@ use std::sync::Arc;
 use rasn_pkix::RdnSequence;
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime, alg_id};
 use rustls::time_provider::TimeProvider;
 use rustls::version::{TLS12, TLS13};
@@ -20,6 +19,7 @@ use crate::certificate::{
     Certificate, CertificateError, Extensions, GeneralName, GeneralSubtree, KeyId, PublicKey,
     Timestamp,
 };
+use crate::crypto;
 use crate::roots::{Root, Roots};
 
 /// Accepts a TLS server only if a trusted issuer certified it as the SM-DP+ or SM-DS of the host
@@ -29,16 +29,12 @@ use crate::roots::{Root, Roots};
 #[derive(Debug)]
 pub struct RspServerVerifier {
     roots: Roots,
-    algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl RspServerVerifier {
     /// Trusts the given issuers and no others.
     pub fn new(roots: Roots) -> Self {
-        Self {
-            roots,
-            algorithms: ring::default_provider().signature_verification_algorithms,
-        }
+        Self { roots }
     }
 
     /// Checks a server's certificate and the further ones that came with it: the clock first, then
@@ -119,7 +115,7 @@ impl RspServerVerifier {
         key: &PublicKey,
     ) -> Result<(), CertificateError> {
         let algorithm = &certificate.signature_algorithm;
-        match self.verify_signature(key, algorithm, &certificate.signed, &certificate.signature) {
+        match verify_signature(key, algorithm, &certificate.signed, &certificate.signature) {
             Ok(()) => Ok(()),
             Err(SignatureError::Wrong) => Err(CertificateError::BadSignature {
                 subject: certificate.subject(),
@@ -130,28 +126,6 @@ impl RspServerVerifier {
         }
     }
 
-    /// Verifies with the one algorithm that fits both the key and the signature.
-    fn verify_signature(
-        &self,
-        key: &PublicKey,
-        algorithm: &[u8],
-        message: &[u8],
-        signature: &[u8],
-    ) -> Result<(), SignatureError> {
-        self.algorithms
-            .all
-            .iter()
-            // ring could verify with other keys too. SGP.22 has none for TLS.
-            .filter(|_| key.algorithm == alg_id::ECDSA_P256.as_ref())
-            .find(|candidate| {
-                candidate.public_key_alg_id().as_ref() == key.algorithm
-                    && candidate.signature_alg_id().as_ref() == algorithm
-            })
-            .ok_or(SignatureError::Unsupported)?
-            .verify_signature(&key.bits, message, signature)
-            .map_err(|_| SignatureError::Wrong)
-    }
-
     /// Verifies the server's signature in the handshake, which is the same in TLS 1.2 and 1.3
     /// because only one scheme is offered.
     fn verify_handshake(
@@ -160,12 +134,12 @@ impl RspServerVerifier {
         server: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        if signed.scheme != SCHEME {
+        if signed.scheme != crypto::SCHEME {
             return Err(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme.into());
         }
         let server = Certificate::parse(server).map_err(into_rustls)?;
         let algorithm = alg_id::ECDSA_SHA256;
-        self.verify_signature(
+        verify_signature(
             &server.public_key,
             algorithm.as_ref(),
             message,
@@ -211,8 +185,27 @@ impl ServerCertVerifier for RspServerVerifier {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SCHEME]
+        vec![crypto::SCHEME]
     }
+}
+
+/// Verifies with the one algorithm that fits both the key and the signature.
+fn verify_signature(
+    key: &PublicKey,
+    algorithm: &[u8],
+    message: &[u8],
+    signature: &[u8],
+) -> Result<(), SignatureError> {
+    crypto::SIGNATURES
+        .all
+        .iter()
+        .find(|candidate| {
+            candidate.public_key_alg_id().as_ref() == key.algorithm
+                && candidate.signature_alg_id().as_ref() == algorithm
+        })
+        .ok_or(SignatureError::Unsupported)?
+        .verify_signature(&key.bits, message, signature)
+        .map_err(|_| SignatureError::Wrong)
 }
 
 /// Why there is no secure connection.
@@ -250,10 +243,9 @@ impl From<io::Error> for TlsError {
 /// TLS 1.2 and 1.3 with [`RspServerVerifier`]. Sessions are not resumed, so that every connection
 /// checks the certificate at the time it is made.
 pub(crate) fn client_config(roots: Roots, clock: Arc<dyn TimeProvider>) -> ClientConfig {
-    let provider: Arc<CryptoProvider> = Arc::new(ring::default_provider());
-    let mut config = ClientConfig::builder_with_details(provider, clock)
+    let mut config = ClientConfig::builder_with_details(Arc::new(crypto::provider()), clock)
         .with_protocol_versions(&[&TLS13, &TLS12])
-        .expect("ring has cipher suites for both versions")
+        .expect("there are cipher suites for both versions")
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(RspServerVerifier::new(roots)))
         .with_no_client_auth();
@@ -466,9 +458,6 @@ fn host_matches(pattern: &str, host: &str) -> bool {
 fn into_rustls(error: CertificateError) -> rustls::Error {
     rustls::CertificateError::Other(OtherError(Arc::new(error))).into()
 }
-
-/// The only scheme for keys of GSMA TLS certificates.
-const SCHEME: SignatureScheme = SignatureScheme::ECDSA_NISTP256_SHA256;
 
 /// 2025-01-01. A clock before it has never been set.
 const EARLIEST_PLAUSIBLE: Timestamp = Timestamp(1_735_689_600);
