@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use es10_apdu::types::Iccid;
 use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::euicc::NonVolatile;
 
@@ -28,6 +30,14 @@ pub enum StateError {
     /// Another card has the folder open.
     #[error("{0}: another emulated card uses this folder")]
     InUse(PathBuf),
+    /// A later version of the emulator wrote the state.
+    #[error("{path}: its version is {version}, and {VERSION} is the newest one known")]
+    Version {
+        /// Which file.
+        path: PathBuf,
+        /// The version of its format.
+        version: u64,
+    },
     /// The state does not hold what it should.
     #[error("{path}: {source}")]
     Format {
@@ -73,8 +83,7 @@ impl StateFolder {
     pub fn load(&mut self) -> Result<NonVolatile, StateError> {
         let path = self.path.join(STATE);
         let mut memory: NonVolatile = match fs::read(&path) {
-            Ok(json) => serde_json::from_slice(&json)
-                .map_err(|source| StateError::Format { path, source })?,
+            Ok(json) => parse(path, &json)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => NonVolatile::default(),
             Err(error) => return Err(at(&path)(error)),
         };
@@ -99,7 +108,11 @@ impl StateFolder {
             }
         }
         let path = self.path.join(STATE);
-        let json = serde_json::to_vec_pretty(memory).map_err(|source| StateError::Format {
+        let state = Versioned {
+            version: VERSION,
+            memory,
+        };
+        let json = serde_json::to_vec_pretty(&state).map_err(|source| StateError::Format {
             path: path.clone(),
             source,
         })?;
@@ -143,6 +156,28 @@ impl StateFolder {
     }
 }
 
+/// The state as it is written.
+#[derive(Serialize)]
+struct Versioned<'a> {
+    version: u64,
+    #[serde(flatten)]
+    memory: &'a NonVolatile,
+}
+
+/// Reads the state; without a version it is older, and read like 1.
+fn parse(path: PathBuf, json: &[u8]) -> Result<NonVolatile, StateError> {
+    let format = |source| StateError::Format {
+        path: path.clone(),
+        source,
+    };
+    let mut state: Map<String, Value> = serde_json::from_slice(json).map_err(format)?;
+    let version = state.remove("version").and_then(|version| version.as_u64());
+    match version {
+        Some(version) if version > VERSION => Err(StateError::Version { path, version }),
+        _ => NonVolatile::deserialize(Value::Object(state)).map_err(format),
+    }
+}
+
 fn replace(path: &Path, content: &[u8]) -> Result<(), StateError> {
     let draft = path.with_extension("new");
     let mut file = File::create(&draft).map_err(at(&draft))?;
@@ -163,5 +198,7 @@ fn at(path: &Path) -> impl Fn(io::Error) -> StateError {
     }
 }
 
+/// Of the state's format.
+const VERSION: u64 = 1;
 const STATE: &str = "state.json";
 const PROFILES: &str = "profiles";

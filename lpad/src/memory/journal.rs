@@ -3,7 +3,8 @@
 //! One file of NDJSON lines, `{"crc":"…","len":…,"record":{…}}`, each synchronised to the medium before
 //! the thing it announces is done. A torn last line is what a power cut leaves: it is cut off. A
 //! journal that is damaged elsewhere is set aside, and what can be read of it is kept. Whole lines
-//! that this version does not know are kept as they are: a later version wrote them.
+//! that this version does not know are kept as they are: a later version wrote them. What a later
+//! version changes in records that this one knows gets a new format number, and is refused.
 //! Only what is known of logical channels is not waited for: the next start of the system voids it.
 //! The journal never tells what happened on the card; the card does.
 //!
@@ -51,7 +52,8 @@ impl Journal {
     ///
     /// # Errors
     ///
-    /// When its file cannot be made, read or written, or is something else than a file of this user.
+    /// When its file cannot be made, read or written, is something else than a file of this user, or
+    /// has a later format.
     pub fn open(folder: &StateFolder) -> io::Result<Self> {
         let (file, content, is_all) = JournalFile::open(folder)?;
         let Replay {
@@ -60,6 +62,7 @@ impl Journal {
             whole,
             end,
         } = Replay::of(&content);
+        records.iter().try_for_each(must_be_known)?;
         let mut intent = Intent::default();
         records.into_iter().for_each(|record| intent.apply(record));
         let mut journal = Self {
@@ -93,7 +96,8 @@ impl Journal {
     /// Counts a start of the daemon and gives its number.
     pub fn count_start(&mut self) -> u64 {
         let number = self.intent.starts + 1;
-        self.note(Record::DaemonStarted { number });
+        let format = FORMAT;
+        self.note(Record::DaemonStarted { number, format });
         number
     }
 
@@ -335,6 +339,19 @@ impl Replay {
     }
 }
 
+/// A later lpad may mean something else by the records that follow.
+fn must_be_known(record: &Record) -> io::Result<()> {
+    match record {
+        Record::DaemonStarted { format, .. } if *format > FORMAT => {
+            let why = format!(
+                "a later lpad wrote the journal: its format is {format}, and this one knows {FORMAT}"
+            );
+            Err(io::Error::new(io::ErrorKind::InvalidData, why))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Whether this is what a power cut leaves of a line: its beginning, or zeros in its place.
 fn is_torn(rest: &[u8]) -> bool {
     let is_beginning = rest.starts_with(LINE_START) || LINE_START.starts_with(rest);
@@ -346,6 +363,9 @@ fn is_torn(rest: &[u8]) -> bool {
 
 /// Where a server is that nothing else is known of.
 const HTTPS: u16 = 443;
+/// Raised when a record means something else than before; new records and new parts of known ones do
+/// not raise it. `daemon-started` keeps its parts in every format.
+const FORMAT: u32 = 1;
 /// How each line begins.
 const LINE_START: &[u8] = b"{\"crc\":\"";
 /// More than a torn line, or the zeros of its block, has.

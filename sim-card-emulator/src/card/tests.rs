@@ -320,6 +320,24 @@ fn an_answer_is_forced_on_a_shared_card() {
 }
 
 #[test]
+fn the_state_of_a_later_version_is_refused_and_left_as_it_is() {
+    let folder = Folder::new();
+    let (identity, memory) = personalised();
+    let card = folder.card(&identity);
+    card.restore(memory);
+    drop(card);
+    let path = folder.path().join("state.json");
+    let text = fs::read_to_string(&path).unwrap();
+    let later = text.replace("\"version\": 1", "\"version\": 2");
+    assert_ne!(later, text);
+    fs::write(&path, &later).unwrap();
+    let mut again = StateFolder::open(&folder.path()).unwrap();
+    let refused = again.load().unwrap_err();
+    assert!(matches!(refused, StateError::Version { version: 2, .. }));
+    assert_eq!(fs::read_to_string(&path).unwrap(), later);
+}
+
+#[test]
 fn the_state_of_an_earlier_version_is_read() {
     let folder = Folder::new();
     let (identity, memory) = personalised();
@@ -330,7 +348,7 @@ fn the_state_of_an_earlier_version_is_read() {
     let text = fs::read_to_string(&path).unwrap();
     let mut state: serde_json::Value = serde_json::from_str(&text).unwrap();
     let root = state.as_object_mut().unwrap();
-    for later in ["crls", "pending_reset"] {
+    for later in ["version", "crls", "pending_reset"] {
         root.remove(later).unwrap();
     }
     let profile = root["profiles"][0].as_object_mut().unwrap();

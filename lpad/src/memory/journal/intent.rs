@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use es10_apdu::types::Eid;
 
+use super::FORMAT;
 use super::record::{AskedOperation, Attempt, Ending, Record, StartedOperation};
 use crate::job::OperationId;
 use crate::memory::digest::Digest;
@@ -125,7 +126,7 @@ impl Intent {
 
     pub(super) fn apply(&mut self, record: Record) {
         match record {
-            Record::DaemonStarted { number } => self.starts = self.starts.max(number),
+            Record::DaemonStarted { number, .. } => self.starts = self.starts.max(number),
             Record::ChannelOpened {
                 port,
                 channel,
@@ -224,6 +225,7 @@ impl Intent {
     pub(super) fn records(&self) -> impl Iterator<Item = Record> + '_ {
         let started = Record::DaemonStarted {
             number: self.starts,
+            format: FORMAT,
         };
         let last = Record::LastOperation {
             operation: self.last_operation,

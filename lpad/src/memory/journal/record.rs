@@ -18,6 +18,9 @@ pub enum Record {
     DaemonStarted {
         /// How often so far.
         number: u64,
+        /// The journal's format from here on.
+        #[serde(default = "first_format")]
+        format: u32,
     },
     /// A logical channel is about to be opened on the card behind a port.
     ChannelOpening {
@@ -105,6 +108,11 @@ impl Record {
     pub(super) fn line(&self) -> io::Result<String> {
         Ok(line_of(&serde_json::to_string(self)?))
     }
+}
+
+/// What journals without a format have.
+fn first_format() -> u32 {
+    1
 }
 
 /// What a client asked for.

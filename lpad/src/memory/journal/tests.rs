@@ -130,6 +130,33 @@ fn a_line_of_a_later_version_is_kept_as_it_is_and_hides_nothing_behind_it() {
 }
 
 #[test]
+fn a_journal_of_a_later_format_is_refused_and_left_as_it_is() {
+    let state = State::new();
+    for (format, is_read) in [
+        ("", true),
+        (r#","format":1"#, true),
+        (r#","format":2"#, false),
+    ] {
+        let json = format!(r#"{{"type":"daemon-started","number":3{format}}}"#);
+        let mut content = record::line_of(&json).into_bytes();
+        content.extend(lines(&story()));
+        state.write(&content);
+        let folder = StateFolder::hold(&state.path("")).unwrap();
+        match Journal::open(&folder) {
+            Ok(journal) => {
+                assert!(is_read, "{json}");
+                assert_eq!(journal.intent().starts, 3);
+            }
+            Err(error) => {
+                assert!(!is_read, "{error}");
+                assert!(error.to_string().contains("its format is 2"), "{error}");
+                assert_eq!(fs::read(state.path(NAME)).unwrap(), content);
+            }
+        }
+    }
+}
+
+#[test]
 fn a_long_journal_is_compacted_and_says_the_same() {
     let state = State::new();
     let (held, mut journal) = state.open();

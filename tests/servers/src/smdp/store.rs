@@ -85,7 +85,7 @@ impl State {
             mut reservations,
             mut sims,
             stock,
-        } = saved(&text)?;
+        } = disk::parse(FILE, &text, VERSION)?;
         for reservation in reservations.all() {
             while reservations.prepare(&mut orders, &reservation.sid) {}
         }
@@ -152,29 +152,9 @@ struct Saved {
     stock: Stock,
 }
 
-/// Reads a copy; one this server does not understand is left for a newer one.
-fn saved(text: &[u8]) -> io::Result<Saved> {
-    #[derive(Deserialize)]
-    struct Head {
-        #[serde(default)]
-        version: u32,
-    }
-    let invalid = |problem: String| {
-        let problem = format!("{FILE} cannot be used: {problem}");
-        io::Error::new(io::ErrorKind::InvalidData, problem)
-    };
-    let head: Head = serde_json::from_slice(text).map_err(|error| invalid(error.to_string()))?;
-    if head.version > VERSION {
-        let version = head.version;
-        let problem = format!("its version is {version}, and {VERSION} is the newest one known");
-        return Err(invalid(problem));
-    }
-    serde_json::from_slice(text).map_err(|error| invalid(error.to_string()))
-}
-
 const FILE: &str = "orders.json";
 
-/// Of the file; one without a version is older and read like 1.
+/// Of the file's format.
 const VERSION: u32 = 1;
 
 const MAX_CANCELLATIONS: usize = 1000;

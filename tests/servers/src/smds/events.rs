@@ -1,5 +1,6 @@
 //! The events an SM-DS knows.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::{fmt, io};
 
@@ -107,19 +108,33 @@ impl Events {
         let Some(on_disk) = disk::read(folder, FILE)? else {
             return Ok(Self::default());
         };
-        let records = serde_json::from_slice(&on_disk)?;
-        Ok(Self { records, on_disk })
+        let Saved { events, .. } = disk::parse(FILE, &on_disk, VERSION)?;
+        Ok(Self {
+            records: events.into_owned(),
+            on_disk,
+        })
     }
 
     /// Brings the copy on disk up to date, if it is not.
     pub(super) fn save(&mut self, folder: &Path) -> io::Result<()> {
-        let text = serde_json::to_vec(&self.records)?;
+        let text = serde_json::to_vec(&Saved {
+            version: VERSION,
+            events: Cow::Borrowed(&self.records),
+        })?;
         if text != self.on_disk {
             disk::replace(folder, FILE, &text)?;
             self.on_disk = text;
         }
         Ok(())
     }
+}
+
+/// The copy on disk.
+#[derive(Deserialize, Serialize)]
+struct Saved<'a> {
+    #[serde(default)]
+    version: u32,
+    events: Cow<'a, [EventRecord]>,
 }
 
 /// What an eUICC is told.
@@ -130,4 +145,6 @@ impl fmt::Display for EventRecord {
 }
 
 const FILE: &str = "events.json";
+/// Of the file's format.
+const VERSION: u32 = 1;
 const MAX_EVENTS: usize = 10_000;

@@ -642,9 +642,17 @@ fn events_survive_a_restart() {
     assert_eq!(smds.events(), events[1..]);
     drop(smds);
 
-    std::fs::write(folder.path().join("events.json"), "[{").unwrap();
-    let error = Smds::new(config).unwrap_err();
-    assert!(matches!(error, SmdsError::State { .. }), "{error}");
+    for (text, problem) in [
+        (r#"{"version":1,"events":[{"#, "EOF"),
+        (r#"{"version":2,"events":{}}"#, "its version is 2"),
+    ] {
+        std::fs::write(folder.path().join("events.json"), text).unwrap();
+        let error = Smds::new(config.clone()).unwrap_err();
+        let SmdsError::State { source, .. } = &error else {
+            panic!("{error}")
+        };
+        assert!(source.to_string().contains(problem), "{source}");
+    }
 }
 
 /// Functions with any request, and no interest in the answer.
