@@ -41,6 +41,7 @@ mod server_certificate;
 mod server_restart;
 mod server_trouble;
 mod state_folder;
+mod states;
 mod truth;
 mod unit;
 mod unknown_parts;

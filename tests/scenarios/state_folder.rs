@@ -274,7 +274,7 @@ async fn a_journal_that_is_a_link_is_refused_and_what_it_names_is_left_alone() {
 }
 
 /// Starts a daemon that must end at once, and gives what it said.
-async fn refused(folder: &Path, change: impl FnOnce(String) -> String) -> String {
+pub(crate) async fn refused(folder: &Path, change: impl FnOnce(String) -> String) -> String {
     let address = "127.0.0.1:1".parse().unwrap();
     let configuration = Bench::new().configure(folder, address, "never").unwrap();
     let text = change(fs::read_to_string(&configuration).unwrap());
