@@ -256,9 +256,6 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
     if let Some(unknown) = unknown_group(&config) {
         tracing::warn!("{unknown}");
     }
-    for exposed in exposed_codes(&config) {
-        tracing::warn!("{exposed}");
-    }
     let socket = config.api.socket.clone();
     let mut daemon = Daemon::start(config, parts)?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), socket = %socket.display(), "lpad is up");
@@ -296,8 +293,8 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
 }
 
 /// Looks for what a configuration names outside its file: the groups, the folder of certificate issuers,
-/// the ports and the files with codes. Gives what is no mistake, but unwise. `path` is for messages only.
-pub fn check(config: &Config, path: &Path) -> Result<Vec<String>, ConfigError> {
+/// the ports and the files with codes. `path` is for messages only.
+pub fn check(config: &Config, path: &Path) -> Result<(), ConfigError> {
     let unusable = |message| ConfigError::Value {
         path: path.to_owned(),
         message,
@@ -309,10 +306,33 @@ pub fn check(config: &Config, path: &Path) -> Result<Vec<String>, ConfigError> {
     }
     let mut euiccs = config.euiccs.iter();
     let wrong = euiccs.find_map(|euicc| no_port(euicc).or_else(|| unusable_code(euicc)));
-    wrong.map_or_else(
-        || Ok(exposed_codes(config).collect()),
-        |message| Err(unusable(message)),
-    )
+    wrong.map_or(Ok(()), |message| Err(unusable(message)))
+}
+
+/// What works but lets every user of this system do harm: change the configuration at `path` or the
+/// certificate issuers, or read a code.
+pub fn unwise(config: &Config, path: &Path) -> Vec<String> {
+    let mode = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.mode() & 0o7777);
+    let mut warnings = Vec::new();
+    for path in [Some(path), config.trust.extra_roots.as_deref()] {
+        let Some(path) = path.filter(|path| mode(path) & 0o002 != 0) else {
+            continue;
+        };
+        let (path, mode) = (path.display(), mode(path));
+        warnings.push(format!(
+            "{path}: every user may change it (mode {mode:04o}); chmod o-w it"
+        ));
+    }
+    for (key, path) in config.euiccs.iter().flat_map(code_files) {
+        let mode = mode(path);
+        if mode & 0o006 != 0 {
+            let path = path.display();
+            warnings.push(format!(
+                "{key}: {path}: every user may read or change it (mode {mode:04o}); chmod o-rw it"
+            ));
+        }
+    }
+    warnings
 }
 
 /// What is in a port's place and is no port. A modem that is not there may be plugged in later.
@@ -348,20 +368,6 @@ fn unusable_code(euicc: &EuiccConfig) -> Option<String> {
             return None;
         }
         Some(format!("{key}: {}: {error}", path.display()))
-    })
-}
-
-/// Files with codes that are not only for the daemon.
-fn exposed_codes(config: &Config) -> impl Iterator<Item = String> {
-    let files = config.euiccs.iter().flat_map(code_files);
-    files.filter_map(|(key, path)| {
-        let mode = fs::metadata(path).ok()?.mode() & 0o7777;
-        (mode & 0o006 != 0).then(|| {
-            let path = path.display();
-            format!(
-                "{key}: {path}: every user may read or change it (mode {mode:04o}); chmod o-rw it"
-            )
-        })
     })
 }
 

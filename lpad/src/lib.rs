@@ -30,4 +30,4 @@ pub mod procedure;
 pub mod runtime;
 pub mod secret;
 
-pub use daemon::{Daemon, DaemonError, HELP, Parts, check, run};
+pub use daemon::{Daemon, DaemonError, HELP, Parts, check, run, unwise};

@@ -192,6 +192,28 @@ fn a_configuration_that_is_not_there_is_told_with_its_path() {
     );
 }
 
+#[test]
+fn a_configuration_or_issuers_that_every_user_can_change_are_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("lpad.toml");
+    let roots = folder.path().join("ci.d");
+    fs::create_dir(&roots).unwrap();
+    let text = format!(
+        "[trust]\nextra_roots = \"{}\"\n[[euicc]]\nport = \"/dev/ttyUSB2\"\n",
+        roots.display()
+    );
+    fs::write(&file, text).unwrap();
+    fs::set_permissions(&roots, Permissions::from_mode(0o777)).unwrap();
+    fs::set_permissions(&file, Permissions::from_mode(0o666)).unwrap();
+    let checked = Checked::of(&lpad(&["--check", "--config", file.to_str().unwrap()]));
+    assert_eq!(checked.code, 0);
+    let warnings = [(&file, "0666"), (&roots, "0777")].map(|(path, mode)| {
+        let path = path.display();
+        format!("lpad: warning: {path}: every user may change it (mode {mode}); chmod o-w it\n")
+    });
+    assert_eq!(checked.err, warnings.concat());
+}
+
 /// What a check left behind, the folder's name left out.
 struct Checked {
     code: i32,

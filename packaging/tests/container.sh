@@ -85,8 +85,11 @@ clean_up() {
 
 # Makes $root, a copy of a clean Debian. The original is kept in the folder of the argument.
 make_root() {
-    local original=$1 mirror suite
+    local original=$1 mirror suite tool
     [ "$(id -u)" = 0 ] || fail "this test boots a container: run it as root"
+    for tool in systemd-nspawn debootstrap nsenter; do
+        command -v "$tool" >/dev/null || fail "there is no $tool"
+    done
     trap clean_up EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP

@@ -23,19 +23,21 @@ async fn main() -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(&error, 2),
     };
+    let unwise = lpad::unwise(&config, &arguments.config);
     if arguments.check {
-        return match lpad::check(&config, &arguments.config) {
-            Ok(unwise) => {
-                for warning in unwise {
-                    // Without standard error there is no way to tell it.
-                    let _ = writeln!(io::stderr(), "lpad: warning: {warning}");
-                }
-                say(&format!("{}: fine\n", arguments.config.display()))
-            }
-            Err(error) => fail(&error, 2),
-        };
+        if let Err(error) = lpad::check(&config, &arguments.config) {
+            return fail(&error, 2);
+        }
+        for warning in unwise {
+            // Without standard error there is no way to tell it.
+            let _ = writeln!(io::stderr(), "lpad: warning: {warning}");
+        }
+        return say(&format!("{}: fine\n", arguments.config.display()));
     }
     log::init(config.log.level);
+    for warning in unwise {
+        tracing::warn!("{warning}");
+    }
     match lpad::run(config).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error, 1),
