@@ -34,10 +34,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let binary = build()?;
     println!("| figure | value |");
     println!("|---|---|");
-    row(
-        "binary size of lpad",
-        &kilobytes(fs::metadata(&binary)?.len()),
-    );
+    for program in ["lpad", "lpactl"] {
+        let size = fs::metadata(binary.with_file_name(program))?.len();
+        row(&format!("binary size of {program}"), &kilobytes(size));
+    }
     let unlimited = measure(&binary, None).await?;
     row("profile package", &format!("{PACKAGE_SIZE} octets"));
     row(
@@ -144,18 +144,10 @@ async fn download(bench: &Bench, client: &Client, pid: u32) -> Result<Figures, B
     })
 }
 
-/// Builds the daemon as it is shipped, and says where it is.
+/// Builds both programs as they are shipped, and says where the daemon is.
 fn build() -> Result<PathBuf, Box<dyn Error>> {
     let built = Command::new(env!("CARGO"))
-        .args([
-            "build",
-            "--release",
-            "--quiet",
-            "-p",
-            "lpad",
-            "--bin",
-            "lpad",
-        ])
+        .args(["build", "--release", "--quiet", "-p", "lpad", "--bins"])
         .status()?;
     if !built.success() {
         return Err("lpad cannot be built".into());
