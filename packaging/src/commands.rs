@@ -65,7 +65,7 @@ fn subcommand(command: &Command) -> String {
     let name = full_name(command);
     let usage = plain(&command.clone().render_usage());
     let mut text = format!(
-        "\n## {name}\n\n{}.\n\n```text\n{usage}\n```\n",
+        "\n## {name}\n\n{}.\n\n<!-- not run: how it is called -->\n```text\n{usage}\n```\n",
         said(command.get_long_about().or_else(|| command.get_about()))
     );
     let own = arguments(command, |argument| !argument.is_global_set());
@@ -173,8 +173,8 @@ fn plain(text: &StyledStr) -> String {
 const HEAD: &str = "\
 # lpactl
 
-For those who look after a gateway by hand or in scripts: every command of `lpactl`, made from its own
-help. Each command also has a manual page, such as `man lpactl-download`.
+This page is for those who look after a gateway by hand or in scripts: every command of `lpactl`, made
+from its own help. Each command also has a manual page, such as `man lpactl-download`.
 
 `lpactl` asks the daemon over its socket, so it needs root, or a user in the daemon's group. With
 `--json` it prints the answers of the API and nothing else.

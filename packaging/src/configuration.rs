@@ -106,8 +106,8 @@ fn with_code(text: &str) -> String {
 const HEAD: &str = "\
 # Configuration
 
-For those who run lpad on a gateway: every key of `/etc/lpad/lpad.toml`, with its default and its
-meaning. `lpad --example-config` prints the same as a file, `man lpad.toml` as a manual page.
+This page is for those who run lpad on a gateway: every key of `/etc/lpad/lpad.toml`, with its default
+and its meaning. `lpad --example-config` prints the same as a file, `man lpad.toml` as a manual page.
 
 Only `port` has to be set:
 

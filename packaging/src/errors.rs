@@ -49,8 +49,8 @@ pub fn page() -> String {
 const HEAD: &str = "\
 # Error codes
 
-For those who look for the meaning of an error of lpad or `lpactl`, and for those who write programs
-that handle them.
+This page is for those who look for the meaning of an error of lpad or `lpactl`, and for those who
+write programs that handle them.
 
 ## Problems
 

@@ -4,6 +4,7 @@
 
 mod activation_codes;
 mod api;
+mod book;
 mod cancelling;
 mod card_manners;
 mod cards;
@@ -34,7 +35,6 @@ mod packages;
 mod power_loss;
 mod procedures;
 mod profiles;
-mod readme;
 mod refusals;
 mod reservations;
 mod server_certificate;
