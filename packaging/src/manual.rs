@@ -29,19 +29,28 @@ pub fn pages(date: &str) -> io::Result<BTreeMap<String, String>> {
 ///
 /// When the page cannot be written into memory.
 pub fn of_help(name: &'static str, help: &str, date: &str) -> io::Result<String> {
-    let (about, rest) = help.split_once("\n\n").unwrap_or((help, ""));
-    let command = Command::new(name).about(about.to_owned());
+    let (about, rest) = help.split_at(help.find("Usage: ").unwrap_or_default());
+    let short = about.lines().next().unwrap_or_default();
+    let short = short.trim_end_matches('.');
+    let command = Command::new(name).about(short.to_owned());
     let page = Manual { date }.page(command, "1");
     let mut title = Vec::new();
     page.render_title(&mut title)?;
     page.render_name_section(&mut title)?;
     let mut body = Roff::default();
+    let (usage, rest) = rest.split_once("\n\n").unwrap_or((rest, ""));
+    body.control("SH", ["SYNOPSIS"]);
+    for (number, usage) in usage.trim_start_matches("Usage: ").lines().enumerate() {
+        if number > 0 {
+            body.control("br", []);
+        }
+        body.text([roman(usage.trim())]);
+    }
+    let paragraphs: Vec<_> = about.trim().split("\n\n").collect();
+    description(&mut body, &paragraphs);
     let mut is_filled = true;
     for line in rest.lines() {
-        if let Some(usage) = line.strip_prefix("Usage: ") {
-            body.control("SH", ["SYNOPSIS"]);
-            body.text([roman(usage)]);
-        } else if let Some(title) = line.strip_suffix(':').filter(|_| !line.starts_with(' ')) {
+        if let Some(title) = line.strip_suffix(':').filter(|_| !line.starts_with(' ')) {
             if !is_filled {
                 body.control("fi", []);
             }
