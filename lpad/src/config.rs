@@ -11,6 +11,7 @@ use std::{fs, io};
 
 use es9_client::ServerAddress;
 use serde::Deserialize;
+use strsim::levenshtein;
 
 /// The whole configuration of the daemon.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
@@ -515,7 +516,7 @@ impl ConfigError {
                     .map(
                         |known| match known.starts_with(unknown) || unknown.starts_with(known) {
                             true => (0, known),
-                            false => (distance(unknown, known), known),
+                            false => (levenshtein(unknown, known), known),
                         },
                     )
                     .min()
@@ -553,21 +554,6 @@ impl ConfigError {
 
 fn hint(nearest: Option<&str>) -> String {
     nearest.map_or_else(String::new, |known| format!("; did you mean \"{known}\"?"))
-}
-
-/// Levenshtein distance: how many characters must change to get from `a` to `b`.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.chars().enumerate() {
-            let cost = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = cost.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row.last().copied().unwrap_or(0)
 }
 
 /// What `sockaddr_un` has room for.

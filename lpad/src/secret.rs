@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroize;
 
 /// An activation code or confirmation code on its way in.
 ///
@@ -25,10 +26,7 @@ impl Secret {
 
 impl Drop for Secret {
     fn drop(&mut self) {
-        let mut octets = std::mem::take(&mut self.0).into_bytes();
-        octets.fill(0);
-        // Keeps the compiler from dropping the overwriting as a dead store.
-        std::hint::black_box(&octets);
+        self.0.zeroize();
     }
 }
 
