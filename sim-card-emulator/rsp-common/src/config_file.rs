@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::{fmt, fs, io};
 
 use serde::de::DeserializeOwned;
+use strsim::levenshtein;
 
 /// Reads a configuration file.
 pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
@@ -122,17 +123,7 @@ fn changes(unknown: &str, name: &str) -> usize {
     if !unknown.is_empty() && (name.starts_with(unknown) || unknown.starts_with(name)) {
         return 0;
     }
-    // Levenshtein's distance, row by row.
-    let mut row: Vec<usize> = (0..=name.len()).collect();
-    for (done, letter) in unknown.bytes().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], done + 1);
-        for (column, other) in name.bytes().enumerate() {
-            let replaced = diagonal + usize::from(letter != other);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[name.len()]
+    levenshtein(unknown, name)
 }
 
 #[cfg(test)]

@@ -108,7 +108,7 @@ impl Smdp {
     fn api(&self, request: &ApiRequest<'_>) -> Result<(StatusCode, Value), ApiError> {
         self.authorize(request.headers)?;
         let (resource, name) = Resource::of_path(request.uri.path()).ok_or(ApiError::NotFound)?;
-        let name = form::decoded(name.as_bytes())?;
+        let name = form::decoded(name)?;
         let base_url = request.base_url;
         match (resource, name.as_str(), request.method) {
             (_, "", &Method::GET) => {

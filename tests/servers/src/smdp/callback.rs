@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use form_urlencoded::Serializer;
 use http_body_util::Full;
 use hyper::client::conn::http1;
 use hyper::header::{CONTENT_TYPE, HOST};
@@ -72,11 +73,7 @@ impl CallbackMethod {
 impl Callback {
     /// The call that carries these fields.
     pub(super) fn call(self, fields: &[(&str, String)]) -> Call {
-        let pairs = fields.iter();
-        let pairs: Vec<_> = pairs
-            .map(|(name, value)| format!("{name}={}", encoded(value)))
-            .collect();
-        let form = pairs.join("&");
+        let form = Serializer::new(String::new()).extend_pairs(fields).finish();
         let path = self.url.path_and_query().map_or("/", |path| path.as_str());
         match self.method {
             CallbackMethod::Get => {
@@ -100,18 +97,6 @@ impl Callback {
             },
         }
     }
-}
-
-/// A value as it travels in a form or a query.
-pub(super) fn encoded(value: &str) -> String {
-    let is_plain = |octet: u8| octet.is_ascii_alphanumeric() || b"-._~".contains(&octet);
-    value
-        .bytes()
-        .map(|octet| match is_plain(octet) {
-            true => char::from(octet).to_string(),
-            false => format!("%{octet:02X}"),
-        })
-        .collect()
 }
 
 /// One request to be made.

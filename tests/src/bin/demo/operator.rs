@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use form_urlencoded::Serializer;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
@@ -36,12 +37,8 @@ impl Operator {
         &self,
         form: &[(&str, &str)],
     ) -> Result<Reservation, Box<dyn Error>> {
-        // The values are digits and words: nothing to escape.
-        let fields: Vec<_> = form
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
-        self.call(Method::POST, PATH, fields.join("&")).await
+        let form = Serializer::new(String::new()).extend_pairs(form).finish();
+        self.call(Method::POST, PATH, form).await
     }
 
     /// `GET /v1/ESimProfiles/{sid}`.

@@ -1,6 +1,7 @@
 //! Forms and queries.
 
 use hyper::Uri;
+use percent_encoding::{percent_decode, percent_decode_str};
 
 use super::ApiError;
 use crate::smdp::callback::{Callback, CallbackMethod};
@@ -11,15 +12,8 @@ pub(super) struct Form(Vec<(String, String)>);
 
 impl Form {
     pub(super) fn read(form: &[u8]) -> Result<Self, ApiError> {
-        let pairs = form
-            .split(|octet| *octet == b'&')
-            .filter(|pair| !pair.is_empty())
-            .map(|pair| {
-                let mut parts = pair.splitn(2, |octet| *octet == b'=');
-                let mut part = || decoded(parts.next().unwrap_or_default());
-                Ok((part()?, part()?))
-            });
-        pairs.collect::<Result<_, _>>().map(Self)
+        must_be_escaped(form)?;
+        Ok(Self(form_urlencoded::parse(form).into_owned().collect()))
     }
 
     pub(super) fn value(&self, name: &str) -> Option<&str> {
@@ -76,25 +70,23 @@ impl Form {
     }
 }
 
-/// Text with its percent signs and plus signs resolved.
-pub(super) fn decoded(text: &[u8]) -> Result<String, ApiError> {
-    let mut octets = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let [first, after @ ..] = rest {
-        rest = after;
-        match first {
-            b'+' => octets.push(b' '),
-            b'%' => {
-                let (digits, after) = rest.split_at_checked(2).ok_or(ApiError::Form)?;
-                let mut octet = [0];
-                hex::decode_to_slice(digits, &mut octet).map_err(|_| ApiError::Form)?;
-                octets.push(octet[0]);
-                rest = after;
-            }
-            plain => octets.push(*plain),
-        }
+/// A part of a path with its percent signs resolved.
+pub(super) fn decoded(part: &str) -> Result<String, ApiError> {
+    must_be_escaped(part.as_bytes())?;
+    let text = percent_decode_str(part).decode_utf8();
+    Ok(text.map_err(|_| ApiError::Form)?.into_owned())
+}
+
+/// A percent sign stands before two digits, and what it stands for is text. The crates pass over
+/// such mistakes; a client should hear of its own.
+fn must_be_escaped(text: &[u8]) -> Result<(), ApiError> {
+    let mut after = text.split(|octet| *octet == b'%').skip(1);
+    let is_digit = |octet: &u8| octet.is_ascii_hexdigit();
+    let is_right = after.all(|rest| rest.len() >= 2 && rest[..2].iter().all(is_digit));
+    match is_right && percent_decode(text).decode_utf8().is_ok() {
+        true => Ok(()),
+        false => Err(ApiError::Form),
     }
-    String::from_utf8(octets).map_err(|_| ApiError::Form)
 }
 
 #[cfg(test)]
@@ -110,5 +102,8 @@ mod tests {
         assert_eq!(form.value("Flag"), Some(""));
         assert_eq!(Form::read(b"a=%zz"), Err(ApiError::Form));
         assert_eq!(Form::read(b"a=%2"), Err(ApiError::Form));
+        assert_eq!(Form::read(b"a=%ff"), Err(ApiError::Form));
+        assert_eq!(decoded("a+b%20c").unwrap(), "a+b c");
+        assert_eq!(decoded("%"), Err(ApiError::Form));
     }
 }

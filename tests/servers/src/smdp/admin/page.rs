@@ -1,10 +1,10 @@
 //! Pages of a list.
 
+use form_urlencoded::Serializer;
 use serde_json::{Value, json};
 
 use super::ApiError;
 use super::form::Form;
-use crate::smdp::callback::encoded;
 
 /// A list of the API: where it is, what its elements are called and how they can be filtered.
 #[derive(Clone, Copy, Debug)]
@@ -36,25 +36,30 @@ impl List {
         };
         let has_next = start.saturating_add(size) < matching.len();
         let shown: Vec<_> = matching.into_iter().skip(start).take(size).collect();
-        let url = |page: usize, token: &str| {
-            let filters = self.chosen(query);
-            let path = self.path;
-            format!("{base_url}{path}?{filters}PageSize={size}&Page={page}{token}")
+        let url = |page: usize, token: Option<String>| {
+            let start = format!("{base_url}{}?", self.path);
+            let length = start.len();
+            Serializer::for_suffix(start, length)
+                .extend_pairs(self.chosen(query))
+                .append_pair("PageSize", &size.to_string())
+                .append_pair("Page", &page.to_string())
+                .extend_pairs(token.map(|token| ("PageToken", token)))
+                .finish()
         };
         let last = shown.last().and_then(|last| last["sid"].as_str());
         let next = last.filter(|_| has_next).map(|sid| {
-            let token = format!("&PageToken={TOKEN}{sid}");
-            url(page.saturating_add(1), &token)
+            let token = format!("{TOKEN}{sid}");
+            url(page.saturating_add(1), Some(token))
         });
         let mut answer = json!({
             "meta": {
-                "first_page_url": url(0, ""),
+                "first_page_url": url(0, None),
                 "key": self.key,
                 "next_page_url": next,
                 "page": page,
                 "page_size": size,
-                "previous_page_url": page.checked_sub(1).map(|page| url(page, "")),
-                "url": url(page, ""),
+                "previous_page_url": page.checked_sub(1).map(|page| url(page, None)),
+                "url": url(page, None),
             },
         });
         answer[self.key] = shown.into();
@@ -68,13 +73,10 @@ impl List {
         })
     }
 
-    /// The filters of a query, as they stand in a URL.
-    fn chosen(&self, query: &Form) -> String {
+    /// The filters of a query.
+    fn chosen<'q>(&self, query: &'q Form) -> impl Iterator<Item = (&'static str, &'q str)> {
         let filters = self.filters.iter();
-        let chosen = filters.filter_map(|(name, _)| Some((name, query.value(name)?)));
-        chosen
-            .map(|(name, value)| format!("{name}={}&", encoded(value)))
-            .collect()
+        filters.filter_map(|(name, _)| Some((*name, query.value(name)?)))
     }
 }
 
