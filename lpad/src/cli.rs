@@ -2,22 +2,26 @@
 
 pub mod args;
 mod download;
-mod duration;
 mod progress;
 mod prompt;
 mod render;
 mod status;
 mod table;
+mod time;
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, IsTerminal, Write, stderr, stdout};
+use std::io::{self, Write, stderr, stdout};
 use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use indicatif::ProgressDrawTarget;
+use jiff::Timestamp;
 use serde::Serialize;
+use tokio::runtime::Builder;
+use tokio::signal::ctrl_c;
 use tokio::time::sleep;
 
 use self::args::{
@@ -26,6 +30,7 @@ use self::args::{
 };
 use self::progress::ProgressLine;
 use self::status::Overview;
+use self::table::Width;
 use crate::api::body::{Euicc, EventKind, Operation, Profile};
 use crate::api::euiccs::{EuiccList, ResetRequest};
 use crate::api::operations::OperationList;
@@ -37,7 +42,22 @@ use crate::printable::printable;
 use crate::problem::{Code, Problem};
 
 /// Runs `lpactl` and tells how it went.
-pub async fn run(arguments: Arguments) -> ExitCode {
+pub fn run(arguments: Arguments) -> ExitCode {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _ = writeln!(stderr(), "{error}.");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(carry_out(arguments));
+    // A question that was interrupted still waits for its line.
+    runtime.shutdown_background();
+    code
+}
+
+async fn carry_out(arguments: Arguments) -> ExitCode {
     let given = arguments.socket.clone();
     let socket = match socket(given, std::env::var_os("LPAD_SOCKET")) {
         Ok(socket) => socket,
@@ -51,7 +71,13 @@ pub async fn run(arguments: Arguments) -> ExitCode {
         json: arguments.json,
         euicc: arguments.euicc.clone(),
     };
-    match lpactl.command(arguments.command).await {
+    let done = tokio::select! {
+        // What was asked for may have ended with the interruption, and knows more.
+        biased;
+        done = lpactl.command(arguments.command) => done,
+        _ = ctrl_c() => Err(CliError::Interrupted),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         // The reader of the output, such as `head`, has seen enough.
         Err(CliError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
@@ -114,8 +140,20 @@ enum CliError {
     NothingToDownload,
     #[error("Not ready: {0}")]
     NotReady(String),
+    #[error("Interrupted")]
+    Interrupted,
     #[error("standard input or output: {0}")]
-    Output(#[from] io::Error),
+    Output(io::Error),
+}
+
+impl From<io::Error> for CliError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            // A prompt reads Ctrl-C itself.
+            io::ErrorKind::Interrupted => Self::Interrupted,
+            _ => Self::Output(error),
+        }
+    }
 }
 
 impl CliError {
@@ -134,6 +172,8 @@ impl CliError {
             Self::Usage(_) => 2,
             Self::NothingToDownload => 6,
             Self::NotReady(_) => 7,
+            // As a shell tells that a program was ended by this signal.
+            Self::Interrupted => 130,
             Self::Client(_) | Self::Output(_) => 1,
         }
     }
@@ -141,12 +181,13 @@ impl CliError {
     fn message(&self) -> String {
         match self {
             Self::Client(ClientError::Problem(problem)) | Self::Ended(problem) => {
-                render::problem(problem)
+                render::problem(problem, Width::of(stderr()))
             }
             Self::Client(ClientError::Unreachable { source, .. }) => {
                 format!("{self}.\n{}\n", unreachable_hint(source.kind()))
             }
             Self::NothingToDownload => String::new(),
+            Self::Interrupted => "\n".to_owned(),
             Self::Client(_)
             | Self::Left(_)
             | Self::Usage(_)
@@ -257,7 +298,13 @@ impl Lpactl {
                 euicc,
             });
         }
-        let text = status::status(&version, &health.problems, &overviews, SystemTime::now());
+        let text = status::status(
+            &version,
+            &health.problems,
+            &overviews,
+            Timestamp::now(),
+            Width::of(stdout()),
+        );
         self.print(&text)
     }
 
@@ -291,7 +338,11 @@ impl Lpactl {
                     Err(ClientError::Problem(problem)) if problem.code == Code::PartUnknown => None,
                     Err(error) => return Err(error.into()),
                 };
-                self.print(&render::euicc(&euicc, addresses.as_ref()))
+                self.print(&render::euicc(
+                    &euicc,
+                    addresses.as_ref(),
+                    Width::of(stdout()),
+                ))
             }
             EuiccCommand::SetDefaultSmdp { address } => {
                 self.change(self.client.set_default_smdp(&name, &address))
@@ -305,7 +356,8 @@ impl Lpactl {
         confirmed(
             arguments.yes,
             &format!("Erase what is on the eUICC \"{name}\" for ever?"),
-        )?;
+        )
+        .await?;
         let request = ResetRequest {
             confirm: name.to_owned(),
             operational_profiles: arguments.scope.operational,
@@ -321,7 +373,7 @@ impl Lpactl {
         match command {
             ProfileCommand::List => {
                 let list = client.profile_list(&name).await?;
-                self.show(&list, |list| render::profiles(&list.profiles))?;
+                self.show(&list, |list, width| render::profiles(&list.profiles, width))?;
                 self.note_age(list.problem.as_ref(), list.read_at_s);
                 Ok(())
             }
@@ -349,7 +401,8 @@ impl Lpactl {
                 confirmed(
                     yes,
                     &format!("Delete {title} ({}) for ever?", profile.iccid),
-                )?;
+                )
+                .await?;
                 self.change(client.delete(&name, &profile.iccid)).await
             }
         }
@@ -360,7 +413,7 @@ impl Lpactl {
         let (Some(problem), Some(read_at_s), false) = (problem, read_at_s, self.json) else {
             return;
         };
-        let age = duration::since(read_at_s, SystemTime::now());
+        let age = time::since(read_at_s, Timestamp::now());
         let detail = printable(&problem.detail);
         let note = format!("Note: This is {age} old; the card cannot be read now. {detail}\n");
         // Without standard error the list has to do.
@@ -386,7 +439,9 @@ impl Lpactl {
         match command {
             NotificationCommand::List => {
                 let list = self.client.notification_list(&name).await?;
-                self.show(&list, |list| render::notifications(&list.notifications))?;
+                self.show(&list, |list, width| {
+                    render::notifications(&list.notifications, width)
+                })?;
                 self.note_age(list.problem.as_ref(), list.read_at_s);
                 Ok(())
             }
@@ -407,7 +462,9 @@ impl Lpactl {
                     });
                 }
                 let list = OperationList { operations };
-                self.show(&list, |list| render::operations(&list.operations))
+                self.show(&list, |list, width| {
+                    render::operations(&list.operations, width)
+                })
             }
             OperationCommand::Show { id } => {
                 self.check_chosen().await?;
@@ -434,7 +491,7 @@ impl Lpactl {
     async fn cancel(&self, id: OperationId) -> Result<(), CliError> {
         self.client.cancel(id).await?;
         let ended = self.client.wait(id).await?;
-        self.show(&ended, |ended| {
+        self.show(&ended, |ended, _| {
             format!("Operation {id} is {}.\n", ended.state.name())
         })
     }
@@ -498,8 +555,8 @@ impl Lpactl {
         mut news: Option<EventReader>,
         asked: impl AsyncFn(&Operation) -> Result<(), CliError>,
     ) -> Result<Operation, CliError> {
-        let live = stderr().is_terminal();
-        let mut line = ProgressLine::new(stderr(), live);
+        let mut line =
+            ProgressLine::new(ProgressDrawTarget::stderr(), Width::of(stderr()), stderr());
         // The events still tell of the offer when its state was read before them.
         let mut has_asked = false;
         let mut told_of = None;
@@ -508,7 +565,7 @@ impl Lpactl {
                 line.clear();
                 return Ok(operation);
             }
-            if live || !self.json {
+            if line.is_live() || !self.json {
                 line.show(&operation);
             }
             if operation.state == State::Queued
@@ -516,7 +573,7 @@ impl Lpactl {
                 && told_of.replace(ahead.id) != Some(ahead.id)
             {
                 line.clear();
-                let _ = stderr().write_all(render::asking(&ahead, SystemTime::now()).as_bytes());
+                let _ = stderr().write_all(render::asking(&ahead, Timestamp::now()).as_bytes());
             }
             if operation.offer.is_some() && !has_asked {
                 has_asked = true;
@@ -583,7 +640,7 @@ impl Lpactl {
                 problem.map_or(Ok(()), |problem| Err(CliError::Ended(Box::new(problem))))
             }
             (false, Some(problem)) => Err(CliError::Ended(Box::new(problem))),
-            (false, None) => self.print(&render::outcome(&ended)),
+            (false, None) => self.print(&render::outcome(&ended, Width::of(stdout()))),
         }?;
         match ended.result.is_some_and(|done| done.nothing_to_download) {
             true => Err(CliError::NothingToDownload),
@@ -633,11 +690,11 @@ impl Lpactl {
     fn show<T: Serialize>(
         &self,
         answer: &T,
-        text: impl FnOnce(&T) -> String,
+        text: impl FnOnce(&T, Width) -> String,
     ) -> Result<(), CliError> {
         match self.json {
             true => self.print_json(answer),
-            false => self.print(&text(answer)),
+            false => self.print(&text(answer, Width::of(stdout()))),
         }
     }
 
@@ -661,7 +718,7 @@ fn without_padding(iccid: &str) -> &str {
     }
 }
 
-fn confirmed(yes: bool, question: &str) -> Result<(), CliError> {
+async fn confirmed(yes: bool, question: &str) -> Result<(), CliError> {
     if yes {
         return Ok(());
     }
@@ -670,7 +727,7 @@ fn confirmed(yes: bool, question: &str) -> Result<(), CliError> {
             "This cannot be undone: add --yes to confirm".to_owned(),
         ));
     }
-    match prompt::confirm(question)? {
+    match prompt::confirm(question).await? {
         true => Ok(()),
         false => Err(CliError::NotConfirmed),
     }

@@ -13,6 +13,7 @@
 
 pub mod activation_code;
 pub mod api;
+#[cfg(feature = "cli")]
 pub mod cli;
 pub mod client;
 pub mod commit;

@@ -544,6 +544,92 @@ async fn a_person_types_the_confirmation_code_unseen() {
 }
 
 #[tokio::test]
+async fn a_question_lets_go_at_ctrl_d_and_ctrl_c_and_the_order_stays() {
+    let mut bed = Bed::start().await;
+    let profile = bed.profile();
+    let order = bed.bench.smdp.create_order(OrderRequest {
+        confirmation_code: Some("0815".into()),
+        ..OrderRequest::with_matching_id(profile, "M-1")
+    });
+    let code = format!("1${HOST_NAME}$M-1$$1");
+
+    let mut person = Terminal::run(&bed, &["download", &code]);
+    person.shows("[later]: ").await;
+    person.presses(CTRL_D).await;
+    person.shows("The profile was postponed.").await;
+    assert_eq!(person.exit_code().await, 5);
+
+    let mut person = Terminal::run(&bed, &["download", &code]);
+    person.shows("[later]: ").await;
+    let pid = person.pid().unwrap().to_string();
+    let interrupt = Command::new("kill").args(["-INT", &pid]).status();
+    assert!(interrupt.await.unwrap().success());
+    assert_eq!(person.exit_code().await, 130);
+
+    for (key, exit_code) in [(CTRL_D, 5), (CTRL_C, 130)] {
+        let mut person = Terminal::run(&bed, &["download", &code]);
+        person.shows("[later]: ").await;
+        person.types("yes").await;
+        person.shows("Confirmation code: ").await;
+        person.presses(key).await;
+        person.ends().await;
+        assert!(person.echoes());
+        assert_eq!(person.exit_code().await, exit_code);
+    }
+    for operation in bed.client.operations().await.unwrap() {
+        let ended = bed.client.wait(operation.id).await.unwrap();
+        assert_eq!(ended.problem.unwrap().code, Code::Postponed);
+    }
+    assert_eq!(bed.bench.smdp.cancellations(), [1, 1, 1, 1]);
+    assert_eq!(bed.order_state(order), OrderState::Released);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test]
+async fn a_narrow_terminal_gets_whole_lines() {
+    let mut bed = Bed::start().await;
+    bed.install().await;
+    for arguments in [
+        &["profile", "list"][..],
+        &["operation", "list"],
+        &["status"],
+    ] {
+        let mut narrow = Terminal::of_width(40, &bed, arguments);
+        narrow.ends().await;
+        for line in narrow.text().lines() {
+            assert!(line.trim_end().chars().count() <= 40, "{line}");
+        }
+        assert_eq!(narrow.exit_code().await, 0);
+    }
+    let listed = lpactl(&bed, &["profile", "list"]).await;
+    assert!(listed.out.lines().all(|line| line.len() > 40), "{listed:?}");
+}
+
+#[tokio::test]
+async fn an_operation_is_shown_with_the_times_of_the_person() {
+    let mut bed = Bed::start().await;
+    bed.install().await;
+    let mut show = command(bed.client.socket(), &["operation", "show", "1"]);
+    show.env("TZ", "XYZ-3");
+    let shown = run(show, "").await;
+    let ended = shown.out.lines().find(|line| line.starts_with("  Ended "));
+    assert!(
+        ended.is_some_and(|line| line.ends_with(" XYZ")),
+        "{shown:?}"
+    );
+    let json = lpactl(&bed, &["--json", "operation", "show", "1"]).await;
+    assert!(json.json()["finished_at_s"].is_u64(), "{json:?}");
+}
+
+#[tokio::test]
+async fn a_word_that_is_nearly_right_comes_with_the_right_one() {
+    let bed = Bed::start().await;
+    let refused = lpactl(&bed, &["stauts"]).await;
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(refused.err.contains("'status'"), "{refused:?}");
+}
+
+#[tokio::test]
 async fn status_of_a_card_that_is_silent_comes_at_once_and_is_no_success() {
     let bed = Bed::without_modem().await;
     bed.bench.plug_in();
@@ -834,6 +920,8 @@ fn said(run: Run, words: &str) {
     assert_eq!((run.code, &*run.out), (0, words), "{}", run.err);
 }
 
+const CTRL_C: &str = "\x03";
+const CTRL_D: &str = "\x04";
 const OTHER_EID: &str = "89049032123451234512345678909965";
 /// RemoveNotificationFromList.
 const REMOVE_NOTIFICATION: u32 = 0xBF30;

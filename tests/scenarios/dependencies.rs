@@ -66,6 +66,26 @@ fn only_the_test_bench_links_elliptic_curves_and_ciphers() {
     }
 }
 
+/// Built without `cli`, the daemon has nothing of the command line's.
+#[test]
+fn what_only_lpactl_needs_is_left_out_with_its_feature() {
+    let metadata = metadata();
+    let packages = metadata["packages"].as_array().expect("there are packages");
+    let lpad = packages.iter().find(|package| package["name"] == "lpad");
+    let lpad = lpad.expect("it is here");
+    let needed = lpad["dependencies"].as_array().expect("a list").iter();
+    let optional: BTreeSet<_> = needed
+        .filter(|needed| needed["optional"] == true)
+        .filter_map(|needed| needed["name"].as_str())
+        .collect();
+    let only_lpactl = ["clap", "comfy-table", "indicatif", "jiff", "rpassword"];
+    assert_eq!(optional, BTreeSet::from(only_lpactl));
+    let features = lpad["features"]["cli"].as_array().expect("a feature");
+    for name in only_lpactl {
+        assert!(features.contains(&format!("dep:{name}").into()), "{name}");
+    }
+}
+
 /// Other links to a card than a modem's bring no AT along.
 #[test]
 fn the_card_s_functions_do_not_know_at() {

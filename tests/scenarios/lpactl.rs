@@ -6,6 +6,9 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use lpad_tests::bed::Bed;
+use rustix::termios::{
+    LocalModes, OptionalActions, OutputModes, Winsize, tcgetattr, tcsetattr, tcsetwinsize,
+};
 use serde_json::Value;
 use sim_card_emulator::pty::Pty;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -70,19 +73,34 @@ pub(crate) fn command(socket: &Path, arguments: &[&str]) -> Command {
 /// `lpactl` on a terminal, with a person in front of it.
 pub(crate) struct Terminal {
     screen: Pty,
+    link: PathBuf,
     child: Child,
     text: String,
 }
 
 impl Terminal {
     pub(crate) fn run(bed: &Bed, arguments: &[&str]) -> Self {
+        Self::of_width(80, bed, arguments)
+    }
+
+    /// As a shell leaves it to a program: lines, an echo, and Ctrl-D for the end of the input.
+    pub(crate) fn of_width(columns: u16, bed: &Bed, arguments: &[&str]) -> Self {
         let link: PathBuf = bed.folder().join("terminal");
         let screen = Pty::open(&link).unwrap();
-        let side = || -> File {
-            let terminal = OpenOptions::new().read(true).write(true).open(&link);
-            terminal.unwrap()
+        let side = || open(&link);
+        let mut modes = tcgetattr(side()).unwrap();
+        modes.output_modes |= OutputModes::OPOST | OutputModes::ONLCR;
+        modes.local_modes |= LINES;
+        tcsetattr(side(), OptionalActions::Now, &modes).unwrap();
+        let size = Winsize {
+            ws_col: columns,
+            ws_row: 24,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
         };
+        tcsetwinsize(side(), size).unwrap();
         let child = command(bed.client.socket(), arguments)
+            .env("TERM", "xterm")
             .stdin(side())
             .stdout(side())
             .stderr(side())
@@ -90,9 +108,16 @@ impl Terminal {
             .unwrap();
         Self {
             screen,
+            link,
             child,
             text: String::new(),
         }
+    }
+
+    /// Whether it still echoes what is typed, line by line.
+    pub(crate) fn echoes(&self) -> bool {
+        let modes = tcgetattr(open(&self.link)).unwrap();
+        modes.local_modes.contains(LINES)
     }
 
     /// Reads until this is on the screen.
@@ -107,9 +132,12 @@ impl Terminal {
     }
 
     pub(crate) async fn types(&mut self, line: &str) {
+        self.presses(&format!("{line}\n")).await;
+    }
+
+    pub(crate) async fn presses(&mut self, keys: &str) {
         self.text.clear();
-        let line = format!("{line}\n");
-        self.screen.write_all(line.as_bytes()).await.unwrap();
+        self.screen.write_all(keys.as_bytes()).await.unwrap();
     }
 
     /// What came since the last line typed.
@@ -122,10 +150,34 @@ impl Terminal {
         self.child.id()
     }
 
+    /// Reads to the end of the program.
+    pub(crate) async fn ends(&mut self) {
+        let mut piece = [0; 1024];
+        let all = async {
+            loop {
+                tokio::select! {
+                    biased;
+                    read = self.screen.read(&mut piece) => {
+                        let read = String::from_utf8_lossy(&piece[..read.unwrap()]).into_owned();
+                        self.text.push_str(&read);
+                    }
+                    _ = self.child.wait() => return,
+                }
+            }
+        };
+        timeout(PATIENCE, all).await.expect("it ends");
+    }
+
     pub(crate) async fn exit_code(mut self) -> i32 {
         let ended = timeout(PATIENCE, self.child.wait()).await;
         ended.expect("it ends").unwrap().code().unwrap()
     }
 }
 
+fn open(terminal: &Path) -> File {
+    let terminal = OpenOptions::new().read(true).write(true).open(terminal);
+    terminal.unwrap()
+}
+
+const LINES: LocalModes = LocalModes::ICANON.union(LocalModes::ECHO);
 const PATIENCE: Duration = Duration::from_secs(60);

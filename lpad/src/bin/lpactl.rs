@@ -6,7 +6,6 @@ use clap::Parser;
 use lpad::cli::args::Arguments;
 use lpad::cli::{self};
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
-    cli::run(Arguments::parse()).await
+fn main() -> ExitCode {
+    cli::run(Arguments::parse())
 }

@@ -5,6 +5,7 @@ use std::io::{Read, Write, stderr, stdin};
 use std::path::Path;
 
 use super::args::DownloadArguments;
+use super::table::Width;
 use super::{CliError, Lpactl, prompt, render};
 use crate::api::body::Operation;
 use crate::api::downloads::DownloadRequest;
@@ -35,20 +36,21 @@ impl Lpactl {
         let Some(offer) = &asking.offer else {
             return Ok(());
         };
-        let _ = stderr().write_all(render::offer(offer).as_bytes());
+        let offered = render::offer(offer, Width::of(stderr()));
+        let _ = stderr().write_all(offered.as_bytes());
         if !prompt::is_interactive() {
             return Err(CliError::NeedsPerson);
         }
-        let decision = prompt::decide()?;
-        let code_needed = decision == Decision::Accept && offer.confirmation_code_required;
-        let confirmation_code = match code_needed {
-            true => Some(prompt::secret("Confirmation code: ")?),
-            false => None,
+        let mut answer = Answer {
+            answer: prompt::decide().await?,
+            confirmation_code: None,
         };
-        let answer = Answer {
-            answer: decision,
-            confirmation_code,
-        };
+        if answer.answer == Decision::Accept && offer.confirmation_code_required {
+            answer.confirmation_code = prompt::secret("Confirmation code: ")?;
+            if answer.confirmation_code.is_none() {
+                answer.answer = Decision::Postpone;
+            }
+        }
         self.client.answer(asking.id, &answer).await?;
         Ok(())
     }

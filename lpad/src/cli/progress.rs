@@ -2,6 +2,9 @@
 
 use std::io::Write;
 
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::table::Width;
 use crate::api::body::Operation;
 use crate::job::{Progress, Stage, WaitingOn};
 use crate::memory::operations::State;
@@ -9,66 +12,91 @@ use crate::memory::operations::State;
 /// Shows how an operation goes.
 #[derive(Debug)]
 pub(super) struct ProgressLine<W> {
+    bar: ProgressBar,
+    width: Width,
+    /// Where a line per step goes, when the bar cannot be drawn.
     out: W,
-    live: bool,
-    shown: Option<Shown>,
-}
-
-/// What has to change for something to be shown again.
-#[derive(Debug, PartialEq)]
-enum Shown {
-    Line(String),
-    Step(String, Option<u64>),
+    shown: Option<(String, Option<u64>)>,
 }
 
 impl<W: Write> ProgressLine<W> {
-    /// Writes to `out`, which is a terminal when it is `live`.
-    pub(super) fn new(out: W, live: bool) -> Self {
+    /// Draws on `target`; where that is no terminal, lines are written to `out`.
+    pub(super) fn new(target: ProgressDrawTarget, width: Width, out: W) -> Self {
         Self {
+            bar: ProgressBar::with_draw_target(None, target),
+            width,
             out,
-            live,
             shown: None,
         }
     }
 
+    /// Whether there is a terminal to draw on.
+    pub(super) fn is_live(&self) -> bool {
+        !self.bar.is_hidden()
+    }
+
     /// Shows the operation as it is now. A failure to show it is ignored: the operation goes on.
     pub(super) fn show(&mut self, operation: &Operation) {
-        if !self.live && operation.stage == Some(Stage::Installing) && operation.progress.is_none()
-        {
+        match self.is_live() {
+            true => self.draw(operation),
+            false => self.write(operation),
+        }
+    }
+
+    fn draw(&mut self, operation: &Operation) {
+        let (step, waiting) = (step(operation), waiting(operation));
+        let loading = loading(operation);
+        let template = match (loading, self.width.is_narrow()) {
+            (None, _) => step + waiting,
+            (Some(_), true) => {
+                format!("{step} {{percent}} %  {{pos}} of {{len}} bytes{waiting}")
+            }
+            (Some(_), false) => format!(
+                "{step:14} [{{bar:24}}] {{percent:>3}} %  {{pos}} of {{len}} bytes{waiting}"
+            ),
+        };
+        if self.bar.is_finished() {
+            self.bar.reset();
+        }
+        // These are templates that can be read.
+        if let Ok(style) = ProgressStyle::with_template(&template) {
+            self.bar.set_style(style.progress_chars("#>."));
+        }
+        // Everything is drawn at once here: nothing else draws.
+        self.bar.update(|bar| {
+            if let Some(Progress { done, total }) = loading {
+                bar.set_len(total);
+                bar.set_pos(done);
+            }
+        });
+    }
+
+    fn write(&mut self, operation: &Operation) {
+        if operation.stage == Some(Stage::Installing) && operation.progress.is_none() {
             // The line with the bytes follows at once.
             return;
         }
-        let line = line(operation, self.live);
-        let now = match self.live {
-            true => Shown::Line(line.clone()),
-            false => Shown::Step(doing(operation), loading(operation).map(quarter)),
-        };
-        if self.shown.as_ref() == Some(&now) {
-            return;
+        let now = (doing(operation), loading(operation).map(quarter));
+        if self.shown.as_ref() != Some(&now) {
+            let _ = writeln!(self.out, "{}", line(operation));
+            let _ = self.out.flush();
+            self.shown = Some(now);
         }
-        let _ = match self.live {
-            true => write!(self.out, "\r\x1b[K{line}"),
-            false => writeln!(self.out, "{line}"),
-        };
-        let _ = self.out.flush();
-        self.shown = Some(now);
     }
 
     /// Takes a live line away, so that what is written next stands alone.
     pub(super) fn clear(&mut self) {
-        if self.live && self.shown.is_some() {
-            let _ = write!(self.out, "\r\x1b[K");
-            let _ = self.out.flush();
+        if self.is_live() {
+            self.bar.finish_and_clear();
         }
         self.shown = None;
     }
 }
 
 /// What the operation is doing and how far it is.
-pub(super) fn line(operation: &Operation, live: bool) -> String {
+pub(super) fn line(operation: &Operation) -> String {
     let (step, waiting) = (step(operation), waiting(operation));
     match loading(operation) {
-        Some(progress) if live => format!("{step:14} {}{waiting}", bar(progress)),
         Some(Progress { done, total }) => format!("{step} {done} of {total} bytes{waiting}"),
         None => step + waiting,
     }
@@ -84,19 +112,6 @@ fn loading(operation: &Operation) -> Option<Progress> {
 /// Which quarter of the package is being loaded.
 fn quarter(progress: Progress) -> u64 {
     progress.percent() / 25
-}
-
-fn bar(progress: Progress) -> String {
-    let full = usize::try_from(progress.percent() * BAR / 100).unwrap_or(0);
-    let rest = usize::try_from(BAR).unwrap_or(0).saturating_sub(full);
-    format!(
-        "[{}{}] {:3} %  {} of {} bytes",
-        "#".repeat(full),
-        ".".repeat(rest),
-        progress.percent(),
-        progress.done,
-        progress.total
-    )
 }
 
 /// What the operation is doing, in words.
@@ -121,11 +136,10 @@ fn waiting(operation: &Operation) -> &'static str {
     }
 }
 
-/// How many characters the bar has.
-const BAR: u64 = 24;
-
 #[cfg(test)]
 mod tests {
+    use indicatif::InMemoryTerm;
+
     use super::*;
     use crate::job::{Kind, OperationId, Waiting};
 
@@ -150,22 +164,36 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_sees_one_line_that_changes() {
-        let mut out = Vec::new();
-        let mut line = ProgressLine::new(&mut out, true);
-        line.show(&installing(500));
-        line.show(&installing(500));
-        line.clear();
-        assert_eq!(
-            String::from_utf8(out).unwrap(),
-            "\r\x1b[Kinstalling     [############............]  50 %  500 of 1000 bytes\r\x1b[K"
-        );
+    fn a_terminal_sees_one_line_that_changes_and_fits() {
+        for (columns, half, full) in [
+            (
+                80,
+                "installing     [############>...........]  50 %  500 of 1000 bytes",
+                "installing     [########################] 100 %  1000 of 1000 bytes",
+            ),
+            (
+                40,
+                "installing 50 %  500 of 1000 bytes",
+                "installing 100 %  1000 of 1000 bytes",
+            ),
+        ] {
+            let screen = InMemoryTerm::new(5, columns);
+            let target = ProgressDrawTarget::term_like(Box::new(screen.clone()));
+            let mut line = ProgressLine::new(target, Width(Some(columns)), Vec::new());
+            line.show(&installing(500));
+            assert_eq!(screen.contents(), half);
+            line.show(&installing(1000));
+            assert_eq!(screen.contents(), full);
+            line.clear();
+            assert_eq!(screen.contents(), "");
+            assert!(line.out.is_empty(), "the bar is drawn, not written");
+        }
     }
 
     #[test]
     fn a_file_sees_a_line_per_step() {
         let mut out = Vec::new();
-        let mut line = ProgressLine::new(&mut out, false);
+        let mut line = ProgressLine::new(ProgressDrawTarget::hidden(), Width::UNLIMITED, &mut out);
         for done in [0, 100, 260, 270, 1000] {
             line.show(&installing(done));
         }
@@ -178,7 +206,7 @@ mod tests {
     #[test]
     fn a_wait_is_told_and_its_end_as_well() {
         let mut out = Vec::new();
-        let mut line = ProgressLine::new(&mut out, false);
+        let mut line = ProgressLine::new(ProgressDrawTarget::hidden(), Width::UNLIMITED, &mut out);
         let (on, until_s) = (WaitingOn::Card, 1);
         line.show(&installing(500));
         line.show(&Operation {

@@ -1,10 +1,10 @@
 //! What people read.
 
-use std::time::SystemTime;
+use jiff::Timestamp;
 
-use super::duration::{since, until};
 use super::progress::{doing, line};
-use super::table::{Table, facts};
+use super::table::{Table, Width, facts};
+use super::time::{date, local, since, until};
 use crate::api::body::{
     Achievement, Addresses, Euicc, Event, EventKind, Notification, Offer, Operation, Profile,
     UnknownPart,
@@ -15,7 +15,7 @@ use crate::printable::printable;
 use crate::problem::{CodeConsumed, Problem};
 
 /// What a client reads whose operation waits behind a question.
-pub(super) fn asking(operation: &Operation, now: SystemTime) -> String {
+pub(super) fn asking(operation: &Operation, now: Timestamp) -> String {
     let (id, kind) = (operation.id, operation.kind.name());
     let client = asked_client(operation, now);
     printable(&format!(
@@ -29,7 +29,7 @@ pub(super) fn asking(operation: &Operation, now: SystemTime) -> String {
 }
 
 /// Which client is asked, and since when.
-pub(super) fn asked_client(operation: &Operation, now: SystemTime) -> String {
+pub(super) fn asked_client(operation: &Operation, now: Timestamp) -> String {
     let who = match operation.client {
         Some(ClientProcess {
             uid,
@@ -49,7 +49,7 @@ pub(super) fn title(profile: &Profile) -> &str {
     profile.nickname.as_deref().unwrap_or(&profile.name)
 }
 
-pub(super) fn euicc(euicc: &Euicc, addresses: Option<&Addresses>) -> String {
+pub(super) fn euicc(euicc: &Euicc, addresses: Option<&Addresses>, width: Width) -> String {
     let mut lines = vec![("Name", euicc.name.clone()), ("Port", euicc.port.clone())];
     lines.push(("State", euicc.state.name().to_owned()));
     lines.push((
@@ -75,7 +75,7 @@ pub(super) fn euicc(euicc: &Euicc, addresses: Option<&Addresses>) -> String {
         lines.push(("Root SM-DS", addresses.root_smds.clone()));
     }
     lines.extend(euicc.unknown.iter().map(unknown));
-    facts(&lines)
+    facts(&lines, width)
 }
 
 /// A part of the card that cannot be read, and why.
@@ -83,11 +83,11 @@ pub(super) fn unknown(part: &UnknownPart) -> (&'static str, String) {
     ("Unknown", format!("{}: {}", part.part, part.problem.detail))
 }
 
-pub(super) fn profiles(profiles: &[Profile]) -> String {
+pub(super) fn profiles(profiles: &[Profile], width: Width) -> String {
     if profiles.is_empty() {
         return "No profile is installed. `lpactl download` brings one.\n".to_owned();
     }
-    let mut table = Table::new(["ICCID", "STATE", "NAME", "PROVIDER", "CLASS"]);
+    let mut table = Table::new(["ICCID", "STATE", "NAME", "PROVIDER", "CLASS"], width);
     for profile in profiles {
         table.row([
             profile.iccid.clone(),
@@ -100,7 +100,7 @@ pub(super) fn profiles(profiles: &[Profile]) -> String {
     table.render()
 }
 
-pub(super) fn profile(profile: &Profile) -> String {
+pub(super) fn profile(profile: &Profile, width: Width) -> String {
     let mut lines = vec![
         ("ICCID", profile.iccid.clone()),
         ("State", profile.state.name().to_owned()),
@@ -117,14 +117,17 @@ pub(super) fn profile(profile: &Profile) -> String {
     if !profile.policy_rules.is_empty() {
         lines.push(("Policy rules", profile.policy_rules.join(", ")));
     }
-    facts(&lines)
+    facts(&lines, width)
 }
 
-pub(super) fn notifications(notifications: &[Notification]) -> String {
+pub(super) fn notifications(notifications: &[Notification], width: Width) -> String {
     if notifications.is_empty() {
         return "No notification waits.\n".to_owned();
     }
-    let mut table = Table::new(["NUMBER", "EVENT", "RECIPIENT", "ICCID", "LAST ATTEMPT"]);
+    let mut table = Table::new(
+        ["NUMBER", "EVENT", "RECIPIENT", "ICCID", "LAST ATTEMPT"],
+        width,
+    );
     for notification in notifications {
         table.row([
             notification.sequence_number.to_string(),
@@ -141,11 +144,11 @@ pub(super) fn notifications(notifications: &[Notification]) -> String {
     table.render()
 }
 
-pub(super) fn operations(operations: &[Operation]) -> String {
+pub(super) fn operations(operations: &[Operation], width: Width) -> String {
     if operations.is_empty() {
         return "Nothing has been done yet.\n".to_owned();
     }
-    let mut table = Table::new(["ID", "EUICC", "WHAT", "STATE", "OUTCOME"]);
+    let mut table = Table::new(["ID", "EUICC", "WHAT", "STATE", "OUTCOME"], width);
     for operation in operations {
         let outcome = match (&operation.problem, &operation.result) {
             (Some(problem), _) => problem.title.clone(),
@@ -163,22 +166,30 @@ pub(super) fn operations(operations: &[Operation]) -> String {
     table.render()
 }
 
-pub(super) fn operation(operation: &Operation) -> String {
+pub(super) fn operation(operation: &Operation, width: Width) -> String {
     let mut lines = vec![
         ("Operation", operation.id.to_string()),
         ("eUICC", operation.euicc.clone()),
         ("What", operation.kind.name().to_owned()),
         ("State", operation.state.name().to_owned()),
     ];
+    // Of one that was left open by an earlier start it is not known.
+    let asked = (operation.created_at_s > 0).then_some(operation.created_at_s);
+    let times = [("Asked for", asked), ("Ended", operation.finished_at_s)];
+    lines.extend(
+        times
+            .into_iter()
+            .filter_map(|(label, time_s)| Some((label, date(time_s?, local())))),
+    );
     if let (false, Some(stage)) = (operation.state.is_final(), operation.stage) {
         lines.push(("Stage", stage.name().to_owned()));
     }
     if let Some(Waiting { on, until_s }) = operation.waiting {
-        let end = until(until_s, SystemTime::now());
+        let end = until(until_s, Timestamp::now());
         lines.push(("Waits for", format!("the {}; given up {end}", on.name())));
     }
     if operation.state == State::AwaitingAnswer {
-        lines.push(("Asks", asked_client(operation, SystemTime::now())));
+        lines.push(("Asks", asked_client(operation, Timestamp::now())));
     }
     if let Some(progress) = operation.progress {
         let text = format!("{} of {} bytes", progress.done, progress.total);
@@ -193,12 +204,15 @@ pub(super) fn operation(operation: &Operation) -> String {
                 .map(|warning| ("Note", warning.clone())),
         );
     }
-    let problem = operation.problem.as_ref().map(problem).unwrap_or_default();
-    facts(&lines) + &problem
+    let problem = operation.problem.as_ref();
+    let problem = problem
+        .map(|found| self::problem(found, width))
+        .unwrap_or_default();
+    facts(&lines, width) + &problem
 }
 
 /// How an operation ended, in one or a few lines.
-pub(super) fn outcome(ended: &Operation) -> String {
+pub(super) fn outcome(ended: &Operation, width: Width) -> String {
     match (&ended.result, &ended.problem) {
         (Some(result), _) => {
             let mut text = format!("{}\n", printable(&achieved(ended.kind, result)));
@@ -207,7 +221,7 @@ pub(super) fn outcome(ended: &Operation) -> String {
             }
             text
         }
-        (None, Some(found)) => problem(found),
+        (None, Some(found)) => problem(found, width),
         (None, None) => format!("The operation is {}.\n", ended.state.name()),
     }
 }
@@ -261,7 +275,7 @@ fn done(kind: Kind, result: &Achievement) -> String {
     }
 }
 
-pub(super) fn offer(offer: &Offer) -> String {
+pub(super) fn offer(offer: &Offer, width: Width) -> String {
     let mut lines = vec![
         ("Provider", offer.service_provider.clone()),
         ("Name", offer.profile_name.clone()),
@@ -271,10 +285,10 @@ pub(super) fn offer(offer: &Offer) -> String {
     if !offer.policy_rules.is_empty() {
         lines.push(("Policy rules", offer.policy_rules.join(", ")));
     }
-    format!("This profile is offered:\n{}", facts(&lines))
+    format!("This profile is offered:\n{}", facts(&lines, width))
 }
 
-pub(super) fn problem(problem: &Problem) -> String {
+pub(super) fn problem(problem: &Problem, width: Width) -> String {
     let mut lines = Vec::new();
     let title = problem.title.as_str();
     if problem.detail.trim_end_matches('.') != title {
@@ -296,13 +310,13 @@ pub(super) fn problem(problem: &Problem) -> String {
         None => {}
     }
     lines.push(("Next", problem.next_step.clone()));
-    format!("{}.\n{}", printable(title), facts(&lines))
+    format!("{}.\n{}", printable(title), facts(&lines, width))
 }
 
 /// What an event says, without its number.
 pub(super) fn event(event: &Event) -> String {
     if let Ok(operation) = serde_json::from_value::<Operation>(event.data.clone()) {
-        let (id, kind, doing) = (operation.id, operation.kind.name(), line(&operation, false));
+        let (id, kind, doing) = (operation.id, operation.kind.name(), line(&operation));
         return printable(&format!("operation {id} {kind}: {doing}")).into_owned();
     }
     let field = |name: &str| event.data[name].as_str().unwrap_or_default();
@@ -340,7 +354,7 @@ mod tests {
             ..acme(ProfileState::Disabled)
         };
         assert_eq!(
-            profiles(&[acme(ProfileState::Enabled), spare]),
+            profiles(&[acme(ProfileState::Enabled), spare], Width::UNLIMITED),
             "ICCID                 STATE     NAME      PROVIDER  CLASS\n\
              89001234567890123457  enabled   Acme IoT  Acme      operational\n\
              89001234567890123457  disabled  spare     Acme      operational\n"
@@ -354,7 +368,7 @@ mod tests {
             .sgp22("8.2.6", "3.8")
             .code_consumed(CodeConsumed::No);
         assert_eq!(
-            problem(&found),
+            problem(&found, Width::UNLIMITED),
             "The SM-DP+ does not know this activation code, or it is used up.\n\
              \x20 What         smdp.example.com refuses the matching identifier.\n\
              \x20 SM-DP+ says  8.2.6/3.8\n\

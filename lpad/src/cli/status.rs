@@ -1,11 +1,11 @@
 //! What `lpactl status` shows.
 
-use std::time::SystemTime;
+use jiff::Timestamp;
 
-use super::duration::{age_s, since, until};
 use super::progress::doing;
 use super::render::{asked_client, title, unknown};
-use super::table::facts;
+use super::table::{Width, facts};
+use super::time::{age_s, since, until};
 use crate::api::body::{Euicc, FirstProfile, Notification, Operation, Profile};
 use crate::api::health::Version;
 use crate::job::Part;
@@ -26,21 +26,22 @@ pub(super) fn status(
     version: &Version,
     problems: &[Problem],
     overviews: &[Overview],
-    now: SystemTime,
+    now: Timestamp,
+    width: Width,
 ) -> String {
     let mut text = format!("lpad {} (SGP.22 v{})\n", version.version, version.sgp22);
     for problem in problems {
         text.push('\n');
-        text.push_str(&facts(&what_and_next(problem)));
+        text.push_str(&facts(&what_and_next(problem), width));
     }
     for overview in overviews {
         text.push_str(&format!("\n{}\n", heading(&overview.euicc, now)));
-        text.push_str(&facts(&overview.lines(now)));
+        text.push_str(&facts(&overview.lines(now), width));
     }
     text
 }
 
-fn heading(euicc: &Euicc, now: SystemTime) -> String {
+fn heading(euicc: &Euicc, now: Timestamp) -> String {
     let (name, state) = (&euicc.name, euicc.state.name());
     match euicc.unavailable_since_s {
         Some(since_s) => format!("{name}: {state} for {}", since(since_s, now)),
@@ -49,7 +50,7 @@ fn heading(euicc: &Euicc, now: SystemTime) -> String {
 }
 
 impl Overview {
-    fn lines(&self, now: SystemTime) -> Vec<(&'static str, String)> {
+    fn lines(&self, now: Timestamp) -> Vec<(&'static str, String)> {
         let euicc = &self.euicc;
         let mut lines = vec![("Port", euicc.port.clone())];
         if let Some(eid) = &euicc.eid {
@@ -137,7 +138,7 @@ fn what_and_next(problem: &Problem) -> [(&'static str, String); 2] {
 }
 
 /// How it stands with the first profile; nothing where none is wanted.
-fn how_it_stands(first_profile: &FirstProfile, now: SystemTime) -> Option<String> {
+fn how_it_stands(first_profile: &FirstProfile, now: Timestamp) -> Option<String> {
     let (used, most) = (first_profile.attempts, first_profile.most_attempts);
     // Only what the server counted counts: days without network use up no attempt.
     let used_up = used == most;
@@ -163,7 +164,7 @@ fn how_it_stands(first_profile: &FirstProfile, now: SystemTime) -> Option<String
 
 /// Whether much may have happened to the card since: one that is taken out is noticed only when it is
 /// read the next time.
-fn is_old(read_at_s: u64, now: SystemTime) -> bool {
+fn is_old(read_at_s: u64, now: Timestamp) -> bool {
     age_s(read_at_s, now) >= 60
 }
 
@@ -171,8 +172,6 @@ const UNKNOWN: &str = "unknown";
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, UNIX_EPOCH};
-
     use super::*;
     use crate::api::body::{Trying, UnknownPart};
     use crate::problem::Code;
@@ -195,8 +194,8 @@ mod tests {
             api: "v1".into(),
             sgp22: "2.5".into(),
         };
-        let now = UNIX_EPOCH + Duration::from_secs(NOW_S);
-        status(&version, &[], &[overview], now)
+        let now = Timestamp::from_second(NOW_S.cast_signed()).unwrap();
+        status(&version, &[], &[overview], now, Width::UNLIMITED)
     }
 
     fn ready() -> Euicc {
@@ -339,7 +338,7 @@ mod tests {
                 next_step: None,
                 next_attempt_s: next_s.map(|next_s| NOW_S + next_s),
             };
-            let now = UNIX_EPOCH + Duration::from_secs(NOW_S);
+            let now = Timestamp::from_second(NOW_S.cast_signed()).unwrap();
             how_it_stands(&first_profile, now).unwrap_or_default()
         };
         let unreachable = Some("the SM-DP+ cannot be reached");

@@ -47,7 +47,7 @@ fn main() -> ExitCode {
         Some(role) if role == LPAD => runtime.block_on(daemon(arguments.next())),
         Some(role) => {
             let arguments = std::iter::once(role).chain(arguments);
-            runtime.block_on(cli::run(cli::args::Arguments::parse_from(arguments)))
+            cli::run(cli::args::Arguments::parse_from(arguments))
         }
         None => match runtime.block_on(run(Arguments::parse().keep)) {
             Ok(()) => ExitCode::SUCCESS,
