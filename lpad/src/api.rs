@@ -8,6 +8,8 @@ pub mod actor;
 mod answer;
 pub mod body;
 mod connections;
+#[cfg(feature = "openapi")]
+pub mod description;
 pub mod downloads;
 pub mod euiccs;
 pub mod events;

@@ -103,6 +103,7 @@ pub enum DownloadSource {
 /// Whether a person is asked before a profile is downloaded.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub enum Consent {
     /// Show the profile and wait for an answer.
     #[default]
@@ -125,6 +126,11 @@ pub struct ResetScope {
 /// What an operation does.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(
+    feature = "openapi",
+    derive(schemars::JsonSchema),
+    schemars(rename = "OperationKind")
+)]
 pub enum Kind {
     /// Download and install a profile, SGP.22 v2.5 section 3.1.3.
     Download,

@@ -17,10 +17,12 @@ use crate::job::OperationId;
 use crate::memory::operations::OperationError;
 use crate::secret::shorten_numbers;
 
-/// A problem document.
+/// What went wrong, as RFC 9457 says. Inside an operation, an eUICC or an event it has no HTTP
+/// status: only an error response has one.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Problem {
-    /// A URI that names the kind of problem; `code` says the same in short.
+    /// A URI that names the kind of problem; the part after the last colon is `code`.
     #[serde(rename = "type")]
     pub kind: String,
     /// What went wrong, the same words for every problem of the kind.
@@ -31,18 +33,19 @@ pub struct Problem {
     pub code: Code,
     /// What to do about it.
     pub next_step: String,
-    /// What the SM-DP+ said.
+    /// What the SM-DP+ said, when it said something.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sgp22: Option<Sgp22Status>,
-    /// What the card said.
+    /// What the card said, when it said something.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub card: Option<CardStatus>,
-    /// For downloads: why the session could not be cancelled at the server, which ends it by itself.
+    /// For downloads: why the session could not be cancelled at the server, which ends it by
+    /// itself; absent otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
     /// Whether the same call may succeed later by itself.
     pub retryable: bool,
-    /// For downloads: whether the activation code or order is used up.
+    /// For downloads, where it is known to matter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code_consumed: Option<CodeConsumed>,
     /// The operation that met the problem, or that is in the way.
@@ -52,6 +55,7 @@ pub struct Problem {
 
 /// Subject and reason of SGP.22 v2.5 section 5.2.6.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Sgp22Status {
     /// What is affected, for example `8.2.6`.
     pub subject: String,
@@ -61,13 +65,14 @@ pub struct Sgp22Status {
 
 /// What the card answered.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct CardStatus {
-    /// The ES10 function.
+    /// The ES10 function; empty when no function was reached.
     pub function: String,
-    /// Its result code.
+    /// The function's result code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<i64>,
-    /// The status word in hex.
+    /// The status word, four hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sw: Option<String>,
 }
@@ -75,6 +80,7 @@ pub struct CardStatus {
 /// Whether an activation code or order is used up.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub enum CodeConsumed {
     /// It is; a new one is needed.
     Yes,

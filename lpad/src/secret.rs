@@ -10,6 +10,7 @@ use zeroize::Zeroize;
 /// `Debug` shows only the length; the memory is overwritten on drop.
 #[derive(Clone, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(transparent)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema), schemars(inline))]
 pub struct Secret(String);
 
 impl Secret {

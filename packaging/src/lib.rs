@@ -1,9 +1,10 @@
 //! What a release has beside the programs, made from their source: manual pages, completions, copyright
-//! files, and the reference pages of the book.
+//! files, the reference pages of the book, and the description of the API, which the daemon carries.
 
 pub mod commands;
 pub mod configuration;
 pub mod copyright;
+pub mod description;
 pub mod errors;
 pub mod manual;
 

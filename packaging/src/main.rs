@@ -6,11 +6,13 @@ use std::{fs, io};
 
 use clap::{Parser, ValueEnum};
 use clap_complete::Shell;
-use lpad_packaging::{book, commands, copyright, manual};
+use lpad_packaging::{book, commands, copyright, description, manual};
 
 /// Write what a release has beside the programs
 #[derive(Debug, Parser)]
 enum Arguments {
+    /// Write the description of the API, lpad/openapi.json
+    Api,
     /// Write the pages of the book that are made from the source into docs/
     Book,
     /// Write manual pages, completions and copyright files
@@ -28,6 +30,10 @@ enum Arguments {
 
 fn main() -> io::Result<()> {
     match Arguments::parse() {
+        Arguments::Api => {
+            let lpad = Path::new(env!("CARGO_MANIFEST_DIR")).join("../lpad");
+            fs::write(lpad.join("openapi.json"), description::text())
+        }
         Arguments::Book => {
             let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
             for (name, text) in book() {

@@ -9,7 +9,7 @@ use lpad::config::{
     ApiConfig, BootstrapConfig, Config, Es9Config, EuiccConfig, LogConfig, StateConfig, TrustConfig,
 };
 use lpad_packaging::configuration::{Section, sections};
-use lpad_packaging::{book, manual};
+use lpad_packaging::{book, description, manual};
 use serde::de::DeserializeOwned;
 
 #[test]
@@ -24,6 +24,16 @@ fn the_pages_of_the_book_are_up_to_date() {
             "docs/{name} is old; make it again with: cargo run -p lpad-packaging -- book"
         );
     }
+}
+
+#[test]
+fn the_description_of_the_api_is_up_to_date() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../lpad/openapi.json");
+    let committed = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        committed == description::text(),
+        "lpad/openapi.json is old; make it again with: cargo run -p lpad-packaging -- api"
+    );
 }
 
 #[test]

@@ -11,30 +11,32 @@ use crate::job::{Consent, Download, DownloadSource, Job};
 use crate::problem::{Code, CodeConsumed, Problem};
 use crate::secret::Secret;
 
-/// Body of `POST …/downloads`: one of `activation_code`, `default` and `smdp`.
+/// What to download: one of `activation_code`, `default` and `smdp`.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct DownloadRequest {
-    /// Download what this activation code stands for.
+    /// The activation code, with or without `LPA:` before it, SGP.22 v2.5 section 4.1. A secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activation_code: Option<Secret>,
-    /// Download what the default SM-DP+ holds for this EID.
+    /// Download what the default SM-DP+ on the card holds for this EID.
     #[serde(default)]
     pub default: bool,
-    /// Download what this SM-DP+ holds for this EID.
+    /// Download what this SM-DP+ holds for this EID: a host name, with `:PORT` where it is not 443.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub smdp: Option<String>,
-    /// The confirmation code the operator gave.
+    /// The confirmation code the operator gave. A secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmation_code: Option<Secret>,
-    /// `ask` waits for an answer to the offer, `accept` takes it.
+    /// Whether a person is asked before the download.
     #[serde(default)]
     pub consent: Consent,
     /// Enable the profile once it is installed.
     #[serde(default)]
     pub enable: bool,
-    /// The question is for this client alone, which keeps its connection open: when that is
-    /// closed before the answer, the profile is postponed.
+    /// The question is for this client alone, which keeps the connection of this request open: when
+    /// that is closed before the answer, the profile is postponed at once and the order stays.
+    /// Otherwise any client may answer, as long as the configuration says.
     #[serde(default)]
     pub attended: bool,
 }

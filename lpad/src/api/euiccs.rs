@@ -10,26 +10,30 @@ use super::status::ErrorResponse;
 use crate::job::{Job, ResetScope};
 use crate::problem::{Code, Problem};
 
-/// Body of `GET /v1/euiccs`.
+/// All eUICCs.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct EuiccList {
-    /// Every configured eUICC.
+    /// In the order of their names.
     pub euiccs: Vec<Euicc>,
 }
 
-/// Body of `PUT /v1/euiccs/{name}/addresses`.
+/// The new default SM-DP+.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct AddressesChange {
-    /// The default SM-DP+; an empty string removes it.
+    /// A host name such as `smdp.example.com`, with `:PORT` where it is not 443; an empty text
+    /// removes the address.
     pub default_smdp: String,
 }
 
-/// Body of `POST /v1/euiccs/{name}/reset`.
+/// What to erase: at least one of the three is true.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct ResetRequest {
-    /// The eUICC's name once more: what is erased cannot be brought back.
+    /// The eUICC's name once more.
     pub confirm: String,
     /// Erase operational profiles.
     #[serde(default)]

@@ -8,14 +8,15 @@ use crate::memory::journal::SharedJournal;
 use crate::memory::snapshot::Availability;
 use crate::problem::{Code, Problem};
 
-/// Body of `GET /v1/health`.
+/// Whether all is well.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Health {
     /// `ok` when every eUICC can be used and the state can be written, else `degraded`.
     pub status: String,
-    /// Each eUICC and whether it can be used.
+    /// Each eUICC by name.
     pub euiccs: BTreeMap<String, Availability>,
-    /// What an operator should look at, beside the eUICCs.
+    /// What an operator should look at, beside the eUICCs: `state-unwritable`, `journal-damaged`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<Problem>,
 }
@@ -48,14 +49,15 @@ fn damaged(journal: &SharedJournal) -> Option<Problem> {
     (!damaged.is_empty()).then(|| Problem::new(Code::JournalDamaged).detail(detail))
 }
 
-/// Body of `GET /v1/version`.
+/// Versions.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Version {
     /// The daemon's version.
     pub version: String,
-    /// The version of the API.
+    /// The version of the API, the first segment of its paths.
     pub api: String,
-    /// The release of SGP.22 lpad follows.
+    /// The release of SGP.22 that is followed.
     pub sgp22: String,
 }
 

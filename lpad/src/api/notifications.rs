@@ -9,10 +9,11 @@ use super::status::ErrorResponse;
 use crate::job::Job;
 use crate::problem::Problem;
 
-/// Body of `GET …/notifications`.
+/// All notifications that wait.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct NotificationList {
-    /// The notifications that wait, in the order they were made.
+    /// In the order they were made.
     pub notifications: Vec<Notification>,
     /// When the card was read, in seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -10,10 +10,11 @@ use crate::job::OperationId;
 use crate::memory::operations::State;
 use crate::problem::{Code, Problem};
 
-/// Body of `GET /v1/operations`.
+/// All operations.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct OperationList {
-    /// Every operation kept, oldest first.
+    /// Oldest first.
     pub operations: Vec<Operation>,
 }
 

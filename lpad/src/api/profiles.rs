@@ -11,10 +11,11 @@ use crate::job::Job;
 use crate::memory::snapshot::ProfileState;
 use crate::problem::{Code, Problem};
 
-/// Body of `GET …/profiles`.
+/// All profiles.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct ProfileList {
-    /// The profiles on the card.
+    /// In the card's order.
     pub profiles: Vec<Profile>,
     /// When the card was read, in seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -24,14 +25,15 @@ pub struct ProfileList {
     pub problem: Option<Problem>,
 }
 
-/// Body of `PATCH …/profiles/{iccid}`: one member at a time.
+/// Either a state or a nickname.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct ProfileChange {
     /// The state the profile should have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<ProfileState>,
-    /// The nickname, at most 64 bytes; an empty one removes it.
+    /// At most 64 bytes of UTF-8; an empty text removes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nickname: Option<String>,
 }

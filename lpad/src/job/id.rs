@@ -5,11 +5,16 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// An operation's number, counted from 1 and never given out twice.
+/// An operation's number as a text of decimal digits: counted from 1 and never given out twice.
 #[derive(
     Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize, Hash,
 )]
 #[serde(into = "String", try_from = "String")]
+#[cfg_attr(
+    feature = "openapi",
+    derive(schemars::JsonSchema),
+    schemars(rename = "OperationNumber")
+)]
 pub struct OperationId(pub u64);
 
 impl fmt::Display for OperationId {

@@ -24,13 +24,14 @@ pub struct Offer {
     pub confirmation_code_required: bool,
 }
 
-/// The answer to an [`Offer`].
+/// The answer to an offer.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Answer {
     /// The decision.
     pub answer: Decision,
-    /// The confirmation code, when the offer asks for one.
+    /// The confirmation code, when the offer asks for one. A secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmation_code: Option<Secret>,
 }
@@ -38,6 +39,7 @@ pub struct Answer {
 /// The decision about an offer.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub enum Decision {
     /// Download it.
     Accept,

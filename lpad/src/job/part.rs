@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// What is read of a card, each part for itself.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub enum Part {
     /// EUICCInfo2.
     Info,

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 /// What an operation is doing.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub enum Stage {
     /// Opening the card and reaching the server.
     Initialising,
@@ -58,10 +59,11 @@ impl Stage {
     }
 }
 
-/// How much of the profile package the card has.
+/// How much of the profile package the card has taken.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Progress {
-    /// Bytes the card has taken.
+    /// Bytes taken.
     pub done: u64,
     /// Bytes of the whole package.
     pub total: u64,
@@ -74,18 +76,20 @@ impl Progress {
     }
 }
 
-/// An answer that is waited for, and for how long at most. It shows once the wait has lasted a while.
+/// What it waits for; only once the wait has lasted a few seconds, and until the answer came.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Waiting {
     /// What has to answer.
     pub on: WaitingOn,
-    /// Until when it is waited for at most, in seconds since 1970.
+    /// Until when it is waited for at most, in seconds since 1970-01-01 UTC.
     pub until_s: u64,
 }
 
 /// What is waited for.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub enum WaitingOn {
     /// The card has to answer a command.
     Card,

@@ -223,6 +223,7 @@ pub struct FirstProfile {
 /// Whether a first profile is being looked for.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub enum FirstProfileState {
     /// lpad was not told to.
     Off,
@@ -243,6 +244,7 @@ pub enum FirstProfileState {
 /// Whether an eUICC can be used.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub enum Availability {
     /// It has not been read yet.
     #[default]
@@ -349,6 +351,7 @@ pub(crate) fn find(profiles: &[Profile], iccid: Iccid) -> Result<Profile, JobFai
 /// Whether a profile is in use.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub enum ProfileState {
     /// It is not.
     #[default]

@@ -7,6 +7,7 @@ macro_rules! codes {
        $title:literal, $next:literal;)*) => {
         /// The stable name of a kind of problem.
         #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+        #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema), schemars(rename = "ProblemCode"))]
         pub enum Code {
             $($(#[$doc])* #[serde(rename = $name)] $variant,)*
         }

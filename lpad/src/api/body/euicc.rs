@@ -10,50 +10,54 @@ use crate::problem::Problem;
 
 /// One eUICC.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Euicc {
     /// Its name in the configuration.
     pub name: String,
-    /// The port it is behind.
+    /// The serial port of its modem.
     pub port: String,
     /// Whether it can be used.
     pub state: Availability,
-    /// The operation that runs on it.
+    /// The operation that uses it now; absent when none does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub busy_with: Option<OperationId>,
-    /// Why it cannot be used.
+    /// Why it cannot be used; absent when it can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<Problem>,
-    /// How many notifications are set aside, because the card does not give or remove them.
+    /// How many notifications are set aside, because the card does not give or remove them; absent
+    /// when none is.
     #[serde(default, skip_serializing_if = "is_default")]
     pub notifications_set_aside: usize,
-    /// When the card was read last, in seconds since 1970.
+    /// When the card was read last, in seconds since 1970-01-01 UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_at_s: Option<u64>,
-    /// The eUICC identifier, 32 digits.
+    /// The eUICC identifier, 32 digits; absent when the card was never read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eid: Option<String>,
-    /// What the card says it can do.
+    /// What the card says it can do; absent when it was never read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub info: Option<EuiccInfo>,
-    /// Parts of the card that cannot be read, and why; each blocks only what needs it.
+    /// Parts of the card that cannot be read, and why; absent when all can. Each blocks only what
+    /// needs it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unknown: Vec<UnknownPart>,
-    /// What is being tried to bring the card up.
+    /// What is being tried to bring the card up; absent when nothing is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trying: Option<Trying>,
-    /// Since when it cannot be used, in seconds since 1970.
+    /// Since when it cannot be used, in seconds since 1970-01-01 UTC; absent when it can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unavailable_since_s: Option<u64>,
-    /// When it is tried next, in seconds since 1970.
+    /// When it is tried next, in seconds since 1970-01-01 UTC; absent while it can be used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_attempt_s: Option<u64>,
-    /// The first profile of an empty card, when lpad was told to get one.
+    /// The first profile of an empty card; absent when lpad was not told to get one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_profile: Option<FirstProfile>,
 }
 
 /// A part of the card that cannot be read.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct UnknownPart {
     /// The part.
     pub part: Part,
@@ -63,15 +67,17 @@ pub struct UnknownPart {
 
 /// What is being tried.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Trying {
-    /// What.
+    /// What, for people.
     pub what: String,
-    /// Since when, in seconds since 1970.
+    /// Since when, in seconds since 1970-01-01 UTC.
     pub since_s: u64,
 }
 
-/// How it stands with the first profile, which no client has to ask for.
+/// How it stands with the first profile of an empty card.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct FirstProfile {
     /// Whether it goes on.
     pub state: FirstProfileState,
@@ -79,41 +85,43 @@ pub struct FirstProfile {
     pub attempts: u32,
     /// After how many of them the order is given up.
     pub most_attempts: u32,
-    /// How the last attempt ended.
+    /// How the last attempt ended, for people; absent before the first one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<String>,
-    /// What to do about an order that was given up.
+    /// What to do, for people; absent unless the order was given up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_step: Option<String>,
-    /// When the next attempt is made, in seconds since 1970.
+    /// When the next attempt is made, in seconds since 1970-01-01 UTC; absent when none is to come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_attempt_s: Option<u64>,
 }
 
-/// The parts of EUICCInfo2 people ask for, SGP.22 v2.5 section 5.7.8, tag BF22.
+/// Parts of EUICCInfo2, SGP.22 v2.5 section 5.7.8.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct EuiccInfo {
-    /// The SGP.22 version the card follows.
+    /// The SGP.22 version the card follows, for example `2.5.0`.
     pub svn: String,
     /// The card's firmware version.
     pub firmware: String,
-    /// Version of the profile package specification.
+    /// The version of the profile package specification.
     pub profile_version: String,
-    /// Non-volatile memory left for profiles.
+    /// Non-volatile memory left for profiles, in bytes; absent when the card does not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub free_memory_bytes: Option<u64>,
-    /// Certificate issuers the card verifies servers with, by key identifier.
+    /// Certificate issuers the card trusts to certify servers.
     pub ci_keys_for_verification: Vec<String>,
-    /// Certificate issuers the card can sign for, by key identifier.
+    /// Certificate issuers that certify the card.
     pub ci_keys_for_signing: Vec<String>,
 }
 
-/// Server addresses stored on the card, SGP.22 v2.5 section 5.7.3, tag BF3C.
+/// Server addresses on the card.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Addresses {
-    /// The SM-DP+ that is asked when no other is named.
+    /// The SM-DP+ that is asked when no other is named; null when there is none.
     pub default_smdp: Option<String>,
-    /// The root discovery server.
+    /// The root discovery server; empty when there is none.
     pub root_smds: String,
 }
 

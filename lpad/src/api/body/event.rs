@@ -20,6 +20,7 @@ pub struct Event {
 /// What an event is about.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub enum EventKind {
     /// An operation changed; the data is the operation.
     Operation,

@@ -8,12 +8,13 @@ use crate::job::{self, Kind, OperationId, Progress, Stage, Waiting};
 use crate::memory::operations::{self, ClientProcess, State};
 use crate::problem::Problem;
 
-/// One operation.
+/// Something that takes long. It goes on when the client leaves.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Operation {
     /// Its number.
     pub id: OperationId,
-    /// The eUICC it belongs to.
+    /// The name of the eUICC it belongs to.
     pub euicc: String,
     /// What it does.
     pub kind: Kind,
@@ -30,30 +31,33 @@ pub struct Operation {
     pub waiting: Option<Waiting>,
     /// Whether it can still be cancelled.
     pub cancellable: bool,
-    /// The profile that waits for an answer.
+    /// The profile that waits for an answer; only in state `awaiting-answer`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offer: Option<Offer>,
-    /// What it achieved, once it has succeeded.
+    /// What it achieved; only in state `succeeded`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Achievement>,
-    /// Why it failed or was cancelled.
+    /// Why it failed or was cancelled; only in these states.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<Problem>,
-    /// The process that asked for it; absent when lpad did by itself, or before its last start.
+    /// The process that asked for it; absent when the daemon did by itself, or before its last
+    /// start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<ClientProcess>,
-    /// Since when the offer waits for an answer, in seconds since 1970.
+    /// Since when the offer waits for an answer, in seconds since 1970-01-01 UTC; only in state
+    /// `awaiting-answer`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked_at_s: Option<u64>,
-    /// When it was asked for, in seconds since 1970.
+    /// When it was asked for, in seconds since 1970-01-01 UTC.
     pub created_at_s: u64,
-    /// When it ended, in seconds since 1970.
+    /// When it ended, in seconds since 1970-01-01 UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at_s: Option<u64>,
 }
 
 /// What an operation achieved.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Achievement {
     /// The profile it was about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -64,10 +68,10 @@ pub struct Achievement {
     /// Whether that profile is enabled now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
-    /// Set when the server had nothing to download.
+    /// Present when the server had nothing to download.
     #[serde(default, skip_serializing_if = "is_default")]
     pub nothing_to_download: bool,
-    /// Set when the card was as asked already.
+    /// Present when the card was as asked already.
     #[serde(default, skip_serializing_if = "is_default")]
     pub nothing_to_change: bool,
     /// Notifications delivered.
@@ -76,29 +80,31 @@ pub struct Achievement {
     /// Notifications that stay on the card until their recipient can be reached.
     #[serde(default)]
     pub notifications_pending: usize,
-    /// What succeeded only in part, for people.
+    /// What succeeded only in part.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
 
 /// A profile that a person has to accept before it is downloaded.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Offer {
-    /// The profile's ICCID.
+    /// Its ICCID.
     pub iccid: String,
-    /// Who provides the service.
+    /// Who provides the service; may be empty.
     pub service_provider: String,
-    /// The profile's name.
+    /// Its name; may be empty.
     pub profile_name: String,
-    /// `operational`, `test` or `provisioning`.
+    /// `operational`, `test` or `provisioning`; a number when the card names a class that SGP.22
+    /// does not know.
     pub class: String,
-    /// Profile policy rules by name; empty when the profile has none.
+    /// Profile policy rules by name, SGP.22 v2.5 section 2.9.1; absent when there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub policy_rules: Vec<String>,
-    /// Whether accepting means accepting the policy rules too.
+    /// Whether accepting it means accepting the policy rules too.
     #[serde(default)]
     pub policy_consent_required: bool,
-    /// Whether the server asks for a confirmation code and lpad has none.
+    /// Whether the answer has to bring a confirmation code.
     #[serde(default)]
     pub confirmation_code_required: bool,
 }

@@ -5,49 +5,56 @@ use serde::{Deserialize, Serialize};
 
 use crate::memory::snapshot::{self, ProfileState};
 
-/// A profile on the card, SGP.22 v2.5 section 5.7.15, tag E3.
+/// A profile on the card.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Profile {
-    /// The profile's ICCID.
+    /// Its ICCID, 18 to 20 digits.
     pub iccid: String,
     /// Whether it is the one in use.
     pub state: ProfileState,
-    /// `operational`, `test` or `provisioning`.
+    /// `operational`, `test` or `provisioning`; a number when the card names a class that SGP.22
+    /// does not know.
     pub class: String,
-    /// Who provides the service.
+    /// Who provides the service; may be empty.
     pub service_provider: String,
-    /// The name the operator gave it.
+    /// The name the operator gave it; may be empty.
     pub name: String,
-    /// The name it was given here.
+    /// The nickname stored on the card; absent when there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nickname: Option<String>,
-    /// The application identifier of its ISD-P.
+    /// The application identifier of its ISD-P, in hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aid: Option<String>,
-    /// Profile policy rules by name.
+    /// Profile policy rules by name, SGP.22 v2.5 section 2.9.1; absent when there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub policy_rules: Vec<String>,
 }
 
-/// A notification that waits on the card, SGP.22 v2.5 section 5.7.9, tag BF2F.
+/// A notification that waits on the card.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Notification {
-    /// Its sequence number.
+    /// Its number, counted by the card.
     pub sequence_number: u64,
-    /// `install`, `enable`, `disable` or `delete`; `unreadable` when the card's entry cannot be read.
+    /// What happened: `install`, `enable`, `disable` or `delete`; several with `+` between them
+    /// when a card says so.
     pub event: String,
     /// The server it goes to.
     pub address: String,
     /// The profile it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iccid: Option<String>,
-    /// How often its delivery failed in a row.
+    /// How often in a row its delivery failed.
     #[serde(default)]
     pub failed_attempts: u32,
-    /// Why the last delivery failed.
+    /// Why the last delivery failed; absent when none did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
-    /// Why it is set aside: it is tried again less and less often, and holds up no other one.
+    /// Why it is set aside: the card does not give it or does not remove it, or it names no server.
+    /// It is tried again less and less often and holds up no other one. Absent when it is not set
+    /// aside. An entry of the card's list that cannot be read has the event `unreadable` and the
+    /// number 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_aside: Option<String>,
 }

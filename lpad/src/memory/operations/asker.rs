@@ -3,12 +3,13 @@
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-/// The process that asked for an operation, as the kernel tells it.
+/// A process, as the kernel tells it.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct ClientProcess {
     /// Its user.
     pub uid: u32,
-    /// Its number; absent when the kernel does not tell, as for one in another namespace.
+    /// Its number; absent when the kernel does not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
 }

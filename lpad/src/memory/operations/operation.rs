@@ -12,6 +12,11 @@ use crate::memory::journal::{AskedOperation, Ending};
 /// Where an operation stands.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(
+    feature = "openapi",
+    derive(schemars::JsonSchema),
+    schemars(rename = "OperationState")
+)]
 pub enum State {
     /// Waiting for the eUICC.
     Queued,
