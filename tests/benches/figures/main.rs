@@ -1,9 +1,12 @@
 //! The figures of `docs/benchmarks.md`: `cargo bench -p lpad-tests`.
 //!
-//! Counts come from a download in memory. Memory, size and time come from the release binary of
-//! the daemon against a card behind a PTY and an SM-DP+ on the loopback.
+//! They come from the release binary of the daemon against a card behind a PTY and an SM-DP+ on the
+//! loopback. `--svg` draws the pictures of that page as well, `--lpac` puts another LPA beside lpad.
 
 #![allow(clippy::print_stdout, reason = "it prints a report")]
+
+mod chart;
+mod lpac;
 
 use std::error::Error;
 use std::fs;
@@ -11,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use clap::Parser;
 use lpad::api::body::Operation;
 use lpad::api::downloads::DownloadRequest;
 use lpad::client::Client;
@@ -23,22 +27,48 @@ use rsp_servers::smdp::{Function, OrderRequest};
 use sim_card_emulator::pty::Pty;
 use tokio::net::TcpListener;
 
+use self::chart::Chart;
+
 /// As large as the GSMA's generic test profiles.
 const PACKAGE_SIZE: usize = 12_000;
 
 /// Bits a UART needs for an octet: start, eight, stop.
 const BITS_PER_OCTET: f64 = 10.0;
 
+/// Measures what a download costs.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Draw the pictures of docs/benchmarks.md into this folder, which is one of the tree
+    #[arg(long, value_name = "DIR")]
+    svg: Option<PathBuf>,
+    /// Measure this lpac beside lpad, and nothing else
+    #[arg(long, value_name = "PROGRAM")]
+    lpac: Option<PathBuf>,
+    /// What cargo adds
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
+    let arguments = Arguments::parse();
     let binary = build()?;
+    match (&arguments.lpac, &arguments.svg) {
+        (Some(lpac), _) => compare(&binary, lpac).await,
+        (None, Some(folder)) => draw(&binary, &Path::new(TREE).join(folder)).await,
+        (None, None) => report(&binary).await,
+    }
+}
+
+/// The table of `docs/benchmarks.md`.
+async fn report(binary: &Path) -> Result<(), Box<dyn Error>> {
     println!("| figure | value |");
     println!("|---|---|");
     for program in ["lpad", "lpactl"] {
         let size = fs::metadata(binary.with_file_name(program))?.len();
         row(&format!("binary size of {program}"), &kilobytes(size));
     }
-    let unlimited = measure(&binary, None).await?;
+    let unlimited = measure(binary, None, PACKAGE_SIZE).await?;
     row("profile package", &format!("{PACKAGE_SIZE} octets"));
     row(
         "APDUs of a download with its notification",
@@ -56,12 +86,85 @@ async fn main() -> Result<(), Box<dyn Error>> {
         &kilobytes(unlimited.peak_memory),
     );
     row("wall time, unlimited rate", &seconds(unlimited.time));
-    let slow = measure(&binary, Some(115_200)).await?;
+    let slow = measure(binary, Some(115_200), PACKAGE_SIZE).await?;
     row("wall time at 115200 baud", &seconds(slow.time));
-    let line = slow.octets as f64 * BITS_PER_OCTET / 115_200.0;
     row(
         "of which the line alone needs",
-        &seconds(Duration::from_secs_f64(line)),
+        &seconds(Duration::from_secs_f64(slow.line_needs(115_200))),
+    );
+    Ok(())
+}
+
+/// The pictures of `docs/benchmarks.md`.
+async fn draw(binary: &Path, folder: &Path) -> Result<(), Box<dyn Error>> {
+    let mut times = Vec::new();
+    for baud in [57_600, 115_200, 230_400, 460_800, 921_600] {
+        let figures = measure(binary, Some(baud), PACKAGE_SIZE).await?;
+        let (whole, line) = (figures.time.as_secs_f64(), figures.line_needs(baud));
+        times.push((format!("{baud} baud"), [line, (whole - line).max(0.0)]));
+    }
+    let unlimited = measure(binary, None, PACKAGE_SIZE).await?;
+    times.push(("no limit".to_owned(), [0.0, unlimited.time.as_secs_f64()]));
+    let mut memory = Vec::new();
+    for size in [3_000, 12_000, 48_000, 192_000] {
+        let figures = measure(binary, None, size).await?;
+        let megabytes = |octets: u64| octets as f64 / 1e6;
+        let (idle, peak) = (figures.idle_memory, figures.peak_memory);
+        let growth = megabytes(peak.saturating_sub(idle));
+        memory.push((format!("{} kB", size / 1000), [megabytes(idle), growth]));
+    }
+    let pictures = [
+        (
+            "download-time.svg",
+            Chart {
+                title: "Time of a download by the rate of the line",
+                parts: ["the line alone", "lpad, card and server"],
+                unit: "s",
+                bars: times,
+            },
+        ),
+        (
+            "download-memory.svg",
+            Chart {
+                title: "Memory of lpad by the size of the profile package",
+                parts: ["idle", "more at the peak of the download"],
+                unit: "MB",
+                bars: memory,
+            },
+        ),
+    ];
+    for (name, chart) in pictures {
+        let path = folder.join(name);
+        fs::write(&path, chart.svg())?;
+        println!("{}", path.display());
+    }
+    Ok(())
+}
+
+/// lpad and lpac, each downloading a profile and delivering its notification.
+async fn compare(binary: &Path, lpac: &Path) -> Result<(), Box<dyn Error>> {
+    let ours = measure(binary, None, PACKAGE_SIZE).await?;
+    let theirs = lpac::measure(lpac).await?;
+    println!("| figure | lpad | lpac |");
+    println!("|---|---|---|");
+    let rows = [
+        ("APDUs", ours.apdus, theirs.apdus),
+        ("octets over the AT port", ours.octets, theirs.octets),
+        ("TLS handshakes", ours.handshakes, theirs.handshakes),
+        ("HTTP requests", ours.requests, theirs.requests),
+    ];
+    for (figure, ours, theirs) in rows {
+        println!("| {figure} | {ours} | {theirs} |");
+    }
+    println!(
+        "| memory, peak | {} | {} |",
+        kilobytes(ours.peak_memory),
+        kilobytes(theirs.peak_memory)
+    );
+    println!(
+        "| wall time | {} | {} |",
+        seconds(ours.time),
+        seconds(theirs.time)
     );
     Ok(())
 }
@@ -78,8 +181,15 @@ struct Figures {
     time: Duration,
 }
 
+impl Figures {
+    /// How many seconds the octets take on a UART.
+    fn line_needs(&self, baud: u32) -> f64 {
+        self.octets as f64 * BITS_PER_OCTET / f64::from(baud)
+    }
+}
+
 /// Runs the daemon, downloads one profile, and looks at what it cost.
-async fn measure(binary: &Path, baud: Option<u32>) -> Result<Figures, Box<dyn Error>> {
+async fn measure(binary: &Path, baud: Option<u32>, size: usize) -> Result<Figures, Box<dyn Error>> {
     let folder = tempfile::Builder::new().prefix("lpad-bench-").tempdir()?;
     let bench = Bench::new();
     let pty = Pty::open(&folder.path().join("modem"))?;
@@ -89,7 +199,7 @@ async fn measure(binary: &Path, baud: Option<u32>) -> Result<Figures, Box<dyn Er
     let smdp = bench.smdp.clone();
     tokio::spawn(async move { smdp.serve(listener, std::future::pending()).await });
     let configuration = bench.configure(folder.path(), address, "never")?;
-    let profile = Profile::builder(Iccid::nth(1)).size(PACKAGE_SIZE).build();
+    let profile = Profile::builder(Iccid::nth(1)).size(size).build();
     bench
         .smdp
         .create_order(OrderRequest::with_matching_id(profile, "BENCH-1"));
@@ -168,6 +278,9 @@ fn memory(pid: u32, name: &str) -> Result<u64, Box<dyn Error>> {
     let kibibytes: u64 = line.trim().trim_end_matches(" kB").trim().parse()?;
     Ok(kibibytes * 1024)
 }
+
+/// The root of the tree.
+const TREE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 fn row(figure: &str, value: &str) {
     println!("| {figure} | {value} |");
