@@ -6,6 +6,7 @@ use std::fmt;
 
 use rasn::ber::de::{Decoder as DerDecoder, DecoderOptions};
 use rasn::de::Error as _;
+use rasn::error::DecodeError;
 use rasn::types::{
     Any, BitString, Class, Constraints, Ia5String, Integer, ObjectIdentifier, OctetString, Tag,
     TagTree, UtcTime,
@@ -370,7 +371,6 @@ pub enum CertificateError {
     },
 }
 
-/// A certificate whose signed part is not decoded: what was signed is checked over these bytes.
 /// A name of RFC 5280 section 4.2.1.6, in the forms that decide something here.
 ///
 /// The type of rasn-pkix has them all, X.400 addresses too: it would double what is read and
@@ -384,7 +384,7 @@ pub(crate) enum GeneralName {
 }
 
 impl GeneralName {
-    fn read(der: &[u8]) -> Result<Self, rasn::error::DecodeError> {
+    fn read(der: &[u8]) -> Result<Self, DecodeError> {
         let mut decoder = DerDecoder::new(der, DecoderOptions::der());
         Ok(match der.first() {
             Some(0x82) => {
@@ -392,7 +392,10 @@ impl GeneralName {
                 Self::DnsName(name.to_string())
             }
             // Its tag is explicit, as that of every CHOICE.
-            Some(0xA4) => Self::DirectoryName(rasn::der::decode(contents(der))?),
+            Some(0xA4) => match rasn::der::decode_with_remainder(contents(der))? {
+                (name, []) => Self::DirectoryName(name),
+                _ => return Err(DecodeError::custom("octets follow the name", Codec::Der)),
+            },
             Some(0x88) => {
                 let tag = Tag::new(Class::Context, 8);
                 let id = ObjectIdentifier::decode_with_tag(&mut decoder, tag)?;
@@ -449,6 +452,7 @@ struct AuthorityKeyIdentifier {
     authority_cert_serial_number: Option<Integer>,
 }
 
+/// A certificate whose signed part is not decoded: what was signed is checked over these bytes.
 #[derive(AsnType, Decode)]
 struct SignedCertificate {
     tbs_certificate: Any,
