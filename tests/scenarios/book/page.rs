@@ -86,7 +86,7 @@ impl Block {
 }
 
 impl Page {
-    /// Every page of the tree but what is built.
+    /// Every page of the tree but what is built, and texts that are part of a program.
     pub(super) fn all() -> Vec<Self> {
         let mut pages = Vec::new();
         let mut folders = vec![root()];
@@ -94,7 +94,8 @@ impl Page {
             for entry in fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
-                if path.is_dir() && name != "target" && !name.starts_with('.') {
+                let is_left_out = ["src", "target"].contains(&&*name) || name.starts_with('.');
+                if path.is_dir() && !is_left_out {
                     folders.push(path);
                 } else if name.ends_with(".md") {
                     pages.push(Self::load(&path));
