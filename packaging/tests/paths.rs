@@ -72,7 +72,7 @@ fn every_path_of_lpad_in_a_page_or_unit_is_one_of_the_package() {
             let word = word.trim_end_matches(['.', '/']);
             let is_installed = ["/usr/", "/etc/", "/run/", "/var/", "/lib/"];
             let is_installed = is_installed.iter().any(|start| word.starts_with(start));
-            if is_installed && word.contains("lpa") {
+            if is_installed && ["lpad", "lpactl"].iter().any(|name| word.contains(name)) {
                 named.insert((word.to_owned(), file.clone()));
             }
         }
@@ -85,13 +85,14 @@ fn every_path_of_lpad_in_a_page_or_unit_is_one_of_the_package() {
     assert!(named.is_empty(), "the package has none of {named:#?}");
 }
 
-/// What the package's units and its installation make.
+/// What the package's units, its installation and the daemon make.
 const MADE: &[&str] = &[
     "/etc/lpad",
     "/etc/lpad/ci.d",
     "/run/lpad",
     "/run/lpad/lpad.sock",
     "/var/lib/lpad",
+    "/var/lib/lpad/journal.ndjson",
 ];
 
 /// Where those who run lpad put files of their own, and where the package has many.
