@@ -143,17 +143,7 @@ enum CliError {
     #[error("Interrupted")]
     Interrupted,
     #[error("standard input or output: {0}")]
-    Output(io::Error),
-}
-
-impl From<io::Error> for CliError {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            // A prompt reads Ctrl-C itself.
-            io::ErrorKind::Interrupted => Self::Interrupted,
-            _ => Self::Output(error),
-        }
-    }
+    Output(#[from] io::Error),
 }
 
 impl CliError {

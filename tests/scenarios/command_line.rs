@@ -561,17 +561,19 @@ async fn a_question_lets_go_at_ctrl_d_and_ctrl_c_and_the_order_stays() {
 
     let mut person = Terminal::run(&bed, &["download", &code]);
     person.shows("[later]: ").await;
-    let pid = person.pid().unwrap().to_string();
-    let interrupt = Command::new("kill").args(["-INT", &pid]).status();
-    assert!(interrupt.await.unwrap().success());
+    person.interrupt().await;
     assert_eq!(person.exit_code().await, 130);
 
-    for (key, exit_code) in [(CTRL_D, 5), (CTRL_C, 130)] {
+    for exit_code in [5, 130] {
         let mut person = Terminal::run(&bed, &["download", &code]);
         person.shows("[later]: ").await;
         person.types("yes").await;
         person.shows("Confirmation code: ").await;
-        person.presses(key).await;
+        assert!(!person.echoes());
+        match exit_code {
+            130 => person.interrupt().await,
+            _ => person.presses(CTRL_D).await,
+        }
         person.ends().await;
         assert!(person.echoes());
         assert_eq!(person.exit_code().await, exit_code);
@@ -920,7 +922,6 @@ fn said(run: Run, words: &str) {
     assert_eq!((run.code, &*run.out), (0, words), "{}", run.err);
 }
 
-const CTRL_C: &str = "\x03";
 const CTRL_D: &str = "\x04";
 const OTHER_EID: &str = "89049032123451234512345678909965";
 /// RemoveNotificationFromList.

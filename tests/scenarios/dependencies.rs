@@ -78,7 +78,7 @@ fn what_only_lpactl_needs_is_left_out_with_its_feature() {
         .filter(|needed| needed["optional"] == true)
         .filter_map(|needed| needed["name"].as_str())
         .collect();
-    let only_lpactl = ["clap", "comfy-table", "indicatif", "jiff", "rpassword"];
+    let only_lpactl = ["clap", "comfy-table", "indicatif", "jiff"];
     let only_description = ["schemars"];
     let expected = only_lpactl.iter().chain(&only_description).copied();
     assert_eq!(optional, expected.collect());

@@ -150,6 +150,13 @@ impl Terminal {
         self.child.id()
     }
 
+    /// What the terminal does at Ctrl-C.
+    pub(crate) async fn interrupt(&self) {
+        let pid = self.child.id().unwrap().to_string();
+        let kill = Command::new("kill").args(["-INT", &pid]).status();
+        assert!(kill.await.unwrap().success());
+    }
+
     /// Reads to the end of the program.
     pub(crate) async fn ends(&mut self) {
         let mut piece = [0; 1024];

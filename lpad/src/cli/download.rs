@@ -46,7 +46,7 @@ impl Lpactl {
             confirmation_code: None,
         };
         if answer.answer == Decision::Accept && offer.confirmation_code_required {
-            answer.confirmation_code = prompt::secret("Confirmation code: ")?;
+            answer.confirmation_code = prompt::secret("Confirmation code: ").await?;
             if answer.confirmation_code.is_none() {
                 answer.answer = Decision::Postpone;
             }

@@ -1,8 +1,8 @@
 //! Questions to a person at a terminal.
 
-use std::fs::File;
-use std::io::{self, ErrorKind, IsTerminal, Write, stderr, stdin};
+use std::io::{self, IsTerminal, Write, stderr, stdin};
 
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::job::Decision;
@@ -34,26 +34,32 @@ pub(super) async fn confirm(question: &str) -> io::Result<bool> {
 }
 
 /// Asks for a code without showing what is typed; nothing when the input ends.
-///
-/// It does not return to the runtime before the terminal shows again what is typed.
-pub(super) fn secret(question: &str) -> io::Result<Option<Secret>> {
-    let mut out = stderr();
-    write!(out, "{question}")?;
-    out.flush()?;
-    // After su the terminal may be opened only by its other name.
-    let terminals = ["/dev/stdin", "/dev/tty"];
-    let terminal = terminals.into_iter().find(|path| File::open(path).is_ok());
-    let how = rpassword::ConfigBuilder::new()
-        .input_file_path(terminal.unwrap_or("/dev/tty"))
-        .output_discard()
-        .password_feedback_hide()
-        .build();
-    let answer = rpassword::read_password_with_config(how);
-    let _ = writeln!(out);
-    match answer {
-        Ok(code) => Ok(Some(Secret::new(code))),
-        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(None),
-        Err(error) => Err(error),
+pub(super) async fn secret(question: &str) -> io::Result<Option<Secret>> {
+    // Before the question, because a program may answer it at once.
+    let hidden = Hidden::begin()?;
+    let answer = ask(question).await;
+    drop(hidden);
+    let _ = writeln!(stderr());
+    Ok(answer?.map(Secret::new))
+}
+
+/// A terminal that does not show what is typed, until this is dropped: also when the question is
+/// interrupted.
+struct Hidden(Termios);
+
+impl Hidden {
+    fn begin() -> io::Result<Self> {
+        let shown = tcgetattr(stdin())?;
+        let mut hidden = shown.clone();
+        hidden.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(stdin(), OptionalActions::Flush, &hidden)?;
+        Ok(Self(shown))
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        let _ = tcsetattr(stdin(), OptionalActions::Flush, &self.0);
     }
 }
 
