@@ -96,7 +96,9 @@ make_root() {
     if [ ! -e "$original/etc/debian_version" ]; then
         # The release and the mirror of this machine.
         suite=$(. /etc/os-release && printf %s "$VERSION_CODENAME")
-        mirror=$(apt-cache policy base-files | grep --max-count=1 --only-matching --extended-regexp 'https?://[^ ]+')
+        # It is read to its end: apt-cache cut off would fail.
+        mirror=$(apt-cache policy base-files | awk '!found && match($0, /https?:\/\/[^ ]+/) {
+            print substr($0, RSTART, RLENGTH); found = 1 }')
         rm -rf "$original.new"
         mkdir -p "$(dirname "$original")"
         debootstrap --variant=minbase --include=systemd,systemd-sysv,udev,ca-certificates,curl,adduser \
