@@ -11,7 +11,7 @@ use es10_apdu::at::{AtPort, Csim, ModemProfile, Serial};
 use es10_apdu::es10a::{EuiccConfiguredAddressesRequest, SetDefaultDpAddressRequest};
 use es10_apdu::isdr::{Isdr, IsdrOptions};
 use rustix::process::{Pid, Signal, kill_process};
-use sim_card_emulator::config::{Config, EXAMPLE};
+use sim_card_emulator::config::EXAMPLE;
 use sim_card_emulator::modem::Quirks;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -280,19 +280,5 @@ fn what_the_handbook_says_can_be_said() {
         } else {
             text(&call);
         }
-    }
-}
-
-#[test]
-fn the_configuration_in_the_handbook_can_be_used() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/test-bench.md");
-    let text = fs::read_to_string(path).unwrap();
-    let blocks = text.split("```toml\n").skip(1);
-    let blocks: Vec<_> = blocks
-        .map(|rest| rest.split("```").next().unwrap())
-        .collect();
-    assert!(!blocks.is_empty());
-    for block in blocks {
-        Config::parse(block, Path::new("test-bench.md"), &[]).unwrap();
     }
 }
