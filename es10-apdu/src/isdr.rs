@@ -342,8 +342,6 @@ impl CallError {
     }
 }
 
-/// How long a busy card is left alone, twice as long each time. Modems that read the files of a new
-/// profile say busy for some seconds.
 /// The answer to a request, to be waited for.
 type Exchange<'a> = Pin<Box<dyn Future<Output = Result<Vec<u8>, CallError>> + Send + 'a>>;
 
@@ -354,6 +352,8 @@ fn response<F: Es10Function>(answer: &[u8]) -> Result<F::Response, CallError> {
     })
 }
 
+/// How long a busy card is left alone, twice as long each time. Modems that read the files of a new
+/// profile say busy for some seconds.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 const LOAD_BPP: &str = "ES10b.LoadBoundProfilePackage";
