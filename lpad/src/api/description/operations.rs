@@ -341,20 +341,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
         access: Access::Change,
         parameters: &[],
         body: None,
-        answer: (
-            202,
-            "The operation was asked to stop; its state says whether it has.",
-            "Operation",
-        ),
-        refusals: &[
-            (404, Refusal::Named("UnknownOperation")),
-            (
-                409,
-                Refusal::Own(
-                    "`operation-ended`: it has ended. `past-point-of-no-return`: stopping it now would leave the card in doubt.",
-                ),
-            ),
-        ],
+        answer: CANCELLED,
+        refusals: NOT_CANCELLED,
     },
     Operation {
         id: "cancelOperation",
@@ -366,20 +354,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
         access: Access::Change,
         parameters: &[],
         body: None,
-        answer: (
-            202,
-            "The operation was asked to stop; its state says whether it has.",
-            "Operation",
-        ),
-        refusals: &[
-            (404, Refusal::Named("UnknownOperation")),
-            (
-                409,
-                Refusal::Own(
-                    "`operation-ended`: it has ended. `past-point-of-no-return`: stopping it now would leave the card in doubt.",
-                ),
-            ),
-        ],
+        answer: CANCELLED,
+        refusals: NOT_CANCELLED,
     },
     Operation {
         id: "answerOffer",
@@ -406,4 +382,21 @@ pub(super) const OPERATIONS: &[Operation] = &[
             ),
         ],
     },
+];
+
+/// What both ways to cancel an operation are answered with.
+const CANCELLED: (u16, &str, &str) = (
+    202,
+    "The operation was asked to stop; its state says whether it has.",
+    "Operation",
+);
+
+const NOT_CANCELLED: &[(u16, Refusal)] = &[
+    (404, Refusal::Named("UnknownOperation")),
+    (
+        409,
+        Refusal::Own(
+            "`operation-ended`: it has ended. `past-point-of-no-return`: stopping it now would leave the card in doubt.",
+        ),
+    ),
 ];
