@@ -319,18 +319,8 @@ fn addresses(text: &str) -> BTreeSet<String> {
 
 /// The profile that a page calls its first, second and so on.
 fn profile(number: u32) -> Profile {
-    let digits = format!("89010000000000000{number}");
-    let sum: u32 = digits
-        .bytes()
-        .rev()
-        .enumerate()
-        .map(|(place, digit)| {
-            let digit = u32::from(digit - b'0') * if place % 2 == 0 { 2 } else { 1 };
-            digit / 10 + digit % 10
-        })
-        .sum();
-    let iccid = format!("{digits}{}", (10 - sum % 10) % 10);
-    Profile::builder(Iccid::try_from(iccid).expect("an ICCID"))
+    let iccid = Iccid::with_check_digit(&format!("89010000000000000{number}"));
+    Profile::builder(iccid.expect("an ICCID"))
         .name(format!("Profile {number}"))
         .size(3000)
         .build()

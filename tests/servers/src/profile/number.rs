@@ -14,17 +14,23 @@ pub struct Iccid(String);
 impl Iccid {
     /// The `number`-th ICCID of a range of our own, with its Luhn check digit.
     pub fn nth(number: u32) -> Self {
-        let digits = format!("8901999{number:011}");
+        let iccid = Self::with_check_digit(&format!("8901999{number:011}"));
+        iccid.expect("18 digits and the check digit")
+    }
+
+    /// These 17 to 19 decimal digits with their Luhn check digit behind them.
+    pub fn with_check_digit(digits: &str) -> Result<Self, ProfileError> {
         let sum: u32 = digits
-            .bytes()
+            .chars()
             .rev()
+            .filter_map(|digit| digit.to_digit(10))
             .enumerate()
             .map(|(place, digit)| {
-                let digit = u32::from(digit - b'0') * if place % 2 == 0 { 2 } else { 1 };
+                let digit = digit * if place % 2 == 0 { 2 } else { 1 };
                 digit / 10 + digit % 10
             })
             .sum();
-        Self(format!("{digits}{}", (10 - sum % 10) % 10))
+        format!("{digits}{}", (10 - sum % 10) % 10).try_into()
     }
 
     /// Reads the form of the profile header: digits in reading order, filled up with F.
