@@ -22,7 +22,6 @@ use rsp_common::pki::{Pki, PkiOptions};
 use rsp_servers::smdp::{OrderId, OrderRequest, OrderState};
 use rustix::process::{Pid, Signal, kill_process};
 use sim_card_emulator::modem::{Moment, Pattern};
-use sim_card_emulator::pty::Pty;
 use tempfile::TempDir;
 use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
@@ -211,12 +210,9 @@ pub(crate) struct Gateway {
 impl Gateway {
     pub(crate) async fn start() -> Self {
         let (bench, folder) = (Bench::new(), tempfile::tempdir().unwrap());
-        let pty = Pty::open(&folder.path().join("modem")).unwrap();
-        tokio::spawn(bench.line().serve(pty, None));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let smdp = bench.smdp.clone();
-        tokio::spawn(async move { smdp.serve(listener, std::future::pending()).await });
+        bench.serve(folder.path(), None, listener).unwrap();
         let configuration = bench.configure(folder.path(), address, "never").unwrap();
         let client = Client::new(folder.path().join("lpad.sock"));
         let daemon = lpad(&configuration).spawn().unwrap();

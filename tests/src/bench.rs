@@ -1,5 +1,6 @@
 //! Card, modem and SM-DP+ joined in memory: what the daemon sees, without kernel devices.
 
+use std::future::pending;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +16,9 @@ use rsp_servers::smdp::{Config, Smdp};
 use sim_card_emulator::card::Card;
 use sim_card_emulator::euicc::{Identity, Settings};
 use sim_card_emulator::modem::{self, Card as _, Ended, Modem, ModemControl};
+use sim_card_emulator::pty::Pty;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, duplex};
+use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
 /// The name of the test SM-DP+.
@@ -133,6 +136,16 @@ default_smdp = "{HOST_NAME}"
     /// The card without the modem.
     pub fn direct(&self) -> Direct {
         direct(&self.card)
+    }
+
+    /// Serves the modem's line as `modem` in this folder, and the SM-DP+ on a listener: what
+    /// [`Self::configure`] tells a daemon in a process of its own.
+    pub fn serve(&self, folder: &Path, baud: Option<u32>, listener: TcpListener) -> io::Result<()> {
+        let pty = Pty::open(&folder.join("modem"))?;
+        tokio::spawn(self.line().serve(pty, baud));
+        let smdp = self.smdp.clone();
+        tokio::spawn(async move { smdp.serve(listener, pending()).await });
+        Ok(())
     }
 
     /// The modem's line; each call of `open` is a new connection to it.

@@ -14,7 +14,6 @@ use lpad_tests::bench::{Bench, HOST_NAME};
 use rsp_common::certificate::Role;
 use rsp_servers::profile::{Iccid, Profile};
 use rsp_servers::smdp::{Function, OrderRequest};
-use sim_card_emulator::pty::Pty;
 use tokio::net::{TcpListener, lookup_host};
 use tokio::process::Command;
 use tokio::time::interval;
@@ -40,10 +39,7 @@ pub(crate) async fn measure(program: &Path) -> Result<Figures, Box<dyn Error>> {
 
     let folder = tempfile::Builder::new().prefix("lpac-bench-").tempdir()?;
     let bench = Bench::new();
-    let port = folder.path().join("modem");
-    tokio::spawn(bench.line().serve(Pty::open(&port)?, None));
-    let smdp = bench.smdp.clone();
-    tokio::spawn(async move { smdp.serve(listener, std::future::pending()).await });
+    bench.serve(folder.path(), None, listener)?;
     let profile = Profile::builder(Iccid::nth(1)).size(PACKAGE_SIZE).build();
     let order = OrderRequest::with_matching_id(profile, "BENCH-1");
     bench.smdp.create_order(order);
@@ -63,7 +59,7 @@ pub(crate) async fn measure(program: &Path) -> Result<Figures, Box<dyn Error>> {
             lpac.env("LPAC_APDU", "at_csim");
         }
         lpac.args(arguments)
-            .env("LPAC_APDU_AT_DEVICE", &port)
+            .env("LPAC_APDU_AT_DEVICE", folder.path().join("modem"))
             .env("LPAC_HTTP", "curl")
             .env("SSL_CERT_FILE", &issuer)
             .stdin(Stdio::null())
@@ -91,10 +87,7 @@ pub(crate) async fn measure(program: &Path) -> Result<Figures, Box<dyn Error>> {
         apdus: octets.apdus,
         octets: octets.bytes_in + octets.bytes_out,
         handshakes: smdp.handshakes,
-        requests: Function::ALL
-            .iter()
-            .map(|function| smdp.requests(*function))
-            .sum(),
+        requests: smdp.all_requests(),
         idle_memory: 0,
         peak_memory,
         time: started.elapsed(),

@@ -23,8 +23,7 @@ use lpad::memory::operations::State;
 use lpad::secret::Secret;
 use lpad_tests::bench::{Bench, HOST_NAME};
 use rsp_servers::profile::{Iccid, Profile};
-use rsp_servers::smdp::{Function, OrderRequest};
-use sim_card_emulator::pty::Pty;
+use rsp_servers::smdp::OrderRequest;
 use tokio::net::TcpListener;
 
 use self::chart::Chart;
@@ -192,12 +191,9 @@ impl Figures {
 async fn measure(binary: &Path, baud: Option<u32>, size: usize) -> Result<Figures, Box<dyn Error>> {
     let folder = tempfile::Builder::new().prefix("lpad-bench-").tempdir()?;
     let bench = Bench::new();
-    let pty = Pty::open(&folder.path().join("modem"))?;
-    tokio::spawn(bench.line().serve(pty, baud));
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
-    let smdp = bench.smdp.clone();
-    tokio::spawn(async move { smdp.serve(listener, std::future::pending()).await });
+    bench.serve(folder.path(), baud, listener)?;
     let configuration = bench.configure(folder.path(), address, "never")?;
     let profile = Profile::builder(Iccid::nth(1)).size(size).build();
     bench
@@ -244,10 +240,7 @@ async fn download(bench: &Bench, client: &Client, pid: u32) -> Result<Figures, B
         apdus: after.apdus - before.apdus,
         octets: after.bytes_in + after.bytes_out - before.bytes_in - before.bytes_out,
         handshakes: smdp.handshakes,
-        requests: Function::ALL
-            .iter()
-            .map(|function| smdp.requests(*function))
-            .sum(),
+        requests: smdp.all_requests(),
         idle_memory,
         peak_memory: memory(pid, "VmHWM:")?,
         time,

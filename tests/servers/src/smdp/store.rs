@@ -32,6 +32,11 @@ impl Counters {
         self.requests[function as usize]
     }
 
+    /// How often any function was called.
+    pub fn all_requests(&self) -> u64 {
+        self.requests.iter().sum()
+    }
+
     pub(super) fn count(&mut self, function: Function) {
         self.requests[function as usize] += 1;
     }

@@ -12,7 +12,6 @@ use lpad::client::{Client, ClientError};
 use lpad::job::{Kind, Progress, Stage};
 use lpad_tests::bench::{Bench, HOST_NAME};
 use rsp_servers::smdp::ReservationStatus;
-use sim_card_emulator::pty::Pty;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
@@ -40,13 +39,10 @@ impl World {
     pub(crate) async fn new() -> Result<Self, Box<dyn Error>> {
         let folder = tempfile::Builder::new().prefix("lpad-demo-").tempdir()?;
         let bench = Bench::new();
-        let pty = Pty::open(&folder.path().join("modem"))?;
-        tokio::spawn(bench.line().serve(pty, None));
-
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let smdp_address = listener.local_addr()?;
-        let smdp = bench.smdp.clone();
-        tokio::spawn(async move { smdp.serve(listener, std::future::pending()).await });
+        bench.serve(folder.path(), None, listener)?;
+
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let operator = Operator {
             address: listener.local_addr()?,
