@@ -170,6 +170,16 @@ fn plain(text: &StyledStr) -> String {
     text.to_string()
 }
 
+/// The exit codes of the daemon, and what they mean.
+pub const DAEMON_EXIT_CODES: &[(&str, &str)] = &[
+    (
+        "0",
+        "a signal ended it, or it has printed what was asked for",
+    ),
+    ("1", "it could not start, or a part of it has failed"),
+    ("2", "the command line or the configuration cannot be used"),
+];
+
 const HEAD: &str = "\
 # lpactl
 

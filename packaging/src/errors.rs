@@ -43,6 +43,9 @@ pub fn page() -> String {
     page += EXIT_CODES;
     page += &commands::exit_codes(&commands::lpactl());
     page += DAEMON_EXIT_CODES;
+    for (code, meaning) in commands::DAEMON_EXIT_CODES {
+        page += &format!("| {code} | {meaning} |\n");
+    }
     page
 }
 
@@ -80,7 +83,4 @@ const DAEMON_EXIT_CODES: &str = "
 
 | code | meaning |
 |---|---|
-| 0 | a signal ended it, or it has printed what was asked for |
-| 1 | it could not start, or a part of it has failed |
-| 2 | the command line or the configuration cannot be used |
 ";

@@ -107,7 +107,7 @@ impl Manual<'_> {
         section(&mut body, "SIGNALS", SIGNALS);
         section(&mut body, "ENVIRONMENT", ENVIRONMENT);
         section(&mut body, "FILES", FILES);
-        section(&mut body, "EXIT STATUS", EXIT_STATUS);
+        section(&mut body, "EXIT STATUS", commands::DAEMON_EXIT_CODES);
         related(
             &mut body,
             &[("lpactl", "1"), ("lpad.toml", "5"), ("systemctl", "1")],
@@ -309,15 +309,6 @@ const FILES: &[(&str, &str)] = &[
         "/var/lib/lpad",
         "What must outlive a restart: what was under way, and how the latest operations ended.",
     ),
-];
-
-const EXIT_STATUS: &[(&str, &str)] = &[
-    (
-        "0",
-        "A signal ended it, or it has printed what was asked for.",
-    ),
-    ("1", "It could not start, or a part of it has failed."),
-    ("2", "The command line or the configuration cannot be used."),
 ];
 
 const LPACTL_ENVIRONMENT: &[(&str, &str)] = &[(
