@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, reason = "cargo reads it")]
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::{env, fs, io};
 
 fn main() -> io::Result<()> {
@@ -13,8 +14,26 @@ fn main() -> io::Result<()> {
     if discards_unwinding() {
         let script = env::current_dir()?.join(NO_UNWINDING);
         println!("cargo::rustc-link-arg-bins=-Wl,-T,{}", script.display());
+        if let Some(folder) = libgcc_folder() {
+            println!("cargo::rustc-link-search=native={}", folder.display());
+            println!("cargo::rustc-link-lib=static:-bundle=gcc_eh");
+        }
     }
     Ok(())
+}
+
+/// Where the compiler has the part of libgcc that unwinds. It comes before the shared libgcc that std
+/// asks for, which then nothing is needed of: 100 kB less in memory, and one library less.
+fn libgcc_folder() -> Option<PathBuf> {
+    let linker = env::var_os("RUSTC_LINKER").unwrap_or_else(|| "cc".into());
+    let output = Command::new(linker)
+        .arg("-print-file-name=libgcc_eh.a")
+        .output()
+        .ok()?;
+    let library = PathBuf::from(String::from_utf8(output.stdout).ok()?.trim());
+    // A compiler that has none prints the bare name.
+    let folder = library.parent().filter(|folder| folder.is_absolute())?;
+    Some(folder.into())
 }
 
 /// JSON without white space between its tokens, a third of it: the file is written for people, what
