@@ -183,10 +183,10 @@ pub const DAEMON_EXIT_CODES: &[(&str, &str)] = &[
 const HEAD: &str = "\
 # lpactl
 
-This page is for those who look after a gateway by hand or in scripts: every command of `lpactl`, made
+This page is for those who manage a gateway by hand or in scripts: every command of `lpactl`, taken
 from its own help. Each command also has a manual page, such as `man lpactl-download`.
 
-`lpactl` asks the daemon over its socket, so it needs root, or a user in the daemon's group. With
+`lpactl` asks the daemon over its socket, so run it as root or as a member of the group `lpad`. With
 `--json` it prints the answers of the API and nothing else.
 ";
 

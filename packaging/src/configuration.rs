@@ -107,7 +107,8 @@ const HEAD: &str = "\
 # Configuration
 
 This page is for those who run lpad on a gateway: every key of `/etc/lpad/lpad.toml`, with its default
-and its meaning. `lpad --example-config` prints the same as a file, `man lpad.toml` as a manual page.
+and its meaning. `lpad --example-config` prints the same as a configuration file,
+and `man lpad.toml` shows it as a manual page.
 
 Only `port` has to be set:
 
@@ -116,8 +117,8 @@ Only `port` has to be set:
 port = \"/dev/ttyUSB2\"
 ```
 
-lpad reads the file when it starts. `lpad --check` tells what is wrong with it, and where;
-`systemctl restart lpad` puts it in effect. The environment variable `LPAD_LOG` wins over
+lpad reads the file when it starts. `lpad --check` says what is wrong with it, and where;
+`systemctl restart lpad` puts it into effect. The environment variable `LPAD_LOG` overrides
 `level` in `[log]`.
 ";
 

@@ -52,24 +52,24 @@ pub fn page() -> String {
 const HEAD: &str = "\
 # Error codes
 
-This page is for those who look for the meaning of an error of lpad or `lpactl`, and for those who
-write programs that handle them.
+This page is for those who look up what an error of lpad or `lpactl` means, and for those who write
+programs that handle errors.
 
 ## Problems
 
-A response that is an error, and an operation that has failed, carry a problem document
+Every error response, and every operation that has failed, carries a problem document
 ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)). Its `code` is one of these and does not change
-between versions; `detail` and `next_step` say what happened this time. *Retry* tells whether the same
-call may succeed later by itself (`retryable` in the document), *HTTP* is the status of the response,
-*exit* the exit code of `lpactl`.
+between versions; `detail` says what happened this time, and `next_step` what to do about it. *Retry*
+says whether the same request may succeed later (`retryable` in the document), *HTTP* is the status of
+the response, and *exit* is the exit code of `lpactl`.
 
 ";
 
 const SERVERS: &str = "
 ## What an SM-DP+ refuses
 
-An SM-DP+ or SM-DS refuses with a subject and a reason of SGP.22 section 5.2.6. The problem document
-has them as `sgp22`, and its `code` is the one in the last column.
+An SM-DP+ or SM-DS that refuses a request gives a subject and a reason from SGP.22 section 5.2.6. The
+problem document has them in `sgp22`, and its `code` is the one in the last column.
 
 ";
 

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::job::{Decision, OperationId};
 
-/// Look after the eSIM of this gateway.
+/// Manage the eSIM of this gateway.
 #[derive(Debug, Parser)]
 #[command(
     name = "lpactl",
@@ -20,10 +20,10 @@ pub struct Arguments {
     /// The daemon's socket [default: $LPAD_SOCKET or /run/lpad/lpad.sock]
     #[arg(long, global = true, help_heading = GENERAL, value_name = "PATH")]
     pub socket: Option<PathBuf>,
-    /// Print the API's JSON
+    /// Print the JSON of the API
     #[arg(long, global = true, help_heading = GENERAL)]
     pub json: bool,
-    /// The eUICC, when there are several
+    /// Which eUICC, if there are several
     #[arg(long, global = true, help_heading = GENERAL, value_name = "NAME")]
     pub euicc: Option<String>,
     /// What to do
@@ -34,7 +34,7 @@ pub struct Arguments {
 /// What `lpactl` does.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Show the daemon, its eUICCs and what they do
+    /// Show the daemon, its eUICCs and what they are doing
     Status,
     /// The eUICC itself
     #[command(subcommand)]
@@ -42,17 +42,17 @@ pub enum Command {
     /// The profiles on the eUICC
     #[command(subcommand)]
     Profile(ProfileCommand),
-    /// Download a profile and install it
+    /// Download and install a profile
     Download(DownloadArguments),
-    /// The notifications that wait for delivery
+    /// The notifications waiting for delivery
     #[command(subcommand)]
     Notification(NotificationCommand),
-    /// What the daemon does and did
+    /// What the daemon is doing and has done
     #[command(subcommand)]
     Operation(OperationCommand),
-    /// Follow what happens, until interrupted
+    /// Show events as they happen, until interrupted
     Events {
-        /// Begin after this event
+        /// Start after this event
         #[arg(long, value_name = "ID")]
         after: Option<u64>,
     },
@@ -63,12 +63,12 @@ pub enum Command {
 pub enum EuiccCommand {
     /// Show the eUICC: EID, versions, memory, addresses
     Info,
-    /// Store the SM-DP+ that is asked by default
+    /// Store the address of the default SM-DP+ on the eUICC
     SetDefaultSmdp {
         /// Its host name; "" removes it
         address: String,
     },
-    /// Erase profiles for ever
+    /// Erase profiles, or the default SM-DP+ address, for ever
     Reset(ResetArguments),
 }
 
@@ -78,7 +78,7 @@ pub struct ResetArguments {
     /// What is erased
     #[command(flatten)]
     pub scope: ResetScopeArguments,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     pub yes: bool,
 }
@@ -90,7 +90,7 @@ pub struct ResetScopeArguments {
     /// Erase operational profiles
     #[arg(long)]
     pub operational: bool,
-    /// Erase test profiles that were loaded later
+    /// Erase test profiles that were loaded in the field
     #[arg(long)]
     pub test: bool,
     /// Erase the default SM-DP+ address
@@ -108,7 +108,7 @@ pub enum ProfileCommand {
         /// Its ICCID or name
         profile: String,
     },
-    /// Use this profile from now on
+    /// Switch to this profile
     Enable {
         /// Its ICCID or name
         profile: String,
@@ -129,7 +129,7 @@ pub enum ProfileCommand {
     Delete {
         /// Its ICCID or name
         profile: String,
-        /// Do not ask
+        /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
     },
@@ -144,10 +144,10 @@ pub struct DownloadArguments {
     /// Enable the profile once it is installed
     #[arg(long)]
     pub enable: bool,
-    /// Accept the profile without asking, but for policy rules
+    /// Accept the profile without asking, unless it has policy rules
     #[arg(long)]
     pub yes: bool,
-    /// Where the confirmation code is, or - for standard input
+    /// The file with the confirmation code, or - for standard input
     #[arg(long, value_name = "FILE")]
     pub confirmation_code_file: Option<PathBuf>,
 }
@@ -159,10 +159,10 @@ pub struct SourceArguments {
     /// The activation code (LPA:1$…), or - to read it from standard input
     #[arg(value_name = "CODE")]
     pub code: Option<String>,
-    /// Ask the default SM-DP+ for a profile made for this EID
+    /// Ask the default SM-DP+ for a profile reserved for this EID
     #[arg(long)]
     pub default: bool,
-    /// Ask this SM-DP+ for a profile made for this EID
+    /// Ask this SM-DP+ for a profile reserved for this EID
     #[arg(long, value_name = "ADDRESS")]
     pub smdp: Option<String>,
 }
@@ -170,9 +170,9 @@ pub struct SourceArguments {
 /// `lpactl notification …`.
 #[derive(Debug, Subcommand)]
 pub enum NotificationCommand {
-    /// List the notifications that wait
+    /// List the notifications waiting for delivery
     List,
-    /// Deliver them now
+    /// Deliver the waiting notifications now
     Deliver,
 }
 
@@ -186,22 +186,22 @@ pub enum OperationCommand {
         /// Its number
         id: OperationId,
     },
-    /// Wait until the operation has ended, and tell how
+    /// Wait until the operation has ended, and show how it ended
     Wait {
         /// Its number
         id: OperationId,
     },
-    /// Answer the question of a download
+    /// Answer the question that a download asks
     Answer {
         /// Its number
         id: OperationId,
         /// The answer
         answer: AnswerArgument,
-        /// Where the confirmation code is, or - for standard input
+        /// The file with the confirmation code, or - for standard input
         #[arg(long, value_name = "FILE")]
         confirmation_code_file: Option<PathBuf>,
     },
-    /// Stop the operation, if it still can be
+    /// Cancel the operation, if that is still possible
     Cancel {
         /// Its number
         id: OperationId,
@@ -215,7 +215,7 @@ pub enum AnswerArgument {
     Accept,
     /// Never download it: the order is used up
     Decline,
-    /// Not now: the order stays
+    /// Not now: the order can still be used
     Postpone,
 }
 
