@@ -257,7 +257,7 @@ const DESCRIPTIONS: &[(&str, &[&str])] = &[
             "lpactl asks the daemon lpad over its socket to show and change the eSIM of this gateway. Root, \
              and the members of the daemon's admin group (lpad), may do everything; members of its reader \
              group may look.",
-            "An operation goes on in the daemon when lpactl is interrupted; lpactl operation shows it.",
+            "An operation continues in the daemon when lpactl is interrupted; lpactl operation shows it.",
         ],
     ),
 ];
@@ -277,7 +277,7 @@ const SIGNALS: &[(&str, &str)] = &[
 const ENVIRONMENT: &[(&str, &str)] = &[
     (
         "LPAD_LOG",
-        "The least important level that is logged (error, warn, info, debug or trace). It wins over the \
+        "The least important level that is logged (error, warn, info, debug or trace). It overrides the \
          level in the configuration.",
     ),
     (
@@ -301,7 +301,7 @@ const FILES: &[(&str, &str)] = &[
     ),
     (
         "/etc/lpad/ci.d",
-        "A place for certificate issuers beside those of the GSMA. lpad reads it when extra_roots in the \
+        "A place for certificate issuers in addition to those of the GSMA. lpad reads it when extra_roots in the \
          configuration names it.",
     ),
     ("/run/lpad/lpad.sock", "The socket of the API."),
@@ -324,7 +324,7 @@ const LPACTL_FILES: &[(&str, &str)] = &[(
 const CONFIGURATION: &[&str] = &[
     "The configuration of lpad(8) is a TOML document. Every key has a default but port, which has to be \
      set. An unknown key is an error.",
-    "lpad reads the file when it starts. \"lpad --check\" tells what is wrong with it, and where; \
+    "lpad reads the file when it starts. \"lpad --check\" says what is wrong with it, and where; \
      \"systemctl restart lpad\" puts it in effect; \"lpad --example-config\" prints a file with all that \
      follows.",
 ];

@@ -21,7 +21,7 @@ async fn an_unknown_matching_id_is_explained() {
     assert_eq!(problem.code, Code::MatchingIdRefused);
     assert_eq!(
         problem.title,
-        "The SM-DP+ does not know this activation code, or it is used up"
+        "The SM-DP+ does not know this activation code, or the code is used up"
     );
     assert_eq!(
         problem.detail,
@@ -357,7 +357,7 @@ async fn a_full_card_says_so_and_takes_the_profile_once_another_one_is_gone() {
     bed.bench.card.configure(|settings| settings.memory = 5000);
     let problem = bed.fail("M-1").await;
     assert_eq!(problem.code, Code::CardFull);
-    assert_eq!(problem.title, "The card has not enough memory");
+    assert_eq!(problem.title, "The card does not have enough memory");
     assert_eq!(
         problem.next_step,
         "Delete a profile that is not needed and try again."

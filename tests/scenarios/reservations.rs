@@ -135,7 +135,7 @@ async fn a_reserved_activation_code_is_downloaded_by_any_card_and_once() {
     assert_eq!(again.state, State::Failed);
     assert_eq!(
         again.problem.unwrap().title,
-        "The SM-DP+ does not know this activation code, or it is used up"
+        "The SM-DP+ does not know this activation code, or the code is used up"
     );
     bed.must_be_sound().await;
 }

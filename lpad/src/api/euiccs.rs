@@ -38,7 +38,7 @@ pub struct ResetRequest {
     /// Erase operational profiles.
     #[serde(default)]
     pub operational_profiles: bool,
-    /// Erase test profiles that were loaded later.
+    /// Erase test profiles that were loaded in the field.
     #[serde(default)]
     pub test_profiles: bool,
     /// Erase the default SM-DP+ address.

@@ -369,7 +369,7 @@ mod tests {
             .code_consumed(CodeConsumed::No);
         assert_eq!(
             problem(&found, Width::UNLIMITED),
-            "The SM-DP+ does not know this activation code, or it is used up.\n\
+            "The SM-DP+ does not know this activation code, or the code is used up.\n\
              \x20 What         smdp.example.com refuses the matching identifier.\n\
              \x20 SM-DP+ says  8.2.6/3.8\n\
              \x20 Code         not used up\n\

@@ -37,7 +37,7 @@ codes! {
         "You may not do this", "Run the command as root or as a member of the admin group.";
     /// No such resource.
     NotFound = "not-found", false,
-        "There is nothing here", "Look the path up with GET /v1/openapi.json.";
+        "There is no such path", "Look the path up with GET /v1/openapi.json.";
     /// No such eUICC.
     UnknownEuicc = "unknown-euicc", false,
         "There is no eUICC of this name", "List the eUICCs with `lpactl status` or GET /v1/euiccs.";
@@ -52,7 +52,7 @@ codes! {
         "This cannot be done with the resource", "Look the methods up with GET /v1/openapi.json.";
     /// The body or query cannot be read.
     InvalidRequest = "invalid-request", false,
-        "The request cannot be understood", "Correct what the detail names.";
+        "The request cannot be understood", "Correct what `detail` names.";
     /// The body is too large.
     BodyTooLarge = "body-too-large", false,
         "The body is too large", "Send at most 64 KiB.";
@@ -103,7 +103,7 @@ codes! {
         "The profile was declined", "Ask the operator for a new activation code if this was a mistake.";
     /// The person who was asked postponed the profile.
     Postponed = "postponed", true,
-        "The profile was postponed", "Download again when you want it; the order stays.";
+        "The profile was postponed", "Download again when you want it; the order can still be used.";
     /// No answer came in time.
     NoAnswer = "no-answer", true,
         "The profile was not accepted in time", "Download again, with --yes to accept it at once.";
@@ -121,7 +121,7 @@ codes! {
         "The profile is installed already", "List the profiles; nothing has to be downloaded.";
     /// The card has no room.
     CardFull = "card-full", false,
-        "The card has not enough memory", "Delete a profile that is not needed and try again.";
+        "The card does not have enough memory", "Delete a profile that is not needed and try again.";
     /// A proactive session runs on the card.
     CardBusy = "card-busy", true,
         "The card is busy with the modem", "Try again in a minute; if it stays busy, reset the modem.";
@@ -130,7 +130,7 @@ codes! {
         "The SM-DP+ refused", "Ask the operator, with the subject and reason given here.";
     /// The matching identifier is unknown or used.
     MatchingIdRefused = "matching-id-refused", false,
-        "The SM-DP+ does not know this activation code, or it is used up", "Check the code, or ask the operator for a new one.";
+        "The SM-DP+ does not know this activation code, or the code is used up", "Check the code, or ask the operator for a new one.";
     /// The server has nothing for this EID; inside the daemon only, an operation succeeds with it.
     NothingToDownload = "nothing-to-download", true,
         "The SM-DP+ has nothing for this eUICC", "Ask the operator whether a profile was made for this EID.";
@@ -139,19 +139,19 @@ codes! {
         "The order is for another eUICC", "Use the code on the device it was made for, or ask the operator.";
     /// The operator prepares the order still.
     NotReleased = "not-released", true,
-        "The operator has not released the profile yet", "Try again later; if it stays so, ask the operator.";
+        "The operator has not released the profile yet", "Try again later; if this persists, ask the operator.";
     /// The order has expired or is closed.
     OrderClosed = "order-closed", false,
         "The download order is closed", "Ask the operator for a new activation code.";
     /// The server has a problem of its own.
     ServerFailed = "server-failed", true,
-        "The SM-DP+ failed", "Try again later; if it stays so, tell the operator.";
+        "The SM-DP+ failed", "Try again later; if this persists, tell the operator.";
     /// The server cannot be reached.
     ServerUnreachable = "server-unreachable", true,
         "The SM-DP+ cannot be reached", "Check the network, name resolution and firewall of this machine.";
     /// The server took too long.
     ServerTimeout = "server-timeout", true,
-        "The SM-DP+ did not answer in time", "Try again later; if it stays so, tell the operator.";
+        "The SM-DP+ did not answer in time", "Try again later; if this persists, tell the operator.";
     /// The server is not who it should be.
     ServerNotTrusted = "server-not-trusted", false,
         "The SM-DP+ could not prove who it is", "Check the address and this machine's clock; for a private issuer, see [trust] extra_roots.";
@@ -166,10 +166,10 @@ codes! {
         "The card could not install the profile", "Ask the operator for a new profile; the error was reported to the SM-DP+.";
     /// The card's answer cannot be read.
     CardGarbled = "card-garbled", false,
-        "The card's answer cannot be understood", "Try again; if it stays so, report it with a log at level debug.";
+        "The card's answer cannot be understood", "Try again; if this persists, report it with a log at level debug.";
     /// The card has no ISD-R.
     NoEuicc = "no-euicc", true,
-        "The card is no eUICC", "Check that the card is an SGP.22 eUICC and that its slot is selected.";
+        "The card is not an SGP.22 eUICC", "Check that the card is an SGP.22 eUICC and that its slot is selected.";
     /// Another card is in the slot.
     OtherCard = "other-card", false,
         "Another card is in the slot", "Check the EID, and ask again if this card is meant.";
@@ -193,7 +193,7 @@ codes! {
         "The modem did not answer in time", "Try again; if it stays silent, reset the modem.";
     /// The card did not switch.
     CardNotSwitched = "card-not-switched", false,
-        "The card accepted the switch and did not do it", "Restart the modem, look at the profile list and try again.";
+        "The card accepted the switch but did not switch", "Restart the modem, look at the profile list and try again.";
     /// The modem did not take the new profile.
     SwitchNotConfirmed = "switch-not-confirmed", false,
         "The card switched, but the modem still uses the old profile", "Restart the modem.";
@@ -211,5 +211,5 @@ codes! {
         "The journal was damaged", "Check the medium, then look at the files named here and remove them; operations from before may be missing.";
     /// A mistake in lpad.
     Internal = "internal", false,
-        "lpad made a mistake", "Report this with the log.";
+        "lpad has a bug", "Report this with the log.";
 }
