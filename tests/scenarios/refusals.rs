@@ -25,8 +25,8 @@ async fn an_unknown_matching_id_is_explained() {
     );
     assert_eq!(
         problem.detail,
-        "smdp.example.com refused authenticateClient: The server does not know this code or it \
-         has been used (status code 8.2.6/3.8)."
+        "smdp.example.com refused authenticateClient: The server does not know this code, or the \
+         code has been used (status code 8.2.6/3.8)."
     );
     assert_eq!(
         problem.next_step,
