@@ -5,7 +5,6 @@ use std::ffi::OsStr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 use std::{fs, io};
 
 use es9_client::{Connect, Deadlines, Es9Client, Options, Roots, RootsError, TcpConnect};
@@ -23,7 +22,7 @@ use crate::api::actor::{Accounts, Permissions};
 use crate::api::{Api, Socket};
 use crate::client::Client;
 use crate::config::{ApiConfig, Config, ConfigError, Es9Config, EuiccConfig, StateConfig};
-use crate::engine::{Context, Engine, EngineHandle};
+use crate::engine::{Context, ENGINE_ENDS, Engine, EngineHandle};
 use crate::files::{other_kind, read_code};
 use crate::memory::events::{Change, Events, Follower};
 use crate::memory::journal::{Journal, SharedJournal};
@@ -189,7 +188,8 @@ impl Daemon {
     }
 
     /// Ends the daemon: operations are cancelled where they still can be, channels and ports are
-    /// closed, clients get their last answers. Takes a minute at most.
+    /// closed, clients get their last answers. Takes less than a minute, and 150 s at most while a package
+    /// is loaded.
     ///
     /// # Cancel safety
     /// Dropping the future ends everything at once; the journal knows what was under way.
@@ -198,7 +198,7 @@ impl Daemon {
         self.operations.end_all();
         self.engines_closer.close();
         let ended = async { while self.engines.join_next().await.is_some() {} };
-        if timeout(ENGINES_END, ended).await.is_err() {
+        if timeout(ENGINE_ENDS, ended).await.is_err() {
             tracing::warn!("an eUICC's engine does not end in time; lpad ends without it");
         }
         self.journal.make_up();
@@ -463,6 +463,3 @@ Options:
   -h, --help            Print help
   -V, --version         Print version
 ";
-
-/// How long the engines may take to end: their own patience, and closing the channel.
-const ENGINES_END: Duration = Duration::from_secs(50);

@@ -91,8 +91,14 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
             if matches!(wake, Wake::Closing) {
                 break;
             }
+            let context = Arc::clone(&self.slot.context);
             let patience = async {
                 closing.announced().await;
+                let _ = timeout(
+                    LOADING_GRACE,
+                    context.operations.loaded(&context.config.name),
+                )
+                .await;
                 sleep(GRACE).await;
             };
             tokio::select! {
@@ -418,3 +424,7 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
 
 /// How long what is under way may take when the daemon ends.
 const GRACE: Duration = Duration::from_secs(20);
+/// How much longer while a package is loaded: cut off it costs its profile, and perhaps the order.
+const LOADING_GRACE: Duration = Duration::from_secs(100);
+/// How long an engine may take to end: all of the above, and closing the channel.
+pub(crate) const ENGINE_ENDS: Duration = Duration::from_secs(150);

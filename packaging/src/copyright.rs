@@ -241,6 +241,20 @@ Comment: Every crate whose code is linked into the programs has a paragraph, wit
 Files: *
 Copyright: 2026 The lpad developers
 License: Expat or Apache-2.0
+
+Files: rust/*
+Copyright: The Rust Project contributors
+License: Expat or Apache-2.0
+Comment: The standard library of Rust, and with it the crates addr2line, gimli, hashbrown, memchr,
+ miniz_oxide, object and rustc-demangle. https://github.com/rust-lang/rust
+
+Files: libgcc/*
+Copyright: Free Software Foundation, Inc.
+License: GPL-3+ with GCC-Runtime-Library exception
+ The compiler's own library is free software under the GNU General Public License, version 3 or later,
+ with the GCC Runtime Library Exception, version 3.1: programs that a compiler has combined with it may be
+ conveyed under terms of their own choice. On Debian systems the licence is in
+ /usr/share/common-licenses/GPL-3, the exception in /usr/share/doc/libgcc-s1/copyright.
 ";
 
 const ISC: &str = "\

@@ -266,7 +266,8 @@ const SIGNALS: &[(&str, &str)] = &[
     (
         "SIGTERM, SIGINT",
         "End. Operations are cancelled where they still can be, and the channel of the card is closed, \
-         which takes a minute at most. What was under way is settled after the next start.",
+         which takes a minute at most, and 150 s while a package is loaded. What was under way is settled \
+         after the next start.",
     ),
     (
         "SIGHUP",

@@ -10,9 +10,11 @@ use lpad::problem::{Code, CodeConsumed};
 use lpad_tests::bed::{Bed, EUICC, accepting, succeeded};
 use lpad_tests::bench::HOST_NAME;
 use rsp_servers::network::Reach;
-use rsp_servers::smdp::{Calls, Fault, Function};
+use rsp_servers::smdp::{Calls, Fault, Function, OrderState};
 use sim_card_emulator::modem::{Moment, Pattern};
 use tokio::time::{Instant, sleep};
+
+use crate::truth::Package;
 
 const POSTPONED: i64 = 1;
 
@@ -107,6 +109,58 @@ async fn what_changes_the_card_cannot_be_cancelled_any_more() {
     succeeded(&bed.client.wait(id).await.unwrap());
     assert!(bed.bench.card.memory().profiles.is_empty());
     bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_daemon_that_ends_loads_the_package_to_its_end_even_over_a_slow_line() {
+    let mut bed = Bed::start().await;
+    let package = Package::of(&mut bed).await;
+    let order = bed.order("M-1");
+    let modem = bed.bench.modem.clone();
+    let mut hold = modem.hold(
+        Pattern::LAST_BLOCK,
+        package.middle(),
+        Moment::BeforeExecution,
+    );
+    let id = download(&bed).await;
+    hold.reached().await;
+    let begun = Instant::now();
+    let line = async {
+        sleep(Duration::from_secs(60)).await;
+        hold.release();
+    };
+    tokio::join!(bed.stop(), line);
+    assert!(begun.elapsed() < Duration::from_secs(65));
+
+    bed.resume().await;
+    succeeded(&bed.client.wait(id).await.unwrap());
+    bed.bench
+        .smdp
+        .wait_until(|smdp| smdp.order(order).unwrap().state() == OrderState::Installed)
+        .await;
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_daemon_that_ends_waits_for_a_package_only_as_long_as_systemd_waits_for_it() {
+    let mut bed = Bed::start().await;
+    let package = Package::of(&mut bed).await;
+    bed.order("M-1");
+    let modem = bed.bench.modem.clone();
+    let mut hold = modem.hold(
+        Pattern::LAST_BLOCK,
+        package.middle(),
+        Moment::BeforeExecution,
+    );
+    download(&bed).await;
+    hold.reached().await;
+    let begun = Instant::now();
+    bed.stop().await;
+    let took = begun.elapsed();
+    assert!(
+        took > Duration::from_secs(100) && took < Duration::from_secs(160),
+        "{took:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

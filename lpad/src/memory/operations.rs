@@ -390,6 +390,21 @@ impl Operations {
         }
     }
 
+    /// Resolves when no package is being loaded into this eUICC.
+    pub(crate) async fn loaded(&self, euicc: &str) {
+        let loads = |operation: &Operation| {
+            operation.state == State::Running && operation.stage == Some(Stage::Installing)
+        };
+        let all = self.list().into_iter();
+        let mut loading = all.filter(|operation| operation.euicc == euicc && loads(operation));
+        if let Some(operation) = loading.next()
+            && let Ok(mut operation) = self.watch(operation.id)
+        {
+            // Of an operation that is forgotten nothing is loaded any more.
+            let _ = operation.wait_for(|operation| !loads(operation)).await;
+        }
+    }
+
     /// Answers an offer.
     pub fn answer(&self, id: OperationId, answer: Answer) -> Result<Operation, OperationError> {
         let mut table = self.table();
