@@ -1,7 +1,8 @@
 //! The certificate issuers that are trusted: those of the GSMA, and what a folder adds.
 
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, alg_id};
@@ -57,8 +58,8 @@ impl Roots {
         Ok(())
     }
 
-    /// Adds every root from the files `*.der`, `*.pem`, `*.crt` and `*.cer` of a folder, each in
-    /// DER or PEM, and returns how many there were. Other certificates are not trusted for lying
+    /// Adds every root from the files `*.der`, `*.pem`, `*.crt` and `*.cer` of a folder, in whatever
+    /// case, each in DER or PEM, and returns how many there were. Hidden files are left out. Other certificates are not trusted for lying
     /// there; a log line says so. A file that cannot be used is an error that names it.
     pub fn add_folder(&mut self, folder: &Path) -> Result<usize, RootsError> {
         let unreadable = |path: &Path| {
@@ -68,18 +69,14 @@ impl Roots {
         let mut files = Vec::new();
         for entry in fs::read_dir(folder).map_err(unreadable(folder))? {
             let path = entry.map_err(unreadable(folder))?.path();
-            if path
-                .extension()
-                .and_then(|e| e.to_str())
-                .is_some_and(|e| SUFFIXES.contains(&e))
-            {
+            if is_certificate(&path) {
                 files.push(path);
             }
         }
         files.sort();
         let mut count = 0;
         for path in files {
-            let bytes = fs::read(&path).map_err(unreadable(&path))?;
+            let bytes = read(&path).map_err(unreadable(&path))?;
             for der in certificates(&bytes, &path)? {
                 match self.add_der(&der) {
                     Ok(()) => count += 1,
@@ -165,6 +162,32 @@ pub enum RootsError {
     },
 }
 
+/// Whether a file is meant to hold a certificate, by its name.
+fn is_certificate(path: &Path) -> bool {
+    let is_hidden = path
+        .file_name()
+        .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    let suffix = path.extension().and_then(|suffix| suffix.to_str());
+    !is_hidden
+        && suffix.is_some_and(|suffix| SUFFIXES.iter().any(|s| suffix.eq_ignore_ascii_case(s)))
+}
+
+/// What a regular file holds: reading a pipe might never return, and a device might never end.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let unusable = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why);
+    if !fs::metadata(path)?.is_file() {
+        return Err(unusable("it is no regular file"));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?
+        .take(LONGEST + 1)
+        .read_to_end(&mut bytes)?;
+    match u64::try_from(bytes.len()) {
+        Ok(length) if length <= LONGEST => Ok(bytes),
+        _ => Err(unusable("it is too large for certificates")),
+    }
+}
+
 /// The certificates in a file, whichever of the two forms it has.
 fn certificates(bytes: &[u8], path: &Path) -> Result<Vec<CertificateDer<'static>>, RootsError> {
     if bytes.first() == Some(&0x30) {
@@ -204,6 +227,8 @@ impl BuiltIn {
     }
 }
 
+/// More than a bundle of certificates has.
+const LONGEST: u64 = 1024 * 1024;
 const SUFFIXES: &[&str] = &["cer", "crt", "der", "pem"];
 
 /// The certificate issuers of the GSMA for production, as read from their certificates.
@@ -296,9 +321,11 @@ mod tests {
         let der = certificate("CI");
         fs::write(folder.path().join("a.der"), &der).unwrap();
         fs::write(folder.path().join("b.pem"), pem(&der)).unwrap();
+        fs::write(folder.path().join("c.CRT"), &der).unwrap();
         fs::write(folder.path().join("README"), "not a certificate").unwrap();
+        fs::write(folder.path().join(".d.pem"), "not a certificate").unwrap();
         let mut roots = Roots::empty();
-        assert_eq!(roots.add_folder(folder.path()).unwrap(), 2);
+        assert_eq!(roots.add_folder(folder.path()).unwrap(), 3);
         let names: Vec<_> = roots.iter().map(Root::name).collect();
         assert_eq!(names, ["Vector CI"]);
     }
@@ -333,6 +360,25 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    #[test]
+    fn what_is_no_regular_file_or_too_large_is_refused_and_never_waited_for() {
+        let folder = temporary_folder();
+        let path = folder.path().join("a.pem");
+        let refused = |why: &str| {
+            let error = Roots::empty().add_folder(folder.path()).unwrap_err();
+            assert!(error.to_string().ends_with(why), "{error}");
+            fs::remove_file(&path).unwrap();
+        };
+        for endless in ["/dev/zero", "/dev/tty"] {
+            std::os::unix::fs::symlink(endless, &path).unwrap();
+            refused("a.pem: it is no regular file");
+        }
+        let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        refused("a.pem: it is no regular file");
+        File::create(&path).unwrap().set_len(LONGEST + 1).unwrap();
+        refused("a.pem: it is too large for certificates");
     }
 
     #[test]
