@@ -26,6 +26,7 @@ use crate::engine::{Context, ENGINE_ENDS, Engine, EngineHandle};
 use crate::files::{other_kind, read_code};
 use crate::memory::events::{Change, Events, Follower};
 use crate::memory::journal::{Journal, SharedJournal};
+use crate::memory::key::Key;
 use crate::memory::operations::Operations;
 use crate::memory::snapshot::Snapshot;
 use crate::memory::state_folder::StateFolder;
@@ -107,6 +108,7 @@ impl Daemon {
                 let _ = fs::remove_file(&socket);
             }
         })?;
+        let key = Key::of(&state);
         let start = journal.count_start();
         let journal = SharedJournal::new(journal);
         let events = Events::of_start(start);
@@ -126,6 +128,7 @@ impl Daemon {
                 config: euicc.clone(),
                 server: Arc::new(server),
                 journal: journal.clone(),
+                key: key.clone(),
                 operations: operations.clone(),
                 events: events.clone(),
                 clock: clock.clone(),

@@ -196,15 +196,14 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
     }
 
     async fn look_for_first_profile(&mut self) {
-        let known = self.slot.context.known();
-        let download = self.slot.first_boot.attempt(&known);
-        self.slot.context.show_first_boot(&self.slot.first_boot);
+        let eid = self.slot.context.known().euicc.eid;
+        let first_boot = &mut self.slot.first_boot;
+        let download = eid.and_then(|eid| self.slot.context.first_download(first_boot, eid));
         let Some(download) = download else {
             return;
         };
         let job = Job::Download(download);
         let name = self.slot.context.config.name.clone();
-        let eid = known.euicc.eid;
         let outcome = match self
             .slot
             .context

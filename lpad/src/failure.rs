@@ -271,6 +271,18 @@ impl JobFailure {
             | Self::InDoubt { .. } => false,
         }
     }
+
+    /// Whether the order wants another confirmation code than it was given.
+    pub fn wants_confirmation_code(&self) -> bool {
+        let Self::Download(error) = self else {
+            return false;
+        };
+        match &error.failure {
+            Failure::Server(error) => error.next_step() == NextStep::EnterConfirmationCode,
+            Failure::ConfirmationCodeRequired => true,
+            _ => false,
+        }
+    }
 }
 
 fn download_ends_order(failure: &Failure) -> bool {

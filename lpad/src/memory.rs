@@ -3,6 +3,7 @@
 pub mod digest;
 pub mod events;
 pub mod journal;
+pub mod key;
 pub mod operations;
 pub mod snapshot;
 pub mod state_folder;

@@ -68,6 +68,11 @@ async fn an_smdp_stored_while_the_daemon_runs_is_asked_at_once() {
     first_boot(&mut bed, |bootstrap| bootstrap.default_smdp = None).await;
     a_day_passes().await;
     assert_eq!(asked(&bed), 0, "no address is known");
+    let told = bed.client.euicc(EUICC).await.unwrap().first_profile;
+    let told = told.unwrap();
+    assert_eq!(told.state, FirstProfileState::NoAddress);
+    let next_step = told.next_step.unwrap();
+    assert!(next_step.contains("set-default-smdp"), "{next_step}");
     let stored = Instant::now();
     bed.ended(bed.client.set_default_smdp(EUICC, HOST_NAME).await)
         .await;
@@ -263,6 +268,118 @@ async fn a_pipe_in_place_of_a_code_keeps_nothing_waiting_and_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_code_file_that_is_missing_is_named_and_waited_for_and_uses_no_attempt() {
+    let mut bed = Bed::start().await;
+    let order = order_with_code(&mut bed);
+    let (code, confirmation) = (bed.folder().join("ac"), bed.folder().join("cc"));
+    first_boot(&mut bed, |bootstrap| {
+        bootstrap.default_smdp = None;
+        bootstrap.activation_code_file = Some(code.clone());
+        bootstrap.confirmation_code_file = Some(confirmation.clone());
+        bootstrap.attempts = 1;
+    })
+    .await;
+    for (path, text) in [
+        (&confirmation, "0815".to_owned()),
+        (&code, format!("LPA:1${HOST_NAME}$FIRST$$1\n")),
+    ] {
+        let told = bed
+            .euicc_when(EUICC, |euicc| {
+                let first_profile = euicc.first_profile.as_ref();
+                let last = first_profile.and_then(|known| known.last.as_ref());
+                last.is_some_and(|last| last.contains(&format!("{}: No such file", path.display())))
+            })
+            .await;
+        let told = told.first_profile.unwrap();
+        assert_eq!(told.state, FirstProfileState::BackingOff);
+        assert_eq!(told.attempts, 0);
+        fs::write(path, text).unwrap();
+    }
+    installed(&bed, order).await;
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_confirmation_code_that_is_put_right_opens_the_order_again() {
+    let mut bed = Bed::start().await;
+    let order = order_with_code(&mut bed);
+    let (code, confirmation) = (bed.folder().join("ac"), bed.folder().join("cc"));
+    fs::write(&code, format!("LPA:1${HOST_NAME}$FIRST$$1\n")).unwrap();
+    first_boot(&mut bed, |bootstrap| {
+        bootstrap.default_smdp = None;
+        bootstrap.activation_code_file = Some(code.clone());
+    })
+    .await;
+    let told = bed.euicc_when(EUICC, is_given_up).await.first_profile;
+    let next_step = told.unwrap().next_step.unwrap();
+    assert!(next_step.contains("confirmation_code_file"), "{next_step}");
+
+    fs::write(&confirmation, "4711\n").unwrap();
+    bed.stop().await;
+    bed.configuration().euiccs[0]
+        .bootstrap
+        .confirmation_code_file = Some(confirmation.clone());
+    bed.resume().await;
+    let next_step = format!(
+        "Put the right confirmation code into {} and restart lpad, or download by hand with \
+         `lpactl download`.",
+        confirmation.display()
+    );
+    let told = bed.euicc_when(EUICC, is_given_up).await.first_profile;
+    assert_eq!(told.unwrap().next_step, Some(next_step));
+    let asked = asked(&bed);
+    bed.stop().await;
+    bed.resume().await;
+    bed.euicc_when(EUICC, is_given_up).await;
+    a_day_passes().await;
+    assert_eq!(
+        self::asked(&bed),
+        asked,
+        "the same wrong code is not tried twice"
+    );
+
+    fs::write(&confirmation, "0815\n").unwrap();
+    bed.stop().await;
+    bed.resume().await;
+    installed(&bed, order).await;
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_code_is_downloaded_once_even_if_the_rule_is_always() {
+    let mut bed = Bed::start().await;
+    let order = bed.order("FIRST");
+    let code = bed.folder().join("ac");
+    first_boot(&mut bed, |bootstrap| {
+        bootstrap.when = BootstrapWhen::Always;
+        bootstrap.default_smdp = None;
+        bootstrap.activation_code_file = Some(code.clone());
+    })
+    .await;
+    // Written after the card was read: what is kept is of this code all the same.
+    fs::write(&code, format!("LPA:1${HOST_NAME}$FIRST\n")).unwrap();
+    installed(&bed, order).await;
+    let asked = asked(&bed);
+    for _ in 0..2 {
+        bed.kill().await;
+        bed.resume().await;
+        let is_done = |euicc: &Euicc| {
+            let first_profile = euicc.first_profile.as_ref();
+            first_profile.is_some_and(|known| known.state == FirstProfileState::Done)
+        };
+        bed.euicc_when(EUICC, is_done).await;
+        a_day_passes().await;
+        assert_eq!(self::asked(&bed), asked);
+    }
+    let second = bed.order("SECOND");
+    fs::write(&code, format!("LPA:1${HOST_NAME}$SECOND\n")).unwrap();
+    bed.stop().await;
+    bed.resume().await;
+    installed(&bed, second).await;
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn why_an_order_was_given_up_and_what_to_do_is_told_after_a_restart_as_well() {
     let mut bed = Bed::start().await;
     let code = bed.folder().join("ac");
@@ -272,10 +389,6 @@ async fn why_an_order_was_given_up_and_what_to_do_is_told_after_a_restart_as_wel
         bootstrap.activation_code_file = Some(code.clone());
     })
     .await;
-    let is_given_up = |euicc: &Euicc| {
-        let first_profile = euicc.first_profile.as_ref();
-        first_profile.is_some_and(|known| known.state == FirstProfileState::Stopped)
-    };
     let told = bed.euicc_when(EUICC, is_given_up).await.first_profile;
     let told = told.unwrap();
     let last = told.last.clone().unwrap();
@@ -447,6 +560,11 @@ async fn without_a_section_an_empty_card_with_a_stored_address_is_left_alone() {
     a_day_passes().await;
     assert_eq!(asked(&bed), 0);
     assert!(bed.client.profiles(EUICC).await.unwrap().is_empty());
+}
+
+fn is_given_up(euicc: &Euicc) -> bool {
+    let first_profile = euicc.first_profile.as_ref();
+    first_profile.is_some_and(|known| known.state == FirstProfileState::Stopped)
 }
 
 const ASKED: Function = Function::InitiateAuthentication;

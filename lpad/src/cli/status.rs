@@ -145,6 +145,7 @@ fn how_it_stands(first_profile: &FirstProfile, now: Timestamp) -> Option<String>
     let used = format!("{used} of {most} attempts used");
     let begun = match first_profile.state {
         FirstProfileState::Off | FirstProfileState::NotNeeded => return None,
+        FirstProfileState::NoAddress => return Some("no address to ask".to_owned()),
         FirstProfileState::Done => return Some("downloaded".to_owned()),
         FirstProfileState::Waiting | FirstProfileState::BackingOff => used,
         FirstProfileState::Trying => format!("downloading; {used}"),
@@ -345,6 +346,10 @@ mod tests {
         for (told, line) in [
             (stands(FirstProfileState::Off, 0, None, None), ""),
             (stands(FirstProfileState::NotNeeded, 0, None, None), ""),
+            (
+                stands(FirstProfileState::NoAddress, 0, None, None),
+                "no address to ask",
+            ),
             (
                 stands(FirstProfileState::Waiting, 0, None, Some(90)),
                 "0 of 12 attempts used; next attempt in 1 min",

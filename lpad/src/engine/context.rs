@@ -13,9 +13,11 @@ use super::reading::CardState;
 use super::waiting::Waits;
 use crate::config::EuiccConfig;
 use crate::failure::JobFailure;
-use crate::job::{DownloadSource, OperationId, Part};
+use crate::job::{Download, DownloadSource, OperationId, Part};
+use crate::memory::digest::Digest;
 use crate::memory::events::{Change, Events};
 use crate::memory::journal::{Attempt, Record, SharedJournal, StartedOperation};
+use crate::memory::key::Key;
 use crate::memory::operations::Operations;
 use crate::memory::snapshot::{Attempt as Bringing, Known, Notification, Shown, Snapshot, find};
 use crate::procedure::download::Order;
@@ -28,6 +30,7 @@ pub(crate) struct Context<C> {
     pub(crate) config: EuiccConfig,
     pub(crate) server: Arc<Es9Client<C>>,
     pub(crate) journal: SharedJournal,
+    pub(crate) key: Key,
     pub(crate) operations: Operations,
     pub(crate) events: Events,
     pub(crate) clock: Clock,
@@ -124,11 +127,20 @@ impl<C> Context<C> {
 
     /// Lets the first boot look at what is known of a card, and shows how it stands.
     pub(super) fn consider(&self, first_boot: &mut FirstBoot, eid: Eid) {
-        let journal = &self.journal;
-        first_boot.consider(eid, &self.known(), |order| {
-            journal.look(|intent| intent.attempts_at(eid, order))
-        });
+        first_boot.consider(eid, &self.known(), |order| self.attempts_at(eid, order));
         self.show_first_boot(first_boot);
+    }
+
+    /// What the first boot downloads now, if anything.
+    pub(super) fn first_download(&self, first_boot: &mut FirstBoot, eid: Eid) -> Option<Download> {
+        let known = self.known();
+        let download = first_boot.attempt(eid, &known, |order| self.attempts_at(eid, order));
+        self.show_first_boot(first_boot);
+        download
+    }
+
+    fn attempts_at(&self, eid: Eid, order: Digest) -> Option<Attempt> {
+        self.journal.look(|intent| intent.attempts_at(eid, order))
     }
 
     /// Keeps the attempts at an order over a restart.

@@ -6,9 +6,9 @@
 //! Only what the order itself cannot survive ends the attempts for it, and only attempts that the
 //! server has counted as well count towards the cap: days without network use up nothing.
 
+use std::fmt;
 use std::path::Path;
 use std::time::Duration;
-use std::{fmt, io};
 
 use es9_client::AddressError;
 use es10_apdu::types::{Eid, ProfileClass};
@@ -21,6 +21,7 @@ use crate::files::read_code;
 use crate::job::{Achievement, Consent, Download, DownloadSource};
 use crate::memory::digest::Digest;
 use crate::memory::journal::Attempt;
+use crate::memory::key::Key;
 use crate::memory::snapshot::{FirstProfile, FirstProfileState, Snapshot};
 use crate::procedure::download::Step;
 use crate::runtime::backoff::{Backoff, below};
@@ -30,11 +31,30 @@ use crate::secret::{Secret, shorten_numbers};
 #[derive(Debug)]
 pub(super) struct FirstBoot {
     config: BootstrapConfig,
-    /// `None` while no profile is wanted.
-    wanted: Option<Wanted>,
+    key: Key,
+    wish: Wish,
 }
 
-/// The order that is tried: a card, and where its profile is. Another one begins anew.
+/// What the card still needs.
+#[derive(Debug)]
+enum Wish {
+    Nothing,
+    /// A profile, and nobody says where it is.
+    Address,
+    Order(Wanted),
+}
+
+/// Where the profile of a card is.
+enum Place {
+    /// None is wanted.
+    NotNeeded,
+    /// It is not told, and why.
+    Untold(&'static str),
+    At(Secret),
+}
+
+/// The order that is tried: a card, where its profile is, and the confirmation code. Another one begins
+/// anew.
 #[derive(Debug)]
 struct Wanted {
     stand: Stand,
@@ -57,9 +77,9 @@ enum Stand {
 }
 
 impl FirstBoot {
-    pub(super) fn new(config: BootstrapConfig) -> Self {
-        let wanted = None;
-        Self { config, wanted }
+    pub(super) fn new(config: BootstrapConfig, key: Key) -> Self {
+        let wish = Wish::Nothing;
+        Self { config, key, wish }
     }
 
     /// The card was read, or its default SM-DP+ was set: look whether a profile is wanted.
@@ -72,43 +92,93 @@ impl FirstBoot {
         snapshot: &Snapshot,
         earlier: impl FnOnce(Digest) -> Option<Attempt>,
     ) {
-        let Some(place) = self.place(snapshot) else {
-            self.wanted = None;
-            return;
+        // A site that got its power back at once must not ask its server at once.
+        let jitter = Duration::from_secs(self.config.jitter_s);
+        self.look(eid, snapshot, earlier, below(jitter));
+    }
+
+    /// As [`Self::consider`]; the first attempt at another order is made after `wait`.
+    fn look(
+        &mut self,
+        eid: Eid,
+        snapshot: &Snapshot,
+        earlier: impl FnOnce(Digest) -> Option<Attempt>,
+        wait: Duration,
+    ) {
+        let place = match self.place(snapshot) {
+            Place::NotNeeded => {
+                self.wish = Wish::Nothing;
+                return;
+            }
+            Place::Untold(why) => {
+                if !matches!(self.wish, Wish::Address) {
+                    tracing::warn!("no first profile: {why}");
+                }
+                self.wish = Wish::Address;
+                return;
+            }
+            Place::At(place) => place,
         };
-        let order = Digest::of(&[eid.octets(), place.expose().as_bytes()]);
-        if matches!(&self.wanted, Some(wanted) if wanted.kept.order == order) {
+        let order = self.order(eid, &place);
+        if matches!(&self.wish, Wish::Order(wanted) if wanted.kept.order == order) {
             return;
         }
         let kept = earlier(order).unwrap_or_else(|| Attempt::none(eid, order));
-        let stand = match kept.ended || kept.failures >= self.config.attempts {
-            true => Stand::Stopped,
-            // A site that got its power back at once must not ask its server at once.
-            false => Stand::Due(Instant::now() + below(Duration::from_secs(self.config.jitter_s))),
-        };
-        self.wanted = Some(Wanted {
-            stand,
+        let mut wanted = Wanted {
+            stand: Stand::Due(Instant::now() + wait),
             kept,
             failures: 0,
             codes: Vec::new(),
-        });
+        };
+        if wanted.kept.done && self.config.activation_code_file.is_some() {
+            wanted.stand = Stand::Done;
+        } else if wanted.is_over(self.config.attempts) {
+            let last = wanted.kept.last.clone().unwrap_or_default();
+            wanted.give_up(&shorten_numbers(&last));
+        }
+        self.wish = Wish::Order(wanted);
+    }
+
+    /// What tells this order from others. A confirmation code has so few digits that it goes in by its
+    /// mark; when it is put right the order begins anew.
+    fn order(&self, eid: Eid, place: &Secret) -> Digest {
+        let code_file = self.config.confirmation_code_file.as_deref();
+        let code = code_file.and_then(|path| read_code(path).ok());
+        let mark = code.map(|code| self.key.mark(code.expose().as_bytes()));
+        let parts = [eid.octets(), place.expose().as_bytes()];
+        let parts = parts.into_iter().chain(mark.as_ref().map(AsRef::as_ref));
+        Digest::of(&parts.collect::<Vec<_>>())
     }
 
     /// When the next attempt is due.
     pub(super) fn next_attempt(&self) -> Option<Instant> {
-        match self.wanted.as_ref()?.stand {
+        match self.wanted()?.stand {
             Stand::Due(at) => Some(at),
             Stand::Trying | Stand::Done | Stand::Stopped => None,
         }
     }
 
-    /// What to download now; `None` when nothing is wanted any more, or it is not known where it is.
-    pub(super) fn attempt(&mut self, snapshot: &Snapshot) -> Option<Download> {
-        if self.place(snapshot).is_none() {
-            self.wanted = None;
+    fn wanted(&self) -> Option<&Wanted> {
+        match &self.wish {
+            Wish::Order(wanted) => Some(wanted),
+            Wish::Nothing | Wish::Address => None,
         }
+    }
+
+    /// What to download now; `None` when nothing is wanted any more, or it is not known where it is.
+    pub(super) fn attempt(
+        &mut self,
+        eid: Eid,
+        snapshot: &Snapshot,
+        earlier: impl FnOnce(Digest) -> Option<Attempt>,
+    ) -> Option<Download> {
+        // The files may have appeared or changed since the card was read.
+        self.look(eid, snapshot, earlier, Duration::ZERO);
+        self.next_attempt()?;
         let download = self.download();
-        let wanted = self.wanted.as_mut()?;
+        let Wish::Order(wanted) = &mut self.wish else {
+            return None;
+        };
         match download {
             Ok(download) => {
                 wanted.stand = Stand::Trying;
@@ -126,12 +196,10 @@ impl FirstBoot {
     /// What the configuration asks for, or why it cannot be told.
     fn download(&self) -> Result<Download, String> {
         let code_file = self.config.confirmation_code_file.as_deref();
-        let confirmation_code = code_file.map_or(Ok(None), |path| match read_code(path) {
-            Ok(code) => Ok(Some(code)),
-            // Not every order needs one.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(unreadable("confirmation code", path, &error)),
-        })?;
+        let confirmation_code = code_file.map(|path| {
+            read_code(path).map_err(|error| unreadable("confirmation code", path, &error))
+        });
+        let confirmation_code = confirmation_code.transpose()?;
         Ok(Download {
             source: self.source()?,
             confirmation_code,
@@ -142,10 +210,15 @@ impl FirstBoot {
 
     /// An attempt ended; gives what the journal has to keep of the order.
     pub(super) fn ended(&mut self, outcome: Result<&Achievement, &JobFailure>) -> Option<Attempt> {
-        let wanted = self.wanted.as_mut()?;
+        let Wish::Order(wanted) = &mut self.wish else {
+            return None;
+        };
         match outcome {
             Ok(achieved) if !achieved.nothing_to_download => {
-                wanted.kept = Attempt::none(wanted.kept.eid, wanted.kept.order);
+                wanted.kept = Attempt {
+                    done: true,
+                    ..Attempt::none(wanted.kept.eid, wanted.kept.order)
+                };
                 wanted.stand = Stand::Done;
             }
             Ok(_) => {
@@ -159,16 +232,19 @@ impl FirstBoot {
 
     /// What is told of it.
     pub(super) fn status(&self, now_s: u64) -> Option<FirstProfile> {
-        let wanted = self.wanted.as_ref();
-        if wanted.is_none() && self.config.when == BootstrapWhen::Never {
-            return None;
-        }
+        let wanted = self.wanted();
+        let state = match &self.wish {
+            Wish::Nothing if self.config.when == BootstrapWhen::Never => return None,
+            Wish::Nothing => FirstProfileState::NotNeeded,
+            Wish::Address => FirstProfileState::NoAddress,
+            Wish::Order(wanted) => wanted.state(),
+        };
         Some(FirstProfile {
-            state: wanted.map_or(FirstProfileState::NotNeeded, Wanted::state),
+            state,
             attempts: wanted.map_or(0, |wanted| wanted.kept.failures),
             most_attempts: self.config.attempts,
             last: wanted.and_then(|wanted| wanted.kept.last.clone()),
-            next_step: wanted.and_then(|wanted| self.next_step(wanted)),
+            next_step: self.next_step(),
             next_attempt_s: self.next_attempt().map(|next| {
                 let wait = next.saturating_duration_since(Instant::now());
                 now_s.saturating_add(wait.as_secs())
@@ -176,14 +252,34 @@ impl FirstBoot {
         })
     }
 
-    /// What people can do about an order that was given up.
-    fn next_step(&self, wanted: &Wanted) -> Option<String> {
+    /// What people can do when nothing more is tried.
+    fn next_step(&self) -> Option<String> {
+        let wanted = match &self.wish {
+            Wish::Nothing => return None,
+            Wish::Address => return Some(GIVE_ADDRESS.to_owned()),
+            Wish::Order(wanted) => wanted,
+        };
         if !matches!(wanted.stand, Stand::Stopped) {
             return None;
         }
         let by_hand = "download by hand with `lpactl download`";
         let is_used_up = wanted.kept.failures >= self.config.attempts;
-        Some(match &self.config.activation_code_file {
+        let config = &self.config;
+        if wanted.kept.wants_confirmation_code {
+            return Some(match &config.confirmation_code_file {
+                Some(path) => {
+                    let path = path.display();
+                    format!(
+                        "Put the right confirmation code into {path} and restart lpad, or {by_hand}."
+                    )
+                }
+                None => format!(
+                    "Put the operator's confirmation code into a file, name it under \
+                     [euicc.bootstrap] as confirmation_code_file and restart lpad, or {by_hand}."
+                ),
+            });
+        }
+        Some(match &config.activation_code_file {
             Some(path) if wanted.kept.ended => {
                 let path = path.display();
                 format!("Put another activation code into {path} and restart lpad, or {by_hand}.")
@@ -198,8 +294,8 @@ impl FirstBoot {
         })
     }
 
-    /// Where the profile is that is wanted; `None` when none is.
-    fn place(&self, snapshot: &Snapshot) -> Option<Secret> {
+    /// Where the profile is that is wanted.
+    fn place(&self, snapshot: &Snapshot) -> Place {
         let config = &self.config;
         let may_be_tried = match config.when {
             // A list that cannot be read might hold a profile.
@@ -212,13 +308,19 @@ impl FirstBoot {
             BootstrapWhen::Never => false,
         };
         if !may_be_tried {
-            return None;
+            return Place::NotNeeded;
         }
         match (&config.activation_code_file, &config.default_smdp) {
             // One that cannot be read may appear later.
-            (Some(path), _) => Some(read_code(path).unwrap_or_default()),
-            (None, Some(address)) => Some(Secret::new(address.as_str())),
-            (None, None) => snapshot.default_smdp().map(Secret::new),
+            (Some(path), _) => Place::At(read_code(path).unwrap_or_default()),
+            (None, Some(address)) => Place::At(Secret::new(address.as_str())),
+            (None, None) => match (snapshot.default_smdp(), snapshot.addresses.value()) {
+                (Some(address), _) => Place::At(Secret::new(address)),
+                (None, Some(_)) => Place::Untold("no address is configured and the card has none"),
+                (None, None) => {
+                    Place::Untold("no address is configured and the card's cannot be read")
+                }
+            },
         }
     }
 
@@ -257,21 +359,29 @@ impl Wanted {
             self.kept.failures = self.kept.failures.saturating_add(1);
         }
         self.kept.ended = failure.ends_order();
+        self.kept.wants_confirmation_code = failure.wants_confirmation_code();
         match failure {
             // A client did not want it; the next start of the daemon asks again.
-            JobFailure::Cancelled => {}
-            _ if self.kept.ended => {
-                let failure = failure.shortened();
-                tracing::warn!(failure, "no first profile: this order is over");
-            }
-            _ if self.kept.failures >= most => {
-                let attempts = self.kept.failures;
-                tracing::warn!(attempts, "no first profile: tried often enough");
-            }
+            JobFailure::Cancelled => self.stand = Stand::Stopped,
+            _ if self.is_over(most) => self.give_up(&failure.shortened()),
             _ => return self.back_off(FAILED, &text),
         }
-        self.stand = Stand::Stopped;
         self.kept.last = Some(self.in_few_words(&text));
+    }
+
+    fn is_over(&self, most: u32) -> bool {
+        self.kept.ended || self.kept.failures >= most
+    }
+
+    fn give_up(&mut self, last: &str) {
+        match self.kept.ended {
+            true => tracing::warn!(last, "no first profile: this order is over"),
+            false => {
+                let attempts = self.kept.failures;
+                tracing::warn!(attempts, last, "no first profile: tried often enough");
+            }
+        }
+        self.stand = Stand::Stopped;
     }
 
     fn back_off(&mut self, backoff: Backoff, last: &str) {
@@ -325,6 +435,9 @@ fn unreadable(code: &str, path: &Path, why: &dyn fmt::Display) -> String {
     format!("the {code} cannot be read: {}: {why}", path.display())
 }
 
+/// What to do about a card that nobody gave an address to ask.
+const GIVE_ADDRESS: &str = "Name default_smdp under [euicc.bootstrap] and restart lpad, or store an \
+                            address on the card with `lpactl euicc set-default-smdp`.";
 /// So many characters are kept of how the last attempt ended.
 const LAST_KEPT: usize = 300;
 /// After a failure that may pass.
@@ -344,18 +457,29 @@ mod tests {
 
     use super::*;
     use crate::memory::snapshot::{Addresses, Known, Profile};
+    use crate::memory::state_folder::StateFolder;
     use crate::procedure::download::{DownloadError, SessionEnd};
 
     const EID: &str = "89049032123451234512345678901235";
 
     fn first_boot(when: BootstrapWhen) -> FirstBoot {
-        FirstBoot::new(BootstrapConfig {
+        let config = BootstrapConfig {
             when,
             default_smdp: Some("smdp.example.com".into()),
             attempts: 2,
             jitter_s: 0,
             ..BootstrapConfig::default()
-        })
+        };
+        FirstBoot::new(config, key())
+    }
+
+    fn key() -> Key {
+        let folder = tempfile::tempdir().unwrap();
+        Key::of(&StateFolder::hold(folder.path()).unwrap())
+    }
+
+    fn attempt(first: &mut FirstBoot, snapshot: &Snapshot) -> Option<Download> {
+        first.attempt(EID.parse().unwrap(), snapshot, |_| None)
     }
 
     fn consider(first: &mut FirstBoot, snapshot: &Snapshot) {
@@ -397,7 +521,7 @@ mod tests {
         assert_eq!(first.next_attempt(), None);
         consider(&mut first, &empty());
         assert_eq!(first.next_attempt(), Some(Instant::now()));
-        let download = first.attempt(&empty()).unwrap();
+        let download = attempt(&mut first, &empty()).unwrap();
         assert!(matches!(download.source, DownloadSource::Smdp(_)) && download.enable);
         first.ended(Ok(&Achievement::default()));
         assert_eq!(first.next_attempt(), None);
@@ -416,7 +540,7 @@ mod tests {
         consider(&mut first, &empty());
         for again in [true, false] {
             consider(&mut first, &empty());
-            first.attempt(&empty()).unwrap();
+            attempt(&mut first, &empty()).unwrap();
             first.ended(Err(&failure(Step::Install)));
             consider(&mut first, &empty());
             assert_eq!(first.next_attempt().is_some(), again);
@@ -441,7 +565,7 @@ mod tests {
         let mut first = first_boot(BootstrapWhen::Empty);
         consider(&mut first, &empty());
         for _ in 0..50 {
-            first.attempt(&empty()).unwrap();
+            attempt(&mut first, &empty()).unwrap();
             let kept = first.ended(Err(&failure(Step::Initiate)));
             assert_eq!(kept.unwrap().failures, 0);
             assert!(first.next_attempt().is_some());
@@ -452,14 +576,14 @@ mod tests {
     async fn what_ends_the_order_is_not_repeated_and_nothing_to_download_is_no_failure() {
         let mut first = first_boot(BootstrapWhen::Empty);
         consider(&mut first, &empty());
-        first.attempt(&empty()).unwrap();
+        attempt(&mut first, &empty()).unwrap();
         let nothing = Achievement {
             nothing_to_download: true,
             ..Achievement::default()
         };
         first.ended(Ok(&nothing));
         assert!(first.next_attempt().is_some());
-        first.attempt(&empty()).unwrap();
+        attempt(&mut first, &empty()).unwrap();
         let iccid = "89001234567890123457".parse().unwrap();
         let kept = first.ended(Err(&JobFailure::ProfileInstalled(iccid)));
         assert!(kept.unwrap().ended);
@@ -470,8 +594,10 @@ mod tests {
     async fn why_an_order_was_given_up_is_kept_in_few_words_and_without_its_codes() {
         let mut first = first_boot(BootstrapWhen::Empty);
         consider(&mut first, &empty());
-        first.attempt(&empty()).unwrap();
-        let wanted = first.wanted.as_mut().unwrap();
+        attempt(&mut first, &empty()).unwrap();
+        let Wish::Order(wanted) = &mut first.wish else {
+            panic!("{first:?}");
+        };
         wanted.codes = vec![Secret::new("M-1"), Secret::default()];
         let told = wanted.in_few_words(&format!("M-1 is unknown: {}", "ä".repeat(1000)));
         assert!(told.starts_with("… is unknown: ä"), "{told}");
@@ -492,13 +618,24 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn without_an_address_nothing_is_tried() {
-        let mut first = FirstBoot::new(BootstrapConfig {
+        let config = BootstrapConfig {
             when: BootstrapWhen::Empty,
             jitter_s: 0,
             ..BootstrapConfig::default()
-        });
-        consider(&mut first, &empty());
-        assert_eq!(first.next_attempt(), None);
+        };
+        let mut first = FirstBoot::new(config, key());
+        let unread = empty();
+        let none_stored = Snapshot {
+            addresses: Known::Value(Addresses::default()),
+            ..empty()
+        };
+        for snapshot in [unread, none_stored] {
+            consider(&mut first, &snapshot);
+            assert_eq!(first.next_attempt(), None);
+            let told = first.status(0).unwrap();
+            assert_eq!(told.state, FirstProfileState::NoAddress);
+            assert_eq!(told.next_step.as_deref(), Some(GIVE_ADDRESS));
+        }
         let snapshot = Snapshot {
             addresses: Known::Value(Addresses {
                 default_smdp: Some("smdp.example.com".into()),
@@ -507,7 +644,7 @@ mod tests {
             ..empty()
         };
         consider(&mut first, &snapshot);
-        let download = first.attempt(&snapshot).unwrap();
+        let download = attempt(&mut first, &snapshot).unwrap();
         assert!(matches!(download.source, DownloadSource::DefaultSmdp));
     }
 }

@@ -98,7 +98,7 @@ impl<O: OpenPort, C: Connect + 'static> Slot<O, C> {
     pub(super) fn new(desk: Desk<O, C>, context: Context<C>) -> Self {
         Self {
             desk,
-            first_boot: FirstBoot::new(context.config.bootstrap.clone()),
+            first_boot: FirstBoot::new(context.config.bootstrap.clone(), context.key.clone()),
             context: Arc::new(context),
             life: Life::absent(Duration::ZERO),
             resumed: VecDeque::new(),

@@ -214,7 +214,7 @@ pub struct FirstProfile {
     pub most_attempts: u32,
     /// How the last attempt ended.
     pub last: Option<String>,
-    /// What people can do about an order that was given up.
+    /// What people can do when nothing more is tried.
     pub next_step: Option<String>,
     /// When the next attempt is made, in seconds since 1970.
     pub next_attempt_s: Option<u64>,
@@ -227,8 +227,10 @@ pub struct FirstProfile {
 pub enum FirstProfileState {
     /// lpad was not told to.
     Off,
-    /// The card has a profile, or there is no address to ask.
+    /// The card has a profile.
     NotNeeded,
+    /// There is no address to ask: none is configured, and none is known of the card.
+    NoAddress,
     /// The first attempt is to come.
     Waiting,
     /// An attempt is under way.

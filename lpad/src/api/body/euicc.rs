@@ -88,7 +88,7 @@ pub struct FirstProfile {
     /// How the last attempt ended, for people; absent before the first one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<String>,
-    /// What to do, for people; absent unless the order was given up.
+    /// What to do, for people; absent unless the order was given up or there is no address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_step: Option<String>,
     /// When the next attempt is made, in seconds since 1970-01-01 UTC; absent when none is to come.

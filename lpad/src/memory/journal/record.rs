@@ -257,7 +257,8 @@ pub struct Attempt {
     /// The card.
     #[serde(with = "printed")]
     pub eid: Eid,
-    /// The order: a digest of the server's address and the matching identifier.
+    /// The order: a digest of the server's address and the matching identifier, and of the mark of the
+    /// confirmation code if there is one.
     #[serde(with = "printed")]
     pub order: Digest,
     /// How many failed that the server counted as well.
@@ -267,6 +268,12 @@ pub struct Attempt {
     /// Whether the order is over. Older journals have [`u32::MAX`] failures instead.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ended: bool,
+    /// Whether it is over for want of the right confirmation code.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub wants_confirmation_code: bool,
+    /// Whether its profile was downloaded, which an order with a code allows once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub done: bool,
     /// How the last one ended, in few words and without the codes of the order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<String>,
@@ -283,6 +290,8 @@ impl Attempt {
             failures: 0,
             empty: 0,
             ended: false,
+            wants_confirmation_code: false,
+            done: false,
             last: None,
             at_s: 0,
         }
@@ -419,6 +428,8 @@ mod tests {
             order: Digest::of(&[b"smdp.example.com", b""]),
             failures: 2,
             empty: 1,
+            wants_confirmation_code: true,
+            done: true,
             ended: true,
             last: Some("refused".into()),
             at_s: 4,
