@@ -4,14 +4,16 @@
 //! the pages about the configuration are made of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use std::{fs, io};
 
 use es9_client::ServerAddress;
 use serde::Deserialize;
 use strsim::levenshtein;
+
+use crate::files::read_file;
 
 /// The whole configuration of the daemon.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
@@ -295,11 +297,17 @@ impl Config {
 
     /// Reads and checks a configuration file.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = fs::read_to_string(path).map_err(|source| ConfigError::Read {
+        let octets = read_file(path, LONGEST_FILE).map_err(|source| ConfigError::Read {
             path: path.to_owned(),
             source,
         })?;
-        Self::parse(&text, path)
+        let text = std::str::from_utf8(&octets).map_err(|error| ConfigError::Syntax {
+            path: path.to_owned(),
+            line: line_at(&octets, error.valid_up_to()),
+            message: "this is no text in UTF-8".to_owned(),
+            hint: None,
+        })?;
+        Self::parse(text, path)
     }
 
     /// Parses and checks the text of a configuration; `path` is for messages only.
@@ -308,52 +316,175 @@ impl Config {
             toml::from_str(text).map_err(|error| ConfigError::syntax(path, text, &error))?;
         match config.check() {
             Ok(()) => Ok(config),
-            Err(message) => Err(ConfigError::Value {
+            Err(Wrong { place, message }) => Err(ConfigError::Value {
                 path: path.to_owned(),
+                line: place.and_then(|place| place.line_in(text)),
                 message,
             }),
         }
     }
 
-    fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), Wrong> {
         if self.euiccs.is_empty() {
-            return Err("there is no [[euicc]] section; add one with port = \"/dev/…\"".into());
+            return Err(Wrong {
+                place: None,
+                message: "there is no [[euicc]] section; add one with port = \"/dev/…\"".into(),
+            });
         }
+        let (api, es9) = (Section::new("[api]"), Section::new("[es9]"));
         let socket = self.api.socket.as_os_str();
         if !(1..=LONGEST_SOCKET).contains(&socket.len()) {
-            return Err(format!(
-                "[api] socket must have 1 to {LONGEST_SOCKET} bytes, and has {}",
-                socket.len()
-            ));
+            let length = socket.len();
+            let wrong = format!("must have 1 to {LONGEST_SOCKET} bytes, and has {length}");
+            return Err(api.wrong("socket", &wrong));
         }
+        api.check_path("socket", &self.api.socket)?;
         if !(1..=1024).contains(&self.api.max_connections) {
-            return Err("[api] max_connections must be between 1 and 1024".into());
+            return Err(api.wrong("max_connections", "must be between 1 and 1024"));
+        }
+        Section::new("[state]").check_path("directory", &self.state.directory)?;
+        if let Some(folder) = &self.trust.extra_roots {
+            Section::new("[trust]").check_path("extra_roots", folder)?;
+        }
+        for host in self.es9.connect_to.keys() {
+            let named = host.parse::<ServerAddress>().ok();
+            if named.is_none_or(|named| !named.host().eq_ignore_ascii_case(host)) {
+                let wrong = format!("names hosts without a port, and \"{host}\" is none");
+                return Err(es9.wrong("connect_to", &wrong));
+            }
         }
         for (key, seconds) in [
             ("connect_timeout_s", self.es9.connect_timeout_s),
             ("response_timeout_s", self.es9.response_timeout_s),
             ("notification_timeout_s", self.es9.notification_timeout_s),
         ] {
-            check_seconds("[es9]", key, seconds)?;
+            es9.check_seconds(key, seconds)?;
         }
         let mut names = BTreeSet::new();
         let mut ports = BTreeSet::new();
-        for euicc in &self.euiccs {
-            euicc.check()?;
+        for (index, euicc) in self.euiccs.iter().enumerate() {
+            let section = Section {
+                number: index + 1,
+                ..Section::new(EUICC)
+            };
+            euicc.check(section)?;
             if !names.insert(&euicc.name) {
-                return Err(format!(
-                    "two [[euicc]] sections are called \"{}\"; give each its own name",
-                    euicc.name
-                ));
+                return Err(Wrong {
+                    place: Some((section, "name").into()),
+                    message: format!(
+                        "two [[euicc]] sections are called \"{}\"; give each its own name",
+                        euicc.name
+                    ),
+                });
             }
             if !ports.insert(&euicc.port) {
-                return Err(format!(
-                    "two [[euicc]] sections use the port {}",
-                    euicc.port.display()
-                ));
+                return Err(Wrong {
+                    place: Some((section, "port").into()),
+                    message: format!(
+                        "two [[euicc]] sections use the port {}",
+                        euicc.port.display()
+                    ),
+                });
             }
         }
         Ok(())
+    }
+}
+
+/// A section of the file.
+#[derive(Clone, Copy, Debug)]
+struct Section<'n> {
+    header: &'static str,
+    /// Which of the sections with this header, or below which `[[euicc]]`, counted from 1.
+    number: usize,
+    /// The name of the eUICC it is about.
+    euicc: Option<&'n str>,
+}
+
+/// A value that cannot be used.
+struct Wrong {
+    place: Option<Place>,
+    message: String,
+}
+
+/// Where a key is.
+struct Place {
+    header: &'static str,
+    number: usize,
+    key: &'static str,
+}
+
+impl From<(Section<'_>, &'static str)> for Place {
+    fn from((section, key): (Section<'_>, &'static str)) -> Self {
+        let Section { header, number, .. } = section;
+        Self {
+            header,
+            number,
+            key,
+        }
+    }
+}
+
+impl Place {
+    /// The line of the key, unless it is written inside a table on one line.
+    fn line_in(&self, text: &str) -> Option<usize> {
+        let (mut euiccs, mut is_inside) = (0, false);
+        let line = text.lines().position(|line| {
+            let line = line.trim();
+            if line.starts_with('[') {
+                let header = line.split('#').next().unwrap_or_default().trim_end();
+                euiccs += usize::from(header == EUICC);
+                is_inside = header == self.header && (euiccs == self.number || euiccs == 0);
+            }
+            let after = line.strip_prefix(self.key).map(str::trim_start);
+            is_inside && after.is_some_and(|after| after.starts_with('='))
+        });
+        line.map(|index| index + 1)
+    }
+}
+
+impl Section<'_> {
+    fn new(header: &'static str) -> Self {
+        Self {
+            header,
+            number: 1,
+            euicc: None,
+        }
+    }
+
+    /// The key `key` of it is wrong as `why` says.
+    fn wrong(self, key: &'static str, why: &str) -> Wrong {
+        let bootstrap = if self.header == BOOTSTRAP {
+            "bootstrap "
+        } else {
+            ""
+        };
+        let message = match self.euicc {
+            Some(name) => format!("{EUICC} \"{name}\": {bootstrap}{key} {why}"),
+            None => format!("{} {key} {why}", self.header),
+        };
+        Wrong {
+            place: Some((self, key).into()),
+            message,
+        }
+    }
+
+    fn check_seconds(self, key: &'static str, seconds: u64) -> Result<(), Wrong> {
+        match seconds {
+            1..=3600 => Ok(()),
+            _ => Err(self.wrong(key, "must be between 1 and 3600 seconds")),
+        }
+    }
+
+    /// A path that is not absolute begins wherever the daemon was started.
+    fn check_path(self, key: &'static str, path: &Path) -> Result<(), Wrong> {
+        let octets = path.as_os_str().as_encoded_bytes();
+        match () {
+            () if octets.is_empty() => Err(self.wrong(key, "is empty")),
+            () if octets.contains(&0) => Err(self.wrong(key, "contains a NUL character")),
+            () if !path.is_absolute() => Err(self.wrong(key, "must begin with \"/\"")),
+            () => Ok(()),
+        }
     }
 }
 
@@ -392,76 +523,74 @@ impl EuiccConfig {
         }
     }
 
-    fn check(&self) -> Result<(), String> {
-        let place = format!("[[euicc]] \"{}\":", self.name);
+    fn check(&self, section: Section<'_>) -> Result<(), Wrong> {
+        let section = Section {
+            euicc: Some(&self.name),
+            ..section
+        };
         let valid = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if self.name.is_empty() || self.name.len() > 32 || !self.name.chars().all(valid) {
-            return Err(format!(
-                "{place} a name has 1 to 32 characters out of a-z, 0-9 and \"-\""
-            ));
+            let wrong = "must have 1 to 32 characters out of a-z, 0-9 and \"-\"";
+            return Err(section.wrong("name", wrong));
         }
-        if self.port.as_os_str().is_empty() {
-            return Err(format!("{place} port is empty"));
-        }
+        section.check_path("port", &self.port)?;
         if !(300..=4_000_000).contains(&self.baud) {
-            return Err(format!(
-                "{place} baud must be between 300 and 4000000 bits per second"
-            ));
+            let wrong = "must be between 300 and 4000000 bits per second";
+            return Err(section.wrong("baud", wrong));
         }
         if self.block_size < 16 {
-            return Err(format!(
-                "{place} block_size must be between 16 and 255 bytes"
-            ));
+            return Err(section.wrong("block_size", "must be between 16 and 255 bytes"));
         }
-        if let Some(HexBytes(aid)) = self
-            .aids
-            .iter()
-            .find(|aid| !(5..=16).contains(&aid.0.len()))
-        {
-            return Err(format!(
-                "{place} an AID has 5 to 16 bytes, {} has {}",
+        let mut aids = self.aids.iter();
+        if let Some(HexBytes(aid)) = aids.find(|aid| !(5..=16).contains(&aid.0.len())) {
+            let wrong = format!(
+                "have 5 to 16 bytes each, and {} has {}",
                 hex::encode_upper(aid),
                 aid.len()
-            ));
+            );
+            return Err(section.wrong("aids", &wrong));
         }
         for (key, seconds) in [
             ("apdu_timeout_s", self.apdu_timeout_s),
             ("load_timeout_s", self.load_timeout_s),
             ("consent_timeout_s", self.consent_timeout_s),
         ] {
-            check_seconds(&place, key, seconds)?;
+            section.check_seconds(key, seconds)?;
         }
-        let bootstrap = &self.bootstrap;
-        if bootstrap.jitter_s > 86_400 {
-            return Err(format!(
-                "{place} bootstrap jitter_s must be between 0 and 86400 seconds"
-            ));
-        }
-        if bootstrap.attempts == 0 {
-            return Err(format!(
-                "{place} bootstrap attempts must be at least 1; for none there is when = \"never\""
-            ));
-        }
-        if bootstrap.default_smdp.is_some() && bootstrap.activation_code_file.is_some() {
-            return Err(format!(
-                "{place} bootstrap takes default_smdp or activation_code_file, not both"
-            ));
-        }
-        match bootstrap
-            .default_smdp
-            .as_deref()
-            .map(str::parse::<ServerAddress>)
-        {
-            Some(Err(error)) => Err(format!("{place} bootstrap default_smdp: {error}")),
-            Some(Ok(_)) | None => Ok(()),
-        }
+        self.bootstrap.check(Section {
+            header: BOOTSTRAP,
+            ..section
+        })
     }
 }
 
-fn check_seconds(place: &str, key: &str, seconds: u64) -> Result<(), String> {
-    match seconds {
-        1..=3600 => Ok(()),
-        _ => Err(format!("{place} {key} must be between 1 and 3600 seconds")),
+impl BootstrapConfig {
+    fn check(&self, section: Section<'_>) -> Result<(), Wrong> {
+        if self.jitter_s > 86_400 {
+            return Err(section.wrong("jitter_s", "must be between 0 and 86400 seconds"));
+        }
+        if self.attempts == 0 {
+            let wrong = "must be at least 1; for none there is when = \"never\"";
+            return Err(section.wrong("attempts", wrong));
+        }
+        for (key, path) in [
+            ("activation_code_file", &self.activation_code_file),
+            ("confirmation_code_file", &self.confirmation_code_file),
+        ] {
+            path.as_ref()
+                .map_or(Ok(()), |path| section.check_path(key, path))?;
+        }
+        let Some(address) = &self.default_smdp else {
+            return Ok(());
+        };
+        if self.activation_code_file.is_some() {
+            let wrong = "cannot be used together with activation_code_file";
+            return Err(section.wrong("default_smdp", wrong));
+        }
+        match address.parse::<ServerAddress>() {
+            Ok(_) => Ok(()),
+            Err(error) => Err(section.wrong("default_smdp", &format!("is wrong: {error}"))),
+        }
     }
 }
 
@@ -477,7 +606,7 @@ pub enum ConfigError {
         source: io::Error,
     },
     /// The text is no TOML, or a key is unknown, missing or of the wrong type.
-    #[error("{}:{line}: {message}{}", path.display(), hint(nearest.as_deref()))]
+    #[error("{}:{line}: {message}{}", path.display(), hint.as_deref().unwrap_or_default())]
     Syntax {
         /// The file.
         path: PathBuf,
@@ -485,14 +614,16 @@ pub enum ConfigError {
         line: usize,
         /// What is wrong there.
         message: String,
-        /// The known key that looks most like an unknown one.
-        nearest: Option<String>,
+        /// What may have been meant.
+        hint: Option<String>,
     },
     /// A value cannot be used.
-    #[error("{}: {message}", path.display())]
+    #[error("{}:{} {message}", path.display(), line.map(|line| format!("{line}:")).unwrap_or_default())]
     Value {
         /// The file.
         path: PathBuf,
+        /// The line, counted from 1, where one can be told.
+        line: Option<usize>,
         /// The section, the key and what it must be.
         message: String,
     },
@@ -501,61 +632,92 @@ pub enum ConfigError {
 impl ConfigError {
     fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> Self {
         let start = error.span().map_or(0, |span| span.start);
-        let line = 1 + text.bytes().take(start).filter(|b| *b == b'\n').count();
-        let path = path.to_owned();
+        let line = line_at(text.as_bytes(), start);
         let message = error.message();
         // serde names the unknown key first, then every key it knows, each between backquotes;
         // taking them from there keeps the hint true whatever keys are added.
         let mut quoted = message.split('`').skip(1).step_by(2);
-        match quoted
+        let unknown = quoted
             .next()
-            .filter(|_| message.starts_with("unknown field"))
-        {
-            Some(unknown) => {
-                let nearest = quoted
-                    .map(
-                        |known| match known.starts_with(unknown) || unknown.starts_with(known) {
-                            true => (0, known),
-                            false => (levenshtein(unknown, known), known),
-                        },
-                    )
-                    .min()
-                    .filter(|(distance, known)| *distance <= known.len().div_ceil(2))
-                    .map(|(_, known)| known.to_owned());
-                Self::Syntax {
-                    path,
-                    line,
-                    message: format!("unknown key \"{unknown}\""),
-                    nearest,
-                }
-            }
-            None => {
-                let message = message
-                    .lines()
-                    .collect::<Vec<_>>()
-                    .join(", ")
-                    .replace('`', "\"");
-                let message = message
-                    .replace("missing field", "missing key")
-                    .replace("expected u8", "expected a number up to 255")
-                    .replace("expected u32", "expected a whole number")
-                    .replace("expected u64", "expected a whole number")
-                    .replace("expected usize", "expected a whole number");
-                Self::Syntax {
-                    path,
-                    line,
-                    message,
-                    nearest: None,
-                }
-            }
+            .filter(|_| message.starts_with("unknown field"));
+        let (message, hint) = match unknown {
+            Some(unknown) => (
+                format!("unknown key \"{unknown}\""),
+                elsewhere(unknown).or_else(|| nearest(unknown, quoted)),
+            ),
+            None => (in_plain_words(message, text.lines().nth(line - 1)), None),
+        };
+        Self::Syntax {
+            path: path.to_owned(),
+            line,
+            message,
+            hint,
         }
     }
 }
 
-fn hint(nearest: Option<&str>) -> String {
-    nearest.map_or_else(String::new, |known| format!("; did you mean \"{known}\"?"))
+fn line_at(text: &[u8], position: usize) -> usize {
+    1 + text.iter().take(position).filter(|b| **b == b'\n').count()
 }
 
+fn nearest<'k>(unknown: &str, known: impl Iterator<Item = &'k str>) -> Option<String> {
+    let begins_alike = |known: &str| known.starts_with(unknown) || unknown.starts_with(known);
+    let distances = known.map(|known| match begins_alike(known) {
+        true => (0, known),
+        false => (levenshtein(unknown, known), known),
+    });
+    let (distance, known) = distances.min()?;
+    (distance <= known.len().div_ceil(2)).then(|| format!("; did you mean \"{known}\"?"))
+}
+
+/// The section that a key belongs to, which the example tells.
+fn elsewhere(unknown: &str) -> Option<String> {
+    if format!("[euicc.{unknown}]") == BOOTSTRAP {
+        return Some(format!("; write {BOOTSTRAP}, below {EUICC}"));
+    }
+    let mut header = "";
+    let found = Config::EXAMPLE.lines().find(|line| {
+        if line.starts_with('[') {
+            header = line;
+        }
+        let line = line.strip_prefix('#').unwrap_or(line);
+        line.strip_prefix(unknown)
+            .is_some_and(|rest| rest.starts_with(" = "))
+    });
+    found.map(|_| format!("; it belongs below {header}"))
+}
+
+/// What the parser says, as somebody who writes a configuration would say it.
+fn in_plain_words(message: &str, line: Option<&str>) -> String {
+    let message = message.lines().collect::<Vec<_>>().join(", ");
+    let is_single = line.is_some_and(|line| line.trim_start().starts_with("[euicc]"));
+    if is_single && message.starts_with("invalid type: map") {
+        return format!("write {EUICC}, with two brackets: there may be several");
+    }
+    let mut quoted = message.split('`').skip(1);
+    if let (Some(number), Some(rest)) = (quoted.next(), quoted.next())
+        && rest.starts_with(" as i128")
+    {
+        return format!("the number {number} is out of range");
+    }
+    let words = [
+        ("`", "\""),
+        ("missing field", "missing key"),
+        ("wanted string or table", "expected a string"),
+        ("expected u8", "expected a number up to 255"),
+        ("expected u32", "expected a whole number"),
+        ("expected u64", "expected a whole number"),
+        ("expected usize", "expected a whole number"),
+    ];
+    words.into_iter().fold(message, |message, (said, plain)| {
+        message.replace(said, plain)
+    })
+}
+
+const EUICC: &str = "[[euicc]]";
+const BOOTSTRAP: &str = "[euicc.bootstrap]";
+/// More than any configuration has.
+const LONGEST_FILE: u64 = 1024 * 1024;
 /// What `sockaddr_un` has room for.
 const LONGEST_SOCKET: usize = 107;
 
@@ -637,11 +799,26 @@ mod tests {
             error,
             "lpad.toml:3: unknown key \"blocksize\"; did you mean \"block_size\"?"
         );
-        let error = parse("[[euicc]]\nport = \"x\"\n[euicc.boot]\nwhen = \"never\"\n").unwrap_err();
+        let error =
+            parse("[[euicc]]\nport = \"/x\"\n[euicc.boot]\nwhen = \"never\"\n").unwrap_err();
         assert_eq!(
             error,
             "lpad.toml:3: unknown key \"boot\"; did you mean \"bootstrap\"?"
         );
+    }
+
+    #[test]
+    fn every_key_of_the_example_is_found_in_its_section() {
+        for (key, header) in [
+            ("socket", "[api]"),
+            ("extra_roots", "[trust]"),
+            ("baud", "[[euicc]]"),
+            ("jitter_s", "[euicc.bootstrap]"),
+        ] {
+            let hint = elsewhere(key).unwrap();
+            assert_eq!(hint, format!("; it belongs below {header}"));
+        }
+        assert_eq!(elsewhere("sock"), None);
     }
 
     #[test]
@@ -650,59 +827,113 @@ mod tests {
             ("", "there is no [[euicc]] section"),
             ("[[euicc]]\nname = \"a\"", "missing key \"port\""),
             (
-                "[[euicc]]\nport = \"x\"\napdu = \"usb\"",
+                "[[euicc]]\nport = \"/x\"\napdu = \"usb\"",
                 "lpad.toml:3: unknown variant \"usb\"",
             ),
             (
-                "[[euicc]]\nport = \"x\"\nname = \"My Card\"",
-                "a name has 1 to 32 characters",
+                "[[euicc]]\nport = \"/x\"\nname = \"My Card\"",
+                "lpad.toml:3: [[euicc]] \"My Card\": name must have 1 to 32 characters",
             ),
             (
-                "[[euicc]]\nport = \"x\"\nbaud = 1",
+                "[[euicc]]\nport = \"/x\"\nbaud = 1",
                 "baud must be between 300 and 4000000 bits per second",
             ),
             (
-                "[[euicc]]\nport = \"x\"\n[euicc.bootstrap]\nattempts = 0",
+                "[[euicc]]\nport = \"/x\"\n[euicc.bootstrap]\nattempts = 0",
                 "attempts must be at least 1; for none there is when = \"never\"",
             ),
             (
                 &format!(
-                    "[api]\nsocket = \"/{}\"\n[[euicc]]\nport = \"x\"",
+                    "[api]\nsocket = \"/{}\"\n[[euicc]]\nport = \"/x\"",
                     "s".repeat(107)
                 ),
                 "[api] socket must have 1 to 107 bytes, and has 108",
             ),
             (
-                "[[euicc]]\nport = \"x\"\nblock_size = 2",
+                "[[euicc]]\nport = \"/x\"\nblock_size = 2",
                 "between 16 and 255",
             ),
             (
-                "[[euicc]]\nport = \"x\"\naids = [\"A000\"]",
-                "an AID has 5 to 16 bytes, A000 has 2",
+                "[[euicc]]\nport = \"/x\"\naids = [\"A000\"]",
+                "aids have 5 to 16 bytes each, and A000 has 2",
             ),
             (
-                "[[euicc]]\nport = \"x\"\napdu_timeout_s = 0",
+                "[[euicc]]\nport = \"/x\"\napdu_timeout_s = 0",
                 "between 1 and 3600 seconds",
             ),
             (
-                "[[euicc]]\nport = \"x\"\n[[euicc]]\nport = \"y\"",
+                "[[euicc]]\nport = \"/x\"\n[[euicc]]\nport = \"/y\"",
                 "give each its own name",
             ),
             (
-                "[[euicc]]\nport = \"x\"\n[[euicc]]\nname = \"b\"\nport = \"x\"",
-                "use the port x",
+                "[[euicc]]\nport = \"/x\"\n[[euicc]]\nname = \"b\"\nport = \"/x\"",
+                "use the port /x",
             ),
             (
-                "[[euicc]]\nport = \"x\"\n[euicc.bootstrap]\ndefault_smdp = \"http://a.b\"",
+                "[[euicc]]\nport = \"/x\"\n[euicc.bootstrap]\ndefault_smdp = \"http://a.b\"",
                 "must be a host name",
             ),
             (
-                "[[euicc]]\nport = \"x\"\n[euicc.bootstrap]\njitter_s = 86401",
+                "[[euicc]]\nport = \"/x\"\n[euicc.bootstrap]\njitter_s = 86401",
                 "between 0 and 86400 seconds",
             ),
             (
                 "[es9]\nconnect_to = { a = \"b\" }",
                 "lpad.toml:2: invalid socket address",
+            ),
+            (
+                "[[euicc]]\nport = \"/x\"\n[[euicc]]\nname = \"b\"\nport = \"/y\"\n\
+                 [euicc.bootstrap]\njitter_s = 86401",
+                "lpad.toml:7: [[euicc]] \"b\": bootstrap jitter_s must be",
+            ),
+            (
+                "[[euicc]]\nport = \"/x\"\n[es9] # here\nresponse_timeout_s=0",
+                "lpad.toml:4: [es9] response_timeout_s must be between 1 and 3600 seconds",
+            ),
+            (
+                "[[euicc]]\nport = \"tty\"",
+                "lpad.toml:2: [[euicc]] \"default\": port must begin with \"/\"",
+            ),
+            (
+                "[state]\ndirectory = \"\"\n[[euicc]]\nport = \"/x\"",
+                "directory is empty",
+            ),
+            (
+                "[state]\ndirectory = \"/a\\u0000\"\n[[euicc]]\nport = \"/x\"",
+                "lpad.toml:2: [state] directory contains a NUL character",
+            ),
+            (
+                "[[euicc]]\nport = \"/x\"\n[euicc.bootstrap]\nactivation_code_file = \"\"",
+                "lpad.toml:4: [[euicc]] \"default\": bootstrap activation_code_file is empty",
+            ),
+            (
+                "[euicc]\nport = \"/x\"",
+                "lpad.toml:1: write [[euicc]], with two brackets",
+            ),
+            (
+                "port = \"/x\"",
+                "lpad.toml:1: unknown key \"port\"; it belongs below [[euicc]]",
+            ),
+            (
+                "[[euicc]]\nport = \"/x\"\n[bootstrap]\nwhen = \"empty\"",
+                "lpad.toml:3: unknown key \"bootstrap\"; write [euicc.bootstrap], below [[euicc]]",
+            ),
+            (
+                "[[euicc]]\nport = \"/x\"\ndefault_smdp = \"a.b\"",
+                "unknown key \"default_smdp\"; it belongs below [euicc.bootstrap]",
+            ),
+            ("[log]\nlevel = 0", "lpad.toml:2: expected a string"),
+            (
+                "[es9]\nconnect_timeout_s = 18446744073709551616",
+                "lpad.toml:2: the number 18446744073709551616 is out of range",
+            ),
+            (
+                "[es9]\nconnect_to = { \"a.b:443\" = \"127.0.0.1:1\" }\n[[euicc]]\nport = \"/x\"",
+                "lpad.toml:2: [es9] connect_to names hosts without a port, and \"a.b:443\" is none",
+            ),
+            (
+                "[es9]\nconnect_to = { \"\" = \"127.0.0.1:1\" }\n[[euicc]]\nport = \"/x\"",
+                "and \"\" is none",
             ),
         ];
         for (text, expected) in cases {

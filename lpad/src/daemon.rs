@@ -1,15 +1,12 @@
 //! The daemon as a whole: what is wired to what, how it starts and how it ends.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::{fs, io};
 
 use es9_client::{Connect, Deadlines, Es9Client, Options, Roots, RootsError, TcpConnect};
 use listenfd::ListenFd;
-use rustix::fs::{major, minor};
 use rustix::process::Signal;
 use sd_notify::NotifyState;
 use tokio::net::UnixListener;
@@ -18,12 +15,12 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{interval, timeout};
 
-use crate::api::actor::{Accounts, Permissions};
+use crate::api::actor::Permissions;
 use crate::api::{Api, Socket};
+use crate::check;
 use crate::client::Client;
-use crate::config::{ApiConfig, Config, ConfigError, Es9Config, EuiccConfig, StateConfig};
+use crate::config::{Config, Es9Config, EuiccConfig, StateConfig};
 use crate::engine::{Context, ENGINE_ENDS, Engine, EngineHandle};
-use crate::files::{other_kind, read_code};
 use crate::memory::events::{Change, Events, Follower};
 use crate::memory::journal::{Journal, SharedJournal};
 use crate::memory::key::Key;
@@ -93,7 +90,8 @@ impl Daemon {
             tracing::info!(count, folder = %folder.display(), "further certificate issuers");
         }
         // First of all: the socket tells whether another daemon is at work for the same clients.
-        let socket = config.api.socket.clone();
+        let configured = config.api.socket.clone();
+        let socket = listener.as_ref().and_then(path_of).unwrap_or(configured);
         let keeps_socket = listener.is_none();
         let listener = match listener {
             Some(listener) => Socket::handed_over(listener),
@@ -248,25 +246,30 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
     let _ignored = signal(too_large).map_err(DaemonError::Signals)?;
     let targets = config.es9.connect_to.iter();
     let targets = targets.map(|(host, target)| (host.clone(), target.to_string()));
+    let listener = activated().map_err(DaemonError::Activation)?;
+    check::usable(&config, listener.is_none()).map_err(DaemonError::Configuration)?;
+    if let Some(path) = listener.as_ref().and_then(path_of) {
+        for warning in check::socket_handed_over(&config.api, &path) {
+            tracing::warn!("{warning}");
+        }
+    }
     let parts = Parts {
         ports: SerialPort::new,
         connect: TcpConnect::with_targets(targets),
         roots: Roots::gsma(),
         es9: Options::default(),
         clock: Clock::system(),
-        listener: activated().map_err(DaemonError::Activation)?,
+        listener,
     };
-    if let Some(unknown) = unknown_group(&config) {
-        tracing::warn!("{unknown}");
-    }
-    let socket = config.api.socket.clone();
     let mut daemon = Daemon::start(config, parts)?;
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), socket = %socket.display(), "lpad is up");
+    let (version, socket) = (env!("CARGO_PKG_VERSION"), daemon.socket.display());
+    tracing::info!(version, %socket, "lpad is up");
     notify(&[NotifyState::Ready]);
     let mut events = daemon.events();
     // Half the time that systemd waits, as sd_watchdog_enabled(3) recommends. It is this task that
     // answers: the engines and the API share its one thread, so it also speaks for them.
-    let mut watchdog = sd_notify::watchdog_enabled().map(|limit| interval(limit / 2));
+    let pause = sd_notify::watchdog_enabled().map(|limit| limit / 2);
+    let mut watchdog = pause.filter(|pause| !pause.is_zero()).map(interval);
     let outcome = loop {
         let patted = async {
             match &mut watchdog {
@@ -295,115 +298,6 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
     outcome
 }
 
-/// Looks for what a configuration names outside its file: the groups, the folder of certificate issuers,
-/// the ports and the files with codes. `path` is for messages only.
-pub fn check(config: &Config, path: &Path) -> Result<(), ConfigError> {
-    let unusable = |message| ConfigError::Value {
-        path: path.to_owned(),
-        message,
-    };
-    unknown_group(config).map_or(Ok(()), |message| Err(unusable(message)))?;
-    if let Some(folder) = &config.trust.extra_roots {
-        let found = Roots::empty().add_folder(folder);
-        found.map_err(|error| unusable(DaemonError::from(error).to_string()))?;
-    }
-    let mut euiccs = config.euiccs.iter();
-    let wrong = euiccs.find_map(|euicc| no_port(euicc).or_else(|| unusable_code(euicc)));
-    wrong.map_or(Ok(()), |message| Err(unusable(message)))
-}
-
-/// What works but lets every user of this system do harm: change the configuration at `path` or the
-/// certificate issuers, or read a code.
-pub fn unwise(config: &Config, path: &Path) -> Vec<String> {
-    let mode = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.mode() & 0o7777);
-    let mut warnings = Vec::new();
-    for path in [Some(path), config.trust.extra_roots.as_deref()] {
-        let Some(path) = path.filter(|path| mode(path) & 0o002 != 0) else {
-            continue;
-        };
-        let (path, mode) = (path.display(), mode(path));
-        warnings.push(format!(
-            "{path}: every user may change it (mode {mode:04o}); chmod o-w it"
-        ));
-    }
-    for (key, path) in config.euiccs.iter().flat_map(code_files) {
-        let mode = mode(path);
-        if mode & 0o006 != 0 {
-            let path = path.display();
-            warnings.push(format!(
-                "{key}: {path}: every user may read or change it (mode {mode:04o}); chmod o-rw it"
-            ));
-        }
-    }
-    warnings
-}
-
-/// What is in a port's place and is no port. A modem that is not there may be plugged in later.
-fn no_port(euicc: &EuiccConfig) -> Option<String> {
-    let metadata = fs::metadata(&euicc.port).ok()?;
-    let kind = metadata.file_type();
-    let what = match kind.is_char_device() {
-        // Opening a port has effects on it, so that the kernel is asked what it is. It says nothing of
-        // pseudo terminals.
-        true => {
-            let (major, minor) = (major(metadata.rdev()), minor(metadata.rdev()));
-            let subsystem = format!("/sys/dev/char/{major}:{minor}/subsystem");
-            let subsystem = fs::read_link(subsystem).ok()?;
-            let is_port = ["tty", "wwan"]
-                .map(OsStr::new)
-                .contains(&subsystem.file_name()?);
-            (!is_port).then_some("another device")?
-        }
-        false => other_kind(kind).unwrap_or("a file"),
-    };
-    let (name, port) = (&euicc.name, euicc.port.display());
-    Some(format!(
-        "[[euicc]] \"{name}\": port: {port} is {what}, not a serial port"
-    ))
-}
-
-/// A file that is there and holds no code. One that is not there may appear later, and one that may not
-/// be read here may well be read by the daemon.
-fn unusable_code(euicc: &EuiccConfig) -> Option<String> {
-    code_files(euicc).find_map(|(key, path)| {
-        let error = read_code(path).err()?;
-        if [io::ErrorKind::NotFound, io::ErrorKind::PermissionDenied].contains(&error.kind()) {
-            return None;
-        }
-        Some(format!("{key}: {}: {error}", path.display()))
-    })
-}
-
-/// The files with codes, each with its place in the configuration.
-fn code_files(euicc: &EuiccConfig) -> impl Iterator<Item = (String, &Path)> {
-    let bootstrap = &euicc.bootstrap;
-    let files = [
-        ("activation_code_file", &bootstrap.activation_code_file),
-        ("confirmation_code_file", &bootstrap.confirmation_code_file),
-    ];
-    let name = &euicc.name;
-    files.into_iter().filter_map(move |(key, path)| {
-        let key = format!("[[euicc]] \"{name}\": bootstrap {key}");
-        Some((key, path.as_deref()?))
-    })
-}
-
-/// The group that is configured and does not exist. The admin group of the default need not exist:
-/// without it root and the daemon's own user are the admins.
-fn unknown_group(config: &Config) -> Option<String> {
-    let accounts = Accounts::read();
-    let admins = &config.api.admin_group;
-    let admins = Some(admins).filter(|name| **name != ApiConfig::default().admin_group);
-    let groups = [
-        ("admin_group", admins),
-        ("reader_group", config.api.reader_group.as_ref()),
-    ];
-    groups.into_iter().find_map(|(key, name)| {
-        let name = name.filter(|name| accounts.group_id(name).is_none())?;
-        Some(format!("[api] {key}: there is no group \"{name}\""))
-    })
-}
-
 /// The socket systemd listened on before it started the daemon.
 fn activated() -> io::Result<Option<UnixListener>> {
     let Some(listener) = ListenFd::from_env().take_unix_listener(0)? else {
@@ -411,6 +305,12 @@ fn activated() -> io::Result<Option<UnixListener>> {
     };
     listener.set_nonblocking(true)?;
     UnixListener::from_std(listener).map(Some)
+}
+
+/// Where a socket is; one without a file is nowhere.
+fn path_of(listener: &UnixListener) -> Option<PathBuf> {
+    let address = listener.local_addr().ok()?;
+    address.as_pathname().map(PathBuf::from)
 }
 
 /// Tells systemd, when it started the daemon.
@@ -426,6 +326,9 @@ pub enum DaemonError {
     /// A part of it has failed.
     #[error("a part of lpad has failed: {}", .0.as_ref().map_or_else(|| "it ended".to_owned(), JoinError::to_string))]
     Failed(Option<JoinError>),
+    /// The configuration names a place that cannot be used.
+    #[error("{0}")]
+    Configuration(String),
     /// The socket systemd handed over cannot be used.
     #[error("the socket handed over at start: {0}")]
     Activation(io::Error),
@@ -451,6 +354,18 @@ pub enum DaemonError {
         /// Why.
         source: io::Error,
     },
+}
+
+impl DaemonError {
+    /// 2 when no start can succeed before somebody has put the configuration right, 1 when a later one
+    /// might: a folder may be on a medium that is not mounted yet.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Configuration(_)
+            | Self::Roots(RootsError::Certificate { .. } | RootsError::Pem { .. }) => 2,
+            _ => 1,
+        }
+    }
 }
 
 /// What `lpad --help` prints.

@@ -22,12 +22,8 @@ pub(crate) fn other_kind(kind: FileType) -> Option<&'static str> {
     }
 }
 
-/// The first line of a file that holds a code.
-///
-/// # Errors
-///
-/// When it cannot be opened, is no regular file, or holds something else than a line of text.
-pub(crate) fn read_code(path: &Path) -> io::Result<Secret> {
+/// What a regular file holds, of `longest` bytes at most.
+pub(crate) fn read_file(path: &Path, longest: u64) -> io::Result<Vec<u8>> {
     // Opening some devices has effects, so that what is there is looked at first.
     must_be_file(&fs::metadata(path)?)?;
     let careful = OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
@@ -35,10 +31,20 @@ pub(crate) fn read_code(path: &Path) -> io::Result<Secret> {
     // It may have been exchanged in between.
     must_be_file(&file.metadata()?)?;
     let mut octets = Vec::new();
-    file.take(LONGEST + 1).read_to_end(&mut octets)?;
-    if u64::try_from(octets.len()).is_ok_and(|length| length > LONGEST) {
-        return Err(unusable(&format!("it has more than {LONGEST} bytes")));
+    file.take(longest + 1).read_to_end(&mut octets)?;
+    if u64::try_from(octets.len()).is_ok_and(|length| length > longest) {
+        return Err(unusable(&format!("it has more than {longest} bytes")));
     }
+    Ok(octets)
+}
+
+/// The first line of a file that holds a code.
+///
+/// # Errors
+///
+/// When it cannot be opened, is no regular file, or holds something else than a line of text.
+pub(crate) fn read_code(path: &Path) -> io::Result<Secret> {
+    let octets = read_file(path, LONGEST)?;
     let text = String::from_utf8(octets).map_err(|_| unusable("it is not text"))?;
     let line = text.lines().next().unwrap_or_default().trim();
     match line.is_empty() {

@@ -13,6 +13,7 @@
 
 pub mod activation_code;
 pub mod api;
+mod check;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod client;
@@ -31,4 +32,5 @@ pub mod procedure;
 pub mod runtime;
 pub mod secret;
 
-pub use daemon::{Daemon, DaemonError, HELP, Parts, check, run, unwise};
+pub use check::{check, unwise};
+pub use daemon::{Daemon, DaemonError, HELP, Parts, run};

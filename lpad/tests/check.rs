@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use clap::Parser;
 use lpad::cli::args::Arguments;
 use lpad::config::Config;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 #[test]
 fn the_example_configuration_is_fine() {
@@ -21,7 +22,7 @@ fn the_example_configuration_is_fine() {
     let checked = check(&example);
     assert_eq!(checked.code, 0, "{}", checked.err);
     assert_eq!(checked.out, "lpad.toml: fine\n");
-    assert_eq!(checked.err, "");
+    assert_eq!(checked.err, AWAY);
 }
 
 #[test]
@@ -70,13 +71,17 @@ fn a_wrong_configuration_is_told_with_file_line_and_what_to_write() {
         ),
         (
             &format!("{port}[euicc.bootstrap]\ndefault_smdp = \"a b\"\n"),
-            "lpad: lpad.toml: [[euicc]] \"default\": bootstrap default_smdp: ",
+            "lpad: lpad.toml:4: [[euicc]] \"default\": bootstrap default_smdp is wrong: ",
         ),
         (
             &format!("{port}port = \"/dev/ttyUSB3\"\n"),
             "lpad: lpad.toml:3: duplicate key\n",
         ),
         ("[api\n", "lpad: lpad.toml:1: "),
+        (
+            &format!("{port}\"\\u001b[2J\" = 1\n"),
+            "lpad: lpad.toml:3: unknown key \"\\u{1b}[2J\"",
+        ),
     ] {
         let checked = check(configuration);
         assert_eq!((checked.code, &*checked.out), (2, ""), "{configuration}");
@@ -94,25 +99,25 @@ fn a_group_a_folder_or_a_code_that_is_not_there_is_told() {
     for (configuration, message) in [
         (
             "[api]\nadmin_group = \"lpad-nobody\"\n",
-            "lpad: lpad.toml: [api] admin_group: there is no group \"lpad-nobody\"\n",
+            "[api] admin_group: there is no group \"lpad-nobody\"; it lets nobody in\n",
         ),
         (
             "[api]\nreader_group = \"lpad-nobody\"\n",
-            "lpad: lpad.toml: [api] reader_group: there is no group \"lpad-nobody\"\n",
-        ),
-        (
-            "[trust]\nextra_roots = \"/nowhere/ci.d\"\n",
-            "lpad: lpad.toml: [trust] extra_roots: ",
+            "[api] reader_group: there is no group \"lpad-nobody\"; it lets nobody in\n",
         ),
     ] {
+        // It may be made later, and a gateway that does not start for it would help nobody.
         let checked = check(&format!("{configuration}{port}"));
-        assert_eq!((checked.code, &*checked.out), (2, ""), "{configuration}");
-        assert!(
-            checked.err.starts_with(message),
-            "{configuration}\n gives {}",
-            checked.err
-        );
+        assert_eq!(checked.code, 0, "{configuration}");
+        assert_eq!(checked.err, format!("lpad: warning: {message}{AWAY}"));
     }
+    let wrong = check(&format!("[trust]\nextra_roots = \"/nowhere/ci.d\"\n{port}"));
+    let message = "lpad: lpad.toml: [trust] extra_roots: ";
+    assert!(
+        wrong.code == 2 && wrong.err.starts_with(message),
+        "{}",
+        wrong.err
+    );
     let bootstrap = format!("{port}[euicc.bootstrap]\n");
     let wrong = check(&format!(
         "{bootstrap}activation_code_file = \"/dev/zero\"\n"
@@ -126,6 +131,22 @@ fn a_group_a_folder_or_a_code_that_is_not_there_is_told() {
         "{bootstrap}confirmation_code_file = \"/nowhere/cc\"\n"
     ));
     assert_eq!(later.code, 0, "{}", later.err);
+    let folder = tempfile::tempdir().unwrap();
+    let code = folder.path().join("code");
+    fs::write(&code, "hello$world").unwrap();
+    fs::set_permissions(&code, Permissions::from_mode(0o600)).unwrap();
+    let path = code.display();
+    let malformed = check(&format!("{bootstrap}activation_code_file = \"{path}\"\n"));
+    assert_eq!(
+        (malformed.code, malformed.err),
+        (
+            2,
+            format!(
+                "lpad: lpad.toml: [[euicc]] \"default\": bootstrap activation_code_file: {path}: the \
+                 activation code does not start with 1$ (or LPA:1$): its format is not supported\n"
+            )
+        )
+    );
     let root = "[api]\nreader_group = \"root\"\n";
     assert_eq!(check(&format!("{root}{port}")).code, 0);
 }
@@ -143,6 +164,19 @@ fn what_is_in_a_ports_place_and_is_no_port_is_told() {
         );
         assert_eq!((checked.code, &*checked.err), (2, &*message));
     }
+    // One device under two names.
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("modem");
+    symlink("/dev/tty", &link).unwrap();
+    let checked = check(&format!(
+        "[[euicc]]\nport = \"/dev/tty\"\n[[euicc]]\nname = \"b\"\nport = \"{}\"\n",
+        link.display()
+    ));
+    let message = format!(
+        "lpad: lpad.toml: two [[euicc]] sections use one port: /dev/tty and {} are both /dev/tty\n",
+        link.display()
+    );
+    assert_eq!((checked.code, checked.err), (2, message));
     // A port that is there: a terminal.
     let checked = check("[[euicc]]\nport = \"/dev/tty\"\n");
     assert_eq!(checked.code, 0, "{}", checked.err);
@@ -161,10 +195,10 @@ fn a_code_that_every_user_can_read_is_warned_of() {
         ));
         assert_eq!((checked.code, &*checked.out), (0, "lpad.toml: fine\n"));
         let expected = match warning {
-            "" => String::new(),
+            "" => AWAY.to_owned(),
             mode => format!(
                 "lpad: warning: [[euicc]] \"default\": bootstrap activation_code_file: {path}: every \
-                 user may read or change it (mode {mode}); chmod o-rw it\n"
+                 user may read or change it (mode {mode}); chmod o-rw it\n{AWAY}"
             ),
         };
         assert_eq!(checked.err, expected);
@@ -201,8 +235,92 @@ fn a_configuration_or_issuers_that_every_user_can_change_are_warned_of() {
         let path = path.display();
         format!("lpad: warning: {path}: every user may change it (mode {mode}); chmod o-w it\n")
     });
-    assert_eq!(checked.err, warnings.concat());
+    assert_eq!(checked.err, warnings.concat() + AWAY);
 }
+
+/// What lpad waits for in vain stops no start; what no start can get over ends it, with the exit code
+/// after which systemd does not start it again.
+#[test]
+fn what_no_start_can_use_is_told_by_check_and_start_alike() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name);
+    fs::write(place("file"), "").unwrap();
+    symlink(place("nowhere"), place("dangling")).unwrap();
+    fs::create_dir(place("open")).unwrap();
+    fs::set_permissions(place("open"), Permissions::from_mode(0o777)).unwrap();
+    let no_socket = "exists and is no socket";
+    for (key, name, why) in [
+        ("socket", "", no_socket),
+        ("socket", "file", no_socket),
+        ("socket", "dangling", no_socket),
+        ("socket", "file/lpad.sock", "Not a directory"),
+        ("socket", "open/lpad.sock", "every user may write to"),
+        ("directory", "file", "it is a file, not a folder"),
+        ("directory", "dangling", "it is a symbolic link to nothing"),
+        (
+            "directory",
+            "open",
+            "others may write to it (mode 0777); chmod 700 it",
+        ),
+    ] {
+        let path = |of: &str| match of == key {
+            true => place(name),
+            false => place(&format!("{of}-in-order")),
+        };
+        let configuration = place("lpad.toml");
+        let text = format!(
+            "[api]\nsocket = \"{}\"\n[state]\ndirectory = \"{}\"\n[[euicc]]\nport = \"/dev/ttyNOWHERE\"\n",
+            path("socket").display(),
+            path("directory").display()
+        );
+        fs::write(&configuration, text).unwrap();
+        let configuration = configuration.to_str().unwrap();
+        for arguments in [
+            &["--check", "--config", configuration][..],
+            &["--config", configuration],
+        ] {
+            let ended = Checked::of(&lpad(arguments));
+            assert_eq!(ended.code, 2, "{}", ended.err);
+            let place = format!("{key} {}: ", path(key).display());
+            assert!(
+                ended.err.contains(&place) && ended.err.contains(why),
+                "{}",
+                ended.err
+            );
+        }
+    }
+}
+
+#[test]
+fn a_configuration_that_is_no_text_or_no_file_is_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("lpad.toml");
+    let refused = |path: &str| {
+        let ended = Checked::of(&lpad(&["--check", "--config", path]));
+        assert_eq!(ended.code, 2);
+        ended.err
+    };
+    let path = file.to_str().unwrap();
+    fs::write(&file, b"[api]\n# \xFF\n").unwrap();
+    assert_eq!(
+        refused(path),
+        format!("lpad: {path}:2: this is no text in UTF-8\n")
+    );
+    assert_eq!(
+        refused("/dev/zero"),
+        "lpad: /dev/zero: it is a device, not a file\n"
+    );
+    fs::remove_file(&file).unwrap();
+    mknodat(CWD, &file, FileType::Fifo, Mode::RWXU, 0).unwrap();
+    assert_eq!(
+        refused(path),
+        format!("lpad: {path}: it is a pipe, not a file\n")
+    );
+}
+
+/// What is said of a port that is not there.
+const AWAY: &str = "lpad: warning: [[euicc]] \"default\": port: /dev/ttyUSB2 is not there now; the modem \
+                    may be off\n";
 
 /// What a check left behind, the folder's name left out.
 struct Checked {

@@ -176,8 +176,14 @@ pub const DAEMON_EXIT_CODES: &[(&str, &str)] = &[
         "0",
         "a signal ended it, or it has printed what was asked for",
     ),
-    ("1", "it could not start, or a part of it has failed"),
-    ("2", "the command line or the configuration cannot be used"),
+    (
+        "1",
+        "it could not start for now, or a part of it has failed: another start may succeed",
+    ),
+    (
+        "2",
+        "the command line or the configuration cannot be used: somebody has to change it",
+    ),
 ];
 
 const HEAD: &str = "\

@@ -26,7 +26,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
         "lpad/src",
         &[
             &["daemon", "cli"],
-            &["client"],
+            &["check", "client"],
             &["api"],
             // Nothing below decides on what people read, or names it.
             &["problem"],

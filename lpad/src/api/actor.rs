@@ -92,6 +92,30 @@ impl Accounts {
         self.group_line(name)?.split(':').nth(2)?.parse().ok()
     }
 
+    /// A user by its name.
+    pub(crate) fn user(&self, name: &str) -> Option<Actor> {
+        let mut lines = self.passwd.lines();
+        let line = lines.find(|line| line.split(':').next() == Some(name))?;
+        let mut numbers = line.split(':').skip(2);
+        let mut number = || numbers.next()?.parse().ok();
+        Some(Actor {
+            uid: number()?,
+            gid: number()?,
+            pid: None,
+        })
+    }
+
+    /// Whether a user is in the group with this number.
+    pub(crate) fn is_in_group(&self, actor: Actor, gid: u32) -> bool {
+        let number = |line: &str| line.split(':').nth(2)?.parse().ok();
+        let mut named = self.group.lines().filter(|line| number(line) == Some(gid));
+        let is_member = |line: &str| {
+            let name = line.split(':').next();
+            name.is_some_and(|name| self.is_member(actor, name))
+        };
+        actor.gid == gid || named.any(is_member)
+    }
+
     fn is_member(&self, actor: Actor, group: &str) -> bool {
         if self.group_id(group) == Some(actor.gid) {
             return true;
@@ -170,6 +194,16 @@ mod tests {
                 "{actor:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_user_is_found_by_its_name_and_in_its_groups() {
+        let accounts = accounts();
+        let ann = accounts.user("ann").unwrap();
+        assert_eq!(ann, actor(1000, 1000));
+        let groups = [1000, 200, 4].map(|gid| accounts.is_in_group(ann, gid));
+        assert_eq!(groups, [true, true, false]);
+        assert_eq!(accounts.user("carl"), None);
     }
 
     #[test]

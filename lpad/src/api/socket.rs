@@ -59,6 +59,12 @@ impl Socket {
         })
     }
 
+    /// Fails when no socket can be made in this place until somebody changes what is there.
+    pub(crate) fn can_be_at(path: &Path) -> io::Result<()> {
+        must_be_guarded(&folder(path))?;
+        is_left_over(path).map(drop)
+    }
+
     /// The next client.
     pub(super) async fn accept(&self) -> io::Result<UnixStream> {
         self.listener.accept().await.map(|(stream, _)| stream)
@@ -208,15 +214,25 @@ fn must_be_guarded(folder: &Path) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
 }
 
-fn remove_stale(path: &Path) -> io::Result<()> {
+/// Whether a socket is in this place; fails when something else is.
+fn is_left_over(path: &Path) -> io::Result<bool> {
     let kind = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata.file_type(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error),
     };
-    if !kind.is_socket() {
-        let message = format!("{} exists and is no socket", path.display());
-        return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
+    match kind.is_socket() {
+        true => Ok(true),
+        false => {
+            let message = format!("{} exists and is no socket", path.display());
+            Err(io::Error::new(io::ErrorKind::AlreadyExists, message))
+        }
+    }
+}
+
+fn remove_stale(path: &Path) -> io::Result<()> {
+    if !is_left_over(path)? {
+        return Ok(());
     }
     // Without NONBLOCK this waits for ever when the listener's queue is full.
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;

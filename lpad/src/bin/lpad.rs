@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use lpad::HELP;
 use lpad::config::Config;
+use lpad::printable::printable;
 use lpad::runtime::log;
 
 #[tokio::main(flavor = "current_thread")]
@@ -23,24 +24,24 @@ async fn main() -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(&error, 2),
     };
-    let unwise = lpad::unwise(&config, &arguments.config);
     if arguments.check {
-        if let Err(error) = lpad::check(&config, &arguments.config) {
-            return fail(&error, 2);
-        }
-        for warning in unwise {
+        let warnings = match lpad::check(&config, &arguments.config) {
+            Ok(warnings) => warnings,
+            Err(error) => return fail(&error, 2),
+        };
+        for warning in warnings {
             // Without standard error there is no way to tell it.
-            let _ = writeln!(io::stderr(), "lpad: warning: {warning}");
+            let _ = writeln!(io::stderr(), "lpad: warning: {}", printable(&warning));
         }
         return say(&format!("{}: fine\n", arguments.config.display()));
     }
     log::init(config.log.level);
-    for warning in unwise {
-        tracing::warn!("{warning}");
+    for warning in lpad::unwise(&config, &arguments.config) {
+        tracing::warn!("{}", printable(&warning));
     }
     match lpad::run(config).await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error, 1),
+        Err(error) => fail(&error, error.exit_code()),
     }
 }
 
@@ -88,6 +89,6 @@ fn say(text: &str) -> ExitCode {
 
 fn fail(error: &dyn Error, code: u8) -> ExitCode {
     // Without standard error there is no way to tell it.
-    let _ = writeln!(io::stderr(), "lpad: {error}");
+    let _ = writeln!(io::stderr(), "lpad: {}", printable(&error.to_string()));
     ExitCode::from(code)
 }
