@@ -288,3 +288,43 @@ fn kind(kind: FileType) -> &'static str {
 const ACTIVATION: &str = "activation_code_file";
 /// The user that the packaged unit runs lpad as.
 const DAEMON: &str = "lpad";
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn a_socket_that_systemd_made_elsewhere_or_for_others_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lpad.sock");
+        let _listener = UnixListener::bind(&path).unwrap();
+        let mut config = ApiConfig {
+            socket: path.clone(),
+            admin_group: "root".into(),
+            reader_group: Some("lpad-nobody".into()),
+            ..ApiConfig::default()
+        };
+        let told = |config: &ApiConfig, mode| {
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            socket_handed_over(config, &path)
+        };
+        let warnings = told(&config, 0o600);
+        let why = "members of \"root\" cannot open";
+        assert!(
+            warnings.len() == 1 && warnings[0].contains(why) && warnings[0].contains("mode 0600"),
+            "{warnings:?}"
+        );
+        assert_eq!(told(&config, 0o666), Vec::<String>::new());
+        config.socket = "/run/lpad/lpad.sock".into();
+        let warnings = told(&config, 0o666);
+        let why = "[api] socket is /run/lpad/lpad.sock, but systemd made ";
+        assert!(
+            warnings.len() == 1 && warnings[0].starts_with(why),
+            "{warnings:?}"
+        );
+    }
+}

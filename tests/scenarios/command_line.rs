@@ -1,6 +1,7 @@
 //! `lpactl` as people and scripts use it: the real process, its output and its exit code.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -304,7 +305,7 @@ async fn operations_are_listed_shown_waited_for_and_cancelled() {
         listed,
         "ID  EUICC    WHAT      STATE      OUTCOME\n\
          1   default  download  succeeded  Profile 1 (8901999000000000012) is installed\n\
-         2   default  download  failed     The SM-DP+ does not know this activation code, or it is \
+         2   default  download  failed     The SM-DP+ does not know this activation code, or the code is \
          used up\n",
     );
     let shown = lpactl(&bed, &["operation", "show", "2"]).await;
@@ -400,6 +401,26 @@ async fn of_two_euiccs_one_may_be_out_of_reach() {
     let health = bed.client.health().await.unwrap();
     assert_eq!(health.status, "degraded");
     bed.must_be_sound().await;
+}
+
+#[tokio::test]
+async fn a_port_that_lpad_itself_uses_is_not_blamed_on_another_program() {
+    let mut bed = Bed::over_kernel_devices().await;
+    bed.stop().await;
+    let port = bed.configuration().euiccs[0].port.clone();
+    let twin = bed.folder().join("twin");
+    symlink(port, &twin).unwrap();
+    let twin = EuiccConfig {
+        name: "twin".into(),
+        ..EuiccConfig::new(twin)
+    };
+    bed.configuration().euiccs.push(twin);
+    bed.resume().await;
+    let refused = bed
+        .euicc_when("twin", |euicc| euicc.state == Availability::Unavailable)
+        .await;
+    let detail = refused.problem.unwrap().detail;
+    assert!(detail.contains("lpad itself uses it"), "{detail}");
 }
 
 #[tokio::test]
