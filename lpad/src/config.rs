@@ -704,6 +704,8 @@ fn in_plain_words(message: &str, line: Option<&str>) -> String {
         ("`", "\""),
         ("missing field", "missing key"),
         ("wanted string or table", "expected a string"),
+        ("expected path string", "expected a string"),
+        ("expected a sequence", "expected a list"),
         ("expected u8", "expected a number up to 255"),
         ("expected u32", "expected a whole number"),
         ("expected u64", "expected a whole number"),

@@ -363,6 +363,12 @@ impl DaemonError {
         match self {
             Self::Configuration(_)
             | Self::Roots(RootsError::Certificate { .. } | RootsError::Pem { .. }) => 2,
+            // No regular file, or one that is too large.
+            Self::Roots(RootsError::Io { cause, .. })
+                if cause.kind() == io::ErrorKind::InvalidData =>
+            {
+                2
+            }
             _ => 1,
         }
     }
