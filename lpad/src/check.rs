@@ -14,6 +14,7 @@ use crate::api::Socket;
 use crate::api::actor::Accounts;
 use crate::config::{ApiConfig, Config, ConfigError, EuiccConfig};
 use crate::files::{other_kind, read_code};
+use crate::memory::state_folder::can_be_own;
 
 /// Looks for what a running daemon could not use, and gives what it could do with and should not have
 /// to. `path` is that of the configuration.
@@ -99,19 +100,7 @@ fn state_can_be_in(folder: &Path) -> Result<(), String> {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(()),
         Err(error) => return Err(error.to_string()),
     };
-    if !metadata.is_dir() {
-        return Err(format!(
-            "it is {}, not a folder",
-            kind(metadata.file_type())
-        ));
-    }
-    let mode = metadata.mode() & 0o7777;
-    match mode & 0o022 {
-        0 => Ok(()),
-        _ => Err(format!(
-            "others may write to it (mode {mode:04o}); chmod 700 it"
-        )),
-    }
+    can_be_own(folder, &metadata)
 }
 
 /// What may be wrong with a socket that systemd made: lpad does not change it.

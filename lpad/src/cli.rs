@@ -33,6 +33,7 @@ use self::status::Overview;
 use self::table::Width;
 use crate::api::body::{Euicc, EventKind, Operation, Profile};
 use crate::api::euiccs::{EuiccList, ResetRequest};
+use crate::api::health::Health;
 use crate::api::operations::OperationList;
 use crate::client::{Client, ClientError, EventReader};
 use crate::job::{Answer, OperationId};
@@ -253,23 +254,27 @@ impl Lpactl {
                 *euicc = self.client.euicc_within(&euicc.name, LOOK_S).await?;
             }
         }
-        let away: Vec<String> = euiccs
+        let health = self.client.health().await?;
+        let away = euiccs
             .iter()
             .filter(|euicc| euicc.state != Availability::Ready)
-            .map(|euicc| format!("{} is {}", euicc.name, euicc.state.name()))
-            .collect();
+            .map(|euicc| format!("{} is {}", euicc.name, euicc.state.name()));
+        // Every change is refused then.
+        let is_unwritable = |problem: &&Problem| problem.code == Code::StateUnwritable;
+        let unwritable = health.problems.iter().find(is_unwritable);
+        let unwritable = unwritable.map(|_| "lpad cannot write its state".to_owned());
+        let trouble: Vec<String> = away.chain(unwritable).collect();
         match self.json {
             true => self.print_json(&EuiccList { euiccs })?,
-            false => self.overview(euiccs).await?,
+            false => self.overview(&health, euiccs).await?,
         }
-        match away.as_slice() {
+        match trouble.as_slice() {
             [] => Ok(()),
-            away => Err(CliError::NotReady(away.join(", "))),
+            trouble => Err(CliError::NotReady(trouble.join(", "))),
         }
     }
 
-    async fn overview(&self, euiccs: Vec<Euicc>) -> Result<(), CliError> {
-        let health = self.client.health().await?;
+    async fn overview(&self, health: &Health, euiccs: Vec<Euicc>) -> Result<(), CliError> {
         let version = self.client.version().await?;
         let mut overviews = Vec::new();
         for euicc in euiccs {

@@ -28,6 +28,7 @@ use crate::memory::operations::Operations;
 use crate::memory::snapshot::Snapshot;
 use crate::memory::state_folder::StateFolder;
 use crate::modem::{OpenPort, SerialPort};
+use crate::problem::Problem;
 use crate::runtime::clock::Clock;
 use crate::runtime::closing::{Closer, closing};
 
@@ -110,7 +111,12 @@ impl Daemon {
         let start = journal.count_start();
         let journal = SharedJournal::new(journal);
         let events = Events::of_start(start);
-        let operations = Operations::new(events.clone(), clock.clone(), journal.clone());
+        let operations = Operations::new(
+            events.clone(),
+            clock.clone(),
+            journal.clone(),
+            Problem::told,
+        );
         let options = Options {
             deadlines: deadlines(&config.es9),
             ..es9

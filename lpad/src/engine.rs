@@ -300,6 +300,9 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
     async fn carry_out(&mut self, work: Work) -> Result<Achievement, Arc<JobFailure>> {
         let Work { job, ticket, eid } = work;
         let id = ticket.id();
+        if let Job::Download(download) = &job {
+            ticket.keeps_secret(download.codes());
+        }
         if !ticket.begin() {
             return Err(Arc::new(JobFailure::Cancelled));
         }

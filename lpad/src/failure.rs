@@ -16,6 +16,8 @@ use es10_apdu::es10b::{
 use es10_apdu::isdr::CallError;
 use es10_apdu::transport::{Fault, Outcome, TransportError};
 use es10_apdu::types::{Eid, Iccid};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::commit::Cancelled;
 use crate::job::Part;
@@ -111,9 +113,10 @@ pub enum JobFailure {
     /// The daemon ended.
     #[error("{0}")]
     Interrupted(Interruption),
-    /// It ended in an earlier life of the daemon, of which the journal keeps no reasons.
-    #[error("this failed before lpad was restarted; the reason was told then")]
-    FailedEarlier,
+    /// It ended in an earlier life of the daemon, and this was told of it; nothing when an older lpad
+    /// kept no reasons.
+    #[error("this failed before lpad was restarted{}", detail(.0))]
+    FailedEarlier(Option<Told>),
 
     // Not known yet: the journal keeps the operation open.
     /// The answer is lost, and the card could not be asked since.
@@ -124,6 +127,37 @@ pub enum JobFailure {
         /// Why the card cannot be asked.
         since: Option<Arc<Self>>,
     },
+}
+
+/// What was told of a failure, as the journal keeps it until it is told again. Nothing is decided on it.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Told(pub Map<String, Value>);
+
+impl Told {
+    /// The sentence that says what went wrong.
+    pub fn detail(&self) -> Option<&str> {
+        self.0.get("detail")?.as_str()
+    }
+
+    /// The same with each text changed.
+    pub(crate) fn reworded(self, words: impl Fn(&str) -> String) -> Self {
+        let mut told = Value::Object(self.0);
+        reword(&mut told, &words);
+        match told {
+            Value::Object(told) => Self(told),
+            _ => Self::default(),
+        }
+    }
+}
+
+fn reword(value: &mut Value, words: &impl Fn(&str) -> String) {
+    match value {
+        Value::String(text) => *text = words(text),
+        Value::Object(members) => members
+            .values_mut()
+            .for_each(|member| reword(member, words)),
+        _ => {}
+    }
 }
 
 /// Why the modem's port cannot be used.
@@ -236,7 +270,7 @@ impl JobFailure {
             | Self::CutOff(_)
             | Self::Journal(_)
             | Self::Interrupted(_)
-            | Self::FailedEarlier => false,
+            | Self::FailedEarlier(_) => false,
         }
     }
 
@@ -267,7 +301,7 @@ impl JobFailure {
             | Self::CutOff(_)
             | Self::Journal(_)
             | Self::Interrupted(_)
-            | Self::FailedEarlier
+            | Self::FailedEarlier(_)
             | Self::InDoubt { .. } => false,
         }
     }
@@ -324,6 +358,13 @@ fn fault(lost: &JobFailure) -> String {
         }
         JobFailure::Port(PortFailure::Lost(error)) => error.fault.to_string(),
         lost => lost.to_string(),
+    }
+}
+
+fn detail(told: &Option<Told>) -> String {
+    match told.as_ref().and_then(Told::detail) {
+        Some(detail) => format!(": {detail}"),
+        None => "; its reason was not kept".to_owned(),
     }
 }
 

@@ -89,6 +89,18 @@ pub struct Download {
     pub enable: bool,
 }
 
+impl Download {
+    /// What of it is secret.
+    pub(crate) fn codes(&self) -> Vec<Secret> {
+        let matching_id = match &self.source {
+            DownloadSource::ActivationCode(code) => Some(code.matching_id.clone()),
+            DownloadSource::Smdp(_) | DownloadSource::DefaultSmdp => None,
+        };
+        let confirmation_code = self.confirmation_code.clone();
+        matching_id.into_iter().chain(confirmation_code).collect()
+    }
+}
+
 /// Where a profile to download is.
 #[derive(Clone, Debug)]
 pub enum DownloadSource {

@@ -27,6 +27,7 @@ pub mod job;
 pub mod memory;
 pub mod modem;
 pub mod printable;
+mod printed;
 pub mod problem;
 pub mod procedure;
 pub mod runtime;

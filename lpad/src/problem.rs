@@ -11,8 +11,9 @@ use std::fmt;
 
 pub use code::Code;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::failure::{Holdout, Interruption, JobFailure};
+use crate::failure::{Holdout, Interruption, JobFailure, Told};
 use crate::job::OperationId;
 use crate::memory::operations::OperationError;
 use crate::secret::shorten_numbers;
@@ -153,6 +154,29 @@ impl Problem {
         }
     }
 
+    /// What is to be kept of a failure, so that it is told the same after a restart: all that does not
+    /// follow from the code.
+    pub fn told(failure: &JobFailure) -> Told {
+        // Every member can be written as JSON.
+        let Ok(Value::Object(mut document)) = serde_json::to_value(Self::from(failure)) else {
+            return Told::default();
+        };
+        document.remove("type");
+        document.remove("title");
+        Told(document)
+    }
+
+    /// What was told before a restart; nothing when it cannot be understood: a later version may have
+    /// a code that this one does not know.
+    fn again(told: &Told) -> Option<Self> {
+        let code = told.0.get("code")?;
+        let of_code = Self::new(Code::deserialize(code).ok()?);
+        let mut document = told.0.clone();
+        document.insert("type".to_owned(), of_code.kind.into());
+        document.insert("title".to_owned(), of_code.title.into());
+        serde_json::from_value(Value::Object(document)).ok()
+    }
+
     /// Names the operation.
     pub fn of_operation(self, operation: OperationId) -> Self {
         Self {
@@ -216,7 +240,10 @@ impl From<&JobFailure> for Problem {
                 Self::because(Code::StateUnwritable, failure).code_consumed(CodeConsumed::No)
             }
             JobFailure::Interrupted(how) => interrupted(*how),
-            JobFailure::FailedEarlier => Self::because(Code::FailedEarlier, failure),
+            JobFailure::FailedEarlier(told) => told
+                .as_ref()
+                .and_then(Self::again)
+                .unwrap_or_else(|| Self::because(Code::FailedEarlier, failure)),
             JobFailure::InDoubt { lost, since } => in_doubt(lost, since.as_deref()),
         }
     }

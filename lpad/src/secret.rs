@@ -73,6 +73,21 @@ pub fn shorten_numbers(text: &str) -> String {
     shortened + rest
 }
 
+/// As the journal may keep a text: a server may repeat a code, and tell a novel.
+pub(crate) fn in_few_words(text: &str, codes: &[Secret]) -> String {
+    let codes = codes.iter().map(Secret::expose);
+    let text = codes
+        .filter(|code| !code.is_empty())
+        .fold(text.to_owned(), |text, code| text.replace(code, "…"));
+    match text.char_indices().nth(FEW_WORDS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+/// So many characters of a text are kept.
+const FEW_WORDS: usize = 400;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,5 +111,14 @@ mod tests {
             "Profile 8900…2341 of EID 8904…1235: 6A82."
         );
         assert_eq!(shorten_numbers("no number"), "no number");
+    }
+
+    #[test]
+    fn a_text_is_kept_in_few_words_and_without_codes() {
+        let codes = [Secret::new("M-1"), Secret::default()];
+        let told = in_few_words(&format!("M-1 is unknown: {}", "ä".repeat(1000)), &codes);
+        assert!(told.starts_with("… is unknown: ä"), "{told}");
+        assert_eq!(told.chars().count(), FEW_WORDS + 1);
+        assert_eq!(in_few_words("refused", &codes), "refused");
     }
 }

@@ -521,7 +521,7 @@ async fn a_state_folder_that_cannot_be_used_is_named() {
     assert_eq!(ended.status.code(), Some(1));
     let said = String::from_utf8(ended.stderr).unwrap();
     let words = format!(
-        "lpad: [state] directory {}: Not a directory",
+        "lpad: [state] directory {}: it is a file, not a folder",
         state.display()
     );
     assert!(said.contains(&words), "{said}");

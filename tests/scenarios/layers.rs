@@ -49,6 +49,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
                 "config",
                 "files",
                 "printable",
+                "printed",
                 "runtime",
                 "secret",
             ],

@@ -408,7 +408,7 @@ pub(crate) fn assert_status(problem: &Problem, subject: &str, reason: &str) {
     assert_eq!((&*status.subject, &*status.reason), (subject, reason));
 }
 
-fn by_default() -> DownloadRequest {
+pub(crate) fn by_default() -> DownloadRequest {
     DownloadRequest {
         default: true,
         consent: Consent::Accept,

@@ -6,18 +6,22 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use lpad::api::body::EventKind;
-use lpad::job::{Kind, OperationId};
+use lpad::api::body::{EventKind, Operation};
+use lpad::api::downloads::DownloadRequest;
+use lpad::job::{Decision, Kind, OperationId};
 use lpad::memory::operations::State;
-use lpad::problem::Code;
-use lpad_tests::bed::{Bed, EUICC};
-use lpad_tests::bench::Bench;
+use lpad::memory::snapshot::ProfileState;
+use lpad::problem::{Code, CodeConsumed};
+use lpad_tests::bed::{Bed, EUICC, accepting, asking, succeeded};
+use lpad_tests::bench::{Bench, HOST_NAME};
+use rsp_servers::smdp::{Calls, Fault, Function};
 use sim_card_emulator::modem::{Moment, Pattern};
 use tokio::time::timeout;
 
 use crate::api::{ask, ask_with};
 use crate::crashes::lpad;
 use crate::lpactl::lpactl;
+use crate::refusals::by_default;
 
 #[tokio::test(start_paused = true)]
 async fn a_number_that_was_told_is_never_told_again() {
@@ -47,29 +51,103 @@ async fn a_number_that_was_told_is_never_told_again() {
     bed.must_be_sound().await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn how_an_operation_ended_is_told_after_each_restart() {
+#[tokio::test]
+async fn how_each_operation_ended_is_told_the_same_after_each_restart() {
     let mut bed = Bed::start().await;
-    let iccid = bed.install().await;
+    let nothing = bed.download_as(&by_default()).await;
+    let failed = bed.download_id("UNHEARD-OF").await;
+    let refused = Fault::HttpStatus(503);
+    let smdp = bed.bench.smdp.clone();
+    smdp.set_fault(Function::HandleNotification, Calls::Every, refused);
+    bed.order("M-1");
+    let installed = DownloadRequest {
+        enable: true,
+        ..accepting(&format!("1${HOST_NAME}$M-1"))
+    };
+    let installed = bed.download_as(&installed).await;
+    let iccid = installed.result.clone().unwrap().iccid.unwrap();
+    smdp.clear_faults();
+    let delivered = bed.client.deliver_notifications(EUICC).await;
+    let delivered = bed.ended(delivered).await;
+    bed.order("M-2");
+    let request = asking(&format!("1${HOST_NAME}$M-2"));
+    let offered = bed.offered(&request).await;
+    let postponed = bed.answer(&offered, Decision::Postpone, "").await;
+    let offered = bed.offered(&request).await;
+    let cancelled = bed.ended(bed.client.cancel(offered.id).await).await;
+    let in_use = bed.ended(bed.client.delete(EUICC, &iccid).await).await;
+    let unchanged = bed.switch(&iccid, ProfileState::Enabled).await;
     let renamed = bed.client.rename(EUICC, &iccid, "Uplink").await;
     let renamed = bed.ended(renamed).await;
-    let failed = bed.download_id("unknown").await;
-    assert_eq!(failed.problem.unwrap().code, Code::MatchingIdRefused);
+    let disabled = bed.switch(&iccid, ProfileState::Disabled).await;
+    let deleted = bed.ended(bed.client.delete(EUICC, &iccid).await).await;
+    let ended = [
+        nothing, failed, installed, delivered, postponed, cancelled, in_use, unchanged, renamed,
+        disabled, deleted,
+    ];
+    let ids = ended.each_ref().map(|operation| operation.id);
+    let told = told_of(&bed, &ids).await;
+    // The story is the one this is about.
+    for (told, (code, words)) in told.iter().zip([
+        (6, "Nothing to download"),
+        (1, "matching-id-refused"),
+        (
+            0,
+            "is installed and enabled; notifications delivered: 0, still waiting: 2",
+        ),
+        (0, "Notifications delivered: 2"),
+        (5, "postponed"),
+        (5, "cancelled"),
+        (1, "profile-enabled"),
+        (0, "was enabled already"),
+        (0, "is renamed"),
+        (0, "is disabled"),
+        (0, "is deleted"),
+    ]) {
+        let all = format!("{told:?}");
+        assert!(told.code == code && all.contains(words), "{words}: {all}");
+    }
     for _ in 0..2 {
         bed.kill().await;
         bed.resume().await;
-        let told = bed.client.operation(renamed.id, 0).await.unwrap();
-        assert_eq!((told.kind, told.state), (Kind::Rename, State::Succeeded));
-        assert_eq!(told.created_at_s, renamed.created_at_s);
-        let told = bed.client.operation(failed.id, 0).await.unwrap();
-        assert_eq!((told.kind, told.state), (Kind::Download, State::Failed));
-        let problem = told.problem.unwrap();
-        assert_eq!(problem.code, Code::FailedEarlier);
-        assert_eq!(
-            problem.detail,
-            "This failed before lpad was restarted; the reason was told then."
-        );
+        let again = told_of(&bed, &ids).await;
+        for (told, again) in told.iter().zip(&again) {
+            assert_eq!(told, again);
+        }
     }
+    let journal = fs::read_to_string(bed.folder().join("state/journal.ndjson")).unwrap();
+    for code in ["UNHEARD-OF", "M-1", "M-2"] {
+        assert!(!journal.contains(code), "{code}");
+    }
+    bed.must_be_sound().await;
+}
+
+#[tokio::test]
+async fn how_an_installation_ended_that_was_cut_off_is_told_the_same_after_each_restart() {
+    let mut bed = Bed::start().await;
+    bed.order("M-1");
+    let smdp = bed.bench.smdp.clone();
+    let request = accepting(&format!("1${HOST_NAME}$M-1"));
+    let started = bed.client.download(EUICC, &request).await.unwrap();
+    smdp.wait_until(|smdp| smdp.counters().requests(Function::GetBoundProfilePackage) == 1)
+        .await;
+    let mut hold = bed.bench.modem.hold(Pattern::ANY, 5, Moment::BeforeAnswer);
+    hold.reached().await;
+    bed.kill().await;
+    hold.release();
+    bed.resume().await;
+    bed.settle().await;
+    let told = told_of(&bed, &[started.id]).await;
+    let problem = told[0].operation.problem.as_ref().unwrap();
+    assert_eq!(problem.code, Code::Interrupted);
+    assert_eq!(problem.code_consumed, Some(CodeConsumed::No));
+    assert!(problem.retryable, "{problem:?}");
+    for _ in 0..2 {
+        bed.kill().await;
+        bed.resume().await;
+        assert_eq!(told_of(&bed, &[started.id]).await, told);
+    }
+    succeeded(&bed.download_id("M-1").await);
     bed.must_be_sound().await;
 }
 
@@ -185,6 +263,12 @@ async fn a_state_folder_that_cannot_be_made_again_is_told_and_nothing_is_begun()
     assert_eq!(health.problems[0].code, Code::StateUnwritable);
     let status = lpactl(&bed, &["status"]).await;
     assert!(status.out.contains("cannot be written"), "{status:?}");
+    assert_eq!(
+        (status.code, &*status.err),
+        (7, "Not ready: lpad cannot write its state.\n")
+    );
+    let json = lpactl(&bed, &["--json", "status"]).await;
+    assert_eq!((json.code, json.err), (7, status.err));
     let path = "/v1/euiccs/default/notifications/deliver";
     let refused = ask(&bed, "POST", path, "").await;
     refused.is_problem(503, "state-unwritable");
@@ -192,6 +276,28 @@ async fn a_state_folder_that_cannot_be_made_again_is_told_and_nothing_is_begun()
     fs::remove_file(&state).unwrap();
     assert_eq!(ask(&bed, "POST", path, "").await.status, 202);
     assert_eq!(bed.client.health().await.unwrap().status, "ok");
+    assert_eq!(lpactl(&bed, &["status"]).await.code, 0);
+}
+
+#[tokio::test]
+async fn a_folder_that_is_not_lpads_own_is_refused_without_advice_that_harms() {
+    for (directory, why) in [
+        ("/", "it is the root of the file system; name a folder"),
+        ("/dev/null", "it is a device, not a folder; name a folder"),
+        (
+            "/tmp",
+            "everybody may write to it (mode 1777); name a folder",
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let said = refused(folder.path(), |configuration| {
+            let own = format!("{}/state", folder.path().display());
+            configuration.replace(&own, directory)
+        })
+        .await;
+        assert!(said.contains(why), "{said}");
+        assert!(!said.contains("chmod"), "{said}");
+    }
 }
 
 #[tokio::test]
@@ -271,6 +377,37 @@ async fn a_journal_that_is_a_link_is_refused_and_what_it_names_is_left_alone() {
         fs::remove_dir_all(folder.path().join("ci.d")).unwrap();
     }
     assert_eq!(fs::read_to_string(&other).unwrap(), "valuable");
+}
+
+/// What is told of an operation that ended.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Told {
+    /// By the API, but for who asked.
+    pub(crate) operation: Operation,
+    /// By `lpactl operation show`.
+    pub(crate) shown: String,
+    /// By `lpactl operation wait`, with its exit code.
+    pub(crate) outcome: String,
+    pub(crate) code: i32,
+}
+
+pub(crate) async fn told_of(bed: &Bed, ids: &[OperationId]) -> Vec<Told> {
+    let mut told = Vec::new();
+    for id in ids {
+        let number = id.to_string();
+        let shown = lpactl(bed, &["operation", "show", &number]).await;
+        let ended = lpactl(bed, &["operation", "wait", &number]).await;
+        told.push(Told {
+            operation: Operation {
+                client: None,
+                ..bed.client.operation(*id, 0).await.unwrap()
+            },
+            shown: shown.out,
+            outcome: ended.out + &ended.err,
+            code: ended.code,
+        });
+    }
+    told
 }
 
 /// Starts a daemon that must end at once, and gives what it said.

@@ -1,14 +1,16 @@
 //! What earlier versions left on disk is opened by this one, which tells the same of it.
 //!
-//! `tests/states` has a folder for each release, made once by the programs of that release and never
-//! changed: `cargo test -p lpad-tests --test scenarios -- --ignored states::make`.
+//! `tests/states` has a folder for each release, and one for the builds before the first one, made once
+//! by the programs of that release and never changed: `cargo test -p lpad-tests --test scenarios -- --ignored states::make`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use lpad::api::body::Operation;
 use lpad::config::BootstrapWhen;
+use lpad::job::OperationId;
 use lpad::memory::snapshot::{FirstProfileState, ProfileState};
+use lpad::problem::Code;
 use lpad_tests::bed::{Bed, EUICC, accepting, succeeded};
 use lpad_tests::bench::{Bench, HOST_NAME};
 use rsp_common::pki::{Pki, PkiOptions};
@@ -19,7 +21,7 @@ use sim_card_emulator::modem::{Moment, Pattern};
 use sim_card_emulator::state_folder::StateFolder;
 use tempfile::TempDir;
 
-use crate::state_folder::refused;
+use crate::state_folder::{refused, told_of};
 
 /// What a daemon had gone through when it was killed.
 #[derive(Clone, Copy, Debug)]
@@ -147,6 +149,38 @@ async fn the_last_record_of_every_release_may_be_torn() {
 }
 
 #[tokio::test]
+async fn of_what_builds_before_the_first_release_wrote_nothing_is_claimed() {
+    let pki = Pki::generate(&PkiOptions::default()).unwrap();
+    let state = states().join("before-0.1.0/ended");
+    let mut opened = open(&pki, &state, Life::Ended, |_| {}).await;
+    let bed = &mut opened.bed;
+    let ids = [OperationId(1), OperationId(5)];
+    let told = told_of(bed, &ids).await;
+    let [done, failed] = &told[..] else {
+        panic!("{told:?}");
+    };
+    assert!(done.operation.result.as_ref().unwrap().details_unknown);
+    assert_eq!(done.code, 0);
+    assert_eq!(done.outcome, "It succeeded; more is not known any more.\n");
+    let problem = failed.operation.problem.as_ref().unwrap();
+    assert_eq!(problem.code, Code::FailedEarlier);
+    let detail = "This failed before lpad was restarted; its reason was not kept.";
+    assert_eq!(problem.detail, detail);
+    assert!(failed.shown.contains(detail), "{}", failed.shown);
+    for told in [done, failed] {
+        let Operation {
+            created_at_s,
+            finished_at_s,
+            ..
+        } = told.operation;
+        assert_eq!(finished_at_s, Some(created_at_s));
+    }
+    bed.kill().await;
+    bed.resume().await;
+    assert_eq!(told_of(bed, &ids).await, told);
+}
+
+#[tokio::test]
 async fn a_journal_of_a_later_format_is_refused_with_the_way_out() {
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("state");
@@ -158,6 +192,7 @@ async fn a_journal_of_a_later_format_is_refused_with_the_way_out() {
     fs::write(state.join("journal.ndjson"), journal).unwrap();
     let said = refused(folder.path(), |configuration| configuration).await;
     assert!(said.contains("a later lpad wrote the journal"), "{said}");
+    assert!(said.contains("install that lpad again"), "{said}");
     assert_eq!(
         fs::read_to_string(state.join("journal.ndjson")).unwrap(),
         journal
@@ -273,9 +308,13 @@ async fn told(bed: &Bed) -> Value {
 }
 
 fn outcome(operation: &Operation) -> Value {
-    let problem = operation.problem.as_ref().map(|problem| problem.code);
+    assert!(operation.finished_at_s >= Some(operation.created_at_s));
+    // Its words may become better ones.
+    let problem = operation.problem.as_ref();
+    let problem = problem.map(|told| json!([told.code, told.retryable, told.code_consumed]));
     json!({
         "id": operation.id,
+        "result": operation.result,
         "kind": operation.kind,
         "state": operation.state,
         "problem": problem,

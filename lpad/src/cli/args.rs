@@ -240,7 +240,7 @@ Exit codes:
   4  you may not do this
   5  cancelled, declined, postponed or not answered in time
   6  nothing to download
-  7  status: an eUICC cannot be used now
+  7  status: an eUICC cannot be used now, or lpad cannot write its state
   130  interrupted";
 
 #[cfg(test)]

@@ -175,7 +175,8 @@ pub(super) fn operation(operation: &Operation, width: Width) -> String {
     ];
     // Of one that was left open by an earlier start it is not known.
     let asked = (operation.created_at_s > 0).then_some(operation.created_at_s);
-    let times = [("Asked for", asked), ("Ended", operation.finished_at_s)];
+    let ended = operation.finished_at_s.filter(|time_s| *time_s > 0);
+    let times = [("Asked for", asked), ("Ended", ended)];
     lines.extend(
         times
             .into_iter()
@@ -228,6 +229,9 @@ pub(super) fn outcome(ended: &Operation, width: Width) -> String {
 
 /// What was achieved, and what became of the notifications about it.
 fn achieved(kind: Kind, result: &Achievement) -> String {
+    if result.details_unknown {
+        return done(kind, result) + ".";
+    }
     let (delivered, pending) = (result.notifications_delivered, result.notifications_pending);
     let mut text = match (kind, delivered, pending) {
         (Kind::DeliverNotifications, 0, 0) => "No notification was waiting".to_owned(),
@@ -253,6 +257,7 @@ fn done(kind: Kind, result: &Achievement) -> String {
         _ => "The profile".to_owned(),
     };
     match kind {
+        _ if result.details_unknown => "It succeeded; more is not known any more".to_owned(),
         Kind::Download if result.nothing_to_download => {
             "Nothing to download: the SM-DP+ has no profile for this EID".to_owned()
         }

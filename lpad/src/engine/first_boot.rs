@@ -25,7 +25,7 @@ use crate::memory::key::Key;
 use crate::memory::snapshot::{FirstProfile, FirstProfileState, Snapshot};
 use crate::procedure::download::Step;
 use crate::runtime::backoff::{Backoff, below};
-use crate::secret::{Secret, shorten_numbers};
+use crate::secret::{Secret, in_few_words, shorten_numbers};
 
 /// Decides when to look for a first profile.
 #[derive(Debug)]
@@ -182,7 +182,7 @@ impl FirstBoot {
         match download {
             Ok(download) => {
                 wanted.stand = Stand::Trying;
-                wanted.codes = codes(&download);
+                wanted.codes = download.codes();
                 Some(download)
             }
             // The file may appear or be put right later.
@@ -366,7 +366,7 @@ impl Wanted {
             _ if self.is_over(most) => self.give_up(&failure.shortened()),
             _ => return self.back_off(FAILED, &text),
         }
-        self.kept.last = Some(self.in_few_words(&text));
+        self.kept.last = Some(in_few_words(&text, &self.codes));
     }
 
     fn is_over(&self, most: u32) -> bool {
@@ -391,30 +391,8 @@ impl Wanted {
         let retry_in_s = delay.as_secs();
         tracing::info!(retry_in_s, last = shown, "no first profile yet");
         self.stand = Stand::Due(Instant::now() + delay);
-        self.kept.last = Some(self.in_few_words(last));
+        self.kept.last = Some(in_few_words(last, &self.codes));
     }
-
-    /// As the journal may keep it: a server may repeat a code, and tell a novel.
-    fn in_few_words(&self, text: &str) -> String {
-        let codes = self.codes.iter().map(Secret::expose);
-        let text = codes
-            .filter(|code| !code.is_empty())
-            .fold(text.to_owned(), |text, code| text.replace(code, "…"));
-        match text.char_indices().nth(LAST_KEPT) {
-            Some((end, _)) => format!("{}…", &text[..end]),
-            None => text,
-        }
-    }
-}
-
-/// What of a download is secret.
-fn codes(download: &Download) -> Vec<Secret> {
-    let matching_id = match &download.source {
-        DownloadSource::ActivationCode(code) => Some(code.matching_id.clone()),
-        DownloadSource::Smdp(_) | DownloadSource::DefaultSmdp => None,
-    };
-    let confirmation_code = download.confirmation_code.clone();
-    matching_id.into_iter().chain(confirmation_code).collect()
 }
 
 /// Whether the server counted the attempt: it counts those that get as far as AuthenticateClient.
@@ -438,8 +416,6 @@ fn unreadable(code: &str, path: &Path, why: &dyn fmt::Display) -> String {
 /// What to do about a card that nobody gave an address to ask.
 const GIVE_ADDRESS: &str = "Name default_smdp under [euicc.bootstrap] and restart lpad, or store an \
                             address on the card with `lpactl euicc set-default-smdp`.";
-/// So many characters are kept of how the last attempt ended.
-const LAST_KEPT: usize = 300;
 /// After a failure that may pass.
 const FAILED: Backoff = Backoff {
     first: Duration::from_secs(5),
@@ -591,18 +567,10 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn why_an_order_was_given_up_is_kept_in_few_words_and_without_its_codes() {
+    async fn why_an_order_was_given_up_is_told_after_a_restart_with_what_to_do() {
         let mut first = first_boot(BootstrapWhen::Empty);
         consider(&mut first, &empty());
         attempt(&mut first, &empty()).unwrap();
-        let Wish::Order(wanted) = &mut first.wish else {
-            panic!("{first:?}");
-        };
-        wanted.codes = vec![Secret::new("M-1"), Secret::default()];
-        let told = wanted.in_few_words(&format!("M-1 is unknown: {}", "ä".repeat(1000)));
-        assert!(told.starts_with("… is unknown: ä"), "{told}");
-        assert_eq!(told.chars().count(), LAST_KEPT + 1);
-
         let iccid = "89001234567890123457".parse().unwrap();
         let failure = JobFailure::ProfileInstalled(iccid);
         let kept = first.ended(Err(&failure)).unwrap();

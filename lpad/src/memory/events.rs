@@ -49,7 +49,7 @@ struct Ring {
 impl Events {
     /// An empty ring for the daemon's start of this number.
     pub fn of_start(start: u64) -> Self {
-        Self::new(start.saturating_mul(EVENTS_OF_A_START).saturating_add(1))
+        Self::new((start % STARTS_TOLD_APART) * EVENTS_OF_A_START + 1)
     }
 
     pub(crate) fn new(first_id: u64) -> Self {
@@ -149,6 +149,8 @@ pub const EVENTS_KEPT: usize = 512;
 /// How many numbers each start of the daemon has for its events: at one event a second they last
 /// for 34 years.
 const EVENTS_OF_A_START: u64 = 1 << 30;
+/// Numbers of starts are counted round, so that those of events stay below 2^53.
+const STARTS_TOLD_APART: u64 = 1 << 23;
 
 #[cfg(test)]
 mod tests {
@@ -215,8 +217,12 @@ mod tests {
 
     #[test]
     fn numbers_of_events_are_exact_in_json() {
-        let last = Events::of_start(8_000_000).follow(None).last;
-        assert!(last + EVENTS_OF_A_START < 1 << 53);
+        for start in [8_000_000, STARTS_TOLD_APART - 1, 1 << 53, u64::MAX] {
+            let events = Events::of_start(start);
+            events.publish(change(1));
+            let last = events.follow(None).last;
+            assert!(last < 1 << 53, "{start}: {last}");
+        }
     }
 
     #[tokio::test]

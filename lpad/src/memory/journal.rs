@@ -25,9 +25,11 @@ use tokio::time::Instant;
 
 pub(crate) use self::channel::OpenChannel;
 use self::file::JournalFile;
-pub use self::intent::{HISTORY_KEPT, HostPorts, Intent, KnownChannel, Phase};
+pub use self::intent::{EndedOperation, HISTORY_KEPT, HostPorts, Intent, KnownChannel, Phase};
 use self::record::Line;
-pub use self::record::{AskedOperation, Attempt, Ending, Record, RequestKey, StartedOperation};
+pub use self::record::{
+    AskedOperation, Attempt, EndDetails, Ending, Record, RequestKey, StartedOperation,
+};
 use crate::memory::state_folder::StateFolder;
 
 /// The open journal.
@@ -95,7 +97,7 @@ impl Journal {
 
     /// Counts a start of the daemon and gives its number.
     pub fn count_start(&mut self) -> u64 {
-        let number = self.intent.starts + 1;
+        let number = self.intent.starts.saturating_add(1);
         let format = FORMAT;
         self.note(Record::DaemonStarted { number, format });
         number
@@ -344,7 +346,8 @@ fn must_be_known(record: &Record) -> io::Result<()> {
     match record {
         Record::DaemonStarted { format, .. } if *format > FORMAT => {
             let why = format!(
-                "a later lpad wrote the journal: its format is {format}, and this one knows {FORMAT}"
+                "a later lpad wrote the journal: its format is {format}, and this one knows {FORMAT}; \
+                 install that lpad again"
             );
             Err(io::Error::new(io::ErrorKind::InvalidData, why))
         }
@@ -365,13 +368,13 @@ fn is_torn(rest: &[u8]) -> bool {
 const HTTPS: u16 = 443;
 /// Raised when a record means something else than before; new records and new parts of known ones do
 /// not raise it. `daemon-started` keeps its parts in every format.
-const FORMAT: u32 = 1;
+const FORMAT: u64 = 1;
 /// How each line begins.
 const LINE_START: &[u8] = b"{\"crc\":\"";
 /// More than a torn line, or the zeros of its block, has.
 const LONGEST_TORN: usize = 64 * 1024;
 /// The journal is compacted when it grows beyond this many bytes.
-const COMPACT_ABOVE: u64 = 64 * 1024;
+const COMPACT_ABOVE: u64 = 128 * 1024;
 /// So many records that could not be written are kept as lines; of more, all that is known is written
 /// anew.
 const OWED_KEPT: usize = 64;

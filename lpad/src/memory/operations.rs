@@ -10,14 +10,15 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
 use crate::commit::{Cancellation, TooLate};
-use crate::failure::{Interruption, JobFailure};
+use crate::failure::{Interruption, JobFailure, Told};
 use crate::job::{Achievement, Answer, Decision, Kind, OperationId, Progress, Stage, Waiting};
 use crate::memory::events::{Change, Events};
 use crate::memory::journal::{
-    AskedOperation, Ending, HISTORY_KEPT, Intent, Record, RequestKey, SharedJournal,
-    StartedOperation,
+    AskedOperation, EndDetails, EndedOperation, Ending, HISTORY_KEPT, Intent, Record, RequestKey,
+    SharedJournal, StartedOperation,
 };
 use crate::runtime::clock::Clock;
+use crate::secret::{Secret, in_few_words};
 
 mod asker;
 mod operation;
@@ -41,6 +42,7 @@ struct Shared {
     journal: SharedJournal,
     events: Events,
     clock: Clock,
+    tell: fn(&JobFailure) -> Told,
 }
 
 #[derive(Debug)]
@@ -57,6 +59,8 @@ struct Entry {
     /// The client that has to be there to answer, when there is one.
     lease: Option<Lease>,
     request: Option<RequestKey>,
+    /// What no text may hold that the journal keeps.
+    codes: Vec<Secret>,
 }
 
 impl Entry {
@@ -67,6 +71,7 @@ impl Entry {
             answer: None,
             lease: None,
             request,
+            codes: Vec::new(),
         }
     }
 }
@@ -104,8 +109,13 @@ pub enum OperationError {
 impl Operations {
     /// The operations the journal knows of: the latest ones that ended, those that were asked for and
     /// never begun, which have ended by that, and those that were under way, which run until the card
-    /// has told how they ended.
-    pub fn new(events: Events, clock: Clock, journal: SharedJournal) -> Self {
+    /// has told how they ended. What `tell` says of a failure is kept in the journal.
+    pub fn new(
+        events: Events,
+        clock: Clock,
+        journal: SharedJournal,
+        tell: fn(&JobFailure) -> Told,
+    ) -> Self {
         let intent = journal.look(Intent::clone);
         let table = Mutex::new(Table {
             entries: BTreeMap::new(),
@@ -117,6 +127,7 @@ impl Operations {
                 journal,
                 events,
                 clock,
+                tell,
             }),
         };
         operations.recall(&intent);
@@ -124,16 +135,25 @@ impl Operations {
     }
 
     fn recall(&self, intent: &Intent) {
-        for (asked, ending) in intent.ended.values() {
+        for ended in intent.ended.values() {
+            let EndedOperation {
+                asked,
+                ending,
+                details,
+            } = ended;
             // It is no news, so that those who follow the events are not told again.
-            let operation = Operation::ended_earlier(asked, *ending);
+            let operation = Operation::ended_earlier(asked, *ending, details.clone());
             let entry = Entry::of(operation, Cancellation::default(), asked.request.clone());
             self.table().entries.insert(asked.operation, entry);
         }
         for asked in intent.never_begun() {
-            let operation = Operation::ended_earlier(&asked, Ending::NotBegun);
+            let details = EndDetails {
+                at_s: Some(self.shared.clock.unix_seconds()),
+                ..EndDetails::default()
+            };
+            let operation = Operation::ended_earlier(&asked, Ending::NotBegun, details);
+            self.note_ending(&operation, Ending::NotBegun);
             self.put(operation, Cancellation::default(), asked.request.clone());
-            self.note_ending(asked.operation, Ending::NotBegun);
         }
         for started in intent.operations.values() {
             let asked = intent.asked.get(&started.operation);
@@ -172,7 +192,10 @@ impl Operations {
         if let (Some(holder), true) = (open.first(), open.len() >= QUEUE_LENGTH) {
             return Err(OperationError::QueueFull(*holder));
         }
-        let id = OperationId(table.last.0 + 1);
+        let id = table.last.0.checked_add(1).map(OperationId);
+        let id = id.ok_or_else(|| {
+            OperationError::Unwritable("the numbers of operations are used up".to_owned())
+        })?;
         let asked = AskedOperation {
             operation: id,
             euicc: euicc.to_owned(),
@@ -250,7 +273,7 @@ impl Operations {
             State::Cancelled => Ending::Cancelled,
             _ => Ending::Failed,
         };
-        self.note_ending(operation.id, ending);
+        self.note_ending(&operation, ending);
         self.put(operation, Cancellation::default(), None);
     }
 
@@ -366,8 +389,8 @@ impl Operations {
             operation.state
         };
         if state == State::Queued {
-            self.note_ending(id, Ending::Cancelled);
-            self.finish(id, State::Cancelled, Err(Arc::new(JobFailure::Cancelled)));
+            let failure = Arc::new(JobFailure::Cancelled);
+            self.end(id, Ending::Cancelled, Err(failure));
         }
         self.find(id)
     }
@@ -386,7 +409,7 @@ impl Operations {
                 let _ = entry.cancellation.cancel();
             }
             let failure = JobFailure::Interrupted(Interruption::Queued);
-            self.finish(operation.id, State::Failed, Err(Arc::new(failure)));
+            self.end(operation.id, Ending::NotBegun, Err(Arc::new(failure)));
         }
     }
 
@@ -423,6 +446,7 @@ impl Operations {
         if answer.answer == Decision::Accept && code_missing {
             return Err(OperationError::CodeMissing(id));
         }
+        entry.codes.extend(answer.confirmation_code.clone());
         let waiting = entry.answer.take().ok_or(OperationError::NotAsking(id))?;
         waiting
             .send(answer)
@@ -474,32 +498,64 @@ impl Operations {
         }
     }
 
-    /// Writes that an operation's outcome is known. Without it the next start asks the card again, which
-    /// may have been changed since.
-    fn note_ending(&self, operation: OperationId, ending: Ending) {
-        let ending = Some(ending);
-        let record = Record::OperationFinished { operation, ending };
-        self.shared.journal.note(record);
-    }
-
-    fn finish(&self, id: OperationId, state: State, outcome: Result<Achievement, Arc<JobFailure>>) {
-        let (result, failure) = match outcome {
-            Ok(achieved) => (Some(achieved), None),
-            Err(failure) => (None, Some(failure)),
+    /// Ends an operation, and writes that its outcome is known. One that has ended does not change.
+    fn end(&self, id: OperationId, ending: Ending, outcome: Result<Achievement, Arc<JobFailure>>) {
+        let Ok(mut ended) = self.find(id) else {
+            return;
         };
         let now = self.shared.clock.unix_seconds();
-        self.change(id, |operation| {
-            operation.state = state;
-            operation.offer = None;
-            operation.waiting = None;
-            operation.asked_at_s = None;
-            operation.result = result;
-            operation.failure = failure;
-            operation.finished_at_s = Some(now);
-            if state == State::Succeeded {
-                operation.stage = Some(Stage::Done);
-            }
+        if !ended.state.is_final() {
+            ended.end(State::of(ending), outcome.clone(), now);
+            self.note_ending(&ended, ending);
+        }
+        self.finish(id, State::of(ending), outcome, now);
+    }
+
+    /// Tells that an operation failed, and leaves it open in the journal.
+    fn leave_open(&self, id: OperationId, failure: Arc<JobFailure>) {
+        let now = self.shared.clock.unix_seconds();
+        self.finish(id, State::Failed, Err(failure), now);
+    }
+
+    /// Writes that an operation's outcome is known, and what is told of it. Without it the next start asks
+    /// the card again, which may have been changed since.
+    fn note_ending(&self, ended: &Operation, ending: Ending) {
+        let codes = match self.table().entries.get(&ended.id) {
+            Some(entry) => entry.codes.clone(),
+            None => Vec::new(),
+        };
+        let words = |text: &str| in_few_words(text, &codes);
+        let result = ended.result.clone().map(|achieved| Achievement {
+            profile_name: achieved.profile_name.as_deref().map(words),
+            warnings: achieved.warnings.iter().map(|text| words(text)).collect(),
+            ..achieved
         });
+        // What is told of any other ending follows from it.
+        let failure = ended.failure.as_deref();
+        let failure = failure.filter(|_| ending == Ending::Failed);
+        let problem = failure.map(|failure| (self.shared.tell)(failure).reworded(words));
+        let details = EndDetails {
+            at_s: ended.finished_at_s,
+            stage: ended.stage,
+            progress: ended.progress,
+            result,
+            problem,
+        };
+        self.shared.journal.note(Record::OperationFinished {
+            operation: ended.id,
+            ending: Some(ending),
+            details,
+        });
+    }
+
+    fn finish(
+        &self,
+        id: OperationId,
+        state: State,
+        outcome: Result<Achievement, Arc<JobFailure>>,
+        at_s: u64,
+    ) {
+        self.change(id, |operation| operation.end(state, outcome, at_s));
         if let Some(entry) = self.table().entries.get_mut(&id) {
             entry.lease = None;
         }

@@ -126,17 +126,44 @@ fn hold(folder: &Path) -> io::Result<Lock> {
 
 /// Who may write to the folder can put other files in the place of its own.
 fn must_be_guarded(folder: &Path) -> io::Result<()> {
+    let refused = |why: String| Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
     let metadata = fs::metadata(folder)?;
+    if let Err(why) = can_be_own(folder, &metadata) {
+        return refused(why);
+    }
     let (owner, own) = (metadata.uid(), rustix::process::geteuid().as_raw());
+    match owner == own {
+        true => Ok(()),
+        false => refused(format!(
+            "it belongs to user {owner}, and lpad runs as user {own}"
+        )),
+    }
+}
+
+/// Whether it is a folder that nobody else writes to, whoever owns it; else why not.
+pub(crate) fn can_be_own(folder: &Path, metadata: &fs::Metadata) -> Result<(), String> {
     let mode = metadata.mode() & 0o7777;
-    let why = match () {
-        () if owner != own => format!("it belongs to user {owner}, and lpad runs as user {own}"),
-        () if mode & 0o022 != 0 => {
-            format!("others may write to it (mode {mode:04o}); chmod 700 it")
+    let is_root = fs::canonicalize(folder).is_ok_and(|path| path.parent().is_none());
+    match mode & 0o022 {
+        _ if !metadata.is_dir() => {
+            let kind = other_kind(metadata.file_type()).unwrap_or("a file");
+            Err(format!(
+                "it is {kind}, not a folder; name a folder that is lpad's alone"
+            ))
         }
-        () => return Ok(()),
-    };
-    Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
+        _ if is_root => {
+            Err("it is the root of the file system; name a folder that is lpad's alone".to_owned())
+        }
+        0 => Ok(()),
+        // It is there for others.
+        _ if mode & 0o1000 != 0 => Err(format!(
+            "everybody may write to it (mode {mode:04o}); name a folder that is lpad's alone"
+        )),
+        _ => Err(format!(
+            "others may write to it (mode {mode:04o}); chmod 700 it if it is lpad's alone, or name \
+             another one"
+        )),
+    }
 }
 
 /// Opens a regular file of the daemon's own user for reading and appending, and makes it when it is
@@ -231,14 +258,38 @@ mod tests {
     #[test]
     fn a_folder_that_others_may_write_to_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        for mode in [0o777, 0o1777, 0o770, 0o702] {
+        for (mode, why) in [
+            (0o777, "chmod 700 it if it is lpad's alone"),
+            (0o770, "chmod 700 it if it is lpad's alone"),
+            (0o702, "chmod 700 it if it is lpad's alone"),
+            (0o1777, "name a folder that is lpad's alone"),
+        ] {
             fs::set_permissions(folder.path(), Permissions::from_mode(mode)).unwrap();
-            let refused = StateFolder::hold(folder.path()).unwrap_err();
-            let why = format!("others may write to it (mode {mode:04o}); chmod 700 it");
-            assert_eq!(refused.to_string(), why);
+            let refused = StateFolder::hold(folder.path()).unwrap_err().to_string();
+            let why = format!("may write to it (mode {mode:04o}); {why}");
+            assert!(refused.contains(&why), "{refused}");
         }
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
         StateFolder::hold(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_lpads_own_folder_is_refused_without_advice_that_harms() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "valuable").unwrap();
+        for (path, why) in [
+            (Path::new("/"), "it is the root of the file system"),
+            (Path::new("/proc/.."), "it is the root of the file system"),
+            (Path::new("/dev/null"), "it is a device, not a folder"),
+            (&file, "it is a file, not a folder"),
+        ] {
+            let refused = StateFolder::hold(path).unwrap_err().to_string();
+            assert!(refused.starts_with(why), "{refused}");
+            assert!(!refused.contains("chmod"), "{refused}");
+        }
+        assert_eq!(fs::read_to_string(&file).unwrap(), "valuable");
+        assert!(!Path::new("/lock").exists());
     }
 
     #[test]

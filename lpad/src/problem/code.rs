@@ -200,7 +200,7 @@ codes! {
     /// The daemon was stopped on the way.
     Interrupted = "interrupted", true,
         "lpad was stopped before this had ended", "The card has been read again: look at its profiles, then try again.";
-    /// It failed before the last start of the daemon.
+    /// It failed before a start of the daemon, and its reason was not kept.
     FailedEarlier = "failed-earlier", false,
         "The operation failed before lpad was restarted", "Look at the card's profiles and at the log of that time, then ask again if it is still wanted.";
     /// lpad cannot write its state.

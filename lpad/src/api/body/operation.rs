@@ -83,6 +83,10 @@ pub struct Achievement {
     /// What succeeded only in part.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// Present when all that is known is that it succeeded: it ended before lpad was upgraded from a
+    /// version that kept no more. The other members then say nothing.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub details_unknown: bool,
 }
 
 /// A profile that a person has to accept before it is downloaded.
@@ -143,6 +147,7 @@ impl From<&job::Achievement> for Achievement {
             notifications_delivered: achieved.notifications_delivered,
             notifications_pending: achieved.notifications_pending,
             warnings: achieved.warnings.clone(),
+            details_unknown: achieved.details_unknown,
         }
     }
 }

@@ -544,6 +544,10 @@ fn more() -> Vec<(&'static str, Value)> {
             json!({"const": true}),
         ),
         (
+            "Achievement/properties/details_unknown",
+            json!({"const": true}),
+        ),
+        (
             "Achievement/properties/warnings",
             json!({
                 "items": {

@@ -99,7 +99,14 @@ impl JournalFile {
         self.folder.restore()?;
         let temporary = self.path.with_extension("tmp");
         // A leftover of an earlier attempt might have other permissions.
-        let _ = fs::remove_file(&temporary);
+        match fs::remove_file(&temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                let path = temporary.display();
+                let why = format!("{path} is in the way, remove it: {error}");
+                return Err(io::Error::new(error.kind(), why));
+            }
+            _ => {}
+        }
         let mut file = OpenOptions::new()
             .append(true)
             .create_new(true)
@@ -135,7 +142,11 @@ impl JournalFile {
     /// Gives the file a second name, to be looked at by people; of many the oldest are removed.
     pub(super) fn set_aside(&self) -> io::Result<PathBuf> {
         let earlier = self.folder.numbered(DAMAGED)?;
-        let number = earlier.last().map_or(1, |(number, _)| number + 1);
+        // The highest number there is has no next one; lpad did not give it.
+        let next = earlier
+            .iter()
+            .filter_map(|(number, _)| number.checked_add(1));
+        let number = next.max().unwrap_or(1);
         let aside = self.folder.join(&format!("{DAMAGED}{number}"));
         if fs::hard_link(&self.path, &aside).is_err() {
             // Not every file system has second names.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use es10_apdu::types::Eid;
 
 use super::FORMAT;
-use super::record::{AskedOperation, Attempt, Ending, Record, StartedOperation};
+use super::record::{AskedOperation, Attempt, EndDetails, Ending, Record, StartedOperation};
 use crate::job::OperationId;
 use crate::memory::digest::Digest;
 
@@ -23,13 +23,24 @@ pub struct Intent {
     pub operations: BTreeMap<OperationId, StartedOperation>,
     /// The latest operations that ended, and how. A request is kept only of those that must not be
     /// carried out again under the same key.
-    pub ended: BTreeMap<OperationId, (AskedOperation, Ending)>,
+    pub ended: BTreeMap<OperationId, EndedOperation>,
     /// Attempts at orders that no client asked for, the latest one last.
     pub attempts: Vec<Attempt>,
     /// TCP ports other than 443 that servers were reached on.
     pub host_ports: HostPorts,
     /// The highest operation number given out.
     pub last_operation: OperationId,
+}
+
+/// An operation that ended.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct EndedOperation {
+    /// What was asked for.
+    pub asked: AskedOperation,
+    /// How it ended.
+    pub ending: Ending,
+    /// What else is known of its end.
+    pub details: EndDetails,
 }
 
 /// The logical channel behind a port.
@@ -176,7 +187,11 @@ impl Intent {
                     started.iccid = Some(iccid);
                 }
             }
-            Record::OperationFinished { operation, ending } => self.finish(operation, ending),
+            Record::OperationFinished {
+                operation,
+                ending,
+                details,
+            } => self.finish(operation, ending, details),
             Record::Attempt(attempt) => {
                 let attempt = attempt.of_any_version();
                 self.attempts
@@ -201,7 +216,7 @@ impl Intent {
 
     /// What failed or was cancelled may be asked for again under the same key after a restart:
     /// nothing is done twice by it. What succeeded, or was told to have never begun, is not.
-    fn finish(&mut self, operation: OperationId, ending: Option<Ending>) {
+    fn finish(&mut self, operation: OperationId, ending: Option<Ending>, details: EndDetails) {
         let started = self.operations.remove(&operation);
         let asked = self.asked.remove(&operation);
         let asked = asked.or_else(|| started.as_ref().map(AskedOperation::from));
@@ -209,7 +224,12 @@ impl Intent {
             if matches!(ending, Ending::Failed | Ending::Cancelled) {
                 asked.request = None;
             }
-            self.ended.insert(operation, (asked, ending));
+            let ended = EndedOperation {
+                asked,
+                ending,
+                details,
+            };
+            self.ended.insert(operation, ended);
             keep_latest(&mut self.ended, HISTORY_KEPT);
         }
     }
@@ -245,12 +265,13 @@ impl Intent {
             };
             opened.into_iter().chain(phase)
         });
-        let ended = self.ended.values().flat_map(|(asked, ending)| {
+        let ended = self.ended.values().flat_map(|ended| {
             let finished = Record::OperationFinished {
-                operation: asked.operation,
-                ending: Some(*ending),
+                operation: ended.asked.operation,
+                ending: Some(ended.ending),
+                details: ended.details.clone(),
             };
-            [Record::OperationAsked(asked.clone()), finished]
+            [Record::OperationAsked(ended.asked.clone()), finished]
         });
         let asked = self.asked.values().cloned().map(Record::OperationAsked);
         let operations = self
@@ -296,7 +317,7 @@ const ATTEMPTS_KEPT: usize = 16;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::Kind;
+    use crate::job::{Achievement, Kind, Stage};
     use crate::memory::journal::RequestKey;
 
     #[test]
@@ -403,15 +424,15 @@ mod tests {
                 request: Some(RequestKey::new(&key, 0, "DELETE", "/", b"")),
                 at_s: 0,
             }));
-            intent.apply(Record::OperationFinished { operation, ending });
+            intent.apply(finished(number, ending, EndDetails::default()));
         }
         let ended: Vec<u64> = intent.ended.keys().map(|id| id.0).collect();
         assert_eq!(ended, [1, 2, 3, 4]);
         let with_key = intent
             .ended
             .values()
-            .filter(|(asked, _)| asked.request.is_some());
-        let kept: Vec<u64> = with_key.map(|(asked, _)| asked.operation.0).collect();
+            .filter(|ended| ended.asked.request.is_some());
+        let kept: Vec<u64> = with_key.map(|ended| ended.asked.operation.0).collect();
         assert_eq!(kept, [1, 4]);
         assert_eq!(intent.last_operation, OperationId(5));
         assert!(intent.asked.is_empty());
@@ -432,25 +453,37 @@ mod tests {
                 request: Some(RequestKey::new(&"k".repeat(64), 0, "DELETE", "/", b"")),
                 at_s: 1_700_000_000,
             }));
-            let ending = Some(Ending::Succeeded);
-            intent.apply(Record::OperationFinished { operation, ending });
+            let details = EndDetails {
+                at_s: Some(1_700_000_000),
+                stage: Some(Stage::Done),
+                progress: None,
+                result: Some(Achievement {
+                    iccid: "8901999000000000012".parse().ok(),
+                    profile_name: Some("Acme IoT".into()),
+                    ..Achievement::default()
+                }),
+                problem: None,
+            };
+            intent.apply(finished(number, Some(Ending::Succeeded), details));
         }
         assert_eq!(intent.ended.len(), HISTORY_KEPT);
         assert!(intent.ended.contains_key(&OperationId(operations)));
         assert_eq!(again(&intent), intent);
         let lines = intent.records().map(|record| record.line().unwrap().len());
-        assert!(lines.sum::<usize>() < 60_000);
+        let bytes: usize = lines.sum();
+        assert!(bytes < 80_000, "{bytes}");
     }
 
     #[test]
     fn an_operation_of_which_only_its_beginning_is_known_is_kept_when_it_ends() {
         let mut intent = Intent::default();
         intent.apply(started(3, "left", None));
-        let operation = OperationId(3);
-        let ending = Some(Ending::Failed);
-        intent.apply(Record::OperationFinished { operation, ending });
-        let (asked, ending) = &intent.ended[&operation];
-        assert_eq!((asked.euicc.as_str(), *ending), ("left", Ending::Failed));
+        intent.apply(finished(3, Some(Ending::Failed), EndDetails::default()));
+        let ended = &intent.ended[&OperationId(3)];
+        assert_eq!(
+            (ended.asked.euicc.as_str(), ended.ending),
+            ("left", Ending::Failed)
+        );
         assert_eq!(again(&intent), intent);
     }
 
@@ -465,6 +498,14 @@ mod tests {
         format!("8904903212345123451234567890{last:04}")
             .parse()
             .unwrap()
+    }
+
+    fn finished(number: u64, ending: Option<Ending>, details: EndDetails) -> Record {
+        Record::OperationFinished {
+            operation: OperationId(number),
+            ending,
+            details,
+        }
     }
 
     fn started(number: u64, euicc: &str, eid: Option<Eid>) -> Record {

@@ -5,10 +5,14 @@ use std::path::PathBuf;
 
 use crc::{CRC_32_ISO_HDLC, Crc, NoTable};
 use es10_apdu::types::Eid;
-use serde::{Deserialize, Serialize};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
-use crate::job::{Kind, OperationId, ResetScope};
+use crate::failure::Told;
+use crate::job::{Achievement, Kind, OperationId, Progress, ResetScope, Stage};
 use crate::memory::digest::Digest;
+use crate::printed;
 
 /// One record of intent.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -21,7 +25,7 @@ pub enum Record {
         number: u64,
         /// The journal's format from here on.
         #[serde(default = "first_format")]
-        format: u32,
+        format: u64,
     },
     /// A logical channel is about to be opened on the card behind a port.
     ChannelOpening {
@@ -69,6 +73,9 @@ pub enum Record {
         /// How it ended; older journals do not say.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         ending: Option<Ending>,
+        /// What else is known of its end.
+        #[serde(flatten)]
+        details: EndDetails,
     },
     /// A profile is about to be looked for without being asked.
     Attempt(Attempt),
@@ -112,7 +119,7 @@ impl Record {
 }
 
 /// What journals without a format have.
-fn first_format() -> u32 {
+fn first_format() -> u64 {
     1
 }
 
@@ -220,6 +227,55 @@ pub enum Ending {
     Cancelled,
     /// The daemon ended before it was begun.
     NotBegun,
+}
+
+/// What is known of an operation's end beside how it ended. Older journals have none of it, and what a
+/// later version writes otherwise is left out: the line counts all the same.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct EndDetails {
+    /// When, in seconds since 1970.
+    #[serde(
+        default,
+        deserialize_with = "known",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub at_s: Option<u64>,
+    /// What it did last.
+    #[serde(
+        default,
+        deserialize_with = "known",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub stage: Option<Stage>,
+    /// How much of the profile package the card had.
+    #[serde(
+        default,
+        deserialize_with = "known",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub progress: Option<Progress>,
+    /// What it achieved, when it succeeded.
+    #[serde(
+        default,
+        deserialize_with = "known",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub result: Option<Achievement>,
+    /// What was told of its failure, when it failed.
+    #[serde(
+        default,
+        deserialize_with = "known",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub problem: Option<Told>,
+}
+
+/// A value, when it is one that this version knows.
+fn known<'de, T: DeserializeOwned, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    Ok(serde_json::from_value(value).ok())
 }
 
 /// What tells a repeated request from a new one: `Idempotency-Key`, who sent it, and a digest of what
@@ -355,54 +411,6 @@ fn whole(octets: &[u8]) -> Option<(&str, &str)> {
 /// Without a table, which would be larger than what it saves: the journal's lines are short.
 const CRC_32: Crc<u32, NoTable> = Crc::<u32, NoTable>::new(&CRC_32_ISO_HDLC);
 
-/// Values written as people write them.
-mod printed {
-    use std::fmt::Display;
-    use std::str::FromStr;
-
-    use serde::{Deserialize, Deserializer, Serializer, de};
-
-    pub(super) fn serialize<S: Serializer>(
-        value: &impl Display,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(value)
-    }
-
-    pub(super) fn deserialize<'de, T, D>(deserializer: D) -> Result<T, D::Error>
-    where
-        T: FromStr<Err: Display>,
-        D: Deserializer<'de>,
-    {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(de::Error::custom)
-    }
-
-    pub(super) mod optional {
-        use super::{Deserialize, Deserializer, Display, FromStr, Serializer, de};
-
-        pub(crate) fn serialize<S: Serializer>(
-            value: &Option<impl Display>,
-            serializer: S,
-        ) -> Result<S::Ok, S::Error> {
-            match value {
-                Some(value) => serializer.collect_str(value),
-                None => serializer.serialize_none(),
-            }
-        }
-
-        pub(crate) fn deserialize<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
-        where
-            T: FromStr<Err: Display>,
-            D: Deserializer<'de>,
-        {
-            let text = Option::<String>::deserialize(deserializer)?;
-            text.map(|text| text.parse().map_err(de::Error::custom))
-                .transpose()
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -441,6 +449,7 @@ mod tests {
             Record::OperationFinished {
                 operation: OperationId(7),
                 ending: Some(Ending::NotBegun),
+                details: EndDetails::default(),
             },
         ] {
             let line = record.line().unwrap();
@@ -472,11 +481,26 @@ mod tests {
         let finished = Record::OperationFinished {
             operation: OperationId(3),
             ending: None,
+            details: EndDetails::default(),
         };
         assert_eq!(
             Line::parse(line_of(json).as_bytes()),
             Line::Record(finished)
         );
+    }
+
+    #[test]
+    fn what_a_later_version_says_otherwise_of_an_end_costs_only_that() {
+        let json = r#"{"type":"operation-finished","operation":"3","ending":"failed","at_s":7,"stage":"of-a-later-version","result":"well","problem":{"code":"of-a-later-version"},"more":1}"#;
+        let Line::Record(Record::OperationFinished {
+            ending, details, ..
+        }) = Line::parse(line_of(json).as_bytes())
+        else {
+            panic!("{json}");
+        };
+        assert_eq!((ending, details.at_s), (Some(Ending::Failed), Some(7)));
+        assert_eq!((details.stage, details.result), (None, None));
+        assert!(details.problem.is_some());
     }
 
     #[test]

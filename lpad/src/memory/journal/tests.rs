@@ -98,6 +98,41 @@ fn records_behind_a_damage_are_kept_and_the_damaged_file_is_set_aside() {
 }
 
 #[test]
+fn a_damaged_journal_of_the_highest_number_is_no_obstacle() {
+    let state = State::new();
+    state.write(b"this was not written by lpad\n");
+    let last = state.path(&format!("journal.damaged-{}", u64::MAX));
+    fs::write(&last, "").unwrap();
+    let (_held, journal) = state.open();
+    assert_eq!(journal.damaged(), [state.path("journal.damaged-1"), last]);
+}
+
+#[test]
+fn numbers_that_are_used_up_are_no_obstacle() {
+    let state = State::new();
+    let number = u64::MAX;
+    let (operation, format) = (OperationId(number), FORMAT);
+    state.write(&lines(&[
+        Record::DaemonStarted { number, format },
+        Record::LastOperation { operation },
+    ]));
+    let (_held, mut journal) = state.open();
+    assert_eq!(journal.count_start(), number);
+    assert_eq!(journal.intent().last_operation, operation);
+}
+
+#[test]
+fn what_is_in_the_way_of_a_new_journal_is_named() {
+    let state = State::new();
+    let (_held, mut journal) = state.open();
+    let obstacle = state.path("journal.tmp");
+    fs::create_dir(&obstacle).unwrap();
+    let failed = journal.rewrite().unwrap_err().to_string();
+    let named = format!("{} is in the way", obstacle.display());
+    assert!(failed.starts_with(&named), "{failed}");
+}
+
+#[test]
 fn only_a_few_damaged_journals_are_kept() {
     let state = State::new();
     for _ in 0..7 {
@@ -136,6 +171,7 @@ fn a_journal_of_a_later_format_is_refused_and_left_as_it_is() {
         ("", true),
         (r#","format":1"#, true),
         (r#","format":2"#, false),
+        (r#","format":2099999999999"#, false),
     ] {
         let json = format!(r#"{{"type":"daemon-started","number":3{format}}}"#);
         let mut content = record::line_of(&json).into_bytes();
@@ -211,7 +247,7 @@ fn a_reader_notices_that_the_state_folder_was_removed() {
     // Nothing can be made where the folder was.
     fs::write(state.folder.path().join("state"), "").unwrap();
     let trouble = journal.trouble().map(str::to_owned);
-    assert!(trouble.unwrap().contains("Not a directory"));
+    assert!(trouble.unwrap().contains("it is a file, not a folder"));
     journal.append(story().remove(2)).unwrap_err();
     fs::remove_file(state.folder.path().join("state")).unwrap();
     journal.append(story().remove(2)).unwrap();
@@ -373,6 +409,7 @@ fn finished(operation: u64) -> Record {
     Record::OperationFinished {
         operation: OperationId(operation),
         ending: Some(Ending::Succeeded),
+        details: EndDetails::default(),
     }
 }
 
@@ -393,6 +430,7 @@ fn story() -> Vec<Record> {
         Record::OperationFinished {
             operation: OperationId(1),
             ending: None,
+            details: EndDetails::default(),
         },
         Record::HostPort {
             host: "smdp.example.com".into(),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::asker::ClientProcess;
 use crate::failure::{Interruption, JobFailure};
 use crate::job::{Achievement, Kind, Offer, OperationId, Progress, Stage, Waiting};
-use crate::memory::journal::{AskedOperation, Ending};
+use crate::memory::journal::{AskedOperation, EndDetails, Ending};
 
 /// Where an operation stands.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -51,6 +51,15 @@ impl State {
     /// Whether nothing changes any more.
     pub fn is_final(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
+    }
+
+    /// The state of one that ended like this.
+    pub(super) fn of(ending: Ending) -> Self {
+        match ending {
+            Ending::Succeeded => Self::Succeeded,
+            Ending::Failed | Ending::NotBegun => Self::Failed,
+            Ending::Cancelled => Self::Cancelled,
+        }
     }
 
     /// The name used in the API.
@@ -122,30 +131,54 @@ impl Operation {
         }
     }
 
+    /// It has ended like this.
+    pub(super) fn end(
+        &mut self,
+        state: State,
+        outcome: Result<Achievement, Arc<JobFailure>>,
+        at_s: u64,
+    ) {
+        let (result, failure) = match outcome {
+            Ok(achieved) => (Some(achieved), None),
+            Err(failure) => (None, Some(failure)),
+        };
+        self.state = state;
+        self.offer = None;
+        self.waiting = None;
+        self.asked_at_s = None;
+        self.result = result;
+        self.failure = failure;
+        self.finished_at_s = Some(at_s);
+        if state == State::Succeeded {
+            self.stage = Some(Stage::Done);
+        }
+    }
+
     /// One that ended in an earlier life of the daemon, with what the journal knows of it.
-    pub(super) fn ended_earlier(asked: &AskedOperation, ending: Ending) -> Self {
-        let operation = Self {
+    pub(super) fn ended_earlier(
+        asked: &AskedOperation,
+        ending: Ending,
+        details: EndDetails,
+    ) -> Self {
+        let outcome = match ending {
+            Ending::Succeeded => Ok(details.result.unwrap_or_else(|| Achievement {
+                details_unknown: true,
+                ..Achievement::default()
+            })),
+            Ending::Failed => Err(JobFailure::FailedEarlier(details.problem)),
+            Ending::Cancelled => Err(JobFailure::Cancelled),
+            Ending::NotBegun => Err(JobFailure::Interrupted(Interruption::Queued)),
+        };
+        let mut operation = Self {
+            stage: details.stage,
+            progress: details.progress,
             cancellable: false,
             created_at_s: asked.at_s,
             ..Self::new(asked.operation, &asked.euicc, asked.kind)
         };
-        let (state, failure) = match ending {
-            Ending::Succeeded => {
-                return Self {
-                    state: State::Succeeded,
-                    stage: Some(Stage::Done),
-                    result: Some(Achievement::default()),
-                    ..operation
-                };
-            }
-            Ending::Failed => (State::Failed, JobFailure::FailedEarlier),
-            Ending::Cancelled => (State::Cancelled, JobFailure::Cancelled),
-            Ending::NotBegun => (State::Failed, JobFailure::Interrupted(Interruption::Queued)),
-        };
-        Self {
-            state,
-            failure: Some(Arc::new(failure)),
-            ..operation
-        }
+        // Of an older journal only this is known: it was not before.
+        let at_s = details.at_s.unwrap_or(asked.at_s);
+        operation.end(State::of(ending), outcome.map_err(Arc::new), at_s);
+        operation
     }
 }

@@ -9,10 +9,11 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::failure::{JobFailure, PortFailure};
-use crate::job::{Offer, Reply};
+use crate::job::{Offer, Reply, Stage};
 use crate::memory::events::Events;
 use crate::memory::journal::Journal;
 use crate::memory::state_folder::StateFolder;
+use crate::problem::{Code, Problem};
 use crate::runtime::clock::Clock;
 use crate::secret::Secret;
 
@@ -47,7 +48,12 @@ impl Life {
         let state = StateFolder::hold(folder).unwrap();
         let journal = SharedJournal::new(Journal::open(&state).unwrap());
         Self {
-            operations: Operations::new(Events::new(1), Clock::system(), journal.clone()),
+            operations: Operations::new(
+                Events::new(1),
+                Clock::system(),
+                journal.clone(),
+                Problem::told,
+            ),
             journal,
             _state: state,
             _folder: None,
@@ -317,7 +323,20 @@ async fn how_operations_ended_is_told_after_every_restart() {
     let never_begun = life.operations.start("default", None, Kind::Rename, None);
     let (cancelled, never_begun) = (cancelled.unwrap(), never_begun.unwrap());
     let ids = [done.id(), failed.id(), cancelled.id(), never_begun.id()];
-    done.succeed(Achievement::default());
+    let achieved = Achievement {
+        iccid: "89000123456789012341".parse().ok(),
+        profile_name: Some("Acme IoT".into()),
+        enabled: Some(false),
+        nothing_to_download: true,
+        nothing_to_change: true,
+        notifications_delivered: 2,
+        notifications_pending: 1,
+        warnings: vec!["Not all of it.".into()],
+        details_unknown: false,
+    };
+    done.succeed(achieved);
+    failed.stage(Stage::Authenticating);
+    failed.progress(Progress { done: 1, total: 2 });
     failed.fail(JobFailure::NoDefaultSmdp);
     life.operations.cancel(cancelled.id()).unwrap();
     let told = ids.map(|id| life.operations.find(id).unwrap());
@@ -327,26 +346,88 @@ async fn how_operations_ended_is_told_after_every_restart() {
         let life = Life::begin(folder.path());
         let known = ids.map(|id| life.operations.find(id).unwrap());
         let [done, failed, cancelled, never_begun] = &known;
-        for (known, told) in known.iter().zip(&told) {
-            assert_eq!(
-                (known.kind, &known.euicc, known.created_at_s),
-                (told.kind, &told.euicc, told.created_at_s)
-            );
-            assert!(!known.cancellable);
-        }
-        assert_eq!(done.state, State::Succeeded);
-        assert_eq!(failed.state, State::Failed);
-        assert!(matches!(
-            failed.failure.as_deref(),
-            Some(JobFailure::FailedEarlier)
-        ));
-        assert_eq!(cancelled.state, State::Cancelled);
-        assert!(matches!(
-            cancelled.failure.as_deref(),
-            Some(JobFailure::Cancelled)
-        ));
+        let [told_done, told_failed, told_cancelled, told_never_begun] = &told;
+        assert_eq!(done, told_done);
+        let problem = |operation: &Operation| operation.failure.as_deref().map(Problem::from);
+        assert_eq!(problem(failed), problem(told_failed));
+        let without_failure = |operation: &Operation| Operation {
+            failure: None,
+            ..operation.clone()
+        };
+        assert_eq!(without_failure(failed), without_failure(told_failed));
+        assert_eq!(problem(cancelled), problem(told_cancelled));
+        assert_eq!(without_failure(cancelled), without_failure(told_cancelled));
         assert_eq!(interruption(never_begun), Some(Interruption::Queued));
+        assert_eq!(never_begun.created_at_s, told_never_begun.created_at_s);
+        assert!(never_begun.finished_at_s.is_some() && !never_begun.cancellable);
     }
+}
+
+#[tokio::test]
+async fn of_an_end_that_an_older_lpad_wrote_nothing_is_claimed() {
+    let folder = tempfile::tempdir().unwrap();
+    let life = Life::begin(folder.path());
+    let ends = [Ending::Succeeded, Ending::Failed];
+    let ids = ends.map(|ending| {
+        let ticket = life.started(Kind::Download, None);
+        life.journal.note(Record::OperationFinished {
+            operation: ticket.id(),
+            ending: Some(ending),
+            details: EndDetails::default(),
+        });
+        ticket.id()
+    });
+    drop(life);
+    for _ in 0..2 {
+        let life = Life::begin(folder.path());
+        let [done, failed] = ids.map(|id| life.operations.find(id).unwrap());
+        assert_eq!(done.state, State::Succeeded);
+        let nothing = Achievement {
+            details_unknown: true,
+            ..Achievement::default()
+        };
+        assert_eq!(done.result, Some(nothing));
+        let problem = Problem::from(&**failed.failure.as_ref().unwrap());
+        assert_eq!(problem.code, Code::FailedEarlier);
+        assert!(
+            problem.detail.ends_with("its reason was not kept."),
+            "{problem}"
+        );
+        // It was not before it was asked for.
+        assert_eq!(done.finished_at_s, Some(done.created_at_s));
+        assert_eq!(failed.finished_at_s, Some(failed.created_at_s));
+    }
+}
+
+#[tokio::test]
+async fn the_journal_keeps_few_words_and_no_code_that_somebody_repeated() {
+    let folder = tempfile::tempdir().unwrap();
+    let life = Life::begin(folder.path());
+    let ticket = life.started(Kind::Download, None);
+    ticket.keeps_secret(vec![Secret::new("M-SECRET"), Secret::default()]);
+    ticket.succeed(Achievement {
+        warnings: vec!["M-SECRET ".repeat(1000)],
+        ..Achievement::default()
+    });
+    drop(life);
+    let journal = std::fs::read_to_string(folder.path().join("journal.ndjson")).unwrap();
+    assert!(!journal.contains("M-SECRET"), "{journal}");
+    assert!(journal.contains("… … "), "{journal}");
+    assert!(journal.len() < 3000, "{journal}");
+}
+
+#[tokio::test]
+async fn when_the_numbers_are_used_up_nothing_more_is_begun() {
+    let folder = tempfile::tempdir().unwrap();
+    let life = Life::begin(folder.path());
+    let operation = OperationId(u64::MAX - 1);
+    life.journal.note(Record::LastOperation { operation });
+    drop(life);
+    let life = Life::begin(folder.path());
+    let last = life.operations.start("default", None, Kind::Delete, None);
+    assert_eq!(last.unwrap().id(), OperationId(u64::MAX));
+    let refused = life.operations.start("default", None, Kind::Delete, None);
+    assert!(matches!(refused, Err(OperationError::Unwritable(_))));
 }
 
 #[tokio::test]

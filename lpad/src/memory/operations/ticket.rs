@@ -11,6 +11,7 @@ use crate::commit::{Cancellation, Cancelled, Committed};
 use crate::failure::{Interruption, JobFailure};
 use crate::job::{Achievement, Answer, Decision, Offer, OperationId, Progress, Reply, Stage};
 use crate::memory::journal::Ending;
+use crate::secret::Secret;
 
 /// The engine's side of an operation. One that is dropped unfinished fails as interrupted; the journal
 /// keeps it open, so that the next start settles it.
@@ -25,6 +26,13 @@ impl Ticket {
     /// The operation's number.
     pub fn id(&self) -> OperationId {
         self.id
+    }
+
+    /// The journal keeps no text with one of these codes in it.
+    pub(crate) fn keeps_secret(&self, codes: Vec<Secret>) {
+        if let Some(entry) = self.operations.table().entries.get_mut(&self.id) {
+            entry.codes.extend(codes);
+        }
     }
 
     /// Starts it, unless it was cancelled while it waited.
@@ -130,25 +138,23 @@ impl Ticket {
     /// Ends it well.
     pub fn succeed(self, result: Achievement) {
         tracing::info!(operation = %self.id, "succeeded");
-        self.operations.note_ending(self.id, Ending::Succeeded);
-        self.operations
-            .finish(self.id, State::Succeeded, Ok(result));
+        self.operations.end(self.id, Ending::Succeeded, Ok(result));
     }
 
     /// Ends it with a failure; `Cancelled` ends it as cancelled. One that is in doubt stays open in the
     /// journal, until the card has told.
     pub fn fail(self, failure: impl Into<Arc<JobFailure>>) {
         let failure = failure.into();
-        let (state, ending) = match *failure {
-            JobFailure::Cancelled => (State::Cancelled, Ending::Cancelled),
-            _ => (State::Failed, Ending::Failed),
+        let ending = match *failure {
+            JobFailure::Cancelled => Ending::Cancelled,
+            _ => Ending::Failed,
         };
         let text = failure.shortened();
-        tracing::warn!(operation = %self.id, "{}: {text}", state.name());
-        if !failure.is_in_doubt() {
-            self.operations.note_ending(self.id, ending);
+        tracing::warn!(operation = %self.id, "{}: {text}", State::of(ending).name());
+        match failure.is_in_doubt() {
+            true => self.operations.leave_open(self.id, failure),
+            false => self.operations.end(self.id, ending, Err(failure)),
         }
-        self.operations.finish(self.id, state, Err(failure));
     }
 }
 
@@ -156,7 +162,6 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         // Does nothing after `succeed` or `fail`: an operation that has ended does not change.
         let failure = JobFailure::Interrupted(Interruption::Running);
-        self.operations
-            .finish(self.id, State::Failed, Err(Arc::new(failure)));
+        self.operations.leave_open(self.id, Arc::new(failure));
     }
 }
