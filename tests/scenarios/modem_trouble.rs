@@ -16,6 +16,7 @@ use sim_card_emulator::euicc::ForcedAnswer;
 use sim_card_emulator::modem::{Card as _, Effect, Fault, Moment, Pattern, Quirk};
 use tokio::time::{Instant, sleep};
 
+use crate::log::Log;
 use crate::truth::Package;
 
 /// GetEUICCChallenge.
@@ -1043,6 +1044,37 @@ async fn a_profile_that_is_not_there_is_named() {
         "No profile 8988211000000000005 is on the card."
     );
     bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_modem_that_stays_away_is_told_to_the_log_once_and_then_every_hour() {
+    let log = Log::capture();
+    let bed = Bed::without_modem().await;
+    let warnings = || {
+        let text = log.text();
+        let lines = text.lines();
+        let lines = lines.filter(|line| line.contains(" WARN "));
+        lines
+            .filter(|line| line.contains("the card cannot be used"))
+            .count()
+    };
+    sleep(Duration::from_secs(5 * 3600 / 2)).await;
+    assert_eq!(warnings(), 3, "{}", log.text());
+    assert!(log.text().matches("still cannot be used").count() > 100);
+    // Something else is wrong now.
+    bed.bench.modem.hang_up();
+    bed.bench.plug_in();
+    bed.bench.modem.inject(Fault {
+        pattern: SELECT,
+        nth: 1,
+        effect: ERROR,
+    });
+    bed.euicc_in(Availability::Ready).await;
+    let before = warnings();
+    bed.bench.unplug();
+    bed.euicc_in(Availability::Unavailable).await;
+    sleep(Duration::from_secs(600)).await;
+    assert_eq!(warnings(), before + 1, "{}", log.text());
 }
 
 /// The card's answer to EnableProfile with this result.

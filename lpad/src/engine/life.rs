@@ -55,6 +55,8 @@ struct Absent {
     next: Instant,
     /// How the last attempt ended, and when.
     ended: Option<(Instant, Arc<JobFailure>)>,
+    /// What the log was told of that, and when.
+    told: Option<(Instant, String)>,
 }
 
 /// What is true only while the card is ready.
@@ -89,6 +91,7 @@ impl Life {
             failures: 0,
             next: Instant::now() + delay,
             ended: None,
+            told: None,
         })
     }
 }
@@ -156,7 +159,25 @@ impl<O: OpenPort, C: Connect + 'static> Slot<O, C> {
         let retry_in_s = next.saturating_duration_since(now).as_secs();
         let name = &self.context.config.name;
         let shown = failure.shortened();
-        tracing::warn!(euicc = name, retry_in_s, "the card cannot be used: {shown}");
+        let told = match &mut self.life {
+            Life::Absent(absent) => absent.told.take(),
+            Life::Ready(_) => None,
+        };
+        // A modem may be away for weeks, and each attempt fails the same way.
+        let told = match told {
+            Some((at, told)) if told == shown && now < at + REMINDER => {
+                tracing::debug!(
+                    euicc = name,
+                    retry_in_s,
+                    "the card still cannot be used: {shown}"
+                );
+                (at, told)
+            }
+            _ => {
+                tracing::warn!(euicc = name, retry_in_s, "the card cannot be used: {shown}");
+                (now, shown)
+            }
+        };
         self.desk.port.close();
         self.context
             .is_unavailable(Arc::clone(&failure), Duration::from_secs(retry_in_s));
@@ -164,6 +185,7 @@ impl<O: OpenPort, C: Connect + 'static> Slot<O, C> {
             failures,
             next,
             ended: Some((now, Arc::clone(&failure))),
+            told: Some(told),
         });
         failure
     }
@@ -301,6 +323,8 @@ fn settle_in_history<C>(
 
 /// A job that comes this soon after a failed attempt gets its failure.
 const JUST_NOW: Duration = Duration::from_secs(1);
+/// How often the log is told again that the card cannot be used, for the same reason.
+const REMINDER: Duration = Duration::from_secs(3600);
 /// Between attempts to open a port that is not there.
 pub(super) const RESTART: Backoff = Backoff {
     first: Duration::from_secs(1),
