@@ -25,6 +25,25 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// The text without the numbers that Rust puts behind the words of the operating system, such as
+/// ` (os error 2)`: they tell people nothing.
+pub fn without_error_numbers(text: &str) -> Cow<'_, str> {
+    let mut kept = Cow::Borrowed("");
+    let mut rest = text;
+    while let Some((before, number)) = rest.split_once(OS_ERROR) {
+        let after = number.trim_start_matches(|c: char| c.is_ascii_digit());
+        kept += before;
+        match after.strip_prefix(')') {
+            Some(after) if after.len() + 1 < number.len() => rest = after,
+            _ => {
+                kept += OS_ERROR;
+                rest = number;
+            }
+        }
+    }
+    kept + rest
+}
+
 fn is_seen(c: char) -> bool {
     match c {
         ' '..='~' => true,
@@ -44,6 +63,7 @@ fn has_no_shape(c: char) -> bool {
     INVISIBLE.iter().any(|range| range.contains(&c))
 }
 
+const OS_ERROR: &str = " (os error ";
 /// Letters and marks without a shape, which Unicode counts among those that have one.
 const INVISIBLE: [RangeInclusive<char>; 8] = [
     '\u{34f}'..='\u{34f}',
@@ -78,6 +98,20 @@ mod tests {
             ("\u{3164}\u{2800}\u{fe0f}", r"\u{3164}\u{2800}\u{fe0f}"),
         ] {
             assert_eq!(printable(text), shown);
+        }
+    }
+
+    #[test]
+    fn numbers_of_the_operating_system_are_left_out() {
+        for (text, shown) in [
+            ("/a: Not a directory (os error 20)", "/a: Not a directory"),
+            ("x (os error 2), y (os error 111).", "x, y."),
+            ("x (os error )", "x (os error )"),
+            ("x (os error 2", "x (os error 2"),
+            ("x (os error  (os error 2)", "x (os error "),
+            ("", ""),
+        ] {
+            assert_eq!(without_error_numbers(text), shown);
         }
     }
 

@@ -16,6 +16,7 @@ use serde_json::Value;
 use crate::failure::{Holdout, Interruption, JobFailure, Told};
 use crate::job::OperationId;
 use crate::memory::operations::OperationError;
+use crate::printable::without_error_numbers;
 use crate::secret::shorten_numbers;
 
 /// What went wrong, as RFC 9457 says. Inside an operation, an eUICC or an event it has no HTTP
@@ -112,8 +113,9 @@ impl Problem {
 
     /// Says what went wrong this time.
     pub fn detail(self, detail: impl fmt::Display) -> Self {
+        let detail = detail.to_string();
         Self {
-            detail: detail.to_string(),
+            detail: without_error_numbers(&detail).into_owned(),
             ..self
         }
     }

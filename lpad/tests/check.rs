@@ -2,8 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -212,8 +212,64 @@ fn a_configuration_that_is_not_there_is_told_with_its_path() {
     assert_eq!(checked.code, 2);
     assert_eq!(
         checked.err,
-        "lpad: /nowhere/lpad.toml: No such file or directory (os error 2)\n"
+        "lpad: /nowhere/lpad.toml: No such file or directory\n"
     );
+}
+
+/// Standard error is the journal when its device and inode are those that systemd names.
+#[test]
+fn the_journal_is_told_how_grave_a_line_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name);
+    // Every user may write where the socket would be, so that the daemon does not start.
+    fs::create_dir(place("run")).unwrap();
+    fs::set_permissions(place("run"), Permissions::from_mode(0o777)).unwrap();
+    let text = format!(
+        "[api]\nsocket = \"{}\"\n[[euicc]]\nport = \"/dev/ttyUSB2\"\n",
+        place("run/lpad.sock").display()
+    );
+    fs::write(place("lpad.toml"), text).unwrap();
+    fs::set_permissions(place("lpad.toml"), Permissions::from_mode(0o666)).unwrap();
+    let log = File::create(place("log")).unwrap();
+    let file = log.metadata().unwrap();
+    let ours = format!("{}:{}", file.dev(), file.ino());
+    for (stream, level, is_journal) in [
+        (&*ours, "", true),
+        (&*ours, "off", true),
+        (&*ours, "error", true),
+        ("1:2", "", false),
+        ("", "", false),
+    ] {
+        fs::write(place("log"), "").unwrap();
+        let ended = Command::new(env!("CARGO_BIN_EXE_lpad"))
+            .arg("--config")
+            .arg(place("lpad.toml"))
+            .envs([("JOURNAL_STREAM", stream), ("LPAD_LOG", level)])
+            .stderr(OpenOptions::new().append(true).open(place("log")).unwrap())
+            .status();
+        assert_eq!(ended.unwrap().code(), Some(1));
+        let said = fs::read_to_string(place("log")).unwrap();
+        let lines: Vec<&str> = said.lines().collect();
+        let starts = |line: usize, priority: &str, words: &str| {
+            let priority = if is_journal { priority } else { "" };
+            let (line, begin) = (lines[line], format!("{priority}{words}"));
+            assert!(line.starts_with(priority), "{said}");
+            assert!(line.contains(words.trim()), "{said}");
+            assert!(!is_journal || line.starts_with(&begin), "{said}");
+        };
+        let mut next = 0;
+        if level == "off" {
+            starts(next, "<4>", " WARN LPAD_LOG must be one of error, warn");
+            next += 1;
+        }
+        if level != "error" {
+            starts(next, "<4>", " WARN ");
+            assert!(lines[next].contains("every user may change it"), "{said}");
+            next += 1;
+        }
+        starts(next, "<3>", "lpad: [api] socket ");
+        assert_eq!(lines.len(), next + 1, "{said}");
+    }
 }
 
 #[test]

@@ -279,11 +279,12 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     (
         "LPAD_LOG",
         "The least important level that is logged (error, warn, info, debug or trace). It overrides the \
-         level in the configuration.",
+         level in the configuration, unless it is empty.",
     ),
     (
         "JOURNAL_STREAM",
-        "When it is set, as systemd does, lines are logged without the time.",
+        "Set by systemd: when it names standard error, lines are logged for the journal, without the time \
+         and with their priority in front.",
     ),
     (
         "LISTEN_FDS, LISTEN_PID",

@@ -10,6 +10,7 @@ use lpad::HELP;
 use lpad::config::Config;
 use lpad::printable::printable;
 use lpad::runtime::log;
+use tracing::Level;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -30,8 +31,10 @@ async fn main() -> ExitCode {
             Err(error) => return fail(&error, 2),
         };
         for warning in warnings {
-            // Without standard error there is no way to tell it.
-            let _ = writeln!(io::stderr(), "lpad: warning: {}", printable(&warning));
+            log::say(
+                Level::WARN,
+                &format!("lpad: warning: {}", printable(&warning)),
+            );
         }
         return say(&format!("{}: fine\n", arguments.config.display()));
     }
@@ -88,7 +91,7 @@ fn say(text: &str) -> ExitCode {
 }
 
 fn fail(error: &dyn Error, code: u8) -> ExitCode {
-    // Without standard error there is no way to tell it.
-    let _ = writeln!(io::stderr(), "lpad: {}", printable(&error.to_string()));
+    let error = error.to_string();
+    log::say(Level::ERROR, &format!("lpad: {}", printable(&error)));
     ExitCode::from(code)
 }
