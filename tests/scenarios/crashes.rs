@@ -1,5 +1,7 @@
 //! The daemon dies, and the next one has to find out what happened.
 
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Output, Stdio};
 use std::time::Duration;
@@ -23,11 +25,12 @@ use rsp_servers::smdp::{OrderId, OrderRequest, OrderState};
 use rustix::process::{Pid, Signal, kill_process};
 use sim_card_emulator::modem::{Moment, Pattern};
 use tempfile::TempDir;
-use tokio::io::DuplexStream;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncWriteExt, DuplexStream};
+use tokio::net::{TcpListener, UnixStream};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, interval, timeout};
 
+use crate::api::{read, request};
 use crate::truth::{Package, Story, Task};
 
 /// A port whose opening is a mistake in the program.
@@ -253,6 +256,19 @@ impl Gateway {
 
     async fn kill(&mut self) {
         self.daemon.kill().await.unwrap();
+    }
+
+    /// Starts the daemon again with a socket that systemd would have kept.
+    async fn start_again_on(&mut self, socket: UnixListener) {
+        let (demo, configuration) = (env!("CARGO_BIN_EXE_demo"), self.configuration.display());
+        let script = format!(
+            "exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec '{demo}' lpad '{configuration}'"
+        );
+        let mut command = Command::new("sh");
+        command.args(["-c", &script]).stdin(OwnedFd::from(socket));
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        self.daemon = command.kill_on_drop(true).spawn().unwrap();
+        self.is_ready().await;
     }
 
     /// Sends SIGTERM and waits for the end.
@@ -525,6 +541,45 @@ async fn a_state_folder_that_cannot_be_used_is_named() {
         state.display()
     );
     assert!(said.contains(&words), "{said}");
+}
+
+#[tokio::test]
+async fn what_a_client_asked_that_gave_up_before_the_daemon_came_is_not_done() {
+    let mut gateway = Gateway::start().await;
+    assert_eq!(gateway.terminate().await.code(), Some(0));
+    let path = gateway.client.socket().to_owned();
+    let socket = UnixListener::bind(&path).unwrap();
+    let ask = async |address: &str| {
+        let body = format!("{{\"default_smdp\": \"{address}\"}}");
+        let text = request("PUT", "/v1/euiccs/default/addresses", &[], &body);
+        let mut stream = UnixStream::connect(&path).await.unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
+        stream
+    };
+    drop(ask("gave-up.example.com").await);
+    let waits = ask("waits.example.com").await;
+    // It says no more, and listens.
+    let mut listens = ask("listens.example.com").await;
+    listens.shutdown().await.unwrap();
+    let mut gone = ask("gone.example.com").await;
+    gone.shutdown().await.unwrap();
+    drop(gone);
+    gateway.start_again_on(socket).await;
+    for stream in [waits, listens] {
+        let reply = read(stream).await;
+        assert_eq!(reply.status, 202, "{reply:?}");
+        let id = reply.json["id"].as_str().unwrap().parse().unwrap();
+        succeeded(&gateway.client.wait(id).await.unwrap());
+    }
+    assert_eq!(gateway.client.operations().await.unwrap().len(), 2);
+    let addresses = gateway.client.addresses(EUICC).await.unwrap();
+    assert_eq!(
+        addresses.default_smdp.as_deref(),
+        Some("listens.example.com")
+    );
+    // A socket that is not its own stays.
+    assert_eq!(gateway.terminate().await.code(), Some(0));
+    assert!(path.exists());
 }
 
 #[tokio::test]

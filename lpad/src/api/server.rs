@@ -56,6 +56,11 @@ impl Api {
                         continue;
                     };
                     let stream = ClientStream::new(stream);
+                    if stream.is_closed() {
+                        // It gave up while it waited, perhaps for a daemon that did not run, and
+                        // does not expect any more what it asked for.
+                        continue;
+                    }
                     match connections.admit(actor.uid) {
                         Admission::Take(slot) => {
                             let (api, closing) = (Arc::clone(&api), closing.clone());
@@ -95,7 +100,8 @@ impl Api {
         let connection = http().serve_connection(TokioIo::new(stream.clone()), service);
         tokio::pin!(connection);
         let ended = tokio::select! {
-            // First, because a request that came before its client left is heard.
+            // First, because a request is heard that came before its client left. One that left
+            // before it was accepted is not served at all.
             biased;
             ended = connection.as_mut() => ended,
             () = stream.closed() => return,

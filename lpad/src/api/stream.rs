@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{Shutdown, shutdown};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::UnixStream;
@@ -16,6 +17,14 @@ pub(super) struct ClientStream(Arc<UnixStream>);
 impl ClientStream {
     pub(super) fn new(stream: UnixStream) -> Self {
         Self(Arc::new(stream))
+    }
+
+    /// Whether the client has closed its socket already, so that it does not wait for an answer.
+    pub(super) fn is_closed(&self) -> bool {
+        // A hang-up is told unasked, and not of a client that only says no more.
+        let mut stream = [PollFd::new(&self.0, PollFlags::empty())];
+        let looked = poll(&mut stream, Some(&Timespec::default()));
+        looked.is_ok() && stream[0].revents().contains(PollFlags::HUP)
     }
 
     /// Resolves when the client has closed its socket. One that has only said all it has to say
