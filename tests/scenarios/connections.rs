@@ -9,7 +9,7 @@ use lpad_tests::bed::{Bed, EUICC, succeeded};
 use serde_json::json;
 use sim_card_emulator::modem::{Hold, Moment, Pattern};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
+use tokio::net::{UnixListener, UnixStream};
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout};
 
@@ -203,6 +203,10 @@ async fn what_is_known_of_the_card_is_told_at_once_on_demand() {
     let known = ask(&bed, "GET", "/v1/euiccs/default/profiles?wait=0", "").await;
     assert_eq!(known.json["profiles"][0]["iccid"], *iccid);
     assert!(asked.elapsed() < AT_ONCE, "{:?}", asked.elapsed());
+    for path in ["/v1/version", "/v1/health", "/v1/euiccs"] {
+        assert_eq!(ask(&bed, "GET", path, "").await.status, 200);
+        assert!(asked.elapsed() < AT_ONCE, "{:?}", asked.elapsed());
+    }
     let mut stream = connect(&bed).await;
     let text = request("GET", "/v1/euiccs/default?wait=3", &[], "");
     stream.write_all(text.as_bytes()).await.unwrap();
@@ -229,6 +233,11 @@ async fn a_socket_that_is_removed_under_the_daemon_is_made_again() {
     fs::remove_file(&socket).unwrap();
     comes_back().await;
     fs::rename(&socket, socket.with_extension("old")).unwrap();
+    comes_back().await;
+    // What a killed daemon left is put in its place.
+    let other = socket.with_extension("other");
+    drop(UnixListener::bind(&other).unwrap());
+    fs::rename(&other, &socket).unwrap();
     comes_back().await;
 }
 

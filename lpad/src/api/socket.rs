@@ -27,7 +27,8 @@ pub struct Socket {
 struct Own {
     config: ApiConfig,
     file: FileId,
-    /// Tells when something leaves the socket's folder; nothing where the kernel cannot.
+    /// Tells when something leaves the socket's folder or comes into it; nothing where the kernel
+    /// cannot.
     folder: Option<Receiver>,
     /// When making it again is tried next, after that failed.
     retry: Option<Instant>,
@@ -79,7 +80,7 @@ impl Socket {
             return sleep_until(retry).await;
         }
         while own.is_there() {
-            own.something_left().await;
+            own.something_changed().await;
         }
     }
 
@@ -95,7 +96,12 @@ impl Socket {
                 *self = socket;
             }
             Err(error) => {
-                tracing::error!(path, %error, "the socket was removed and cannot be made again");
+                match own.retry {
+                    None => {
+                        tracing::error!(path, %error, "the socket was removed and cannot be made again");
+                    }
+                    Some(_) => tracing::debug!(path, %error, "the socket still cannot be made"),
+                }
                 own.retry = Some(Instant::now() + RETRY);
             }
         }
@@ -107,14 +113,14 @@ impl Own {
         FileId::of(&self.config.socket).is_ok_and(|file| file == self.file)
     }
 
-    async fn something_left(&self) {
+    async fn something_changed(&self) {
         let Some(folder) = &self.folder else {
             return std::future::pending().await;
         };
         if folder.readable().await.is_err() {
             return std::future::pending().await;
         }
-        // What left does not matter: the file itself is looked at.
+        // What it was does not matter: the file itself is looked at.
         let mut events = [0; 4096];
         while folder.try_read(&mut events).is_ok_and(|length| length > 0) {}
     }
@@ -139,15 +145,18 @@ impl FileId {
 
 fn watch(socket: &Path) -> Option<Receiver> {
     use rustix::fs::inotify::{CreateFlags, WatchFlags};
-    let gone = WatchFlags::DELETE
+    // What comes may have taken its place.
+    let changes = WatchFlags::DELETE
         | WatchFlags::MOVED_FROM
+        | WatchFlags::MOVED_TO
+        | WatchFlags::CREATE
         | WatchFlags::DELETE_SELF
         | WatchFlags::MOVE_SELF
         | WatchFlags::ONLYDIR;
     let watched = || {
         let folder = folder(socket);
         let events = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-        inotify::add_watch(&events, &folder, gone)?;
+        inotify::add_watch(&events, &folder, changes)?;
         // Read as a pipe is: octets come when something happened.
         Receiver::from_file_unchecked(File::from(events))
     };
