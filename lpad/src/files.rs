@@ -32,24 +32,40 @@ pub(crate) fn read_file(path: &Path, longest: u64) -> io::Result<Vec<u8>> {
     must_be_file(&file.metadata()?)?;
     let mut octets = Vec::new();
     file.take(longest + 1).read_to_end(&mut octets)?;
-    if u64::try_from(octets.len()).is_ok_and(|length| length > longest) {
-        return Err(unusable(&format!("it has more than {longest} bytes")));
-    }
+    must_fit(&octets, longest)?;
     Ok(octets)
 }
 
-/// The first line of a file that holds a code.
+/// The code in the first line of a file.
 ///
 /// # Errors
 ///
 /// When it cannot be opened, is no regular file, or holds something else than a line of text.
 pub(crate) fn read_code(path: &Path) -> io::Result<Secret> {
-    let octets = read_file(path, LONGEST)?;
+    code_in(read_file(path, LONGEST)?)
+}
+
+/// The code in the first line of a text of at most [`LONGEST`] bytes.
+///
+/// # Errors
+///
+/// When it is longer or no text, or when its first line is empty.
+pub(crate) fn code_in(octets: Vec<u8>) -> io::Result<Secret> {
+    must_fit(&octets, LONGEST)?;
     let text = String::from_utf8(octets).map_err(|_| unusable("it is not text"))?;
+    // Some editors begin a file with a mark of its encoding.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let line = text.lines().next().unwrap_or_default().trim();
     match line.is_empty() {
         true => Err(unusable("its first line is empty")),
         false => Ok(Secret::new(line)),
+    }
+}
+
+fn must_fit(octets: &[u8], longest: u64) -> io::Result<()> {
+    match u64::try_from(octets.len()).is_ok_and(|length| length > longest) {
+        true => Err(unusable(&format!("it has more than {longest} bytes"))),
+        false => Ok(()),
     }
 }
 
@@ -65,7 +81,7 @@ fn unusable(why: &str) -> io::Error {
 }
 
 /// More than any code has.
-const LONGEST: u64 = 4096;
+pub(crate) const LONGEST: u64 = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -80,6 +96,8 @@ mod tests {
         fs::write(&path, "1$smdp.example.com$M-1 \nmore\n").unwrap();
         let code = read_code(&path).unwrap();
         assert_eq!(code.expose(), "1$smdp.example.com$M-1");
+        fs::write(&path, "\u{feff}0815\r\n").unwrap();
+        assert_eq!(read_code(&path).unwrap().expose(), "0815");
     }
 
     #[test]

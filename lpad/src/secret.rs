@@ -19,6 +19,11 @@ impl Secret {
         Self(text.into())
     }
 
+    /// Whether nothing but space is in it.
+    pub(crate) fn is_blank(&self) -> bool {
+        self.0.trim().is_empty()
+    }
+
     /// The text itself; the caller must not log or store it.
     pub fn expose(&self) -> &str {
         &self.0

@@ -57,13 +57,15 @@ async fn a_confirmation_code_can_come_with_the_answer_to_the_offer() {
         let operation = bed.offered(&asking(M_1)).await;
         let offer = operation.offer.as_ref().unwrap();
         assert!(offer.confirmation_code_required);
-        let without = Answer {
-            answer: Decision::Accept,
-            confirmation_code: None,
-        };
-        let refusal = bed.client.answer(operation.id, &without).await.unwrap_err();
-        let refusal = refusal.to_string();
-        assert!(refusal.contains("needs the confirmation code"), "{refusal}");
+        for without in [None, Some(""), Some(" ")] {
+            let without = Answer {
+                answer: Decision::Accept,
+                confirmation_code: without.map(Secret::new),
+            };
+            let refusal = bed.client.answer(operation.id, &without).await.unwrap_err();
+            let refusal = refusal.to_string();
+            assert!(refusal.contains("needs the confirmation code"), "{refusal}");
+        }
         let ended = bed.answer(&operation, Decision::Accept, code).await;
         assert_eq!(ended.state, expected, "{:?}", ended.problem);
         if let Some(problem) = ended.problem {

@@ -25,7 +25,7 @@ pub struct DownloadRequest {
     /// Download what this SM-DP+ holds for this EID: a host name, with `:PORT` where it is not 443.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub smdp: Option<String>,
-    /// The confirmation code the operator gave. A secret.
+    /// The confirmation code the operator gave; an empty one counts as none. A secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmation_code: Option<Secret>,
     /// Whether a person is asked before the download.
@@ -50,6 +50,7 @@ pub(super) fn route(request: &Request<'_>, euicc: &str) -> Result<Action, ErrorR
 
 fn download(request: &Request<'_>, euicc: &str) -> Result<Action, Problem> {
     let body: DownloadRequest = request.json()?;
+    let confirmation_code = body.confirmation_code.filter(|code| !code.is_blank());
     let source = match (body.activation_code, body.default, body.smdp) {
         (Some(code), false, None) => DownloadSource::ActivationCode(parse_code(&code)?),
         (None, true, None) => DownloadSource::DefaultSmdp,
@@ -61,7 +62,7 @@ fn download(request: &Request<'_>, euicc: &str) -> Result<Action, Problem> {
     };
     if let DownloadSource::ActivationCode(code) = &source
         && code.confirmation_code_required
-        && body.confirmation_code.is_none()
+        && confirmation_code.is_none()
         && body.consent == Consent::Accept
     {
         return Err(Problem::new(Code::ConfirmationCodeRequired)
@@ -70,14 +71,15 @@ fn download(request: &Request<'_>, euicc: &str) -> Result<Action, Problem> {
     }
     let download = Download {
         source,
-        confirmation_code: body.confirmation_code,
+        confirmation_code,
         consent: body.consent,
         enable: body.enable,
     };
     Ok(request.start_attended(euicc, Job::Download(download), body.attended))
 }
 
-fn parse_code(code: &Secret) -> Result<ActivationCode, Problem> {
+/// Reads an activation code.
+pub(crate) fn parse_code(code: &Secret) -> Result<ActivationCode, Problem> {
     code.expose()
         .parse()
         .map_err(|error| Problem::because(Code::InvalidActivationCode, &error))

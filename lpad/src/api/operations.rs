@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::action::{Action, Request};
 use super::body::Operation;
 use super::status::ErrorResponse;
-use crate::job::OperationId;
+use crate::job::{Answer, OperationId};
 use crate::memory::operations::State;
 use crate::problem::{Code, Problem};
 
@@ -35,10 +35,16 @@ pub(super) fn route(request: &Request<'_>, rest: &[&str]) -> Result<Action, Erro
             Err(request.not_allowed(&["POST"]))
         }
         [id, "cancel"] => Ok(Action::Cancel(parse(id)?)),
-        [id, "answer"] => Ok(Action::Answer {
-            id: parse(id)?,
-            answer: request.json()?,
-        }),
+        [id, "answer"] => {
+            let answer: Answer = request.json()?;
+            Ok(Action::Answer {
+                id: parse(id)?,
+                answer: Answer {
+                    confirmation_code: answer.confirmation_code.filter(|code| !code.is_blank()),
+                    ..answer
+                },
+            })
+        }
         _ => Err(request.not_found()),
     }
 }
