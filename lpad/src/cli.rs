@@ -13,6 +13,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write, stderr, stdout};
 use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -26,7 +27,7 @@ use tokio::time::sleep;
 
 use self::args::{
     Arguments, Command, EuiccCommand, NotificationCommand, OperationCommand, ProfileCommand,
-    ResetArguments,
+    ResetArguments, ResetScopeArguments,
 };
 use self::progress::ProgressLine;
 use self::status::Overview;
@@ -39,7 +40,7 @@ use crate::client::{Client, ClientError, EventReader};
 use crate::job::{Answer, OperationId};
 use crate::memory::operations::State;
 use crate::memory::snapshot::{Availability, ProfileState};
-use crate::printable::printable;
+use crate::printable::{printable, without_error_numbers};
 use crate::problem::{Code, Problem};
 
 /// Runs `lpactl` and tells how it went.
@@ -48,7 +49,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
-            let _ = writeln!(stderr(), "{error}.");
+            let _ = writeln!(stderr(), "{}.", without_error_numbers(&error.to_string()));
             return ExitCode::FAILURE;
         }
     };
@@ -107,6 +108,11 @@ fn socket(given: Option<PathBuf>, environment: Option<OsString>) -> Result<PathB
             "{named} is empty; it names the daemon's socket, {DEFAULT_SOCKET} when it is not set"
         )));
     }
+    if SocketAddr::from_pathname(&path).is_err() {
+        return Err(CliError::Usage(format!(
+            "{named} is too long: the path of a socket has 107 bytes at most"
+        )));
+    }
     // What cannot be looked at is told when it cannot be reached.
     let is_socket = fs::metadata(&path).map_or(true, |file| file.file_type().is_socket());
     if !is_socket {
@@ -143,8 +149,11 @@ enum CliError {
     NotReady(String),
     #[error("Interrupted")]
     Interrupted,
-    #[error("standard input or output: {0}")]
-    Output(#[from] io::Error),
+    #[error("The terminal cannot be used: {0}")]
+    Input(#[from] io::Error),
+    /// What was asked for is done.
+    #[error("It is done, but standard output cannot be written: {0}")]
+    Output(io::Error),
 }
 
 impl CliError {
@@ -155,17 +164,19 @@ impl CliError {
             {
                 4
             }
-            Self::Client(ClientError::Unreachable { .. }) | Self::Left(_) => 3,
-            Self::Client(ClientError::Timeout) | Self::NotConfirmed | Self::NeedsPerson => 5,
+            Self::Client(ClientError::Unreachable { .. } | ClientError::Timeout(_))
+            | Self::Left(_) => 3,
+            Self::NotConfirmed | Self::NeedsPerson => 5,
             Self::Client(ClientError::Problem(problem)) | Self::Ended(problem) => {
                 problem_exit_code(problem.code)
             }
             Self::Usage(_) => 2,
             Self::NothingToDownload => 6,
             Self::NotReady(_) => 7,
+            Self::Output(_) => 8,
             // As a shell tells that a program was ended by this signal.
             Self::Interrupted => 130,
-            Self::Client(_) | Self::Output(_) => 1,
+            Self::Client(_) | Self::Input(_) => 1,
         }
     }
 
@@ -175,8 +186,9 @@ impl CliError {
                 render::problem(problem, Width::of(stderr()))
             }
             Self::Client(ClientError::Unreachable { source, .. }) => {
-                format!("{self}.\n{}\n", unreachable_hint(source.kind()))
+                format!("{}.\n{}\n", self.words(), unreachable_hint(source.kind()))
             }
+            Self::Client(ClientError::Timeout(_)) => format!("{}.\n{SILENT}\n", self.words()),
             Self::NothingToDownload => String::new(),
             Self::Interrupted => "\n".to_owned(),
             Self::Client(_)
@@ -185,10 +197,15 @@ impl CliError {
             | Self::NotConfirmed
             | Self::NeedsPerson
             | Self::NotReady(_)
-            | Self::Output(_) => {
-                format!("{}.\n", printable(&self.to_string()))
-            }
+            | Self::Input(_)
+            | Self::Output(_) => format!("{}.\n", self.words()),
         }
+    }
+
+    /// What it says, for a terminal.
+    fn words(&self) -> String {
+        let text = self.to_string();
+        printable(&without_error_numbers(&text)).into_owned()
     }
 }
 
@@ -234,6 +251,7 @@ struct Lpactl {
 
 impl Lpactl {
     async fn command(&self, command: Command) -> Result<(), CliError> {
+        self.client.must_be_served().await?;
         match command {
             Command::Status => self.status().await,
             Command::Euicc(command) => self.euicc_command(command).await,
@@ -348,11 +366,7 @@ impl Lpactl {
     }
 
     async fn reset(&self, name: &str, arguments: &ResetArguments) -> Result<(), CliError> {
-        confirmed(
-            arguments.yes,
-            &format!("Erase what is on the eUICC \"{name}\" for ever?"),
-        )
-        .await?;
+        confirmed(arguments.yes, &reset_question(name, &arguments.scope)).await?;
         let request = ResetRequest {
             confirm: name.to_owned(),
             operational_profiles: arguments.scope.operational,
@@ -472,10 +486,10 @@ impl Lpactl {
                 answer,
                 confirmation_code_file,
             } => {
-                let code = confirmation_code_file.as_deref().map(download::read_code);
+                let file = confirmation_code_file.as_deref();
                 let answer = Answer {
                     answer: answer.into(),
-                    confirmation_code: code.transpose()?,
+                    confirmation_code: download::read_confirmation_code(file).await?,
                 };
                 self.change(self.client.answer(id, &answer)).await
             }
@@ -631,8 +645,9 @@ impl Lpactl {
     fn tell(&self, ended: Operation) -> Result<(), CliError> {
         match (self.json, ended.problem.clone()) {
             (true, problem) => {
-                self.print_json(&ended)?;
-                problem.map_or(Ok(()), |problem| Err(CliError::Ended(Box::new(problem))))
+                let shown = self.print_json(&ended);
+                // Why it failed matters more than that it cannot be shown.
+                problem.map_or(shown, |problem| Err(CliError::Ended(Box::new(problem))))
             }
             (false, Some(problem)) => Err(CliError::Ended(Box::new(problem))),
             (false, None) => self.print(&render::outcome(&ended, Width::of(stdout()))),
@@ -645,10 +660,7 @@ impl Lpactl {
 
     /// The eUICC to use: the one named, the only one, or the one called `default`.
     async fn name(&self) -> Result<String, CliError> {
-        if let Some(name) = &self.euicc {
-            return Ok(name.clone());
-        }
-        let euiccs = self.client.euiccs().await?;
+        let euiccs = self.chosen(self.client.euiccs().await?)?;
         let names: Vec<&str> = euiccs.iter().map(|euicc| euicc.name.as_str()).collect();
         match names.as_slice() {
             [only] => Ok((*only).to_owned()),
@@ -694,15 +706,37 @@ impl Lpactl {
     }
 
     fn print_json(&self, value: &impl Serialize) -> Result<(), CliError> {
-        let text = serde_json::to_string_pretty(value).map_err(io::Error::other)?;
+        let text = serde_json::to_string_pretty(value);
+        let text = text.map_err(|error| CliError::Output(error.into()))?;
         self.print(&(text + "\n"))
     }
 
     fn print(&self, text: &str) -> Result<(), CliError> {
         let mut out = stdout().lock();
-        out.write_all(text.as_bytes())?;
-        Ok(out.flush()?)
+        let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        written.map_err(CliError::Output)
     }
+}
+
+/// What is asked before it is erased.
+fn reset_question(euicc: &str, scope: &ResetScopeArguments) -> String {
+    let parts = [
+        (scope.operational, "all operational profiles"),
+        (
+            scope.test,
+            "all test profiles that were loaded in the field",
+        ),
+        (scope.default_smdp, "the default SM-DP+ address"),
+    ];
+    let parts: Vec<_> = parts
+        .into_iter()
+        .filter_map(|(chosen, part)| chosen.then_some(part))
+        .collect();
+    let parts = parts.join(" and ");
+    format!(
+        "Erase {parts} on the eUICC \"{}\" for ever?",
+        printable(euicc)
+    )
 }
 
 /// An ICCID without the F that fills its last octet and is printed on some cards.
@@ -733,9 +767,18 @@ const LOOK_S: u64 = 2;
 /// How long one `?wait=` lasts where the events cannot be followed.
 const POLL_S: u64 = 2;
 const DEFAULT_SOCKET: &str = "/run/lpad/lpad.sock";
+/// What to do when what waits on the socket is not taken.
+const SILENT: &str = "systemd may hold the socket while the daemon does not start, or the daemon hangs. \
+    Look at journalctl -u lpad -n 20 and sudo lpad --check.";
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixListener;
+
+    use clap::Parser;
+    use tokio::time::Instant;
+
     use super::*;
 
     #[test]
@@ -759,6 +802,7 @@ mod tests {
             (CliError::NothingToDownload, 6),
             (ended(Code::NothingToDownload), 6),
             (CliError::NotReady("default is starting".into()), 7),
+            (CliError::Output(io::ErrorKind::StorageFull.into()), 8),
         ];
         for (error, code) in cases {
             assert_eq!(error.exit_code(), code, "{error}");
@@ -779,6 +823,79 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_reached_is_named_without_control_characters_and_numbers() {
+        let error = CliError::Client(ClientError::Unreachable {
+            socket: "\x1b[2Jsocket".into(),
+            source: io::Error::from_raw_os_error(111),
+        });
+        assert_eq!(
+            error.message(),
+            "cannot reach lpad on \\u{1b}[2Jsocket: Connection refused.\n\
+             The daemon has stopped. Look at journalctl -u lpad and start it again.\n"
+        );
+    }
+
+    /// systemd listens, and no daemon accepts.
+    #[tokio::test(start_paused = true)]
+    async fn a_socket_without_a_daemon_is_told_in_seconds_and_nothing_is_left_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lpad.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let path = path.to_str().unwrap();
+        let mut connections = 0;
+        for line in [
+            "status",
+            "download --default --yes",
+            "--euicc default euicc set-default-smdp a.example.com",
+            "operation cancel 1",
+        ] {
+            let asked = Instant::now();
+            let words = ["lpactl", "--socket", path].into_iter();
+            let arguments = Arguments::parse_from(words.chain(line.split(' ')));
+            let lpactl = Lpactl {
+                client: Client::new(arguments.socket.unwrap()),
+                json: false,
+                euicc: arguments.euicc,
+            };
+            let error = lpactl.command(arguments.command).await.unwrap_err();
+            assert_eq!(asked.elapsed().as_secs(), 15, "{line}");
+            assert_eq!(error.exit_code(), 3, "{line}");
+            let message = error.message();
+            assert!(message.starts_with("lpad did not answer within 15 s.\n"));
+            assert!(message.contains("sudo lpad --check"), "{message}");
+            while let Ok((mut stream, _)) = listener.accept() {
+                connections += 1;
+                let mut asked = [0; 16];
+                stream.read_exact(&mut asked).unwrap();
+                assert_eq!(&asked, b"GET /v1/version ");
+            }
+        }
+        assert_eq!(connections, 4);
+    }
+
+    #[test]
+    fn a_reset_says_what_it_erases() {
+        let question = |operational, test, default_smdp| {
+            let scope = ResetScopeArguments {
+                operational,
+                test,
+                default_smdp,
+            };
+            reset_question("default", &scope)
+        };
+        assert_eq!(
+            question(false, false, true),
+            "Erase the default SM-DP+ address on the eUICC \"default\" for ever?"
+        );
+        assert_eq!(
+            question(true, true, true),
+            "Erase all operational profiles and all test profiles that were loaded in the field and \
+             the default SM-DP+ address on the eUICC \"default\" for ever?"
+        );
+    }
+
+    #[test]
     fn a_name_that_is_no_socket_is_told_apart_from_a_daemon_that_is_not_there() {
         let said = |given: Option<&str>, environment: Option<&str>| {
             let socket = socket(given.map(PathBuf::from), environment.map(OsString::from));
@@ -790,6 +907,7 @@ mod tests {
             (None, Some(""), "LPAD_SOCKET is empty"),
             (None, Some("/"), "LPAD_SOCKET: / is a file or folder"),
             (Some("/proc/version"), None, "--socket: /proc/version is a"),
+            (Some(&"x".repeat(200)), None, "--socket is too long"),
         ] {
             let (code, message) = said(given, environment).unwrap_err();
             assert_eq!(code, 2);

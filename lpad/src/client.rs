@@ -54,9 +54,9 @@ pub enum ClientError {
     /// The answer is not what this version expects.
     #[error("the answer of lpad cannot be understood: {0}")]
     Garbled(String),
-    /// No answer came.
-    #[error("lpad did not answer within {} s", DEADLINE.as_secs())]
-    Timeout,
+    /// No answer came for so long.
+    #[error("lpad did not answer within {} s", .0.as_secs())]
+    Timeout(Duration),
 }
 
 impl Client {
@@ -70,6 +70,15 @@ impl Client {
     /// The socket.
     pub fn socket(&self) -> &Path {
         &self.socket
+    }
+
+    /// Finds out whether a daemon serves the socket. systemd keeps one while no daemon runs, and
+    /// what is asked there waits for the next one, which is not what is wanted of a change.
+    pub async fn must_be_served(&self) -> Result<(), ClientError> {
+        let answered = timeout(FIRST_ANSWER, self.version()).await;
+        answered
+            .map_err(|_| ClientError::Timeout(FIRST_ANSWER))?
+            .map(drop)
     }
 
     /// `GET /v1/health`.
@@ -194,7 +203,7 @@ impl Client {
         };
         timeout(DEADLINE, call)
             .await
-            .map_err(|_| ClientError::Timeout)?
+            .map_err(|_| ClientError::Timeout(DEADLINE))?
     }
 
     /// What was known of the profiles when the card was read last, without waiting for the card.
@@ -303,7 +312,9 @@ impl Client {
             request.headers_mut().insert("last-event-id", id.into());
         }
         let response = timeout(DEADLINE, self.send(request));
-        let response = response.await.map_err(|_| ClientError::Timeout)??;
+        let response = response
+            .await
+            .map_err(|_| ClientError::Timeout(DEADLINE))??;
         match response.status() {
             StatusCode::OK => Ok(EventReader {
                 body: response.into_body(),
@@ -347,7 +358,7 @@ impl Client {
         };
         timeout(DEADLINE, call)
             .await
-            .map_err(|_| ClientError::Timeout)?
+            .map_err(|_| ClientError::Timeout(DEADLINE))?
     }
 
     fn request(
@@ -471,6 +482,9 @@ fn parse_event(block: &str) -> Result<Option<Event>, ClientError> {
     }))
 }
 
+/// How long a daemon may take to say its version, which it does at once whatever the card does. After
+/// one that has ended, systemd starts the next one only after ten seconds.
+const FIRST_ANSWER: Duration = Duration::from_secs(15);
 /// How long one answer of the daemon may take: longer than the longest `?wait=` and a slow card.
 const DEADLINE: Duration = Duration::from_secs(100);
 /// The largest answer read.

@@ -1,6 +1,6 @@
 //! `lpactl` as people and scripts use it: the real process, its output and its exit code.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::os::unix::fs::symlink;
 use std::process::Stdio;
 use std::time::Duration;
@@ -13,10 +13,11 @@ use lpad::problem::Code;
 use lpad_tests::bed::{Bed, EUICC, asking, succeeded};
 use lpad_tests::bench::HOST_NAME;
 use rsp_servers::smdp::{Calls, Fault, Function, OrderRequest, OrderState};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::Value;
 use sim_card_emulator::euicc::{Forced, ForcedAnswer};
 use sim_card_emulator::modem::{Moment, Pattern};
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 use tokio::time::{advance, pause, resume, timeout};
 
@@ -214,7 +215,7 @@ async fn codes_come_from_standard_input_and_from_files() {
     let nothing = lpactl(&bed, &["download", "-", "--yes"]).await;
     assert_eq!(
         (nothing.code, &*nothing.err),
-        (2, "Standard input holds no code.\n")
+        (2, "Standard input: its first line is empty.\n")
     );
     let missing = lpactl(&bed, &["download", code("MISSING").trim(), "--yes"]).await;
     assert_eq!(missing.code, 1);
@@ -234,6 +235,70 @@ async fn codes_come_from_standard_input_and_from_files() {
     )
     .await;
     assert_eq!(again.code, 0, "{}", again.err);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test]
+async fn a_code_is_one_line_wherever_it_comes_from() {
+    let mut bed = Bed::start().await;
+    let profile = bed.profile();
+    bed.bench.smdp.create_order(OrderRequest {
+        confirmation_code: Some("0815".into()),
+        ..OrderRequest::with_matching_id(profile, "M-1")
+    });
+    let folder = bed.folder().to_owned();
+    let place = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let code = format!("1${HOST_NAME}$M-1");
+    let option = "--confirmation-code-file";
+    let pipe = place("pipe");
+    mknodat(CWD, &*pipe, FileType::Fifo, Mode::RWXU, 0).unwrap();
+    fs::write(place("long"), "1".repeat(5000)).unwrap();
+    for (file, why) in [
+        ("/dev/zero", "it is a device, not a file"),
+        (&*pipe, "it is a pipe, not a file"),
+        (&*place("long"), "it has more than 4096 bytes"),
+        (&*place("missing"), "No such file or directory"),
+    ] {
+        let refused = lpactl(&bed, &["download", &code, "--yes", option, file]).await;
+        assert_eq!(
+            (refused.code, refused.err),
+            (2, format!("{file}: {why}.\n"))
+        );
+    }
+    assert!(bed.client.operations().await.unwrap().is_empty());
+    // Its reader has the line and does not wait for more.
+    fs::write(place("code"), "\u{feff} 0815 \r\nmore").unwrap();
+    let arguments = ["download", "-", "--yes", option, &place("code")];
+    let mut command = command(bed.client.socket(), &arguments);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let line = format!("\u{feff}{code}\r\n");
+    stdin.write_all(line.as_bytes()).await.unwrap();
+    let ended = timeout(Duration::from_secs(60), child.wait()).await;
+    assert!(ended.expect("it ends").unwrap().success());
+    drop(stdin);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test]
+async fn what_is_done_and_cannot_be_shown_has_an_exit_code_of_its_own() {
+    let mut bed = Bed::start().await;
+    let iccid = bed.install().await;
+    for (json, state) in [(false, "enable"), (true, "disable")] {
+        let mut arguments = vec!["profile", state, &iccid];
+        arguments.extend(json.then_some("--json"));
+        let mut command = command(bed.client.socket(), &arguments);
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let child = command.stdout(full).stderr(Stdio::piped()).spawn();
+        let ended = child.unwrap().wait_with_output().await.unwrap();
+        assert_eq!(ended.status.code(), Some(8));
+        assert!(String::from_utf8(ended.stderr).unwrap().ends_with(
+            "It is done, but standard output cannot be written: No space left on device.\n"
+        ));
+        let profiles = bed.client.profiles(EUICC).await.unwrap();
+        assert_eq!(profiles[0].state.name(), format!("{state}d"));
+    }
     bed.must_be_sound().await;
 }
 
@@ -437,12 +502,16 @@ async fn exit_codes_are_those_of_the_help() {
         "  5  cancelled, declined, postponed or not answered in time",
         "  6  nothing to download",
         "  7  status: an eUICC cannot be used now",
+        "  8  it is done, but standard output cannot be written",
     ] {
         assert!(help.out.contains(line), "{}", help.out);
     }
     bed.install().await;
     let unknown = format!("1${HOST_NAME}$UNKNOWN");
-    let cases: [(&[&str], i32); 15] = [
+    let cases: [(&[&str], i32); 18] = [
+        (&["--euicc", "a b", "profile", "list"], 2),
+        (&["--euicc", "default?wait=0", "euicc", "info"], 2),
+        (&["--euicc", "../other", "euicc", "reset", "--test"], 2),
         (&["--euicc", "nowhere", "operation", "show", "1"], 2),
         (&["--euicc", "nowhere", "events"], 2),
         (&["status"], 0),
@@ -495,6 +564,14 @@ async fn without_a_terminal_a_download_must_be_told_to_accept() {
     assert_eq!(
         refused.err,
         "There is no terminal to ask on: add --yes to accept the profile.\n"
+    );
+    let malformed = lpactl(&bed, &["download", "2$smdp.example.com$M-1"]).await;
+    assert_eq!(malformed.code, 2);
+    assert!(
+        malformed
+            .err
+            .starts_with("The activation code cannot be read."),
+        "{malformed:?}"
     );
     assert!(bed.client.operations().await.unwrap().is_empty());
     assert_eq!(bed.bench.smdp.order(order).unwrap().attempts(), 0);
@@ -551,9 +628,17 @@ async fn a_person_types_the_confirmation_code_unseen() {
         confirmation_code: Some("0815".into()),
         ..OrderRequest::with_matching_id(profile, "M-1")
     });
-    let mut person = Terminal::run(&bed, &["download", &format!("1${HOST_NAME}$M-1$$1")]);
+    let mut person = Terminal::run(&bed, &["download", "-"]);
+    person.shows("Activation code: ").await;
+    let code = format!("1${HOST_NAME}$M-1$$1");
+    person.types(&code).await;
+    person.shows("[later]: ").await;
+    assert!(!person.text().contains(&code), "{:?}", person.text());
+    person.presses_octets(b"\xE4\n").await;
     person.shows("[later]: ").await;
     person.types("yes").await;
+    person.shows("Confirmation code: ").await;
+    person.types(" ").await;
     person.shows("Confirmation code: ").await;
     person.types("0815").await;
     person

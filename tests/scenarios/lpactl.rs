@@ -136,8 +136,12 @@ impl Terminal {
     }
 
     pub(crate) async fn presses(&mut self, keys: &str) {
+        self.presses_octets(keys.as_bytes()).await;
+    }
+
+    pub(crate) async fn presses_octets(&mut self, octets: &[u8]) {
         self.text.clear();
-        self.screen.write_all(keys.as_bytes()).await.unwrap();
+        self.screen.write_all(octets).await.unwrap();
     }
 
     /// What came since the last line typed.

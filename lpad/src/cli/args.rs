@@ -236,11 +236,12 @@ Exit codes:
   0  done
   1  the operation failed, or the daemon refused it
   2  the command line or a value in it cannot be used
-  3  the daemon cannot be reached
+  3  the daemon cannot be reached, or does not answer
   4  you may not do this
   5  cancelled, declined, postponed or not answered in time
   6  nothing to download
   7  status: an eUICC cannot be used now, or lpad cannot write its state
+  8  it is done, but standard output cannot be written
   130  interrupted";
 
 #[cfg(test)]

@@ -1,26 +1,30 @@
 //! `lpactl download`.
 
-use std::fs;
-use std::io::{Read, Write, stderr, stdin};
+use std::fmt;
+use std::io::{IsTerminal, Write, stderr, stdin};
 use std::path::Path;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 
 use super::args::DownloadArguments;
 use super::table::Width;
 use super::{CliError, Lpactl, prompt, render};
 use crate::api::body::Operation;
-use crate::api::downloads::DownloadRequest;
+use crate::api::downloads::{DownloadRequest, parse_code};
+use crate::client::ClientError;
+use crate::files::{self, LONGEST};
 use crate::job::{Answer, Consent, Decision};
 use crate::secret::Secret;
 
 impl Lpactl {
     pub(super) async fn download(&self, arguments: DownloadArguments) -> Result<(), CliError> {
+        let request = request(&arguments).await?;
         let attended = prompt::is_interactive() && !self.json;
         if !arguments.yes && !attended {
             return Err(CliError::Usage(
                 "There is no terminal to ask on: add --yes to accept the profile".to_owned(),
             ));
         }
-        let request = request(&arguments)?;
         let name = self.name().await?;
         let news = self.news().await;
         // Held to the end: without this process the question has no one to answer it.
@@ -56,7 +60,7 @@ impl Lpactl {
     }
 }
 
-fn request(arguments: &DownloadArguments) -> Result<DownloadRequest, CliError> {
+async fn request(arguments: &DownloadArguments) -> Result<DownloadRequest, CliError> {
     let code_from_stdin = arguments.source.code.as_deref() == Some("-");
     let file = arguments.confirmation_code_file.as_deref();
     if code_from_stdin && file == Some(Path::new("-")) {
@@ -65,14 +69,18 @@ fn request(arguments: &DownloadArguments) -> Result<DownloadRequest, CliError> {
         ));
     }
     let activation_code = match &arguments.source.code {
-        Some(_) if code_from_stdin => Some(read_code(Path::new("-"))?),
+        Some(_) if code_from_stdin => Some(read_line("Activation code: ").await?),
         code => code.as_ref().map(Secret::new),
     };
+    if let Some(code) = &activation_code {
+        // Before anything else is asked of the person: it cannot be right.
+        parse_code(code).map_err(|problem| ClientError::Problem(Box::new(problem)))?;
+    }
     Ok(DownloadRequest {
         activation_code,
         default: arguments.source.default,
         smdp: arguments.source.smdp.clone(),
-        confirmation_code: file.map(read_code).transpose()?,
+        confirmation_code: read_confirmation_code(file).await?,
         consent: if arguments.yes {
             Consent::Accept
         } else {
@@ -83,27 +91,32 @@ fn request(arguments: &DownloadArguments) -> Result<DownloadRequest, CliError> {
     })
 }
 
-/// The first line of a file, or of standard input.
-pub(super) fn read_code(path: &Path) -> Result<Secret, CliError> {
-    let mut text = String::new();
-    let read = match path == Path::new("-") {
-        true => stdin().take(CODE_LIMIT).read_to_string(&mut text),
-        false => {
-            fs::File::open(path).and_then(|file| file.take(CODE_LIMIT).read_to_string(&mut text))
-        }
+/// The confirmation code in a file, or with `-` in a line of standard input.
+pub(super) async fn read_confirmation_code(
+    file: Option<&Path>,
+) -> Result<Option<Secret>, CliError> {
+    let Some(path) = file else {
+        return Ok(None);
     };
-    let name = match path.to_str() {
-        Some("-") => "Standard input".into(),
-        _ => path.to_string_lossy(),
-    };
-    match read {
-        Ok(_) => match text.lines().next() {
-            Some(line) if !line.is_empty() => Ok(Secret::new(line)),
-            _ => Err(CliError::Usage(format!("{name} holds no code"))),
-        },
-        Err(error) => Err(CliError::Usage(format!("{name}: {error}"))),
+    if path == Path::new("-") {
+        return read_line("Confirmation code: ").await.map(Some);
     }
+    let code = files::read_code(path);
+    let name = path.display();
+    code.map(Some)
+        .map_err(|error| CliError::Usage(format!("{name}: {error}")))
 }
 
-/// More than any code has.
-const CODE_LIMIT: u64 = 4096;
+/// The code in the next line of standard input; at a terminal it is asked for.
+async fn read_line(question: &str) -> Result<Secret, CliError> {
+    let unusable = |why: &dyn fmt::Display| CliError::Usage(format!("Standard input: {why}"));
+    if stdin().is_terminal() {
+        let typed = prompt::secret(question).await?;
+        return typed.ok_or_else(|| unusable(&"it has ended"));
+    }
+    let mut line = Vec::new();
+    let mut input = BufReader::new(tokio::io::stdin().take(LONGEST + 1));
+    let read = input.read_until(b'\n', &mut line).await;
+    read.and_then(|_| files::code_in(line))
+        .map_err(|error| unusable(&error))
+}

@@ -33,14 +33,21 @@ pub(super) async fn confirm(question: &str) -> io::Result<bool> {
     Ok(answer.is_some_and(|answer| answer.eq_ignore_ascii_case("yes")))
 }
 
-/// Asks for a code without showing what is typed; nothing when the input ends.
+/// Asks for a code without showing what is typed, until there is one; nothing when the input ends.
 pub(super) async fn secret(question: &str) -> io::Result<Option<Secret>> {
     // Before the question, because a program may answer it at once.
     let hidden = Hidden::begin()?;
-    let answer = ask(question).await;
+    let answer = loop {
+        let answer = ask(question).await;
+        // The end of the line was typed unseen, too.
+        let _ = writeln!(stderr());
+        match answer {
+            Ok(Some(line)) if line.trim().is_empty() => {}
+            answer => break answer,
+        }
+    };
     drop(hidden);
-    let _ = writeln!(stderr());
-    Ok(answer?.map(Secret::new))
+    Ok(answer?.map(|code| Secret::new(code.trim())))
 }
 
 /// A terminal that does not show what is typed, until this is dropped: also when the question is
@@ -66,13 +73,18 @@ impl Drop for Hidden {
 /// A line without its end; nothing when the input ends, which is Ctrl-D at a terminal.
 async fn ask(question: &str) -> io::Result<Option<String>> {
     let mut out = stderr();
-    write!(out, "{question}")?;
-    out.flush()?;
     let mut input = BufReader::new(tokio::io::stdin());
-    let mut line = String::new();
-    if input.read_line(&mut line).await? == 0 {
-        let _ = writeln!(out);
-        return Ok(None);
+    loop {
+        write!(out, "{question}")?;
+        out.flush()?;
+        let mut line = Vec::new();
+        if input.read_until(b'\n', &mut line).await? == 0 {
+            let _ = writeln!(out);
+            return Ok(None);
+        }
+        // A slip of the keyboard, or a letter of another encoding, is no answer and no failure.
+        if let Ok(line) = str::from_utf8(&line) {
+            return Ok(Some(line.trim_end_matches(['\r', '\n']).to_owned()));
+        }
     }
-    Ok(Some(line.trim_end_matches(['\r', '\n']).to_owned()))
 }
