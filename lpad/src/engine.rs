@@ -94,11 +94,8 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
             let context = Arc::clone(&self.slot.context);
             let patience = async {
                 closing.announced().await;
-                let _ = timeout(
-                    LOADING_GRACE,
-                    context.operations.loaded(&context.config.name),
-                )
-                .await;
+                let loaded = context.operations.loaded(&context.config.name, STALLED);
+                let _ = timeout(LOADING_GRACE, loaded).await;
                 sleep(GRACE).await;
             };
             tokio::select! {
@@ -428,5 +425,7 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
 const GRACE: Duration = Duration::from_secs(20);
 /// How much longer while a package is loaded: cut off it costs its profile, and perhaps the order.
 const LOADING_GRACE: Duration = Duration::from_secs(100);
+/// After how long without an answer to a block there is no reason to wait for the rest.
+const STALLED: Duration = Duration::from_secs(15);
 /// How long an engine may take to end: all of the above, and closing the channel.
 pub(crate) const ENGINE_ENDS: Duration = Duration::from_secs(150);

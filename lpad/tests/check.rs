@@ -247,7 +247,7 @@ fn the_journal_is_told_how_grave_a_line_is() {
             .envs([("JOURNAL_STREAM", stream), ("LPAD_LOG", level)])
             .stderr(OpenOptions::new().append(true).open(place("log")).unwrap())
             .status();
-        assert_eq!(ended.unwrap().code(), Some(1));
+        assert_eq!(ended.unwrap().code(), Some(2));
         let said = fs::read_to_string(place("log")).unwrap();
         let lines: Vec<&str> = said.lines().collect();
         let starts = |line: usize, priority: &str, words: &str| {

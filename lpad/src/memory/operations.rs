@@ -413,8 +413,9 @@ impl Operations {
         }
     }
 
-    /// Resolves when no package is being loaded into this eUICC.
-    pub(crate) async fn loaded(&self, euicc: &str) {
+    /// Resolves when no package is being loaded into this eUICC, or the card has taken nothing of it for
+    /// as long as `stalled`.
+    pub(crate) async fn loaded(&self, euicc: &str, stalled: Duration) {
         let loads = |operation: &Operation| {
             operation.state == State::Running && operation.stage == Some(Stage::Installing)
         };
@@ -423,8 +424,12 @@ impl Operations {
         if let Some(operation) = loading.next()
             && let Ok(mut operation) = self.watch(operation.id)
         {
-            // Of an operation that is forgotten nothing is loaded any more.
-            let _ = operation.wait_for(|operation| !loads(operation)).await;
+            while loads(&operation.borrow_and_update()) {
+                // Of an operation that is forgotten nothing is loaded any more.
+                let Ok(Ok(())) = timeout(stalled, operation.changed()).await else {
+                    break;
+                };
+            }
         }
     }
 
