@@ -17,10 +17,7 @@ impl Key {
     /// the daemon: all that is lost is that a restart takes what it marked for something new.
     pub fn of(folder: &StateFolder) -> Self {
         let mut octets = [0; LENGTH];
-        let kept = read(&folder.held(), &mut octets).and_then(|is_there| match is_there {
-            true => Ok(()),
-            false => make(&folder.held(), &mut octets),
-        });
+        let kept = random(&mut octets).and_then(|()| keep(&folder.held(), &mut octets));
         if let Err(error) = kept {
             tracing::warn!(%error, "the key in the state folder cannot be kept");
         }
@@ -33,24 +30,22 @@ impl Key {
     }
 }
 
-/// Whether the whole key is there.
-fn read(folder: &HeldFolder, octets: &mut [u8; LENGTH]) -> io::Result<bool> {
-    let file = open_own(&folder.join(NAME))?;
-    let mut kept = Vec::new();
-    file.take(LONGEST).read_to_end(&mut kept)?;
-    let is_whole = kept.len() == LENGTH;
-    if is_whole {
-        octets.copy_from_slice(&kept);
-    }
-    Ok(is_whole)
+fn random(octets: &mut [u8; LENGTH]) -> io::Result<()> {
+    let filled = SystemRandom::new().fill(octets);
+    filled.map_err(|_| io::Error::other("there are no random numbers"))
 }
 
-fn make(folder: &HeldFolder, octets: &mut [u8; LENGTH]) -> io::Result<()> {
-    let filled = SystemRandom::new().fill(octets);
-    filled.map_err(|_| io::Error::other("there are no random numbers"))?;
+/// Takes the key that is there, or keeps this new one.
+fn keep(folder: &HeldFolder, new: &mut [u8; LENGTH]) -> io::Result<()> {
     let mut file = open_own(&folder.join(NAME))?;
+    let mut kept = Vec::new();
+    (&mut file).take(LONGEST).read_to_end(&mut kept)?;
+    if let Ok(kept) = kept.try_into() {
+        *new = kept;
+        return Ok(());
+    }
     file.set_len(0)?;
-    file.write_all(octets)?;
+    file.write_all(new)?;
     file.sync_all()?;
     folder.sync()
 }
@@ -77,6 +72,17 @@ mod tests {
         assert_eq!(mark(here, b"0815"), mark(here, b"0815"));
         assert_ne!(mark(here, b"0815"), mark(here, b"0816"));
         assert_ne!(mark(here, b"0815"), mark(there, b"0815"));
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_read_is_one_that_nobody_knows() {
+        let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/nowhere", folder.path().join(NAME)).unwrap();
+        let held = StateFolder::hold(folder.path()).unwrap();
+        let mark = || Key::of(&held).mark(b"0815").as_ref().to_vec();
+        let known = hmac::Key::new(HMAC_SHA256, &[0; LENGTH]);
+        assert_ne!(mark(), hmac::sign(&known, b"0815").as_ref());
+        assert_ne!(mark(), mark());
     }
 
     #[test]
