@@ -59,8 +59,9 @@ impl Roots {
     }
 
     /// Adds every root from the files `*.der`, `*.pem`, `*.crt` and `*.cer` of a folder, in whatever
-    /// case, each in DER or PEM, and returns how many there were. Hidden files are left out. Other certificates are not trusted for lying
-    /// there; a log line says so. A file that cannot be used is an error that names it.
+    /// case, each in DER or PEM, and returns how many there were. Hidden files are left out. Other
+    /// certificates are not trusted for lying there; a log line says so. A file that cannot be used is
+    /// an error that names it.
     pub fn add_folder(&mut self, folder: &Path) -> Result<usize, RootsError> {
         let unreadable = |path: &Path| {
             let path = path.to_path_buf();

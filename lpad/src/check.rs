@@ -1,7 +1,7 @@
 //! What a configuration names outside its file: looked at by `lpad --check`, and before a start.
 
 use std::ffi::OsStr;
-use std::fs::{self, FileType};
+use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::activation_code::ActivationCode;
 use crate::api::Socket;
 use crate::api::actor::Accounts;
 use crate::config::{ApiConfig, Config, ConfigError, EuiccConfig};
-use crate::files::{other_kind, read_code};
+use crate::files::{kind, read_code};
 use crate::memory::state_folder::can_be_own;
 
 /// Looks for what a running daemon could not use, and gives what it could do with and should not have
@@ -268,10 +268,6 @@ fn unknown_groups(config: &ApiConfig) -> Vec<String> {
         ))
     });
     unknown.collect()
-}
-
-fn kind(kind: FileType) -> &'static str {
-    other_kind(kind).unwrap_or("a file")
 }
 
 const ACTIVATION: &str = "activation_code_file";

@@ -22,6 +22,11 @@ pub(crate) fn other_kind(kind: FileType) -> Option<&'static str> {
     }
 }
 
+/// What something is called.
+pub(crate) fn kind(kind: FileType) -> &'static str {
+    other_kind(kind).unwrap_or("a file")
+}
+
 /// What a regular file holds, of `longest` bytes at most.
 pub(crate) fn read_file(path: &Path, longest: u64) -> io::Result<Vec<u8>> {
     // Opening some devices has effects, so that what is there is looked at first.

@@ -182,7 +182,7 @@ pub const DAEMON_EXIT_CODES: &[(&str, &str)] = &[
     ),
     (
         "2",
-        "the command line or the configuration cannot be used: somebody has to change it",
+        "the command line or the configuration cannot be used: an engineer has to change it",
     ),
 ];
 

@@ -419,9 +419,8 @@ impl Operations {
         let loads = |operation: &Operation| {
             operation.state == State::Running && operation.stage == Some(Stage::Installing)
         };
-        let all = self.list().into_iter();
-        let mut loading = all.filter(|operation| operation.euicc == euicc && loads(operation));
-        if let Some(operation) = loading.next()
+        let mut all = self.list().into_iter();
+        if let Some(operation) = all.find(|operation| operation.euicc == euicc && loads(operation))
             && let Ok(mut operation) = self.watch(operation.id)
         {
             while loads(&operation.borrow_and_update()) {

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use rustix::io::Errno;
 
-use crate::files::other_kind;
+use crate::files::{kind, other_kind};
 
 /// The state folder, held by this daemon alone until it is dropped.
 #[derive(Debug)]
@@ -146,7 +146,7 @@ pub(crate) fn can_be_own(folder: &Path, metadata: &fs::Metadata) -> Result<(), S
     let is_root = fs::canonicalize(folder).is_ok_and(|path| path.parent().is_none());
     match mode & 0o022 {
         _ if !metadata.is_dir() => {
-            let kind = other_kind(metadata.file_type()).unwrap_or("a file");
+            let kind = kind(metadata.file_type());
             Err(format!(
                 "it is {kind}, not a folder; name a folder that is lpad's alone"
             ))
