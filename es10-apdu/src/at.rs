@@ -10,4 +10,4 @@ pub use csim::Csim;
 pub use line::{Cme, Line, LineParser, Pending, ResultCode};
 pub use port::{AtPort, Statistics};
 pub use profile::ModemProfile;
-pub use serial::{Serial, SerialCause, SerialError};
+pub use serial::{Holder, Serial, SerialCause, SerialError};

@@ -225,8 +225,9 @@ mod tests {
         let first = Serial::open(&directory.link(), 115_200).unwrap();
         pty.lift_exclusiveness();
         let error = Serial::open(&directory.link(), 115_200).unwrap_err();
-        assert!(matches!(error.cause, SerialCause::Busy), "{error}");
-        assert!(error.to_string().contains("ModemManager"));
+        assert!(matches!(error.cause, SerialCause::Busy(_)), "{error}");
+        let holder = format!("(process {}) uses it", std::process::id());
+        assert!(error.to_string().contains(&holder), "{error}");
         drop(first);
         Serial::open(&directory.link(), 115_200).unwrap();
     }

@@ -1,8 +1,7 @@
 //! Opening the port to a modem.
 
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::{fs, io};
+use std::path::PathBuf;
+use std::{io, process};
 
 use es10_apdu::at::{Serial, SerialCause};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -40,7 +39,7 @@ impl OpenPort for SerialPort {
 
     async fn open(&mut self) -> io::Result<Serial> {
         Serial::open(&self.path, self.baud).map_err(|error| match error.cause {
-            SerialCause::Busy if is_open_here(&self.path) => {
+            SerialCause::Busy(Some(holder)) if holder.pid == process::id() => {
                 let port = self.path.display();
                 io::Error::other(format!(
                     "cannot open {port}: lpad itself uses it, for another [[euicc]] section"
@@ -49,14 +48,4 @@ impl OpenPort for SerialPort {
             _ => io::Error::other(error),
         })
     }
-}
-
-/// Whether this process has the device open, under whatever name.
-fn is_open_here(path: &Path) -> bool {
-    let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.rdev());
-    let (Ok(wanted), Ok(open)) = (device(path), fs::read_dir("/proc/self/fd")) else {
-        return false;
-    };
-    let mut open = open.flatten();
-    open.any(|file| device(&file.path()).is_ok_and(|device| device == wanted))
 }
