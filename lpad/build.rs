@@ -10,6 +10,9 @@ fn main() -> io::Result<()> {
     println!("cargo::rerun-if-changed={DOCUMENT}");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
     fs::write(out.join(DOCUMENT), compact(&fs::read_to_string(DOCUMENT)?))?;
+    println!("cargo::rerun-if-changed={MODEMS}");
+    let modems = fs::read_to_string(MODEMS)?;
+    fs::write(out.join(MODEMS), compact_modems(&modems))?;
     println!("cargo::rerun-if-changed={NO_UNWINDING}");
     if discards_unwinding() {
         let script = env::current_dir()?.join(NO_UNWINDING);
@@ -49,6 +52,29 @@ fn compact(json: &str) -> String {
     json.chars().filter(is_kept).collect()
 }
 
+/// The table of modems without what is for people: comments, `[modem.page]`, and white space between
+/// tokens. A line that ends an entry's key stays one.
+fn compact_modems(toml: &str) -> String {
+    let mut is_page = false;
+    let is_kept = |line: &&str| {
+        is_page = *line == PAGE || (is_page && !line.starts_with("[["));
+        !is_page && !line.starts_with('#') && !line.is_empty()
+    };
+    let kept = toml.lines().filter(is_kept).collect::<Vec<_>>().join("\n") + "\n";
+    let (mut quote, mut depth) = (None, 0);
+    let is_kept = |character: &char| {
+        match (quote, *character) {
+            (None, '"' | '\'') => quote = Some(*character),
+            (Some(open), close) if open == close => quote = None,
+            (None, '[' | '{') => depth += 1,
+            (None, ']' | '}') => depth -= 1,
+            _ => {}
+        }
+        quote.is_some() || !(*character == ' ' || (*character == '\n' && depth > 0))
+    };
+    kept.chars().filter(is_kept).collect()
+}
+
 /// A release ends where it panics, so what only unwinding needs is an eighth of it for nothing. It
 /// stays with debug information, where a debugger wants it, and where the linker is not known to do
 /// without: in static programs of musl, and with a linker of the user's choice.
@@ -62,4 +88,6 @@ fn discards_unwinding() -> bool {
 }
 
 const DOCUMENT: &str = "openapi.json";
+const MODEMS: &str = "modems.toml";
+const PAGE: &str = "[modem.page]";
 const NO_UNWINDING: &str = "no-unwinding.ld";

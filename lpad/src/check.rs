@@ -15,6 +15,7 @@ use crate::api::actor::Accounts;
 use crate::config::{ApiConfig, Config, ConfigError, EuiccConfig};
 use crate::files::{kind, read_code};
 use crate::memory::state_folder::can_be_own;
+use crate::modem::table::Table;
 
 /// Looks for what a running daemon could not use, and gives what it could do with and should not have
 /// to. `path` is that of the configuration.
@@ -31,6 +32,7 @@ pub fn check(config: &Config, path: &Path) -> Result<Vec<String>, ConfigError> {
         let found = Roots::empty().add_folder(folder);
         found.map_err(|error| unusable(format!("[trust] extra_roots: {error}")))?;
     }
+    Table::of(config, path)?;
     let mut euiccs = config.euiccs.iter();
     let wrong = euiccs.find_map(|euicc| no_port(euicc).or_else(|| unusable_code(euicc)));
     let wrong = wrong.or_else(|| port_of_two(config));

@@ -3,6 +3,8 @@
 //! `lpad.toml` in the crate's folder describes the keys to those who run lpad. The packaged file and
 //! the pages about the configuration are made of it.
 
+mod modem;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
@@ -13,6 +15,9 @@ use es9_client::ServerAddress;
 use serde::Deserialize;
 use strsim::levenshtein;
 
+pub use self::modem::{
+    GetResponseClass, Habits, LeField, ModemEntry, Route, Rung, Unread, UsbPorts, Verdict,
+};
 use crate::files::read_file;
 
 /// The whole configuration of the daemon.
@@ -29,6 +34,8 @@ pub struct Config {
     pub trust: TrustConfig,
     /// `[es9]`: how servers are reached.
     pub es9: Es9Config,
+    /// `[modems]`: what is known of modems beside what is built in.
+    pub modems: ModemsConfig,
     /// `[[euicc]]`: the eUICCs, one section each.
     #[serde(rename = "euicc")]
     pub euiccs: Vec<EuiccConfig>,
@@ -109,6 +116,14 @@ pub struct TrustConfig {
     pub extra_roots: Option<PathBuf>,
 }
 
+/// `[modems]`.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModemsConfig {
+    /// A file with entries that come before those that are built in.
+    pub table: Option<PathBuf>,
+}
+
 /// `[es9]`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[serde(default, deny_unknown_fields)]
@@ -167,6 +182,9 @@ pub struct EuiccConfig {
     /// How the modem is made to notice that another profile is enabled.
     #[serde(default)]
     pub after_enable: AfterEnable,
+    /// `[euicc.modem]`: how its modem is to be handled, where the table of modems says otherwise.
+    #[serde(default)]
+    pub modem: ModemEntry,
     /// `[euicc.bootstrap]`: what happens by itself at start; nothing without the section.
     #[serde(default = "no_bootstrap")]
     pub bootstrap: BootstrapConfig,
@@ -297,17 +315,7 @@ impl Config {
 
     /// Reads and checks a configuration file.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let octets = read_file(path, LONGEST_FILE).map_err(|source| ConfigError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
-        let text = std::str::from_utf8(&octets).map_err(|error| ConfigError::Syntax {
-            path: path.to_owned(),
-            line: line_at(&octets, error.valid_up_to()),
-            message: "this is no text in UTF-8".to_owned(),
-            hint: None,
-        })?;
-        Self::parse(text, path)
+        Self::parse(&ConfigError::read_text(path)?, path)
     }
 
     /// Parses and checks the text of a configuration; `path` is for messages only.
@@ -345,6 +353,9 @@ impl Config {
         Section::new("[state]").check_path("directory", &self.state.directory)?;
         if let Some(folder) = &self.trust.extra_roots {
             Section::new("[trust]").check_path("extra_roots", folder)?;
+        }
+        if let Some(table) = &self.modems.table {
+            Section::new("[modems]").check_path("table", table)?;
         }
         for host in self.es9.connect_to.keys() {
             let named = host.parse::<ServerAddress>().ok();
@@ -454,13 +465,13 @@ impl Section<'_> {
 
     /// The key `key` of it is wrong as `why` says.
     fn wrong(self, key: &'static str, why: &str) -> Wrong {
-        let bootstrap = if self.header == BOOTSTRAP {
-            "bootstrap "
-        } else {
-            ""
+        let inside = match self.header {
+            BOOTSTRAP => "bootstrap ",
+            MODEM => "modem ",
+            _ => "",
         };
         let message = match self.euicc {
-            Some(name) => format!("{EUICC} \"{name}\": {bootstrap}{key} {why}"),
+            Some(name) => format!("{EUICC} \"{name}\": {inside}{key} {why}"),
             None => format!("{} {key} {why}", self.header),
         };
         Wrong {
@@ -519,6 +530,7 @@ impl EuiccConfig {
             load_timeout_s: default_load_timeout(),
             consent_timeout_s: default_consent_timeout(),
             after_enable: AfterEnable::default(),
+            modem: ModemEntry::default(),
             bootstrap: no_bootstrap(),
         }
     }
@@ -557,6 +569,15 @@ impl EuiccConfig {
         ] {
             section.check_seconds(key, seconds)?;
         }
+        let modem = Section {
+            header: MODEM,
+            ..section
+        };
+        if let Some(key) = self.modem.names_modems() {
+            return Err(modem.wrong(key, "belongs into a [[modem]] of a table"));
+        }
+        let checked = self.modem.check();
+        checked.map_err(|(key, why)| modem.wrong(key, &why))?;
         self.bootstrap.check(Section {
             header: BOOTSTRAP,
             ..section
@@ -630,7 +651,22 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> Self {
+    /// The text of a file.
+    pub(crate) fn read_text(path: &Path) -> Result<String, Self> {
+        let octets = read_file(path, LONGEST_FILE).map_err(|source| Self::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        String::from_utf8(octets).map_err(|error| Self::Syntax {
+            path: path.to_owned(),
+            line: line_at(error.as_bytes(), error.utf8_error().valid_up_to()),
+            message: "this is no text in UTF-8".to_owned(),
+            hint: None,
+        })
+    }
+
+    /// What is wrong with the syntax of a text, or with a key in it.
+    pub(crate) fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> Self {
         let start = error.span().map_or(0, |span| span.start);
         let line = line_at(text.as_bytes(), start);
         let message = error.message();
@@ -672,8 +708,11 @@ fn nearest<'k>(unknown: &str, known: impl Iterator<Item = &'k str>) -> Option<St
 
 /// The section that a key belongs to, which the example tells.
 fn elsewhere(unknown: &str) -> Option<String> {
-    if format!("[euicc.{unknown}]") == BOOTSTRAP {
-        return Some(format!("; write {BOOTSTRAP}, below {EUICC}"));
+    if let Some(section) = [BOOTSTRAP, MODEM]
+        .into_iter()
+        .find(|section| format!("[euicc.{unknown}]") == **section)
+    {
+        return Some(format!("; write {section}, below {EUICC}"));
     }
     let mut header = "";
     let found = Config::EXAMPLE.lines().find(|line| {
@@ -707,6 +746,7 @@ fn in_plain_words(message: &str, line: Option<&str>) -> String {
         ("expected path string", "expected a string"),
         ("expected a sequence", "expected a list"),
         ("expected u8", "expected a number up to 255"),
+        ("expected u16", "expected a number up to 65535"),
         ("expected u32", "expected a whole number"),
         ("expected u64", "expected a whole number"),
         ("expected usize", "expected a whole number"),
@@ -718,6 +758,7 @@ fn in_plain_words(message: &str, line: Option<&str>) -> String {
 
 const EUICC: &str = "[[euicc]]";
 const BOOTSTRAP: &str = "[euicc.bootstrap]";
+const MODEM: &str = "[euicc.modem]";
 /// More than any configuration has.
 const LONGEST_FILE: u64 = 1024 * 1024;
 /// What `sockaddr_un` has room for.

@@ -5,9 +5,11 @@ mod identity;
 mod port;
 mod profile_in_use;
 mod radio;
+pub mod table;
 
 use es10_apdu::transport::{Fault, TransportError};
 
+pub use self::identity::Identity;
 pub(crate) use self::identity::imei;
 pub use self::port::{OpenPort, SerialPort};
 pub(crate) use self::profile_in_use::{ProfileInUse, ReportedProfile};

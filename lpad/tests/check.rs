@@ -152,6 +152,60 @@ fn a_group_a_folder_or_a_code_that_is_not_there_is_told() {
 }
 
 #[test]
+fn a_table_of_modems_and_what_overrides_it_are_looked_at() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = folder.path().join("modems.toml");
+    let entry = "[[modem]]\nid = \"mine\"\nmodels = [\"X1*\"]\n";
+    let euicc = "[[euicc]]\nport = \"/dev/tty\"\n[euicc.modem]\n";
+    let path = table.display();
+    let fine = "family = \"mine\"\nladder = [{ send = [\"AT+CFUN=16\"], within_s = 90 }]\n";
+    for (entries, modem, told) in [
+        (entry.to_owned(), fine, String::new()),
+        (
+            format!("{entry}blocksize = 3\n"),
+            "",
+            format!("{path}:4: unknown key \"blocksize\"; did you mean \"block_size\"?\n"),
+        ),
+        (
+            format!("{entry}open_s = 0\n"),
+            "",
+            format!("{path}: [[modem]] \"mine\": open_s must be between 1 and 600 seconds\n"),
+        ),
+        (
+            entry.to_owned(),
+            "family = \"yours\"\n",
+            "lpad.toml: [[euicc]] \"default\": modem family names \"yours\", which no table has\n"
+                .to_owned(),
+        ),
+        (
+            entry.to_owned(),
+            "imei = [\"CGSN\"]\n",
+            "lpad.toml:6: [[euicc]] \"default\": modem imei has \"CGSN\", which is no AT line\n"
+                .to_owned(),
+        ),
+        (
+            entry.to_owned(),
+            "models = [\"X\"]\n",
+            "lpad.toml:6: [[euicc]] \"default\": modem models belongs into a [[modem]] of a table\n"
+                .to_owned(),
+        ),
+    ] {
+        fs::write(&table, &entries).unwrap();
+        let checked = check(&format!("[modems]\ntable = \"{path}\"\n{euicc}{modem}"));
+        let told = match told.is_empty() {
+            true => told,
+            false => format!("lpad: {told}"),
+        };
+        assert_eq!((checked.code == 0, checked.err), (told.is_empty(), told));
+    }
+    let missing = check(&format!("[modems]\ntable = \"/nowhere/m.toml\"\n{euicc}"));
+    assert_eq!(
+        (missing.code, &*missing.err),
+        (2, "lpad: /nowhere/m.toml: No such file or directory\n")
+    );
+}
+
+#[test]
 fn what_is_in_a_ports_place_and_is_no_port_is_told() {
     for (port, what) in [
         ("/dev/null", "another device"),

@@ -6,7 +6,8 @@ use std::fs;
 use std::path::Path;
 
 use lpad::config::{
-    ApiConfig, BootstrapConfig, Config, Es9Config, EuiccConfig, LogConfig, StateConfig, TrustConfig,
+    ApiConfig, BootstrapConfig, Config, Es9Config, EuiccConfig, LogConfig, ModemEntry,
+    ModemsConfig, StateConfig, TrustConfig,
 };
 use lpad_packaging::configuration::{Section, sections};
 use lpad_packaging::{book, description, manual};
@@ -50,9 +51,17 @@ fn the_example_configuration_is_the_default_one() {
 fn the_example_configuration_has_every_key_and_no_other() {
     let shown = sections();
     let headers: Vec<_> = shown.iter().map(|section| &*section.header).collect();
-    let tables = ["[api]", "[state]", "[log]", "[trust]", "[es9]", "[[euicc]]"];
-    assert_eq!(headers[..6], tables);
-    assert_eq!(headers[6..], ["[euicc.bootstrap]"]);
+    let tables = [
+        "[api]",
+        "[state]",
+        "[log]",
+        "[trust]",
+        "[es9]",
+        "[modems]",
+        "[[euicc]]",
+    ];
+    assert_eq!(headers[..7], tables);
+    assert_eq!(headers[7..], ["[euicc.modem]", "[euicc.bootstrap]"]);
     let tables = tables.map(|header| header.trim_matches(['[', ']']));
     assert_eq!(tables[..], known::<Config>());
     let keys = |number: usize| -> Vec<_> {
@@ -64,10 +73,15 @@ fn the_example_configuration_has_every_key_and_no_other() {
     assert_eq!(keys(2), known::<LogConfig>());
     assert_eq!(keys(3), known::<TrustConfig>());
     assert_eq!(keys(4), known::<Es9Config>());
-    let mut euicc = keys(5);
-    euicc.push("bootstrap".to_owned());
+    assert_eq!(keys(5), known::<ModemsConfig>());
+    let mut euicc = keys(6);
+    euicc.extend(["modem", "bootstrap"].map(str::to_owned));
     assert_eq!(euicc, known::<EuiccConfig>());
-    assert_eq!(keys(6), known::<BootstrapConfig>());
+    let mut modem = known::<ModemEntry>();
+    // These say which modems an entry of the table is for.
+    modem.retain(|key| !["id", "makers", "models", "verdict", "usb", "page"].contains(&&**key));
+    assert_eq!(keys(7), modem);
+    assert_eq!(keys(8), known::<BootstrapConfig>());
 }
 
 #[test]

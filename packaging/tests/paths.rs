@@ -100,6 +100,7 @@ const OWN: &[&str] = &[
     "/etc/lpad/activation-code",
     "/etc/lpad/ci.d/",
     "/etc/lpad/confirmation-code",
+    "/etc/lpad/modems.toml",
     "/etc/credstore.encrypted/lpad-",
     "/etc/systemd/system/lpad.service.d",
     "/etc/systemd/system/lpad.socket.d",

@@ -5,6 +5,17 @@ use std::time::Duration;
 use es10_apdu::at::AtPort;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+/// What a modem says of itself, 3GPP TS 27.007 section 5.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Identity {
+    /// Its maker, `AT+CGMI`.
+    pub manufacturer: Option<String>,
+    /// Its model, `AT+CGMM`.
+    pub model: Option<String>,
+    /// Its firmware, `AT+CGMR`.
+    pub firmware: Option<String>,
+}
+
 /// The modem's IMEI, 3GPP TS 27.007 section 5.4; `None` when it does not tell.
 pub(crate) async fn imei<S: AsyncRead + AsyncWrite + Unpin + Send>(
     port: &mut AtPort<S>,
