@@ -20,6 +20,7 @@ mod digits;
 mod files;
 mod filters;
 mod form;
+mod iccid;
 mod job;
 mod network;
 mod power;
@@ -27,6 +28,7 @@ mod presets;
 mod questions;
 mod quirks;
 mod random;
+mod reset;
 mod serve;
 mod session;
 mod terminal;
@@ -85,6 +87,8 @@ pub struct Modem<C> {
     own_lpa: session::OwnLpa,
     filters: filters::Filters,
     late_is_over: bool,
+    /// The port goes away, and the modem stays as it is.
+    leaves_port_only: bool,
     sim: terminal::Sim,
     /// The first ICCID since the modem started.
     first_iccid: Option<String>,
@@ -119,6 +123,7 @@ impl<C: Card> Modem<C> {
             own_lpa: session::OwnLpa::default(),
             filters: filters::Filters::default(),
             late_is_over: false,
+            leaves_port_only: false,
             sim: terminal::Sim::default(),
             first_iccid: None,
             sessions: session::Sessions::default(),
@@ -144,6 +149,8 @@ impl<C: Card> Modem<C> {
     pub fn next_action(&mut self) -> Option<Action> {
         loop {
             if let Some(absent) = self.control.take_hang_up() {
+                self.leaves_port_only = false;
+                self.power_down();
                 self.unplug();
                 return Some(Action::HangUp { absent });
             }
@@ -233,7 +240,10 @@ impl<C: Card> Modem<C> {
         if longer_than(self.control.value(Quirk::LineLimitSilent)) {
             return;
         }
-        let too_long = longer_than(self.control.value(Quirk::LineLimit));
+        let is_csim = line.as_ref().is_ok_and(|line| is_csim(line));
+        let csim_limit = self.control.value(Quirk::CsimLineLimit);
+        let too_long =
+            longer_than(self.control.value(Quirk::LineLimit)) || is_csim && longer_than(csim_limit);
         self.urcs(UrcPlace::BeforeEcho);
         if self.settings.echo || self.has(Quirk::EchoStuck) {
             self.write(format!("{}\r", line.as_deref().unwrap_or_default()));
@@ -251,6 +261,30 @@ impl<C: Card> Modem<C> {
     fn has(&self, quirk: Quirk) -> bool {
         self.control.has(quirk)
     }
+
+    /// What the modem says of itself: what its preset does not say, or the owner has said otherwise,
+    /// is told as it was given.
+    fn told_identity(&self) -> Identity {
+        let mut told = self.identity.clone();
+        let usual = Identity::default();
+        if let Some(preset) = self.control.preset() {
+            for (told, usual, named) in [
+                (&mut told.manufacturer, usual.manufacturer, preset.maker()),
+                (&mut told.model, usual.model, preset.model()),
+                (&mut told.revision, usual.revision, preset.firmware()),
+            ] {
+                if *told == usual && !named.is_empty() {
+                    named.clone_into(told);
+                }
+            }
+        }
+        told
+    }
+}
+
+fn is_csim(line: &str) -> bool {
+    let name = line.trim_start().get(.."AT+CSIM".len());
+    name.is_some_and(|name| name.eq_ignore_ascii_case("AT+CSIM"))
 }
 
 /// What the owner of a [`Modem`] is to do for it.
@@ -303,6 +337,8 @@ struct Settings {
     quiet: bool,
     cmee: u8,
     cfun: u8,
+    /// The card alone is switched off.
+    card_is_off: bool,
     /// Whether `+CREG`, `+CGREG` and `+CEREG` come unasked, and with how much.
     registration_codes: [u8; 3],
     /// `AT+COPS=2`.
@@ -316,7 +352,7 @@ struct Settings {
 impl Settings {
     /// In minimum functionality the card has no power.
     fn card_is_on(&self) -> bool {
-        self.cfun != 0
+        self.cfun != 0 && !self.card_is_off
     }
 }
 
@@ -328,6 +364,7 @@ impl Default for Settings {
             quiet: false,
             cmee: 0,
             cfun: 1,
+            card_is_off: false,
             registration_codes: [0; 3],
             deregistered: false,
             operator_format: 0,
@@ -358,6 +395,8 @@ enum Failure {
 enum Event {
     /// The search for the network ends.
     Found,
+    /// A late modem acts on the REFRESH it has fetched.
+    Refresh { details: [u8; 3] },
     /// The card can be read again after a REFRESH.
     CardBack,
     /// The port goes away.
@@ -374,6 +413,12 @@ enum After {
     Restart,
     /// A restart that leaves the port.
     RestartHere,
+    /// `AT+QPOWD=1`.
+    PowerOff,
+    /// The port goes away for so long, and what came with the last command is done all the same.
+    Drop {
+        absent: Duration,
+    },
     /// The port goes away at once.
     Leave {
         absent: Duration,

@@ -23,6 +23,10 @@ impl<C: Card> Modem<C> {
         let glued = self.has(Quirk::GluedResult) && verbose && result.is_ok();
         let close = self.has(Quirk::NoEmptyLine) && verbose && !lines.is_empty();
         for (index, line) in lines.iter().enumerate() {
+            let line = match self.has(Quirk::NoBlank) {
+                true => line.replacen(": ", ":", 1),
+                false => line.clone(),
+            };
             let end = match glued && index + 1 == lines.len() && line.ends_with('"') {
                 true => "OK\r\n",
                 false => "\r\n",
@@ -101,12 +105,11 @@ impl<C: Card> Modem<C> {
             digits = octets.join(" ");
         }
         let quote = if self.has(Quirk::Unquoted) { "" } else { "\"" };
-        let blank = if self.has(Quirk::NoBlank) { "" } else { " " };
         let session = match session {
             Some(session) if self.has(Quirk::AnswerWithSession) => format!("{session},"),
             _ => String::new(),
         };
-        format!("{name}:{blank}{session}{length},{quote}{digits}{quote}")
+        format!("{name}: {session}{length},{quote}{digits}{quote}")
     }
 
     pub(super) fn urcs(&mut self, place: UrcPlace) {

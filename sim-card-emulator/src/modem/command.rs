@@ -30,7 +30,7 @@ impl<C: Card> Modem<C> {
         let Rest { text, mut lines } = rest;
         let mut text = text.trim();
         while !text.is_empty() {
-            let (outcome, after) = match text.starts_with('+') {
+            let (outcome, after) = match text.starts_with(EXTENDED) {
                 true => {
                     let (command, after) = split_extended(text);
                     (self.extended(command.trim()), after)
@@ -63,6 +63,7 @@ impl<C: Card> Modem<C> {
             "" => 0,
             digits => digits.parse().map_err(|_| Failure::Error)?,
         };
+        let told = self.told_identity();
         let switch = || match value {
             0 | 1 => Ok(value == 1),
             _ => Err(Failure::Error),
@@ -72,13 +73,14 @@ impl<C: Card> Modem<C> {
             "V" => self.settings.verbose = switch()?,
             "Q" => self.settings.quiet = switch()?,
             "I" => lines.extend([
-                self.identity.manufacturer.clone(),
-                self.identity.model.clone(),
-                format!("Revision: {}", self.identity.revision),
+                told.manufacturer,
+                told.model,
+                format!("Revision: {}", told.revision),
             ]),
             "Z" | "&F" => {
                 self.settings = Settings {
                     cfun: self.settings.cfun,
+                    card_is_off: self.settings.card_is_off,
                     ..Settings::default()
                 };
             }
@@ -89,12 +91,19 @@ impl<C: Card> Modem<C> {
         Ok(after)
     }
 
-    /// Executes a command that begins with a plus sign.
+    /// Executes a command that begins with a plus sign, or with the sign of some maker.
     fn extended(&mut self, command: &str) -> Result<Outcome, Failure> {
         let (name, form) = Form::split(command);
         let name = name.to_ascii_uppercase();
-        if name == "+QESIM" && self.has(Quirk::InternalLpa) {
-            return self.give_up_lpa(form).map(Outcome::Lines);
+        let own = match name.as_str() {
+            "+QESIM" if self.has(Quirk::InternalLpa) => Some(self.give_up_lpa(form)),
+            name => {
+                let restarted = self.restart_by(&command.to_ascii_uppercase());
+                restarted.or_else(|| self.iccid_question(name, form))
+            }
+        };
+        if let Some(reply) = own {
+            return reply.map(Outcome::Lines);
         }
         let known = COMMANDS.iter().find(|(known, _)| *known == name);
         let known = known.filter(|(name, _)| !self.is_missing(name));
@@ -106,7 +115,7 @@ impl<C: Card> Modem<C> {
             return Ok(Outcome::Job(job));
         }
         let reply = match name {
-            "+CCID" | "+QCCID" | "+ICCID" | "+CIMI" | "+CPIN" => self.card_question(name, form),
+            "+CIMI" | "+CPIN" => self.card_question(name, form),
             "+CREG" | "+CGREG" | "+CEREG" => self.registration(name, form),
             "+COPS" => self.operator(form),
             "+CGATT" => self.attachment(form),
@@ -154,11 +163,20 @@ impl<C: Card> Modem<C> {
 
     /// What the modem is, TS 27.007 section 5, and what it knows.
     fn identify(&mut self, name: &str, form: Form<'_>) -> Reply {
-        let Identity { imei, .. } = &self.identity;
+        let told = self.told_identity();
+        let Identity { imei, .. } = &told;
+        let named = |text: String| match self.has(Quirk::IdentityNamed) {
+            true => format!("{name}: \"{text}\""),
+            false => text,
+        };
         let text = match (name, form) {
-            ("+CGMI", Form::Run) => self.identity.manufacturer.clone(),
-            ("+CGMM", Form::Run) => self.identity.model.clone(),
-            ("+CGMR", Form::Run) => self.identity.revision.clone(),
+            ("+CGMI", Form::Run) => named(told.manufacturer),
+            ("+CGMM", Form::Run) => named(told.model),
+            ("+CGMR", Form::Run) => named(told.revision),
+            ("+CGSN", _) if self.has(Quirk::CgsnSilent) => return Err(Failure::Silence),
+            ("+CGSN", Form::Run | Form::Set("0")) if self.has(Quirk::CgsnSerial) => {
+                SERIAL_NUMBER.to_owned()
+            }
             ("+CGSN", Form::Run | Form::Set("0")) => imei.clone(),
             ("+CGSN", Form::Set("1")) => format!("+CGSN: \"{imei}\""),
             // The software version stands in place of the check digit.
@@ -170,10 +188,11 @@ impl<C: Card> Modem<C> {
             ("+CSQ", Form::Run) if self.settings.cfun == 1 => "+CSQ: 20,0".to_owned(),
             ("+CSQ", Form::Run) => "+CSQ: 99,99".to_owned(),
             ("+CLAC", Form::Run) => {
-                return Ok(COMMANDS
-                    .iter()
-                    .map(|(name, _)| format!("AT{name}"))
-                    .collect());
+                let known = COMMANDS.iter().map(|(name, _)| *name);
+                let known = known.filter(|name| !self.is_missing(name));
+                let own = self.control.words(Quirk::ResetCommands);
+                let all = known.chain(self.iccid_commands()).chain(own);
+                return Ok(all.map(|name| format!("AT{name}")).collect());
             }
             (_, Form::Set(_)) => return Err(Failure::Cme(Cme::INCORRECT_PARAMETERS)),
             _ => return Err(Failure::Error),
@@ -195,8 +214,13 @@ impl<C: Card> Modem<C> {
             }
             _ => return Err(Failure::Cme(Cme::INCORRECT_PARAMETERS)),
         }
+        self.pause(self.control.time(Quirk::CfunTime));
         self.settings.echo |= self.has(Quirk::EchoReturns);
-        if self.settings.cfun == 0 && self.has(Quirk::RadioOffRestarts) {
+        let was_on = before != 0;
+        if self.settings.cfun == 0 && was_on && self.has(Quirk::RadioOffDrops) {
+            let absent = self.control.time(Quirk::RadioOffDrops);
+            self.afterwards.push(After::Drop { absent });
+        } else if self.settings.cfun == 0 && self.has(Quirk::RadioOffRestarts) {
             self.afterwards.push(After::RestartHere);
         } else if self.settings.cfun == 0 && self.has(Quirk::RadioOffHangsUp) {
             let absent = self.control.time(Quirk::RadioOffHangsUp);
@@ -204,11 +228,8 @@ impl<C: Card> Modem<C> {
         }
         match (before, self.settings.cfun) {
             (0, 0) => {}
-            (_, 0) => {
-                self.card.reset();
-                self.stop_card();
-            }
-            (0, _) => self.start_card(),
+            (_, 0) => self.cut_card(),
+            (0, _) if self.settings.card_is_on() => self.start_card(),
             _ => {}
         }
         self.search();
@@ -266,11 +287,14 @@ fn split_extended(text: &str) -> (&str, &str) {
     (text, "")
 }
 
+/// What the names of extended commands begin with; a maker's own often with another sign than plus.
+const EXTENDED: [char; 6] = ['+', '#', '!', '^', '%', '$'];
+/// A serial number that is no IMEI.
+const SERIAL_NUMBER: &str = "MQ23A0715004217";
 /// Every command that begins with a plus sign, and what its test form answers.
-const COMMANDS: [(&str, &str); 26] = [
+const COMMANDS: [(&str, &str); 23] = [
     ("+CCHC", ""),
     ("+CCHO", ""),
-    ("+CCID", ""),
     ("+CEREG", "(0-2)"),
     ("+CFUN", "(0,1,4),(0,1)"),
     ("+CGACT", "(0,1)"),
@@ -294,12 +318,10 @@ const COMMANDS: [(&str, &str); 26] = [
     ("+CRSM", ""),
     ("+CSIM", ""),
     ("+CSQ", "(0-31,99),(99)"),
-    ("+ICCID", ""),
     (
         "+IPR",
         "(),(9600,19200,38400,57600,115200,230400,460800,921600)",
     ),
-    ("+QCCID", ""),
 ];
 const RATES: [u32; 8] = [
     9600, 19_200, 38_400, 57_600, 115_200, 230_400, 460_800, 921_600,

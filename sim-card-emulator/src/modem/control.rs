@@ -9,6 +9,7 @@ use tokio::sync::{Notify, watch};
 
 use super::client_rate::ClientRate;
 use super::network::{Network, Networks};
+use super::presets::Preset;
 use super::quirks::{Quirk, Quirks, UrcPlace};
 use super::random::Random;
 
@@ -147,6 +148,14 @@ impl ModemControl {
 
     pub(super) fn time(&self, quirk: Quirk) -> Duration {
         self.state().quirks.time(quirk)
+    }
+
+    pub(super) fn words(&self, quirk: Quirk) -> Vec<&'static str> {
+        self.state().quirks.words(quirk)
+    }
+
+    pub(super) fn preset(&self) -> Option<Preset> {
+        self.state().quirks.preset()
     }
 
     /// What comes unasked in this place of every exchange.

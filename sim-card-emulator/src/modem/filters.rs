@@ -19,6 +19,8 @@ pub(super) struct Filters {
     has_opened: bool,
     /// The answer that waits for the command with the right Le.
     held: Option<(Vec<u8>, Vec<u8>)>,
+    /// What of an answer waits for GET RESPONSE in the modem.
+    left: Option<Vec<u8>>,
     /// APDUs since the modem was made; it reboots by itself once.
     passed: u64,
 }
@@ -35,15 +37,21 @@ impl<C: Card> Modem<C> {
         }
         if route == Route::Csim {
             self.admit(apdu)?;
+            if let Some(status) = self.answer_for_card(apdu) {
+                return Ok(status.0.to_be_bytes().to_vec());
+            }
         }
         let joined = self.has(Quirk::GetResponse)
             || route == Route::Cgla && self.has(Quirk::CglaGetResponse);
         let response = match Command::parse(apdu) {
-            Ok(command) => self.filtered(&command, apdu, joined)?,
+            Ok(command) => self.filtered(route, &command, apdu, joined)?,
             Err(_) => self.ask(apdu, joined)?,
         };
-        if route == Route::Csim && self.has(Quirk::CinterionFilter) {
-            self.select_master_file();
+        if route == Route::Csim {
+            self.note_channel(apdu, &response);
+            if self.has(Quirk::CinterionFilter) {
+                self.select_master_file();
+            }
         }
         Ok(response)
     }
@@ -59,26 +67,63 @@ impl<C: Card> Modem<C> {
         if limit.is_some_and(|limit| apdu.len() as u64 > limit) {
             return Err(Failure::Silence);
         }
+        if self.has(Quirk::EmptyNoCsim) && self.sim.iccid().is_none() {
+            return Err(Failure::Error);
+        }
         if self.has(Quirk::WavecomFilter) && !fits_wavecom(apdu)
             || self.has(Quirk::CinterionFilter) && !CINTERION.contains(&instruction)
             || self.has(Quirk::CsimBasicOnly) && (on_channel || instruction == ins::MANAGE_CHANNEL)
         {
             return refused;
         }
-        match self.has(Quirk::CsimChannelsDead) && on_channel {
-            true => Err(Failure::Error),
-            false => Ok(()),
+        if self.has(Quirk::CsimChannelsDead) && on_channel {
+            return Err(Failure::Error);
+        }
+        match *apdu {
+            [_, ins::MANAGE_CHANNEL, 0x00, ..] => self.admit_channel(),
+            [_, ins::SELECT, 0x04, _, _, ref aid @ ..] => self.admit_application(aid),
+            _ => Ok(()),
+        }
+    }
+
+    /// What the modem says to `AT+CSIM` in place of the card, without asking it.
+    fn answer_for_card(&self, apdu: &[u8]) -> Option<StatusWord> {
+        match *apdu {
+            [_, ins::SELECT, 0x04, ..] if self.has(Quirk::CsimNoSelect) => {
+                Some(StatusWord::NOT_FOUND)
+            }
+            [_, ins::MANAGE_CHANNEL, 0x00, ..] if self.is_out_of_channels() => {
+                Some(StatusWord::FUNCTION_NOT_SUPPORTED)
+            }
+            _ => None,
         }
     }
 
     fn filtered(
         &mut self,
+        route: Route,
         command: &Command,
         apdu: &[u8],
         joined: bool,
     ) -> Result<Vec<u8>, Failure> {
         if self.has(Quirk::LeForbidden) && !command.data.is_empty() && command.le.is_some() {
             return Ok(StatusWord::WRONG_LENGTH.0.to_be_bytes().to_vec());
+        }
+        if self.sim.refresh_is_due && command.ins == ins::STORE_DATA {
+            return Ok(StatusWord::CONDITIONS_OF_USE.0.to_be_bytes().to_vec());
+        }
+        let left = match command.ins {
+            ins::GET_RESPONSE if self.has(Quirk::GetResponseClass) && command.cla & 0x80 != 0 => {
+                return Ok(StatusWord::OK.0.to_be_bytes().to_vec());
+            }
+            ins::GET_RESPONSE => self.filters.left.take(),
+            _ => {
+                self.filters.left = None;
+                None
+            }
+        };
+        if let Some(left) = left {
+            return Ok(self.first_octets(left, command.le));
         }
         if self.has(Quirk::Loop6100) && command.ins == ins::GET_RESPONSE {
             return Ok(vec![0x61, 0x00]);
@@ -95,19 +140,43 @@ impl<C: Card> Modem<C> {
         if late(self.control.value(Quirk::LastBlockLost)) {
             return Err(Failure::Error);
         }
-        let failed = late(self.control.value(Quirk::LastBlockError));
+        let of_cgla = self.control.value(Quirk::CglaLastBlockError);
+        let failed = late(self.control.value(Quirk::LastBlockError))
+            || route == Route::Cgla && late(of_cgla);
         let response = match self.held_for(apdu) {
             Some(response) => response,
             None => self.ask(apdu, joined)?,
         };
         match failed {
             true => Err(Failure::Error),
-            false => Ok(self.shaped(command, apdu, response)),
+            false => Ok(self.shaped(command, apdu, response, joined)),
         }
     }
 
+    /// The first octets of an answer that waits; the rest goes on waiting.
+    fn first_octets(&mut self, mut answer: Vec<u8>, le: Option<u8>) -> Vec<u8> {
+        let length = answer.len().saturating_sub(2);
+        let wanted = match le {
+            None | Some(0) => 256,
+            Some(le) => usize::from(le),
+        };
+        if length <= wanted {
+            return answer;
+        }
+        let rest = answer.split_off(wanted);
+        answer.extend([0x61, (length - wanted).to_be_bytes()[7]]);
+        self.filters.left = Some(rest);
+        answer
+    }
+
     /// What this modem makes of a response.
-    fn shaped(&mut self, command: &Command, apdu: &[u8], response: Vec<u8>) -> Vec<u8> {
+    fn shaped(
+        &mut self,
+        command: &Command,
+        apdu: &[u8],
+        response: Vec<u8>,
+        joined: bool,
+    ) -> Vec<u8> {
         let length = response.len().saturating_sub(2);
         let low = length.to_be_bytes()[7];
         let unasked = !command.data.is_empty() && command.le.is_none() && length > 0;
@@ -115,6 +184,10 @@ impl<C: Card> Modem<C> {
             return StatusWord::OK.0.to_be_bytes().to_vec();
         }
         if unasked && self.has(Quirk::Loop6100) {
+            return vec![0x61, low];
+        }
+        if unasked && !joined && self.has(Quirk::Raw61xx) {
+            self.filters.left = Some(response);
             return vec![0x61, low];
         }
         let all = command.data.is_empty() && command.le == Some(0);

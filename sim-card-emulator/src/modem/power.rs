@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::network::Registration;
+use super::reset::OFF;
 use super::session::OwnLpa;
 use super::{Action, After, Card, Event, Modem, Quirk, Settings};
 
@@ -36,7 +37,7 @@ impl<C: Card> Modem<C> {
         self.search();
     }
 
-    /// Forgets everything but the card's memory, as a modem does that loses its power.
+    /// The port is gone, with what was under way on it; most modems restart meanwhile.
     pub(super) fn unplug(&mut self) {
         self.is_connected = false;
         self.input.clear();
@@ -44,7 +45,9 @@ impl<C: Card> Modem<C> {
         self.actions.clear();
         self.paused = None;
         self.afterwards.clear();
-        self.reboot();
+        if !std::mem::take(&mut self.leaves_port_only) {
+            self.reboot();
+        }
     }
 
     /// Restarts with the next action: settings are those of a fresh modem, and so are the
@@ -57,8 +60,7 @@ impl<C: Card> Modem<C> {
         if self.own_lpa == OwnLpa::OffAfterRestart {
             self.own_lpa = OwnLpa::Off;
         }
-        self.card.reset();
-        self.stop_card();
+        self.cut_card();
         self.first_iccid = None;
     }
 
@@ -87,6 +89,7 @@ impl<C: Card> Modem<C> {
     pub(super) fn happen(&mut self, event: Event) {
         match event {
             Event::Found => self.register(),
+            Event::Refresh { details } => self.refresh_late(details),
             Event::CardBack => self.card_is_back(),
             Event::Leave { absent } => self.leave(absent),
             Event::Unlocked => self.unlock_card(),
@@ -107,6 +110,12 @@ impl<C: Card> Modem<C> {
                 self.schedule(stays, Event::Leave { absent });
             }
             After::RestartHere => self.restart(),
+            After::PowerOff => {
+                self.power_down();
+                self.say("POWERED DOWN");
+                self.leave(OFF);
+            }
+            After::Drop { absent } => self.drop_port(absent),
             After::Leave { absent } => self.leave(absent),
         }
     }
@@ -115,6 +124,21 @@ impl<C: Card> Modem<C> {
     pub(super) fn restart(&mut self) {
         self.reboot();
         self.tells_start = true;
+    }
+
+    /// Takes the port away and nothing else: what came in the same write is still carried out, but
+    /// its answers are lost.
+    fn drop_port(&mut self, absent: Duration) {
+        // A second one of them comes too late.
+        if std::mem::replace(&mut self.leaves_port_only, true) {
+            return;
+        }
+        let said = std::mem::take(&mut self.actions);
+        while let Some(line) = self.next_line() {
+            self.run(line);
+        }
+        self.actions = said;
+        self.actions.push_back(Action::HangUp { absent });
     }
 
     /// Takes the port away; the modem has restarted when it is back.

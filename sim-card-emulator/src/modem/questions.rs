@@ -42,11 +42,8 @@ impl<C: Card> Modem<C> {
         }
     }
 
-    /// `AT+CPIN`, `AT+CIMI` and the commands that ask for the ICCID.
+    /// `AT+CPIN` and `AT+CIMI`.
     pub(super) fn card_question(&mut self, name: &str, form: Form<'_>) -> Reply {
-        if name.ends_with("CCID") && self.has(Quirk::IccidRefused) {
-            return Err(Failure::Error);
-        }
         self.card_is_reachable()?;
         match (name, form) {
             ("+CPIN", Form::Read) => {
@@ -61,21 +58,14 @@ impl<C: Card> Modem<C> {
             }
             ("+CPIN", Form::Set(pin)) => self.enter_pin(pin),
             ("+CIMI", Form::Run) => {
+                if self.has(Quirk::EmptyReady) && self.profile().is_err() {
+                    return Ok(vec![IMSI_OF_NONE.to_owned()]);
+                }
                 self.profile()?;
                 self.must_not_want_pin()?;
                 let imsi = self.sim.imsi.clone();
                 imsi.map(|imsi| vec![imsi])
                     .ok_or(Failure::Cme(Cme::SIM_FAILURE))
-            }
-            ("+CCID" | "+QCCID" | "+ICCID", Form::Run | Form::Read) => {
-                let iccid = match &self.first_iccid {
-                    Some(first) if self.has(Quirk::IccidOfStart) => first,
-                    _ => self.profile()?,
-                };
-                Ok(vec![match self.has(Quirk::IccidPadded) {
-                    true => format!("{name}: {iccid:F<20}"),
-                    false => format!("{name}: {iccid}"),
-                }])
             }
             _ => Err(Failure::Error),
         }
@@ -129,6 +119,7 @@ impl<C: Card> Modem<C> {
                 Ok(()) => "SIM PIN",
                 Err(_) => "SIM PUK",
             }),
+            Err(_) if self.has(Quirk::EmptyReady) => Ok("READY"),
             Err(_) if self.has(Quirk::EmptyNotReady) => Ok("NOT READY"),
             Err(_) if self.has(Quirk::EmptyEuicc) => Ok("EMPTY_EUICC"),
             Err(failure) => Err(failure),
@@ -136,7 +127,7 @@ impl<C: Card> Modem<C> {
     }
 
     /// The ICCID of the profile in use.
-    fn profile(&self) -> Result<&str, Failure> {
+    pub(super) fn profile(&self) -> Result<&str, Failure> {
         let none = match self.has(Quirk::EmptySimFailure) {
             true => Cme::SIM_FAILURE,
             false => Cme::SIM_NOT_INSERTED,
@@ -164,6 +155,8 @@ impl<C: Card> Modem<C> {
     }
 }
 
+/// What some modems tell without an enabled profile.
+const IMSI_OF_NONE: &str = "111111111111111";
 /// The PIN of the USIM, ETSI TS 102 221 section 9.5.1.
 const PIN1: u8 = 0x01;
 /// How long a modem takes to find a card that is given back.

@@ -22,12 +22,15 @@ pub enum Kind {
     Count(u64),
     /// A time, these milliseconds when it is left out.
     Time(u64),
+    /// Some of these words; the second list when it is left out.
+    Words(&'static [&'static str], &'static [&'static str]),
 }
 
 /// The quirks of a modem.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Quirks {
     values: BTreeMap<Quirk, u64>,
+    preset: Option<Preset>,
     /// Unsolicited codes that come with every command, and where.
     pub urcs: Vec<(UrcPlace, String)>,
 }
@@ -41,6 +44,7 @@ impl Quirks {
     pub fn add(&mut self, text: &str) -> Result<(), QuirkError> {
         if let Some(preset) = text.strip_prefix("preset:") {
             let preset: Preset = preset.parse()?;
+            self.preset = Some(preset);
             return preset.quirks().iter().try_for_each(|quirk| self.add(quirk));
         }
         let (name, value) = match text.split_once('=') {
@@ -61,7 +65,7 @@ impl Quirks {
         self.set(quirk, quirk.kind().default());
     }
 
-    /// Adds a quirk with this value; times count milliseconds.
+    /// Adds a quirk with this value; times count milliseconds, and words are bits in their order.
     pub fn set(&mut self, quirk: Quirk, value: u64) {
         self.values.insert(quirk, value);
     }
@@ -79,6 +83,16 @@ impl Quirks {
     /// The quirk's value, if the modem has it.
     pub fn value(&self, quirk: Quirk) -> Option<u64> {
         self.values.get(&quirk).copied()
+    }
+
+    /// The preset that was added last: whose names the modem goes by.
+    pub fn preset(&self) -> Option<Preset> {
+        self.preset
+    }
+
+    /// The quirk's words; none without it.
+    pub fn words(&self, quirk: Quirk) -> Vec<&'static str> {
+        quirk.kind().words(self.value(quirk).unwrap_or(0))
     }
 
     /// The quirk's time; none without it.
@@ -129,10 +143,22 @@ impl FromStr for Quirk {
 
 impl Kind {
     /// The value when none is given.
-    const fn default(self) -> u64 {
+    fn default(self) -> u64 {
         match self {
             Self::Flag => 1,
             Self::Count(value) | Self::Time(value) => value,
+            Self::Words(known, usual) => bits(known, usual.iter().copied()).unwrap_or(0),
+        }
+    }
+
+    /// The value when none is given, as it would be written behind the quirk's name.
+    pub fn usual(self) -> String {
+        match self {
+            Self::Flag => String::new(),
+            Self::Count(count) => format!("={count}"),
+            Self::Time(time) if time % 1000 == 0 => format!("={}s", time / 1000),
+            Self::Time(time) => format!("={time}ms"),
+            Self::Words(_, usual) => format!("={}", usual.join(",")),
         }
     }
 
@@ -142,7 +168,17 @@ impl Kind {
             Self::Flag => "no value",
             Self::Count(_) => "a number",
             Self::Time(_) => "a time like 500ms or 2s",
+            Self::Words(..) => "words that are known for it, with commas between them",
         }
+    }
+
+    fn words(self, value: u64) -> Vec<&'static str> {
+        let Self::Words(known, _) = self else {
+            return Vec::new();
+        };
+        let numbered = known.iter().copied().enumerate();
+        let chosen = numbered.filter(|(number, _)| value >> number & 1 == 1);
+        chosen.map(|(_, word)| word).collect()
     }
 
     fn read(self, text: Option<&str>) -> Option<u64> {
@@ -154,8 +190,18 @@ impl Kind {
                 let time = read_time(text)?.as_millis();
                 u64::try_from(time).ok()
             }
+            (Self::Words(known, _), Some(text)) => bits(known, text.split(',')),
         }
     }
+}
+
+/// Words as bits in the order of all of them.
+fn bits<'w>(known: &[&str], words: impl IntoIterator<Item = &'w str>) -> Option<u64> {
+    let mut bits = 0;
+    for word in words {
+        bits |= 1 << known.iter().position(|known| *known == word)?;
+    }
+    Some(bits)
 }
 
 /// Reads `500ms`, `2s`, `1.5s` or a bare number of seconds, up to a day.

@@ -12,6 +12,8 @@ use super::{Card, Failure, Modem, Quirk, Reply};
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
     open: Vec<Session>,
+    /// Channels that the client has opened by `AT+CSIM`.
+    raw: Vec<Channel>,
     opened: u64,
     /// What a killed client has left is there once.
     have_leaked: bool,
@@ -37,6 +39,7 @@ impl Sessions {
     /// The card knows of no channel any more.
     pub(super) fn clear(&mut self) {
         self.open.clear();
+        self.raw.clear();
     }
 
     fn channel(&self, name: &str) -> Option<Channel> {
@@ -48,7 +51,11 @@ impl Sessions {
 impl<C: Card> Modem<C> {
     /// `AT+CCHO="<AID>"`.
     pub(super) fn open_session(&mut self, aid: &[u8]) -> Reply {
-        self.admit_session(aid)?;
+        self.admit_channel()?;
+        if self.is_out_of_channels() {
+            return Err(Failure::Cme(NO_CHANNEL));
+        }
+        self.admit_application(aid)?;
         let opened = self.ask(&[0x00, ins::MANAGE_CHANNEL, 0x00, 0x00, 0x01], false)?;
         let channel = match opened[..] {
             [number, 0x90 | 0x91, _] => Channel::new(number),
@@ -110,20 +117,47 @@ impl<C: Card> Modem<C> {
         })
     }
 
-    /// Whether this modem opens a session with this application now.
-    fn admit_session(&mut self, aid: &[u8]) -> Result<(), Failure> {
-        let sessions = self.sessions.open.len() as u64;
+    /// Whether this modem opens any channel now.
+    pub(super) fn admit_channel(&self) -> Result<(), Failure> {
+        match self.has(Quirk::EmptyNoSession) && self.sim.iccid().is_none() {
+            true => Err(Failure::Error),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether there are as many channels as this modem has.
+    pub(super) fn is_out_of_channels(&self) -> bool {
+        let open = self.sessions.open.len() + self.sessions.raw.len();
         let most = self.control.value(Quirk::MaxSessions);
-        if most.is_some_and(|most| sessions >= most) {
-            return Err(Failure::Cme(NO_CHANNEL));
+        most.is_some_and(|most| open as u64 >= most)
+    }
+
+    /// Remembers which channels `AT+CSIM` has opened and closed.
+    pub(super) fn note_channel(&mut self, apdu: &[u8], response: &[u8]) {
+        let is_done = is_done(response);
+        match (apdu, response) {
+            ([_, ins::MANAGE_CHANNEL, 0x00, ..], [number, _, _]) if is_done => {
+                self.sessions.raw.extend(Channel::new(*number));
+            }
+            ([_, ins::MANAGE_CHANNEL, 0x80, number, ..], _) if is_done => {
+                let closed = |channel: Channel| channel.number() == *number;
+                self.sessions.raw.retain(|channel| !closed(*channel));
+                self.sessions
+                    .open
+                    .retain(|session| !closed(session.channel));
+            }
+            _ => {}
         }
-        let window = self.control.time(Quirk::IsdrWindow);
-        let is_shut = self.has(Quirk::IsdrWindow) && self.sim.age() > window;
-        if self.has(Quirk::EmptyNoSession) && self.sim.iccid().is_none() || is_shut {
-            return Err(Failure::Error);
-        }
+    }
+
+    /// Whether this modem lets the client have this application now.
+    pub(super) fn admit_application(&self, aid: &[u8]) -> Result<(), Failure> {
         if !aid.starts_with(&ISDR) {
             return Ok(());
+        }
+        let window = self.control.time(Quirk::IsdrWindow);
+        if self.has(Quirk::IsdrWindow) && self.sim.age() > window {
+            return Err(Failure::Error);
         }
         match self.has(Quirk::InternalLpa) && self.own_lpa != OwnLpa::Off {
             true => Err(Failure::Cme(Cme::NOT_SUPPORTED)),

@@ -23,6 +23,8 @@ pub(super) struct Sim {
     pub(super) proactive: Option<u8>,
     /// When it was read; until then it is unknown.
     started: Option<Instant>,
+    /// A REFRESH was fetched, and is acted on later.
+    pub(super) refresh_is_due: bool,
     /// A REFRESH is under way.
     pub(super) is_refreshing: bool,
     /// Another program has the card.
@@ -67,7 +69,9 @@ impl<C: Card> Modem<C> {
     pub(super) fn start_card(&mut self) {
         self.stop_card();
         self.sim.started = Some(Instant::now());
-        if !self.has(Quirk::NoTerminalCapability) {
+        if self.has(Quirk::BareTerminalCapability) {
+            self.own(&BARE_TERMINAL_CAPABILITY);
+        } else if !self.has(Quirk::NoTerminalCapability) {
             self.own(&TERMINAL_CAPABILITY);
         }
         self.select(MASTER_FILE);
@@ -131,7 +135,8 @@ impl<C: Card> Modem<C> {
     pub(super) fn serve_card(&mut self) {
         for _ in 0..PROACTIVE_COMMANDS {
             let deaf = self.has(Quirk::IgnoresRefresh) || self.has(Quirk::StuckRefresh);
-            if deaf || !self.settings.card_is_on() || self.sim.is_refreshing {
+            let refreshes = self.sim.is_refreshing || self.sim.refresh_is_due;
+            if deaf || refreshes || !self.settings.card_is_on() {
                 return;
             }
             let Some(length) = self.sim.proactive.take() else {
@@ -139,6 +144,11 @@ impl<C: Card> Modem<C> {
             };
             let fetched = self.own(&[0x80, ins::FETCH, 0x00, 0x00, length]);
             match Proactive::read(&fetched.data) {
+                Some(Proactive::Refresh { details }) if self.has(Quirk::LateRefresh) => {
+                    self.sim.refresh_is_due = true;
+                    let late = self.control.time(Quirk::LateRefresh);
+                    self.schedule(late, Event::Refresh { details });
+                }
                 Some(Proactive::Refresh { details }) => self.refresh(details),
                 Some(Proactive::Other { details }) => self.respond(details, BEYOND_CAPABILITIES),
                 None => return,
@@ -167,6 +177,14 @@ impl<C: Card> Modem<C> {
             self.schedule(time, Event::CardBack);
         }
         self.search();
+    }
+
+    /// The time a late modem takes to act on a REFRESH has passed; a card that was reset meanwhile
+    /// wants none any more.
+    pub(super) fn refresh_late(&mut self, details: [u8; 3]) {
+        if std::mem::take(&mut self.sim.refresh_is_due) {
+            self.refresh(details);
+        }
     }
 
     /// The time a REFRESH takes has passed.
@@ -325,6 +343,10 @@ const USIM: [u8; 7] = [0xA0, 0x00, 0x00, 0x00, 0x87, 0x10, 0x02];
 /// Supply voltage, extended channels and what an LPA beside the card can do.
 const TERMINAL_CAPABILITY: [u8; 15] = [
     0x80, 0xAA, 0x00, 0x00, 0x0A, 0xA9, 0x08, 0x81, 0x00, 0x82, 0x01, 0x01, 0x83, 0x01, 0x07,
+];
+/// Supply voltage and extended channels, and nothing of an LPA.
+const BARE_TERMINAL_CAPABILITY: [u8; 12] = [
+    0x80, 0xAA, 0x00, 0x00, 0x07, 0xA9, 0x05, 0x81, 0x00, 0x82, 0x01, 0x01,
 ];
 /// Profile download, REFRESH and, in the last octet, "eUICC Profile State Change".
 const TERMINAL_PROFILE: [u8; 39] = {

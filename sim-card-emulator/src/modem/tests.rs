@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::*;
 
 mod commands;
+mod dialects;
 mod files;
 mod networks;
 mod nonsense;

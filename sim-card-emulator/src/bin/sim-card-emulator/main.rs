@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use sim_card_emulator::config;
-use sim_card_emulator::modem::{Kind, Preset, Quirk};
+use sim_card_emulator::modem::{Preset, Quirk};
 
 mod arguments;
 mod pki;
@@ -51,11 +51,7 @@ fn list_quirks(out: &mut impl Write) -> io::Result<()> {
         "Quirks (--quirk NAME[=VALUE]), each as some real modem has it:\n"
     )?;
     for quirk in Quirk::ALL {
-        let value = match quirk.kind() {
-            Kind::Flag => String::new(),
-            Kind::Count(usual) => format!("={usual}"),
-            Kind::Time(usual) => format!("={usual}ms"),
-        };
+        let value = quirk.kind().usual();
         writeln!(out, "  {}{value}", quirk.name())?;
         writeln!(out, "      {}", quirk.about())?;
         writeln!(out, "      As {}.", quirk.imitates())?;
@@ -63,6 +59,11 @@ fn list_quirks(out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "\nPresets (--quirk preset:NAME):\n")?;
     for preset in Preset::ALL {
         writeln!(out, "  {}", preset.name())?;
+        let names = [preset.maker(), preset.model(), preset.firmware()].join(" ");
+        if !names.trim().is_empty() {
+            writeln!(out, "      {}", names.trim())?;
+        }
+        writeln!(out, "      Known of real ones: {}.", preset.known())?;
         writeln!(out, "      {}", preset.quirks().join(", "))?;
     }
     Ok(())

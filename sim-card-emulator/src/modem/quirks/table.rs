@@ -1,5 +1,7 @@
 //! Every quirk: its name, what its value counts, which modems it imitates, and what it does.
 
+use super::super::iccid::COMMANDS as ICCID_COMMANDS;
+use super::super::reset::COMMANDS as RESET_COMMANDS;
 use super::{Kind, Quirks};
 
 /// One line per quirk: its variant, its name, what its value counts, and what it does.
@@ -53,7 +55,7 @@ quirks! {
         "Answers carry hexadecimal digits in lower case.";
     Unquoted "unquoted" Kind::Flag, "the Android emulator",
         "Answers carry hexadecimal digits without quotation marks.";
-    NoBlank "no-blank" Kind::Flag, "modems that save the blank",
+    NoBlank "no-blank" Kind::Flag, "SIMCom A7908E, u-blox SARA-R5",
         "Answers have no blank after the colon.";
     SpacedDigits "spaced-digits" Kind::Flag, "modems that print octets apart",
         "Answers have a blank between two octets.";
@@ -77,6 +79,8 @@ quirks! {
         "`AT+CPIN?` is answered without a final result.";
     VerboseOff "verbose-off" Kind::Flag, "a modem that another program left in `ATV0`",
         "Results are digits until `ATV1`.";
+    IdentityNamed "identity-named" Kind::Flag, "some Fibocom modems",
+        "`AT+CGMI`, `AT+CGMM` and `AT+CGMR` answer with their name and in quotation marks.";
     QuietOn "quiet-on" Kind::Flag, "a modem that another program left in `ATQ1`",
         "There are no final results until `ATQ0`.";
 
@@ -113,7 +117,9 @@ quirks! {
         "Command lines of more characters are an error.";
     LineLimitSilent "line-limit-silent" Kind::Count(256), "modems with short buffers",
         "Command lines of more characters are not answered.";
-    UpperCaseOnly "upper-case-only" Kind::Flag, "modems that know digits in upper case alone",
+    CsimLineLimit "csim-line-limit" Kind::Count(256), "modems with a short buffer for APDUs",
+        "`AT+CSIM` in a line of more characters is an error.";
+    UpperCaseOnly "upper-case-only" Kind::Flag, "Foxconn T99W696",
         "APDUs with digits in lower case are an error.";
     QuotesOptional "quotes-optional" Kind::Flag, "Android's emulator, which wants none",
         "APDUs may come without quotation marks.";
@@ -131,12 +137,23 @@ quirks! {
         "There is no `AT+CCHO`, `AT+CGLA` and `AT+CCHC`.";
     CrsmRefused "crsm-refused" Kind::Flag, "Quectel EG916Q",
         "`AT+CRSM` gets `+CME ERROR: 3`.";
+    IccidCommands "iccid-commands" Kind::Words(&ICCID_COMMANDS, &["+CICCID"]),
+        "SIMCom SIM7600, and each maker in its own way",
+        "The ICCID is told by these commands alone; `AT+CICCID` answers `+ICCID:`.";
+    IccidBare "iccid-bare" Kind::Flag, "SIMCom SIM7080",
+        "The ICCID stands alone in its line.";
+    IccidQuoted "iccid-quoted" Kind::Flag, "Neoway N58, Sierra WP76",
+        "The ICCID stands in quotation marks.";
     IccidRefused "iccid-refused" Kind::Flag, "modems without a command for the ICCID",
-        "`AT+CCID`, `AT+ICCID` and `AT+QCCID` are an error.";
-    IccidPadded "iccid-padded" Kind::Flag, "modems that print EF.ICCID as it is",
+        "Commands that tell the ICCID are an error.";
+    IccidPadded "iccid-padded" Kind::Flag, "Nordic nRF91, and some Quectel firmware",
         "The ICCID comes with the `F` that fills it up.";
     IccidOfStart "iccid-of-start" Kind::Flag, "modems that look at the card once",
         "The first ICCID since the modem started is told until it restarts.";
+    CgsnSerial "cgsn-serial" Kind::Flag, "China Mobile ML307R",
+        "`AT+CGSN` answers a serial number; `AT+CGSN=1` tells the IMEI.";
+    CgsnSilent "cgsn-silent" Kind::Flag, "some Fibocom FM150 and FM350",
+        "`AT+CGSN` is not answered, with or without a number.";
 
     // APDUs.
     ApduTime "apdu-time" Kind::Time(80), "a card that takes its time (45 to 170 ms are usual)",
@@ -151,6 +168,10 @@ quirks! {
         "The modem runs GET RESPONSE by itself and joins the data.";
     CglaGetResponse "cgla-get-response" Kind::Flag, "modems with different code behind AT+CSIM",
         "The modem runs GET RESPONSE by itself for `AT+CGLA` only.";
+    Raw61xx "raw-61xx" Kind::Flag, "SIMCom SIM7600, Quectel EC200A and BG96",
+        "What a command with data and without Le gets waits behind `61xx` for GET RESPONSE.";
+    GetResponseClass "get-response-class" Kind::Flag, "MediaTek CPE",
+        "GET RESPONSE with class `80` gets `9000` and no data, with class `00` the data.";
     Loop6100 "loop-6100" Kind::Flag, "Quectel EC800G",
         "GET RESPONSE gets `6100` and no data, again and again.";
     LeRequired "le-required" Kind::Flag, "Intel XMM7560 (Fibocom L860)",
@@ -159,14 +180,18 @@ quirks! {
         "A command with data and Le gets `6700`.";
     WrongLe "wrong-le" Kind::Flag, "cards behind T=0",
         "A command that wants all there is gets `6Cxx`, and is to come again with that Le.";
-    LastBlockError "last-block-error" Kind::Count(8), "Quectel EC20F and EG25",
+    CglaLastBlockError "cgla-last-block-error" Kind::Count(8), "Quectel EC20F and EG25",
+        "The same as `last-block-error`, for `AT+CGLA` only.";
+    LastBlockError "last-block-error" Kind::Count(8), "modems that give up on a slow card",
         "`ERROR` answers last blocks from this number on, which the card has executed.";
-    LastBlockLost "last-block-lost" Kind::Count(8), "Quectel EC20F and EG25",
+    LastBlockLost "last-block-lost" Kind::Count(8), "modems that give up on a slow card",
         "`ERROR` answers last blocks from this number on, which the card never sees.";
     PhoneFailureOnce "phone-failure-once" Kind::Flag, "Quectel EG95",
         "SELECT right after a channel was opened gets `+CME ERROR: 0`, the next one works.";
     CsimLimit "csim-limit" Kind::Count(8), "Baiwang QDC507",
         "`AT+CSIM` with an APDU of more octets is not answered.";
+    CsimNoSelect "csim-no-select" Kind::Flag, "MediaTek CPE",
+        "`AT+CSIM` passes no SELECT by name; it gets `6A82` (which status word is not known).";
     WavecomFilter "wavecom-filter" Kind::Flag, "Wavecom modules, Moxa G2150I",
         "`AT+CSIM` passes few instructions and exact lengths, else `+CME ERROR: 3`.";
     CinterionFilter "cinterion-filter" Kind::Flag, "Siemens AC75 and MC75",
@@ -193,8 +218,8 @@ quirks! {
         "The class byte of `AT+CGLA` reaches the card as the client wrote it.";
     FirstChannel "first-channel" Kind::Count(2), "Telit LE910C1",
         "The modem keeps the channels below this one for itself.";
-    MaxSessions "max-sessions" Kind::Count(1), "modems with few channels",
-        "There are no more sessions than so many.";
+    MaxSessions "max-sessions" Kind::Count(1), "Quectel EC20",
+        "There are no more sessions than so many; channels opened by `AT+CSIM` count (`6A81`).";
     LeakedSessions "leaked-sessions" Kind::Count(1), "a client that was killed",
         "So many sessions are open from the start, until they are closed or the card is reset.";
     CchcLine "cchc-line" Kind::Flag, "Quectel EC20",
@@ -204,15 +229,18 @@ quirks! {
     CchcAlwaysOk "cchc-always-ok" Kind::Flag, "Quectel EC20",
         "`AT+CCHC` is `OK` for sessions that never were.";
     IsdrRefused "isdr-refused" Kind::Flag, "Sierra EM9191",
-        "`AT+CCHO` with the ISD-R gets `+CME ERROR: Parameters error`.";
+        "The ISD-R gets `+CME ERROR: Parameters error`, over `AT+CSIM` too (there not known).";
     IsdrWindow "isdr-window" Kind::Time(60_000), "Fibocom FM350",
-        "The ISD-R can be reached for so long after the start, then the modem's LPA has it.";
+        "The modem's LPA has the ISD-R so long after the start, over `AT+CSIM` too (there not known).";
     InternalLpa "internal-lpa" Kind::Flag, "Quectel RG650E",
-        "The modem's LPA has the ISD-R until `AT+QESIM=\"lpa_enable\",0` and a restart.";
+        "The modem's LPA has the ISD-R, over `AT+CSIM` too (there not known), until \
+        `AT+QESIM=\"lpa_enable\",0` and a restart.";
 
     // The card's start, and an eUICC without an enabled profile.
     NoTerminalCapability "no-terminal-capability" Kind::Flag, "modems older than eUICCs",
         "The modem starts a card without TERMINAL CAPABILITY.";
+    BareTerminalCapability "bare-terminal-capability" Kind::Flag, "Sierra EM7455",
+        "The modem tells the card of no LPA, which refuses the ISD-R (`6985`) until it is told.";
     NoProfileStateChange "no-profile-state-change" Kind::Flag, "modems older than eUICCs",
         "The modem's TERMINAL PROFILE does not know REFRESH with \"eUICC Profile State Change\".";
     BusyAtStart "busy-at-start" Kind::Count(3), "modems that are still reading the card",
@@ -226,7 +254,15 @@ quirks! {
     EmptyEuicc "empty-euicc" Kind::Flag, "MediaTek T700 (Fibocom FM350)",
         "Without an enabled profile, `AT+CPIN?` answers `EMPTY_EUICC`.";
     EmptyNoSession "empty-no-session" Kind::Flag, "Quectel EM061K",
-        "Without an enabled profile, `AT+CCHO` fails.";
+        "Without an enabled profile, no channel opens, by `AT+CSIM` neither (there not known).";
+    EmptyNoCsim "empty-no-csim" Kind::Flag, "Sierra EM7455",
+        "Without an enabled profile, `AT+CSIM` is an error, and nothing reaches the card.";
+    EmptyIccid "empty-iccid"
+        Kind::Words(&["89000123456789012358", "89111111111111111111"], &["89000123456789012358"]),
+        "Quectel BG95-S5, and RM520N with ones",
+        "Without an enabled profile, this ICCID is told.";
+    EmptyReady "empty-ready" Kind::Flag, "Quectel RM520N",
+        "Without an enabled profile, `AT+CPIN?` answers `READY`, and `AT+CIMI` ones.";
     EmptyNoCard "empty-no-card" Kind::Flag, "Nordic nRF9151",
         "Without an enabled profile, everything for the card gets `+CME ERROR: 13`.";
 
@@ -235,6 +271,8 @@ quirks! {
         "The modem ignores a REFRESH that the card asks for.";
     StuckRefresh "stuck-refresh" Kind::Flag, "China Mobile ML307R",
         "A REFRESH is never fetched, and until the card is reset APDUs get `+CME ERROR: 4`.";
+    LateRefresh "late-refresh" Kind::Time(10_000), "Sierra MC7455",
+        "A REFRESH is fetched at once and acted on so late; until then ES10 gets `6985`.";
     RefreshTime "refresh-time" Kind::Time(2000), "every real modem (0.5 to 10 s)",
         "A REFRESH takes so long; the card is not ready meanwhile.";
     RefreshHangsUp "refresh-hangs-up" Kind::Time(5000), "Quectel EG25",
@@ -245,8 +283,18 @@ quirks! {
         "After `AT+CFUN=1,1` the port is away for so long (else 3 s).";
     RestartStays "restart-stays" Kind::Flag, "modules on a real UART",
         "`AT+CFUN=1,1` restarts the modem and leaves the port.";
-    RadioOffHangsUp "radio-off-hangs-up" Kind::Time(3000), "Quectel EG916Q",
+    RadioOffDrops "radio-off-drops" Kind::Time(3000), "Quectel EG916Q",
+        "`AT+CFUN=0` takes the port away for so long, and the radio stays off until an `AT+CFUN=1`, \
+        which may be in the same write.";
+    RadioOffHangsUp "radio-off-hangs-up" Kind::Time(3000), "modems that restart without their radio",
         "`AT+CFUN=0` takes the port away for so long, and the modem restarts.";
+    CfunTime "cfun-time" Kind::Time(60_000), "u-blox SARA (up to 3 minutes)",
+        "`AT+CFUN` takes so long.";
+    CardKeepsPower "card-keeps-power" Kind::Flag, "China Mobile ML307R",
+        "No command takes the card's power, a restart neither; it goes with the modem's.";
+    ResetCommands "reset-commands" Kind::Words(&RESET_COMMANDS, &RESET_COMMANDS),
+        "each maker in its own way",
+        "The modem has these commands as well, see below.";
     RadioOffRestarts "radio-off-restarts" Kind::Flag, "Quectel RM530N",
         "`AT+CFUN=0` restarts the modem with its radio on.";
 }

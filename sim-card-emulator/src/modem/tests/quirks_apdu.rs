@@ -65,6 +65,58 @@ fn cgla_get_response() {
 }
 
 #[test]
+fn raw_61xx() {
+    let line = |digits: &str| format!("\r\n+CSIM: {},\"{digits}\"\r\n\r\nOK\r\n", digits.len());
+    let mut modem = quirky(&["raw-61xx"]);
+    dialogue(
+        &mut modem,
+        &[
+            (STORE, &line("6103")),
+            ("AT+CSIM=10,\"80C0000002\"", &line("02BF6101")),
+            ("AT+CSIM=10,\"80C0000001\"", &line("2E9000")),
+            // What was not fetched is gone with the next command.
+            (STORE, &line("6103")),
+            ("AT+CSIM=8,\"80700000\"", &line("9000")),
+            ("AT+CSIM=10,\"80C0000003\"", &line("9000")),
+        ],
+    );
+    assert_eq!(
+        modem.card().seen,
+        ["80E2910002BF2E", "80E2910002BF2E", "80700000", "80C0000003"]
+    );
+}
+
+#[test]
+fn get_response_class() {
+    let line = |digits: &str| format!("\r\n+CGLA: {},\"{digits}\"\r\n\r\nOK\r\n", digits.len());
+    dialogue(
+        &mut quirky(&["raw-61xx", "get-response-class"]),
+        &[
+            (OPEN, OPENED),
+            ("AT+CGLA=1,14,\"80E2910002BF2E\"", &line("6103")),
+            ("AT+CGLA=1,10,\"80C0000003\"", &line("9000")),
+            ("AT+CGLA=1,10,\"01C0000003\"", &line("02BF2E9000")),
+        ],
+    );
+}
+
+#[test]
+fn csim_no_select() {
+    let select = "AT+CSIM=42,\"01A4040010A0000005591010FFFFFFFF8900000100\"";
+    dialogue(
+        &mut quirky(&["csim-no-select"]),
+        &[
+            (
+                "AT+CSIM=10,\"0070000001\"",
+                "\r\n+CSIM: 6,\"019000\"\r\n\r\nOK\r\n",
+            ),
+            (select, "\r\n+CSIM: 4,\"6A82\"\r\n\r\nOK\r\n"),
+            (OPEN, "\r\n+CCHO: 2\r\n\r\nOK\r\n"),
+        ],
+    );
+}
+
+#[test]
 fn loop_6100() {
     let again = (
         "AT+CSIM=10,\"80C0000000\"",
@@ -145,6 +197,18 @@ fn last_block_error() {
         ],
     );
     assert_eq!(modem.card().seen.len(), 2, "the card has executed both");
+}
+
+#[test]
+fn cgla_last_block_error() {
+    dialogue(
+        &mut quirky(&["cgla-last-block-error=8"]),
+        &[
+            ("AT+CSIM=14,\"80E2910802BF2E\"", STORED),
+            (OPEN, OPENED),
+            ("AT+CGLA=1,14,\"80E2910802BF2E\"", BARE_ERROR),
+        ],
+    );
 }
 
 #[test]

@@ -25,6 +25,21 @@ fn line_limit_silent() {
 }
 
 #[test]
+fn csim_line_limit() {
+    dialogue(
+        &mut quirky(&["csim-line-limit=24"]),
+        &[
+            (
+                "AT+CSIM=10,\"0070000001\"",
+                "\r\n+CSIM: 6,\"019000\"\r\n\r\nOK\r\n",
+            ),
+            (STORE, BARE_ERROR),
+            (OPEN, "\r\n+CCHO: 2\r\n\r\nOK\r\n"),
+        ],
+    );
+}
+
+#[test]
 fn upper_case_only() {
     let lower = "AT+CSIM=14,\"80e2910002bf2e\"";
     shows("preset:ideal", lower, STORED);

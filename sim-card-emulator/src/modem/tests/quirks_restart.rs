@@ -71,6 +71,30 @@ fn radio_off_hangs_up() {
 }
 
 #[test]
+fn radio_off_drops() {
+    let away = (DONE.to_owned(), Some(SECOND * 3));
+    for (written, cfun) in [("AT+CFUN=0\r", 0), ("AT+CFUN=0\rAT+CFUN=1\r", 1)] {
+        let mut modem = quirky(&["radio-off-drops=3s"]);
+        assert_eq!(until_gone(&mut modem, written), away);
+        // It has not restarted.
+        assert_eq!(until_gone(&mut modem, ""), (String::new(), None));
+        let state = format!("\r\n+CFUN: {cfun}\r\n\r\nOK\r\n");
+        dialogue(&mut modem, &[("AT+CFUN?", &state)]);
+        assert_eq!(modem.card().resets, 1);
+        dialogue(&mut modem, &[("AT+CFUN=1", DONE), (OPEN, OPENED)]);
+    }
+}
+
+#[test]
+fn cfun_time() {
+    let mut modem = quirky(&["cfun-time=60s"]);
+    for line in ["AT+CFUN=0", "AT+CFUN=1"] {
+        assert_eq!(timed(&mut modem, line), (DONE.to_owned(), SECOND * 60));
+    }
+    assert_eq!(timed(&mut modem, "AT+CFUN?").1, Duration::ZERO);
+}
+
+#[test]
 fn radio_off_restarts() {
     let mut modem = quirky(&["radio-off-restarts"]);
     let answer = format!("{DONE}{BACK}");

@@ -2,6 +2,11 @@
 
 use super::*;
 
+/// The same as [`OPEN`] over `AT+CSIM`, and how that is answered.
+const RAW_OPEN: &str = "AT+CSIM=10,\"0070000001\"";
+const RAW_OPENED: &str = "\r\n+CSIM: 6,\"019000\"\r\n\r\nOK\r\n";
+const RAW_SELECT: &str = "AT+CSIM=42,\"01A4040010A0000005591010FFFFFFFF8900000100\"";
+const RAW_SELECTED: &str = "\r\n+CSIM: 12,\"620282009000\"\r\n\r\nOK\r\n";
 /// Something on session 1.
 const ON_FIRST: &str = "AT+CGLA=1,8,\"80700000\"";
 const ANSWERED: &str = "\r\n+CGLA: 4,\"9000\"\r\n\r\nOK\r\n";
@@ -94,6 +99,24 @@ fn max_sessions() {
 }
 
 #[test]
+fn channels_of_csim_count_as_sessions() {
+    let full = "\r\n+CSIM: 4,\"6A81\"\r\n\r\nOK\r\n";
+    let closed = "\r\n+CSIM: 4,\"9000\"\r\n\r\nOK\r\n";
+    dialogue(
+        &mut quirky(&["max-sessions=1", "leaked-sessions=1"]),
+        &[
+            (RAW_OPEN, full),
+            ("AT+CSIM=10,\"0070800100\"", closed),
+            (RAW_OPEN, RAW_OPENED),
+            (OPEN, "\r\n+CME ERROR: 3\r\n"),
+            (RAW_OPEN, full),
+            ("AT+CSIM=10,\"0070800100\"", closed),
+            (OPEN, OPENED),
+        ],
+    );
+}
+
+#[test]
 fn leaked_sessions() {
     dialogue(
         &mut quirky(&["leaked-sessions=1", "max-sessions=1"]),
@@ -140,6 +163,12 @@ fn isdr_refused() {
         &mut quirky(&["isdr-refused"]),
         &[
             (OPEN, "\r\n+CME ERROR: Parameters error\r\n"),
+            (RAW_OPEN, RAW_OPENED),
+            (RAW_SELECT, "\r\n+CME ERROR: Parameters error\r\n"),
+            (
+                "AT+CSIM=10,\"0070800100\"",
+                "\r\n+CSIM: 4,\"9000\"\r\n\r\nOK\r\n",
+            ),
             ("AT+CCHO=\"A0000000871002\"", OPENED),
         ],
     );
@@ -154,6 +183,8 @@ async fn isdr_window() {
         &mut modem,
         &[
             (OPEN, BARE_ERROR),
+            (RAW_OPEN, RAW_OPENED),
+            (RAW_SELECT, BARE_ERROR),
             ("AT+CFUN=0", DONE),
             ("AT+CFUN=1", DONE),
             (OPEN, OPENED),
@@ -174,9 +205,13 @@ fn internal_lpa() {
             ),
             (off, DONE),
             (OPEN, "\r\n+CME ERROR: 4\r\n"),
+            (RAW_OPEN, RAW_OPENED),
+            (RAW_SELECT, "\r\n+CME ERROR: 4\r\n"),
             ("AT+CFUN=1,1", "\r\nOK\r\n\r\nRDY\r\n\r\n+CPIN: READY\r\n"),
             ("ATE0", "ATE0\r\r\nOK\r\n"),
-            (OPEN, OPENED),
+            (RAW_OPEN, RAW_OPENED),
+            (RAW_SELECT, RAW_SELECTED),
+            (OPEN, "\r\n+CCHO: 2\r\n\r\nOK\r\n"),
             (
                 "AT+QESIM=\"lpa_enable\"",
                 "\r\n+QESIM: \"lpa_enable\",0\r\n\r\nOK\r\n",

@@ -91,6 +91,27 @@ fn a_card_whose_refresh_is_stuck_is_busy_until_the_radio_was_off() {
 }
 
 #[test]
+fn a_card_that_is_told_of_no_lpa_wants_to_be_told_by_the_client() {
+    let mut modem = modem_with_card(&["bare-terminal-capability"]);
+    let line = |digits: &str| format!("\r\n+CSIM: {},\"{digits}\"\r\n\r\nOK\r\n", digits.len());
+    let told = "AT+CSIM=30,\"80AA00000AA9088100820101830107\"";
+    dialogue(
+        &mut modem,
+        &[
+            (OPEN, "\r\n+CME ERROR: 22\r\n"),
+            ("AT+CSIM=10,\"0070000001\"", &line("019000")),
+            (
+                "AT+CSIM=42,\"01A4040010A0000005591010FFFFFFFF8900000100\"",
+                &line("6985"),
+            ),
+            ("AT+CSIM=10,\"0070800100\"", &line("9000")),
+            (told, &line("9000")),
+            (OPEN, OPENED),
+        ],
+    );
+}
+
+#[test]
 fn what_the_modem_does_by_itself_is_not_counted_and_meets_no_power_cut() {
     let mut modem = modem_with_card(&[]);
     modem.card().cut_power(2, card::PowerCut::AfterExecution);
