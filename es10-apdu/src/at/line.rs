@@ -97,6 +97,8 @@ pub struct Pending {
     command: String,
     /// `+CSIM` for `AT+CSIM=…`; empty when answers carry no prefix (`AT`, `ATI`).
     prefix: String,
+    /// Whether an unsolicited code may be the answer.
+    keeps_codes: bool,
 }
 
 impl Pending {
@@ -113,7 +115,20 @@ impl Pending {
         Self {
             command: command.to_owned(),
             prefix: prefix.to_ascii_uppercase(),
+            keeps_codes: false,
         }
+    }
+
+    /// The same for a modem whose answer may look like an unsolicited code.
+    pub(super) fn with_codes(self) -> Self {
+        Self {
+            keeps_codes: true,
+            ..self
+        }
+    }
+
+    pub(super) fn keeps_codes(&self) -> bool {
+        self.keeps_codes
     }
 
     /// The text after `+CSIM:`, when the line is such an answer to this command.

@@ -86,11 +86,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
         command: &str,
         deadline: impl Into<Deadline> + Send,
     ) -> Result<Vec<String>, TransportError> {
-        let deadline = deadline.into();
+        self.run(command, Pending::new(command), deadline.into())
+            .await
+    }
+
+    /// As [`Self::command`], with the unsolicited codes that came meanwhile among the lines: some
+    /// modems answer under another name than the command's.
+    ///
+    /// # Errors
+    /// As [`Self::command`].
+    pub async fn command_with_codes(
+        &mut self,
+        command: &str,
+        deadline: impl Into<Deadline> + Send,
+    ) -> Result<Vec<String>, TransportError> {
+        let pending = Pending::new(command).with_codes();
+        self.run(command, pending, deadline.into()).await
+    }
+
+    async fn run(
+        &mut self,
+        command: &str,
+        pending: Pending,
+        deadline: Deadline,
+    ) -> Result<Vec<String>, TransportError> {
         self.settle(deadline)
             .await
             .map_err(TransportError::not_sent)?;
-        let (lines, result) = self.exchange(command, deadline).await?;
+        let (lines, result) = self.exchange_as(command, &pending, deadline).await?;
         // The port was clean before, so this was the one final result that was owed.
         self.outstanding = None;
         match result {
@@ -178,13 +201,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
         command: &str,
         deadline: Deadline,
     ) -> Result<(Vec<String>, ResultCode), TransportError> {
-        let pending = Pending::new(command);
+        self.exchange_as(command, &Pending::new(command), deadline)
+            .await
+    }
+
+    async fn exchange_as(
+        &mut self,
+        command: &str,
+        pending: &Pending,
+        deadline: Deadline,
+    ) -> Result<(Vec<String>, ResultCode), TransportError> {
         // What stands between quotes is an APDU or a code, which no log may hold.
         let shown = command.split('"').next().unwrap_or_default();
         self.statistics.commands += 1;
-        self.write(&format!("{command}\r"), Some(&pending), deadline)
+        self.write(&format!("{command}\r"), Some(pending), deadline)
             .await?;
-        match self.read_answer(&pending, deadline).await {
+        match self.read_answer(pending, deadline).await {
             Ok((lines, result)) => {
                 trace!(command = shown, lines = lines.len(), ?result, "AT");
                 Ok((lines, result))
@@ -261,6 +293,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
                         .checked_sub(text.len() + LINE_COST)
                         .ok_or(Garbled::TooLong { limit })?;
                     lines.push(text);
+                }
+                Line::Urc(text) if pending.keeps_codes() => {
+                    room = room.saturating_sub(text.len() + LINE_COST);
+                    if room > 0 {
+                        lines.push(text);
+                    }
                 }
                 // The answer lacks what was too long; its reader misses it.
                 Line::Echo | Line::Urc(_) | Line::Overlong => {}
