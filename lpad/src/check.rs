@@ -1,10 +1,9 @@
 //! What a configuration names outside its file: looked at by `lpad --check`, and before a start.
 
 use std::ffi::OsStr;
-use std::fs;
-use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use es9_client::Roots;
 use rustix::fs::{major, minor};

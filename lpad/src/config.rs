@@ -237,12 +237,12 @@ pub enum ApduPath {
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "kebab-case")]
 pub enum AfterEnable {
-    /// Look at the ICCID the modem reports, reset its radio only if it is still the old one.
+    /// Look at the ICCID the modem reports, climb the ladder only if it is still the old one.
     #[default]
     Auto,
     /// Trust the modem to act on REFRESH.
     Nothing,
-    /// Always `AT+CFUN=0`, `AT+CFUN=1`.
+    /// Begin with the first rung of the ladder at once.
     Radio,
 }
 

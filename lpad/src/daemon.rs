@@ -1,7 +1,7 @@
 //! The daemon as a whole: what is wired to what, how it starts and how it ends.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
 
@@ -19,7 +19,7 @@ use crate::api::actor::Permissions;
 use crate::api::{Api, Socket};
 use crate::check;
 use crate::client::Client;
-use crate::config::{Config, Es9Config, EuiccConfig, StateConfig};
+use crate::config::{Config, ConfigError, Es9Config, EuiccConfig, StateConfig};
 use crate::engine::{Context, ENGINE_ENDS, Engine, EngineHandle};
 use crate::memory::events::{Change, Events, Follower};
 use crate::memory::journal::{Journal, SharedJournal};
@@ -27,6 +27,7 @@ use crate::memory::key::Key;
 use crate::memory::operations::Operations;
 use crate::memory::snapshot::Snapshot;
 use crate::memory::state_folder::StateFolder;
+use crate::modem::table::Table;
 use crate::modem::{OpenPort, SerialPort};
 use crate::problem::Problem;
 use crate::runtime::clock::Clock;
@@ -90,6 +91,7 @@ impl Daemon {
             let count = roots.add_folder(folder)?;
             tracing::info!(count, folder = %folder.display(), "further certificate issuers");
         }
+        let modems = Table::of(&config, Path::new("lpad.toml"))?;
         // First of all: the socket tells whether another daemon is at work for the same clients.
         let configured = config.api.socket.clone();
         let socket = listener.as_ref().and_then(path_of).unwrap_or(configured);
@@ -121,6 +123,7 @@ impl Daemon {
             deadlines: deadlines(&config.es9),
             ..es9
         };
+        let modems = Arc::new(modems);
         let (engines_closer, engines_closing) = closing();
         let mut engines = JoinSet::new();
         let mut handles = BTreeMap::new();
@@ -131,6 +134,7 @@ impl Daemon {
             let context = Context {
                 config: euicc.clone(),
                 server: Arc::new(server),
+                modems: modems.clone(),
                 journal: journal.clone(),
                 key: key.clone(),
                 operations: operations.clone(),
@@ -335,6 +339,9 @@ pub enum DaemonError {
     /// The configuration names a place that cannot be used.
     #[error("{0}")]
     Configuration(String),
+    /// The table of modems, or what overrides it, cannot be used.
+    #[error(transparent)]
+    Modems(#[from] ConfigError),
     /// The socket systemd handed over cannot be used.
     #[error("the socket handed over at start: {0}")]
     Activation(io::Error),
@@ -368,6 +375,7 @@ impl DaemonError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Configuration(_)
+            | Self::Modems(ConfigError::Syntax { .. } | ConfigError::Value { .. })
             | Self::Roots(RootsError::Certificate { .. } | RootsError::Pem { .. }) => 2,
             // No regular file, or one that is too large.
             Self::Roots(RootsError::Io { cause, .. })

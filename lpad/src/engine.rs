@@ -73,7 +73,13 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
             known.euicc.port = context.config.port.display().to_string();
         });
         let journal = context.journal.clone();
-        let port = CardPort::new(opener, &context.config, journal, context.waits());
+        let port = CardPort::new(
+            opener,
+            &context.config,
+            journal,
+            context.modems.clone(),
+            context.waits(),
+        );
         let outbox = Outbox::new(context.server.clone(), context.journal.clone());
         let slot = Slot::new(Desk::new(port, outbox), context);
         let engine = Self { slot, inbox };

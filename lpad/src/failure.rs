@@ -63,20 +63,33 @@ pub enum JobFailure {
         /// The card that answers.
         found: Eid,
     },
+    /// Without an enabled profile the modem would pass nothing on to the card any more.
+    #[error("this modem passes nothing on to a card without an enabled profile")]
+    LastProfile,
 
     // The way to the card.
     /// The modem's port.
     #[error(transparent)]
     Port(#[from] PortFailure),
     /// The modem refused to pass on MANAGE CHANNEL or SELECT.
-    #[error("{0}")]
-    ModemRefusedChannel(TransportError),
+    #[error("{error}")]
+    ModemRefusedChannel {
+        /// What it said.
+        error: TransportError,
+        /// What helps on this modem, when that is known.
+        hint: Option<String>,
+    },
     /// The card gives no logical channel.
     #[error("{0}")]
     CardRefusedChannel(OpenError),
     /// The card has no ISD-R, so that it is no eUICC.
-    #[error("the ISD-R cannot be selected: {0}")]
-    NoIsdr(StatusWord),
+    #[error("the ISD-R cannot be selected: {sw}")]
+    NoIsdr {
+        /// What the card, or the modem in its place, said.
+        sw: StatusWord,
+        /// What helps on this modem, when that is known.
+        hint: Option<String>,
+    },
 
     // The card.
     /// A function was refused, not reached, or its answer is lost.
@@ -223,6 +236,16 @@ impl JobFailure {
         }
     }
 
+    /// Adds what helps on this modem, when the card's ISD-R cannot be reached through it.
+    pub(crate) fn with_hint(mut self, known: &str) -> Self {
+        if let Self::ModemRefusedChannel { hint, .. } | Self::NoIsdr { hint, .. } = &mut self
+            && !known.is_empty()
+        {
+            *hint = Some(known.to_owned());
+        }
+        self
+    }
+
     /// As a log may hold it: EID and ICCID shortened.
     pub(crate) fn shortened(&self) -> String {
         shorten_numbers(&self.to_string())
@@ -233,7 +256,9 @@ impl JobFailure {
         match self {
             Self::Function(error) => error.outcome(),
             Self::Port(PortFailure::Lost(error)) => error.outcome(),
-            Self::Port(_) | Self::ModemRefusedChannel(_) | Self::Journal(_) => Outcome::NotReached,
+            Self::Port(_) | Self::ModemRefusedChannel { .. } | Self::Journal(_) => {
+                Outcome::NotReached
+            }
             Self::InDoubt { .. } => Outcome::Unknown,
             Self::Download(error) => match error.session {
                 SessionEnd::InDoubt(_) => Outcome::Unknown,
@@ -248,9 +273,9 @@ impl JobFailure {
         match self {
             Self::OtherCard { .. }
             | Self::Port(_)
-            | Self::ModemRefusedChannel(_)
+            | Self::ModemRefusedChannel { .. }
             | Self::CardRefusedChannel(_)
-            | Self::NoIsdr(_) => true,
+            | Self::NoIsdr { .. } => true,
             Self::Function(error) => error.loses_card(),
             Self::Download(error) | Self::NothingToDownload(error) => match &error.failure {
                 Failure::Card(error) => error.loses_card(),
@@ -266,6 +291,7 @@ impl JobFailure {
             | Self::NoDefaultSmdp
             | Self::StoredAddress { .. }
             | Self::NotSwitched(_)
+            | Self::LastProfile
             | Self::NotDone(_)
             | Self::CutOff(_)
             | Self::Journal(_)
@@ -291,12 +317,13 @@ impl JobFailure {
             | Self::UnknownProfile(_)
             | Self::OtherCard { .. }
             | Self::Port(_)
-            | Self::ModemRefusedChannel(_)
+            | Self::ModemRefusedChannel { .. }
             | Self::CardRefusedChannel(_)
-            | Self::NoIsdr(_)
+            | Self::NoIsdr { .. }
             | Self::Function(_)
             | Self::PartUnknown { .. }
             | Self::NotSwitched(_)
+            | Self::LastProfile
             | Self::NotDone(_)
             | Self::CutOff(_)
             | Self::Journal(_)
@@ -413,10 +440,10 @@ impl From<OpenError> for JobFailure {
     fn from(error: OpenError) -> Self {
         match error {
             OpenError::Transport(error) if matches!(error.fault, Fault::Device(_)) => {
-                Self::ModemRefusedChannel(error)
+                Self::ModemRefusedChannel { error, hint: None }
             }
             OpenError::Transport(error) => PortFailure::from(error).into(),
-            OpenError::Select { sw } => Self::NoIsdr(sw),
+            OpenError::Select { sw } => Self::NoIsdr { sw, hint: None },
             error => Self::CardRefusedChannel(error),
         }
     }

@@ -2,18 +2,20 @@
 //! and makes it read the card again.
 
 mod identity;
+mod ladder;
 mod port;
 mod profile_in_use;
-mod radio;
+mod registration;
 pub mod table;
 
 use es10_apdu::transport::{Fault, TransportError};
 
 pub use self::identity::Identity;
 pub(crate) use self::identity::imei;
+pub(crate) use self::ladder::{SETTLE, run, write, writes};
 pub use self::port::{OpenPort, SerialPort};
 pub(crate) use self::profile_in_use::{ProfileInUse, ReportedProfile};
-pub(crate) use self::radio::{RESET_TAKES, reset_radio};
+pub(crate) use self::registration::{Registration, registration};
 
 /// Whether the port has to be opened again.
 fn is_gone(error: &TransportError) -> bool {

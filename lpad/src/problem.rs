@@ -128,6 +128,14 @@ impl Problem {
         }
     }
 
+    /// Says what helps on this modem, when that is known.
+    fn hint(self, hint: &Option<String>) -> Self {
+        match hint {
+            Some(hint) => self.next_step(hint),
+            None => self,
+        }
+    }
+
     /// Adds what the SM-DP+ said.
     pub fn sgp22(self, subject: impl Into<String>, reason: impl Into<String>) -> Self {
         let status = Sgp22Status {
@@ -210,12 +218,15 @@ impl From<&JobFailure> for Problem {
             JobFailure::NoDefaultSmdp => Self::new(Code::NoDefaultSmdp),
             JobFailure::StoredAddress { .. } => Self::because(Code::InvalidAddress, failure),
             JobFailure::OtherCard { .. } => Self::because(Code::OtherCard, failure),
+            JobFailure::LastProfile => Self::because(Code::LastProfile, failure),
             JobFailure::Port(failure) => failure.into(),
-            JobFailure::ModemRefusedChannel(_) => Self::because(Code::ModemRefused, failure),
-            JobFailure::CardRefusedChannel(error) => card::no_channel(error),
-            JobFailure::NoIsdr(sw) => {
-                Self::because(Code::NoEuicc, failure).card(card::status("SELECT", *sw))
+            JobFailure::ModemRefusedChannel { hint, .. } => {
+                Self::because(Code::ModemRefused, failure).hint(hint)
             }
+            JobFailure::CardRefusedChannel(error) => card::no_channel(error),
+            JobFailure::NoIsdr { sw, hint } => Self::because(Code::NoEuicc, failure)
+                .hint(hint)
+                .card(card::status("SELECT", *sw)),
             JobFailure::Function(error) => error.into(),
             JobFailure::PartUnknown { because, .. } => Self {
                 card: Self::from(&**because).card,

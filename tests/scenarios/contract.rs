@@ -10,7 +10,7 @@ use std::{fmt, fs};
 use hyper::Method;
 use lpad::api::action::{Access, Request};
 use lpad::api::body::{
-    Achievement, Addresses, Euicc, EuiccInfo, EventKind, FirstProfile, Notification, Offer,
+    Achievement, Addresses, Euicc, EuiccInfo, EventKind, FirstProfile, Modem, Notification, Offer,
     Operation as LpadOperation, Profile, Trying, UnknownPart,
 };
 use lpad::api::downloads::DownloadRequest;
@@ -154,6 +154,7 @@ async fn members_values_and_codes_are_the_programs_own() {
         ("ResetRequest", names::<ResetRequest>()),
         ("Sgp22Status", names::<Sgp22Status>()),
         ("Stage", names::<Stage>()),
+        ("Modem", names::<Modem>()),
         ("Trying", names::<Trying>()),
         ("UnknownPart", names::<UnknownPart>()),
         ("Version", names::<Version>()),

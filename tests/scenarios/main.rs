@@ -28,6 +28,7 @@ mod log;
 mod lost_answers;
 mod lpactl;
 mod modem_trouble;
+mod modems;
 mod notifications;
 mod notifications_aside;
 mod operator_reports;

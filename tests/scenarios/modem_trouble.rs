@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lpad::api::body::Operation;
 use lpad::api::downloads::DownloadRequest;
-use lpad::config::AfterEnable;
+use lpad::config::{AfterEnable, Rung};
 use lpad::memory::operations::State;
 use lpad::memory::snapshot::{Availability, ProfileState};
 use lpad::problem::{Code, CodeConsumed, Problem};
@@ -941,7 +941,13 @@ async fn enabling_again_asks_a_modem_that_did_not_follow_until_it_has_restarted(
     for after_enable in [AfterEnable::Auto, AfterEnable::Radio, AfterEnable::Nothing] {
         let mut bed = Bed::start().await;
         bed.stop().await;
-        bed.configuration().euiccs[0].after_enable = after_enable;
+        let euicc = &mut bed.configuration().euiccs[0];
+        euicc.after_enable = after_enable;
+        // It is not restarted by itself.
+        euicc.modem.ladder = Some(vec![Rung {
+            send: ["AT+CFUN=0", "AT+CFUN=1"].map(str::to_owned).into(),
+            ..Rung::default()
+        }]);
         bed.resume().await;
         let (first, second) = (bed.install().await, bed.install().await);
         let enabled = bed.switch(&first, ProfileState::Enabled).await;

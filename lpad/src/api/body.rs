@@ -8,7 +8,7 @@ mod event;
 mod operation;
 mod profile;
 
-pub use euicc::{Addresses, Euicc, EuiccInfo, FirstProfile, Trying, UnknownPart};
+pub use euicc::{Addresses, Euicc, EuiccInfo, FirstProfile, Modem, Trying, UnknownPart};
 pub use event::{Event, EventKind};
 pub use operation::{Achievement, Offer, Operation};
 pub use profile::{Notification, Profile};

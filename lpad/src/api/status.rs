@@ -60,6 +60,7 @@ pub fn status_of(code: Code) -> u16 {
         | Code::OrderClosed
         | Code::CardRefused
         | Code::FailedEarlier
+        | Code::LastProfile
         | Code::OtherCard => 409,
         Code::BodyTooLarge => 413,
         Code::InvalidActivationCode

@@ -6,7 +6,7 @@ use super::progress::doing;
 use super::render::{asked_client, title, unknown};
 use super::table::{Width, facts};
 use super::time::{age_s, since, until};
-use crate::api::body::{Euicc, FirstProfile, Notification, Operation, Profile};
+use crate::api::body::{Euicc, FirstProfile, Modem, Notification, Operation, Profile};
 use crate::api::health::Version;
 use crate::job::Part;
 use crate::memory::operations::State;
@@ -53,6 +53,7 @@ impl Overview {
     fn lines(&self, now: Timestamp) -> Vec<(&'static str, String)> {
         let euicc = &self.euicc;
         let mut lines = vec![("Port", euicc.port.clone())];
+        lines.extend(euicc.modem.as_ref().map(|modem| ("Modem", named(modem))));
         if let Some(eid) = &euicc.eid {
             lines.push(("EID", eid.clone()));
             lines.push(("Enabled", self.enabled()));
@@ -128,6 +129,17 @@ impl Overview {
     fn is_away(&self) -> bool {
         self.euicc.state != Availability::Ready
     }
+}
+
+/// A modem by its own words, and by which entry of the table it is handled.
+fn named(modem: &Modem) -> String {
+    let words = [&modem.manufacturer, &modem.model, &modem.firmware];
+    let words: Vec<_> = words.into_iter().flatten().map(String::as_str).collect();
+    let name = match words.is_empty() {
+        true => "unnamed".to_owned(),
+        false => words.join(" "),
+    };
+    format!("{name}, handled as {} ({})", modem.profile, modem.because)
 }
 
 fn what_and_next(problem: &Problem) -> [(&'static str, String); 2] {

@@ -37,7 +37,8 @@ macro_rules! keys {
 
         impl ModemEntry {
             /// This entry, with what it leaves out as in `other`.
-            pub(crate) fn over(self, other: Self) -> Self {
+            #[must_use]
+            pub fn over(self, other: Self) -> Self {
                 Self {
                     family: other.family,
                     verdict: self.verdict.or(other.verdict),

@@ -20,6 +20,7 @@ use crate::memory::journal::{Attempt, Record, SharedJournal, StartedOperation};
 use crate::memory::key::Key;
 use crate::memory::operations::Operations;
 use crate::memory::snapshot::{Attempt as Bringing, Known, Notification, Shown, Snapshot, find};
+use crate::modem::table::Table;
 use crate::procedure::download::Order;
 use crate::runtime::clock::Clock;
 use crate::secret::Secret;
@@ -29,6 +30,7 @@ use crate::secret::Secret;
 pub(crate) struct Context<C> {
     pub(crate) config: EuiccConfig,
     pub(crate) server: Arc<Es9Client<C>>,
+    pub(crate) modems: Arc<Table>,
     pub(crate) journal: SharedJournal,
     pub(crate) key: Key,
     pub(crate) operations: Operations,

@@ -18,7 +18,7 @@ use crate::failure::{JobFailure, PortFailure};
 use crate::job::{Achievement, Stage};
 use crate::memory::journal::StartedOperation;
 use crate::memory::operations::{Operation, State, Ticket};
-use crate::modem::{self, OpenPort};
+use crate::modem::OpenPort;
 use crate::runtime::backoff::Backoff;
 use crate::secret::Shortened;
 
@@ -202,7 +202,9 @@ impl<O: OpenPort, C: Connect + 'static> Slot<O, C> {
         } = self;
         context.tries("opening the port");
         desk.unbind();
-        let imei = modem::imei(desk.port.at().await?).await;
+        let imei = desk.port.imei().await?;
+        let modem = desk.port.modem();
+        context.update(|known| known.euicc.modem = Some(modem));
         context.tries("opening a channel to the card");
         desk.port.close_orphans().await?;
         context.tries("reading the card");

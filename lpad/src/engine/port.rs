@@ -1,5 +1,7 @@
 //! The port and the card behind it.
 
+mod modem;
+
 use std::io;
 use std::path::PathBuf;
 use std::pin::pin;
@@ -19,12 +21,13 @@ use es10_apdu::types::Aid;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
-use super::waiting::{Patience, Waits};
-use crate::config::EuiccConfig;
+use super::waiting::Waits;
+use crate::config::{EuiccConfig, ModemEntry};
 use crate::failure::{JobFailure, PortFailure};
 use crate::job::WaitingOn;
 use crate::memory::journal::{OpenChannel, SharedJournal};
-use crate::modem::{self, OpenPort, ProfileInUse, ReportedProfile};
+use crate::modem::table::{Known, Table};
+use crate::modem::{OpenPort, ProfileInUse};
 use crate::procedure::Card;
 
 /// The one owner of the port, and with it of the card.
@@ -35,6 +38,10 @@ pub(super) struct CardPort<O: OpenPort> {
     /// was lost, on this port or on an earlier one.
     answer_lost: bool,
     modem: ModemProfile,
+    table: Arc<Table>,
+    /// What overrides the table.
+    configured: ModemEntry,
+    known: Arc<Known>,
     profile_in_use: ProfileInUse,
     options: IsdrOptions,
     path: PathBuf,
@@ -48,6 +55,7 @@ impl<O: OpenPort> CardPort<O> {
         opener: O,
         config: &EuiccConfig,
         journal: SharedJournal,
+        table: Arc<Table>,
         waits: Waits,
     ) -> Self {
         let record = Arc::new(OpenChannel::of(config, journal));
@@ -70,6 +78,9 @@ impl<O: OpenPort> CardPort<O> {
             port: None,
             answer_lost: false,
             modem,
+            table,
+            configured: config.modem.clone(),
+            known: Arc::default(),
             profile_in_use: ProfileInUse::default(),
             options,
             path: config.port.clone(),
@@ -94,8 +105,8 @@ impl<O: OpenPort> CardPort<O> {
                 .on(WaitingOn::Modem, longest, pin!(port.init(&self.modem)))
                 .await
                 .map_err(|error| self.silent_or_lost(error))?;
+            self.recognise(&mut port).await?;
             self.port = Some(port);
-            self.profile_in_use = ProfileInUse::default();
         }
         self.port.as_mut().ok_or_else(|| PortFailure::Gone.into())
     }
@@ -112,58 +123,6 @@ impl<O: OpenPort> CardPort<O> {
         }
     }
 
-    /// Waits until the modem uses the profile `wanted` (`None`: no profile at all), but at most
-    /// `longest`; gives its last answer. Its port may go away and come back meanwhile.
-    pub(super) async fn wait_for_profile(
-        &mut self,
-        wanted: Option<&str>,
-        longest: Duration,
-    ) -> Result<ReportedProfile, JobFailure> {
-        let waits = self.waits.clone();
-        let patience = Patience::new(&waits, longest);
-        let answer = pin!(async {
-            loop {
-                match self.ask_for_profile(wanted, patience.left()).await {
-                    Err(failure) if patience.again(&failure).await => {}
-                    ended => return ended,
-                }
-            }
-        });
-        waits.on(WaitingOn::Modem, longest, answer).await
-    }
-
-    async fn ask_for_profile(
-        &mut self,
-        wanted: Option<&str>,
-        longest: Duration,
-    ) -> Result<ReportedProfile, JobFailure> {
-        self.at().await?;
-        let port = self.port.as_mut().ok_or(PortFailure::Gone)?;
-        self.profile_in_use
-            .wait_for(port, wanted, longest)
-            .await
-            .map_err(|error| PortFailure::from(error).into())
-    }
-
-    /// Lets the modem read the card anew. It may go away with that; whether it comes back shows
-    /// when it is used next.
-    pub(super) async fn reset_radio(&mut self) -> Result<(), JobFailure> {
-        let waits = self.waits.clone();
-        let port = self.at().await?;
-        let (on, longest) = (WaitingOn::Modem, modem::RESET_TAKES);
-        if let Err(error) = waits.on(on, longest, pin!(modem::reset_radio(port))).await {
-            tracing::debug!(%error, "the port went away with the reset");
-        }
-        // No channel is open any more.
-        self.record.forget();
-        Ok(())
-    }
-
-    /// Whether the modem knows no way to ask it for its profile.
-    pub(super) fn tells_no_profile(&self) -> bool {
-        self.profile_in_use.is_never_told()
-    }
-
     /// The ISD-R on a logical channel of its own; it has to be closed. One that could not be closed
     /// before is closed first: the record has room for one.
     pub(super) async fn session(&mut self) -> Result<OpenCard<'_, O::Port>, JobFailure> {
@@ -176,6 +135,7 @@ impl<O: OpenPort> CardPort<O> {
             waits,
             options,
             record,
+            known,
             answer_lost,
             ..
         } = self
@@ -190,7 +150,7 @@ impl<O: OpenPort> CardPort<O> {
                 if error.outcome() != Outcome::Unknown {
                     record.was_not_opened();
                 }
-                Err(error.into())
+                Err(JobFailure::from(error).with_hint(&known.habits.no_isd_r))
             }
         }
     }

@@ -21,7 +21,7 @@ use crate::failure::{Holdout, JobFailure};
 use crate::job::{Achievement, Part, Stage};
 use crate::memory::operations::Ticket;
 use crate::memory::snapshot::{Known, Profile, ProfileState, find};
-use crate::modem::{OpenPort, ReportedProfile};
+use crate::modem::{OpenPort, Registration, ReportedProfile};
 use crate::procedure::{Card, FunctionError, profiles};
 
 /// What the card said to a switch.
@@ -79,6 +79,10 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
             ProfileState::Disabled => Stage::Disabling,
         });
         let context = self.context;
+        // How the modem takes a switch has to be known before the first one.
+        self.desk.port.at().await?;
+        let habits = self.desk.port.habits();
+        let (refresh, needs_profile) = (habits.refresh_flag, habits.needs_profile);
         self.desk
             .in_session(async |session| {
                 let profiles = reading::profiles(&mut session.card).await?;
@@ -88,9 +92,12 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
                 if profile.state == wanted {
                     return Ok(Said::NothingToChange(profile));
                 }
+                if needs_profile && wanted == ProfileState::Disabled {
+                    return Err(JobFailure::LastProfile);
+                }
                 let committed = ticket.commit()?;
                 // A refresh closes the channel; that it cannot be closed then does not matter.
-                match request(&mut session.card, iccid, wanted, &committed).await {
+                match request(&mut session.card, iccid, wanted, refresh, &committed).await {
                     Ok(()) => Ok(Said::Switched(None)),
                     Err(error) if error.outcome() == Outcome::Unknown => {
                         tracing::warn!(%error, "the answer is lost; the card will tell");
@@ -147,6 +154,12 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
         let strategy = self.context.config.after_enable;
         let expected = (wanted == ProfileState::Enabled).then(|| iccid.to_string());
         let noticed = make_notice(&mut self.desk.port, expected.as_deref(), strategy).await;
+        let registration = match &noticed {
+            Ok(answer) if expected.is_some() && answer.proves(expected.as_deref()) => {
+                self.registration().await
+            }
+            _ => None,
+        };
         let back = match self.when_back(ticket, None).await {
             Ok(back) => back,
             Err(since) => {
@@ -170,28 +183,54 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
             Err(failure) => Some(format!("The modem could not be asked: {failure}.")),
         };
         Ok(back.finished.add_to(Achievement {
-            warnings: warning.into_iter().collect(),
+            warnings: warning.into_iter().chain(registration).collect(),
             ..now.achieved()
         }))
     }
+
+    /// What to tell of a modem that uses the right profile and finds no network with it, nothing of one
+    /// that does. That it is so does not undo the switch: operator, place and antenna decide on it too.
+    async fn registration(&mut self) -> Option<String> {
+        let port = &mut self.desk.port;
+        let said = match port.registration().await {
+            Ok(said) => said,
+            Err(error) => {
+                tracing::debug!(%error, "the modem does not tell whether it is registered");
+                return None;
+            }
+        };
+        let state = match said {
+            Registration::Done | Registration::NotReported => return None,
+            Registration::NotYet => "is not registered in a network yet",
+            Registration::Denied => "is refused by the network",
+        };
+        let warning = format!("The modem uses the profile, and {state}.");
+        Some(match &*port.habits().not_registered {
+            "" => warning,
+            hint => format!("{warning} {hint}"),
+        })
+    }
 }
 
-/// Asks with a refresh; when the card stays busy with the modem, at last without one.
+/// Asks with a refresh if the modem acts on it; when the card stays busy with the modem, at last without
+/// one.
 async fn request(
     card: &mut impl Card,
     iccid: Iccid,
     wanted: ProfileState,
+    refresh: bool,
     committed: &Committed,
 ) -> Result<(), FunctionError> {
     for attempt in 1..=BUSY_ATTEMPTS {
-        let refresh = attempt < BUSY_ATTEMPTS;
+        let may_ask_again = attempt < BUSY_ATTEMPTS;
+        let refresh = refresh && may_ask_again;
         let result = match wanted {
             ProfileState::Enabled => profiles::enable(card, iccid, refresh, committed).await,
             ProfileState::Disabled => profiles::disable(card, iccid, refresh, committed).await,
         };
         match result {
             Err(FunctionError::Refused { refusal, .. })
-                if refresh && refusal.code == EnableResult::CAT_BUSY.0 =>
+                if may_ask_again && refusal.code == EnableResult::CAT_BUSY.0 =>
             {
                 tracing::info!(attempt, "the card is busy with the modem");
                 sleep(BUSY_PAUSE).await;
@@ -202,16 +241,18 @@ async fn request(
     Ok(())
 }
 
-/// Waits until the modem uses what it should, and resets its radio when it does not by itself.
+/// Waits until the modem uses what it should. One that does not by itself is reset, by one rung of its
+/// ladder after the other.
 async fn make_notice<O: OpenPort>(
     port: &mut CardPort<O>,
     expected: Option<&str>,
     strategy: AfterEnable,
 ) -> Result<ReportedProfile, JobFailure> {
+    let by_itself = Duration::from_secs(port.habits().refresh_s);
     let by_itself = match strategy {
         AfterEnable::Radio => ReportedProfile::NotReported,
         AfterEnable::Auto | AfterEnable::Nothing => port
-            .wait_for_profile(expected, BY_ITSELF)
+            .wait_for_profile(expected, by_itself)
             .await
             .unwrap_or(ReportedProfile::NotReported),
     };
@@ -224,9 +265,24 @@ async fn make_notice<O: OpenPort>(
     if is_over {
         return Ok(by_itself);
     }
-    tracing::info!("the modem does not notice by itself: resetting its radio");
-    port.reset_radio().await?;
-    port.wait_for_profile(expected, AFTER_RESET).await
+    let mut noticed = Ok(by_itself);
+    for rung in port.habits().ladder.clone() {
+        tracing::info!(send = ?rung.send, run = ?rung.run, "the modem does not notice by itself: resetting it");
+        if let Err(failure) = port.reset(&rung).await {
+            let failure = failure.shortened();
+            tracing::warn!(failure, "this reset did not work");
+        }
+        let within = Duration::from_secs(rung.within_s());
+        noticed = port.wait_for_profile(expected, within).await;
+        let is_over = match &noticed {
+            Ok(answer) => answer.proves(expected) || port.tells_no_profile(),
+            Err(_) => false,
+        };
+        if is_over {
+            break;
+        }
+    }
+    noticed
 }
 
 /// What is said of a modem that cannot be asked for the ICCID.
@@ -236,7 +292,3 @@ const NOT_TOLD: &str =
 const BUSY_ATTEMPTS: u32 = 6;
 /// How long a busy card is left alone.
 const BUSY_PAUSE: Duration = Duration::from_secs(2);
-/// How long the modem has to notice by itself.
-const BY_ITSELF: Duration = Duration::from_secs(10);
-/// How long the modem has to notice after its radio was reset.
-const AFTER_RESET: Duration = Duration::from_secs(60);

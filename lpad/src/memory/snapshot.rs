@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::failure::{JobFailure, PortFailure};
 use crate::job::{Achievement, OperationId, Part};
+use crate::modem::table::Known as Modem;
 
 /// What is known about one eUICC.
 #[derive(Clone, Debug, Default)]
@@ -129,6 +130,8 @@ pub struct Euicc {
     pub name: String,
     /// The port it is behind.
     pub port: String,
+    /// The modem, since its port was opened.
+    pub modem: Option<Arc<Modem>>,
     /// Whether it can be used.
     pub state: Shown,
     /// How it stands with bringing the card up.

@@ -2,6 +2,7 @@
 //!
 //! Nothing of the built-in table is kept: one entry at a time is read when a modem is recognised.
 
+use std::fmt;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -19,6 +20,8 @@ pub struct Table {
 /// What the table has of a modem.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Known {
+    /// What it says of itself.
+    pub identity: Identity,
     /// The name of the entry.
     pub family: String,
     /// Why it was taken.
@@ -39,6 +42,16 @@ pub enum Because {
     Fits,
     /// The configuration names it.
     Configured,
+}
+
+impl fmt::Display for Because {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoneFits => "no entry of the table names this modem",
+            Self::Fits => "the table knows this modem",
+            Self::Configured => "the configuration says how this modem is handled",
+        })
+    }
 }
 
 #[derive(Deserialize)]
@@ -112,12 +125,12 @@ impl Table {
     }
 
     /// What is known of a modem: by its own words, unless the configuration names a family.
-    pub fn look_up(&self, identity: &Identity, configured: &ModemEntry) -> Known {
+    pub fn look_up(&self, identity: Identity, configured: &ModemEntry) -> Known {
         let named = configured.family.as_ref();
         let named = named.and_then(|family| self.find(|entry| entry.id.as_ref() == Some(family)));
         let (found, because) = match named {
             Some(found) => (Some(found), Because::Configured),
-            None => (self.find(|entry| fits(entry, identity)), Because::Fits),
+            None => (self.find(|entry| fits(entry, &identity)), Because::Fits),
         };
         let found = found.unwrap_or_default();
         let family = found.id.clone().unwrap_or_default();
@@ -136,6 +149,7 @@ impl Table {
             );
         }
         Known {
+            identity,
             family,
             because,
             verdict: whole.verdict.unwrap_or_default(),
@@ -237,7 +251,7 @@ mod tests {
 
     fn look_up(manufacturer: &str, model: &str) -> Known {
         let identity = identity(manufacturer, model);
-        Table::default().look_up(&identity, &ModemEntry::default())
+        Table::default().look_up(identity, &ModemEntry::default())
     }
 
     fn parse(text: &str) -> Result<Table, String> {
@@ -350,7 +364,7 @@ mod tests {
                 model: name(entry.models),
                 firmware: None,
             };
-            let known = Table::default().look_up(&identity, &ModemEntry::default());
+            let known = Table::default().look_up(identity, &ModemEntry::default());
             assert_eq!(known.family, id);
         }
     }
@@ -382,15 +396,15 @@ mod tests {
         )
         .unwrap();
         let none = ModemEntry::default();
-        let known = table.look_up(&identity("Quectel", "EC25-AFX"), &none);
+        let known = table.look_up(identity("Quectel", "EC25-AFX"), &none);
         assert_eq!((&*known.family, known.because), ("mine", Because::Fits));
         assert_eq!((known.habits.refresh_s, known.habits.open_s), (30, 20));
         assert_eq!(known.habits.iccid[0], "AT+QCCID");
-        let known = table.look_up(&identity("lpad", "sim-card-emulator"), &none);
+        let known = table.look_up(identity("lpad", "sim-card-emulator"), &none);
         assert_eq!(known.habits.open_s, 7);
         let configured: ModemEntry =
             toml::from_str("family = \"mine\"\nopen_s = 9\nladder = []").unwrap();
-        let known = table.look_up(&identity("lpad", "sim-card-emulator"), &configured);
+        let known = table.look_up(identity("lpad", "sim-card-emulator"), &configured);
         let Known {
             because, habits, ..
         } = known;
@@ -410,7 +424,7 @@ mod tests {
                     ladder = [{ send = [\"at+csim=0\"] }, { send = [\"AT#REBOOT\"] }]";
         let configured: ModemEntry = toml::from_str(text).unwrap();
         let telit = identity("Telit", "LE910C1-NF");
-        let habits = Table::default().look_up(&telit, &configured).habits;
+        let habits = Table::default().look_up(telit, &configured).habits;
         assert_eq!(habits.iccid, ["AT#CCID"]);
         assert_eq!(
             (habits.ladder.len(), &*habits.ladder[0].send[0]),

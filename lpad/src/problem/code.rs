@@ -191,6 +191,9 @@ codes! {
     /// The modem took too long.
     ModemTimeout = "modem-timeout", true,
         "The modem did not answer in time", "Try again; if it stays silent, reset the modem.";
+    /// The modem would pass nothing on to the card any more.
+    LastProfile = "last-profile", false,
+        "The modem needs an enabled profile", "Enable another profile, which disables this one; or set needs_profile = false in [euicc.modem], if the card is to be left without one.";
     /// The card did not switch.
     CardNotSwitched = "card-not-switched", false,
         "The card accepted the switch but did not switch", "Restart the modem, look at the profile list and try again.";

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::is_default;
 use crate::job::{OperationId, Part};
 use crate::memory::snapshot::{self, Attempt, Availability, FirstProfileState, Shown};
+use crate::modem::table::Known;
 use crate::problem::Problem;
 
 /// One eUICC.
@@ -16,6 +17,9 @@ pub struct Euicc {
     pub name: String,
     /// The serial port of its modem.
     pub port: String,
+    /// What its modem says of itself, and how it is handled; absent until its port was opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modem: Option<Modem>,
     /// Whether it can be used.
     pub state: Availability,
     /// The operation that uses it now; absent when none does.
@@ -53,6 +57,26 @@ pub struct Euicc {
     /// The first profile of an empty card; absent when lpad was not told to get one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_profile: Option<FirstProfile>,
+}
+
+/// A modem.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct Modem {
+    /// Its maker; absent when it does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manufacturer: Option<String>,
+    /// Its model; absent when it does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Its firmware; absent when it does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub firmware: Option<String>,
+    /// The entry of the table of modems by which it is handled; `generic` for a modem that no entry
+    /// names.
+    pub profile: String,
+    /// Why that one, for people.
+    pub because: String,
 }
 
 /// A part of the card that cannot be read.
@@ -142,6 +166,7 @@ impl From<&snapshot::Euicc> for Euicc {
         Self {
             name: known.name.clone(),
             port: known.port.clone(),
+            modem: known.modem.as_deref().map(Modem::from),
             state: known.state.availability(),
             busy_with: known.busy_with,
             problem,
@@ -154,6 +179,19 @@ impl From<&snapshot::Euicc> for Euicc {
             unavailable_since_s,
             next_attempt_s,
             first_profile: known.first_profile.as_ref().map(FirstProfile::from),
+        }
+    }
+}
+
+impl From<&Known> for Modem {
+    fn from(known: &Known) -> Self {
+        let identity = known.identity.clone();
+        Self {
+            manufacturer: identity.manufacturer,
+            model: identity.model,
+            firmware: identity.firmware,
+            profile: known.family.clone(),
+            because: known.because.to_string(),
         }
     }
 }
