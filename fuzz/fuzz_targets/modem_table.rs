@@ -20,7 +20,7 @@ fuzz_target!(|text: &str| {
     };
     match Table::parse(text, Path::new("modems.toml")) {
         Ok(table) => {
-            let known = table.look_up(&identity, &ModemEntry::default());
+            let known = table.look_up(identity, &ModemEntry::default());
             assert!(!known.family.is_empty());
             assert!((1..=600).contains(&known.habits.open_s));
             let sent = known.habits.ladder.iter().filter(|rung| !rung.together);

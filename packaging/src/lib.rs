@@ -7,12 +7,14 @@ pub mod copyright;
 pub mod description;
 pub mod errors;
 pub mod manual;
+pub mod modems;
 
 /// The pages of the book that are made here, by their names in `docs/`.
-pub fn book() -> [(&'static str, String); 3] {
+pub fn book() -> [(&'static str, String); 4] {
     [
         ("configuration.md", configuration::page()),
         ("error-codes.md", errors::page()),
         ("lpactl.md", commands::page()),
+        ("modems.md", modems::page()),
     ]
 }

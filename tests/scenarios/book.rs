@@ -17,6 +17,7 @@ use std::path::Path;
 use std::{fs, thread};
 
 use lpad::config::Config;
+use lpad::modem::table::Table;
 use rsp_servers::smdp::ConfigFile;
 use sim_card_emulator::config::Config as CardConfig;
 
@@ -105,7 +106,7 @@ fn parse(language: &str, text: &str) -> Result<(), String> {
     }
 }
 
-/// A configuration of the daemon, of the card or of the SM-DP+.
+/// A configuration of the daemon, of the card or of the SM-DP+, or a table of modems.
 fn parse_configuration(text: &str) -> Result<(), String> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("page.toml");
@@ -120,9 +121,11 @@ fn parse_configuration(text: &str) -> Result<(), String> {
     let card = CardConfig::parse(text, Path::new("page.toml"), &[]);
     let card = card.err().map(|error| error.to_string());
     let smdp = ConfigFile::read(&file).err().map(|error| error.to_string());
-    match (daemon, card, smdp) {
-        (Some(daemon), Some(card), Some(smdp)) => Err(format!(
-            "no configuration of lpad: {daemon}\nnor of sim-card-emulator: {card}\nnor of smdp: {smdp}"
+    let modems = Table::load(&file).err().map(|error| error.to_string());
+    match (daemon, card, smdp, modems) {
+        (Some(daemon), Some(card), Some(smdp), Some(modems)) => Err(format!(
+            "no configuration of lpad: {daemon}\nnor of sim-card-emulator: {card}\nnor of smdp: {smdp}\n\
+             nor a table of modems: {modems}"
         )),
         _ => Ok(()),
     }
