@@ -97,6 +97,7 @@ impl<C: Card> Modem<C> {
         let name = name.to_ascii_uppercase();
         let own = match name.as_str() {
             "+QESIM" if self.has(Quirk::InternalLpa) => Some(self.give_up_lpa(form)),
+            "+GTDUALSIM" if self.has(Quirk::IsdrWindow) => Some(self.select_slot(form)),
             name => {
                 let restarted = self.restart_by(&command.to_ascii_uppercase());
                 restarted.or_else(|| self.iccid_question(name, form))

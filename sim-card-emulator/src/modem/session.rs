@@ -1,8 +1,11 @@
 //! Sessions with applications: `AT+CCHO`, `AT+CGLA` and `AT+CCHC`, 3GPP TS 27.007 sections 8.43
 //! to 8.46.
 
+use std::time::Duration;
+
 use es10_apdu::apdu::{Channel, ins};
 use es10_apdu::at::Cme;
+use tokio::time::Instant;
 
 use super::filters::Route;
 use super::form::Form;
@@ -156,7 +159,7 @@ impl<C: Card> Modem<C> {
             return Ok(());
         }
         let window = self.control.time(Quirk::IsdrWindow);
-        if self.has(Quirk::IsdrWindow) && self.sim.age() > window {
+        if self.has(Quirk::IsdrWindow) && !self.sim.lends_isdr(window) {
             return Err(Failure::Error);
         }
         match self.has(Quirk::InternalLpa) && self.own_lpa != OwnLpa::Off {
@@ -179,6 +182,18 @@ impl<C: Card> Modem<C> {
                 if self.own_lpa != OwnLpa::Off {
                     self.own_lpa = OwnLpa::OffAfterRestart;
                 }
+                Ok(Vec::new())
+            }
+            _ => Err(Failure::Error),
+        }
+    }
+
+    /// `AT+GTDUALSIM`: the slot of the eUICC, which this modem has selected, is selected again.
+    pub(super) fn select_slot(&mut self, form: Form<'_>) -> Reply {
+        match form {
+            Form::Read => Ok(vec!["+GTDUALSIM : 1,\"SUB1\",\"No Service\"".to_owned()]),
+            Form::Set("1") => {
+                self.sim.lends_at = Some(Instant::now() + LENDS_AFTER);
                 Ok(Vec::new())
             }
             _ => Err(Failure::Error),
@@ -234,6 +249,8 @@ fn is_done(response: &[u8]) -> bool {
 const BASE_CLASS: u8 = 0x80;
 /// The AID of an ISD-R begins so.
 const ISDR: [u8; 7] = [0xA0, 0x00, 0x00, 0x05, 0x59, 0x10, 0x10];
+/// How long a modem of that kind has to be left alone before its LPA lends the ISD-R.
+const LENDS_AFTER: Duration = Duration::from_secs(600);
 /// Channels of a card.
 const CHANNELS: u64 = 20;
 /// No channel is free.

@@ -23,6 +23,8 @@ pub(super) struct Sim {
     pub(super) proactive: Option<u8>,
     /// When it was read; until then it is unknown.
     started: Option<Instant>,
+    /// When the modem's own LPA lends the ISD-R, if that was asked for.
+    pub(super) lends_at: Option<Instant>,
     /// A REFRESH was fetched, and is acted on later.
     pub(super) refresh_is_due: bool,
     /// A REFRESH is under way.
@@ -43,6 +45,14 @@ impl Sim {
     pub(super) fn age(&self) -> Duration {
         self.started
             .map_or(Duration::ZERO, |started| started.elapsed())
+    }
+
+    /// Whether the modem's own LPA leaves the ISD-R to others, which it does for so long.
+    pub(super) fn lends_isdr(&self, long: Duration) -> bool {
+        match self.lends_at {
+            Some(at) => at.elapsed() <= long && Instant::now() >= at,
+            None => self.age() <= long,
+        }
     }
 
     /// The IMSI of the profile in use.

@@ -231,7 +231,8 @@ quirks! {
     IsdrRefused "isdr-refused" Kind::Flag, "Sierra EM9191",
         "The ISD-R gets `+CME ERROR: Parameters error`, over `AT+CSIM` too (there not known).";
     IsdrWindow "isdr-window" Kind::Time(60_000), "Fibocom FM350",
-        "The modem's LPA has the ISD-R so long after the start, over `AT+CSIM` too (there not known).";
+        "The modem's LPA takes the ISD-R so long after the start, from `AT+CSIM` too (there not known), \
+        and lends it as long again, ten minutes after `AT+GTDUALSIM=1`.";
     InternalLpa "internal-lpa" Kind::Flag, "Quectel RG650E",
         "The modem's LPA has the ISD-R, over `AT+CSIM` too (there not known), until \
         `AT+QESIM=\"lpa_enable\",0` and a restart.";

@@ -7,6 +7,7 @@ const RAW_OPEN: &str = "AT+CSIM=10,\"0070000001\"";
 const RAW_OPENED: &str = "\r\n+CSIM: 6,\"019000\"\r\n\r\nOK\r\n";
 const RAW_SELECT: &str = "AT+CSIM=42,\"01A4040010A0000005591010FFFFFFFF8900000100\"";
 const RAW_SELECTED: &str = "\r\n+CSIM: 12,\"620282009000\"\r\n\r\nOK\r\n";
+const CLOSED: &str = "\r\n+CSIM: 4,\"9000\"\r\n\r\nOK\r\n";
 /// Something on session 1.
 const ON_FIRST: &str = "AT+CGLA=1,8,\"80700000\"";
 const ANSWERED: &str = "\r\n+CGLA: 4,\"9000\"\r\n\r\nOK\r\n";
@@ -101,16 +102,15 @@ fn max_sessions() {
 #[test]
 fn channels_of_csim_count_as_sessions() {
     let full = "\r\n+CSIM: 4,\"6A81\"\r\n\r\nOK\r\n";
-    let closed = "\r\n+CSIM: 4,\"9000\"\r\n\r\nOK\r\n";
     dialogue(
         &mut quirky(&["max-sessions=1", "leaked-sessions=1"]),
         &[
             (RAW_OPEN, full),
-            ("AT+CSIM=10,\"0070800100\"", closed),
+            ("AT+CSIM=10,\"0070800100\"", CLOSED),
             (RAW_OPEN, RAW_OPENED),
             (OPEN, "\r\n+CME ERROR: 3\r\n"),
             (RAW_OPEN, full),
-            ("AT+CSIM=10,\"0070800100\"", closed),
+            ("AT+CSIM=10,\"0070800100\"", CLOSED),
             (OPEN, OPENED),
         ],
     );
@@ -185,11 +185,19 @@ async fn isdr_window() {
             (OPEN, BARE_ERROR),
             (RAW_OPEN, RAW_OPENED),
             (RAW_SELECT, BARE_ERROR),
+            ("AT+CSIM=10,\"0070800100\"", CLOSED),
             ("AT+CFUN=0", DONE),
             ("AT+CFUN=1", DONE),
             (OPEN, OPENED),
+            ("AT+CCHC=1", DONE),
+            ("AT+GTDUALSIM=1", DONE),
+            (OPEN, BARE_ERROR),
         ],
     );
+    tokio::time::advance(SECOND * 601).await;
+    dialogue(&mut modem, &[(OPEN, OPENED), ("AT+CCHC=1", DONE)]);
+    tokio::time::advance(SECOND * 60).await;
+    dialogue(&mut modem, &[(OPEN, BARE_ERROR)]);
 }
 
 #[test]
