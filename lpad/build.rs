@@ -17,6 +17,9 @@ fn main() -> io::Result<()> {
     if discards_unwinding() {
         let script = env::current_dir()?.join(NO_UNWINDING);
         println!("cargo::rustc-link-arg-bins=-Wl,-T,{}", script.display());
+        if libc_takes_packed_relocations() {
+            println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
+        }
         if let Some(folder) = libgcc_folder() {
             println!("cargo::rustc-link-search=native={}", folder.display());
             println!("cargo::rustc-link-lib=static:-bundle=gcc_eh");
@@ -28,15 +31,28 @@ fn main() -> io::Result<()> {
 /// Where the compiler has the part of libgcc that unwinds. It comes before the shared libgcc that std
 /// asks for, which then nothing is needed of: 100 kB less in memory, and one library less.
 fn libgcc_folder() -> Option<PathBuf> {
+    let library = compilers_file("libgcc_eh.a")?;
+    Some(library.parent()?.into())
+}
+
+/// Whether the libc that is linked, and with it every newer one, takes the places that hold an address in
+/// packed form (DT_RELR): 130 kB less in the file. Those of glibc do since version 2.36.
+fn libc_takes_packed_relocations() -> bool {
+    let libc = compilers_file("libc.so.6").and_then(|path| fs::read(path).ok());
+    let mark = b"GLIBC_ABI_DT_RELR";
+    libc.is_some_and(|libc| libc.windows(mark.len()).any(|octets| octets == mark))
+}
+
+/// A file of the compiler that links, or of its libraries.
+fn compilers_file(name: &str) -> Option<PathBuf> {
     let linker = env::var_os("RUSTC_LINKER").unwrap_or_else(|| "cc".into());
     let output = Command::new(linker)
-        .arg("-print-file-name=libgcc_eh.a")
+        .arg(format!("-print-file-name={name}"))
         .output()
         .ok()?;
-    let library = PathBuf::from(String::from_utf8(output.stdout).ok()?.trim());
+    let path = PathBuf::from(String::from_utf8(output.stdout).ok()?.trim());
     // A compiler that has none prints the bare name.
-    let folder = library.parent().filter(|folder| folder.is_absolute())?;
-    Some(folder.into())
+    path.is_absolute().then_some(path)
 }
 
 /// JSON without white space between its tokens, a third of it: the file is written for people, what
