@@ -16,7 +16,7 @@ use serde::Deserialize;
 use strsim::levenshtein;
 
 pub use self::modem::{
-    GetResponseClass, Habits, LeField, ModemEntry, Route, Rung, Unread, UsbPorts, Verdict,
+    GetResponseClass, Habits, LeField, ModemEntry, Route, Rung, UsbPorts, Value, Verdict,
 };
 use crate::files::read_file;
 
@@ -746,7 +746,6 @@ fn in_plain_words(message: &str, line: Option<&str>) -> String {
         ("expected path string", "expected a string"),
         ("expected a sequence", "expected a list"),
         ("expected u8", "expected a number up to 255"),
-        ("expected u16", "expected a number up to 65535"),
         ("expected u32", "expected a whole number"),
         ("expected u64", "expected a whole number"),
         ("expected usize", "expected a whole number"),

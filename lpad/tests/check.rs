@@ -169,7 +169,7 @@ fn a_table_of_modems_and_what_overrides_it_are_looked_at() {
         (
             format!("{entry}open_s = 0\n"),
             "",
-            format!("{path}: [[modem]] \"mine\": open_s must be between 1 and 600 seconds\n"),
+            format!("{path}:4: open_s must be between 1 and 600 seconds\n"),
         ),
         (
             entry.to_owned(),
@@ -180,7 +180,7 @@ fn a_table_of_modems_and_what_overrides_it_are_looked_at() {
         (
             entry.to_owned(),
             "imei = [\"CGSN\"]\n",
-            "lpad.toml:6: [[euicc]] \"default\": modem imei has \"CGSN\", which is no AT line\n"
+            "lpad.toml:6: imei has \"CGSN\", which is no AT line\n"
                 .to_owned(),
         ),
         (

@@ -1,8 +1,8 @@
 //! The table of modems as its readers see it: `lpad/modems.toml`, and `docs/modems.md` made of it.
 
-use lpad::config::{ModemEntry, Route, Rung, UsbPorts, Verdict};
+use lpad::config::{ModemEntry, Route, Rung, UsbPorts, Value};
 use serde::Deserialize;
-use toml::{Table, Value};
+use toml::Table;
 
 /// An entry of the table.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub struct Page {
 /// When the file is not as the page needs it.
 pub fn modems() -> Vec<Modem> {
     let mut file: Table = toml::from_str(TABLE).expect("the table is TOML");
-    let Some(Value::Array(entries)) = file.remove("modem") else {
+    let Some(toml::Value::Array(entries)) = file.remove("modem") else {
         panic!("the table has no entries");
     };
     let entries = entries.into_iter().map(|entry| {
@@ -55,20 +55,17 @@ pub fn modems() -> Vec<Modem> {
 /// As [`modems`].
 pub fn page() -> String {
     let modems = modems();
-    let (_, generic) = usual(&modems);
+    let generic = &modems.last().expect("the table has entries").entry;
     let mut page = HEAD.to_owned();
     page += "| entry | modems | verdict | ways | ICCID | reset |\n|---|---|---|---|---|---|\n";
     for Modem { entry, page: about } in &modems {
-        let entry = whole(entry, &modems);
-        let (id, name) = (text(&entry.id), &about.name);
-        let verdict = verdict(&entry);
-        let reset = entry.ladder.or_else(|| generic.ladder.clone());
-        let iccid = entry.iccid.or_else(|| generic.iccid.clone());
+        let (id, name, verdict) = (entry.text("id"), &about.name, verdict(entry));
+        let habits = whole(entry, &modems).over(generic.clone()).habits();
         page += &format!(
             "| [`{id}`](#{id}) | {name} | {verdict} | {} | {} | {} |\n",
-            ways(entry.apdu.or_else(|| generic.apdu.clone())),
-            code(iccid.unwrap_or_default().first().into_iter()),
-            ladder(&reset.unwrap_or_default()),
+            ways(&habits.apdu),
+            code(habits.iccid.first().into_iter()),
+            ladder(&habits.ladder),
         );
     }
     page += ADDING;
@@ -78,23 +75,18 @@ pub fn page() -> String {
     page
 }
 
-/// The entry `generic`, at the end.
-fn usual(modems: &[Modem]) -> (&Page, &ModemEntry) {
-    let Modem { entry, page } = modems.last().expect("the table has entries");
-    (page, entry)
-}
-
 /// An entry with what its family says.
 fn whole(entry: &ModemEntry, modems: &[Modem]) -> ModemEntry {
-    let family = modems.iter().find(|other| other.entry.id == entry.family);
+    let family = entry.text("family");
+    let family = modems.iter().find(|other| other.entry.text("id") == family);
     match family {
-        Some(family) if entry.family.is_some() => entry.clone().over(family.entry.clone()),
-        _ => entry.clone(),
+        Some(family) => entry.clone().over(family.entry.clone()),
+        None => entry.clone(),
     }
 }
 
 fn section(Modem { entry, page }: &Modem, modems: &[Modem]) -> String {
-    let id = text(&entry.id);
+    let id = entry.text("id");
     let mut section = format!(
         "\n### {id}\n\n{}: *{}*. {}\n\n",
         page.name,
@@ -102,39 +94,34 @@ fn section(Modem { entry, page }: &Modem, modems: &[Modem]) -> String {
         page.why
     );
     let whole = whole(entry, modems);
-    let lists = [
-        ("Maker", &entry.makers),
-        ("Model", &entry.models),
-        ("ICCID", &whole.iccid),
-        ("IMEI", &whole.imei),
-        ("Never sent", &whole.never),
-    ];
-    let mut rows: Vec<(&str, String)> = Vec::new();
-    for (name, words) in lists {
-        let words = words.iter().flatten();
-        rows.push((name, code(words)));
-    }
-    rows.insert(
-        2,
-        (
-            "Ways",
-            whole
-                .apdu
-                .clone()
-                .map_or_else(String::new, |apdu| ways(Some(apdu))),
-        ),
-    );
-    let reset = whole.ladder.as_deref().map_or_else(String::new, ladder);
-    rows.push(("Reset", reset));
-    rows.push(("Settings", settings(&whole)));
-    let ports = entry.usb.iter().flatten();
+    let habits = whole.habits();
+    let list = |key| code(whole.texts(key).unwrap_or_default().iter());
+    let if_set = |key, text: String| match whole.get(key) {
+        Some(_) => text,
+        None => String::new(),
+    };
+    let ports = entry.texts("usb").unwrap_or_default();
     let ports: Vec<_> = ports
+        .iter()
         .filter_map(|usb| UsbPorts::parse(usb))
         .map(usb)
         .collect();
-    rows.push(("USB", ports.join("; ")));
-    rows.push(("Not registered", text(&whole.not_registered).to_owned()));
-    rows.push(("No ISD-R", text(&whole.no_isd_r).to_owned()));
+    let rows = [
+        ("Maker", list("makers")),
+        (
+            "Model",
+            code(entry.texts("models").unwrap_or_default().iter()),
+        ),
+        ("Ways", if_set("apdu", ways(&habits.apdu))),
+        ("ICCID", list("iccid")),
+        ("IMEI", list("imei")),
+        ("Never sent", list("never")),
+        ("Reset", if_set("ladder", ladder(&habits.ladder))),
+        ("Settings", settings(&whole)),
+        ("USB", ports.join("; ")),
+        ("Not registered", habits.not_registered.clone()),
+        ("No ISD-R", habits.no_isd_r.clone()),
+    ];
     section += "| | |\n|---|---|\n";
     for (name, value) in rows.into_iter().filter(|(_, value)| !value.is_empty()) {
         section += &format!("| {name} | {value} |\n");
@@ -149,16 +136,8 @@ fn section(Modem { entry, page }: &Modem, modems: &[Modem]) -> String {
     section
 }
 
-fn text(text: &Option<String>) -> &str {
-    text.as_deref().unwrap_or_default()
-}
-
 fn verdict(entry: &ModemEntry) -> String {
-    entry
-        .verdict
-        .unwrap_or(Verdict::Unknown)
-        .name()
-        .replace('-', " ")
+    entry.verdict().name().replace('-', " ")
 }
 
 fn code<'w>(words: impl Iterator<Item = &'w String>) -> String {
@@ -166,8 +145,8 @@ fn code<'w>(words: impl Iterator<Item = &'w String>) -> String {
     words.join(", ")
 }
 
-fn ways(apdu: Option<Vec<Route>>) -> String {
-    let names = apdu.unwrap_or_default().into_iter().map(|way| match way {
+fn ways(apdu: &[Route]) -> String {
+    let names = apdu.iter().map(|way| match way {
         Route::Cgla => "CGLA",
         Route::Csim => "CSIM",
     });
@@ -192,41 +171,35 @@ fn ladder(rungs: &[Rung]) -> String {
     }
 }
 
-/// The numbers and switches that differ.
+/// The numbers, switches and names that differ.
 fn settings(entry: &ModemEntry) -> String {
-    let number = |name: &str, value: Option<u64>| value.map(|value| format!("`{name} = {value}`"));
-    let switch = |name: &str, value: Option<bool>| value.map(|value| format!("`{name} = {value}`"));
-    let is_generic = entry.makers.is_none();
-    let settings = [
-        number("block_size", entry.block_size.map(u64::from)),
-        number("line_limit", entry.line_limit),
-        entry
-            .le
-            .map(|le| format!("`le = \"{le:?}\"`").to_lowercase()),
-        entry.get_response_class.map(|class| {
-            let class = match class {
-                lpad::config::GetResponseClass::AsCommand => "as-command",
-                lpad::config::GetResponseClass::ChannelOnly => "channel-only",
-            };
-            format!("`get_response_class = \"{class}\"`")
-        }),
-        switch("terminal_capability", entry.terminal_capability),
-        switch("needs_profile", entry.needs_profile),
-        switch("refresh_flag", entry.refresh_flag),
-        number("refresh_s", entry.refresh_s),
-        number("reset_s", entry.reset_s),
-        number("open_s", entry.open_s),
-        number("close_s", entry.close_s),
-        number("block_s", entry.block_s),
-        number("question_s", entry.question_s),
-        number("registration_s", entry.registration_s),
-        entry
-            .no_profile_iccids
-            .as_ref()
-            .filter(|_| is_generic)
-            .map(|iccids| format!("no profile is {}", code(iccids.iter()))),
+    let keys = [
+        "block_size",
+        "line_limit",
+        "le",
+        "get_response_class",
+        "terminal_capability",
+        "needs_profile",
+        "refresh_flag",
+        "refresh_s",
+        "reset_s",
+        "open_s",
+        "close_s",
+        "block_s",
+        "question_s",
+        "registration_s",
     ];
-    let settings: Vec<_> = settings.into_iter().flatten().collect();
+    let settings = keys.into_iter().filter_map(|key| {
+        Some(match entry.get(key)? {
+            Value::Number(number) => format!("`{key} = {number}`"),
+            Value::Flag(flag) => format!("`{key} = {flag}`"),
+            Value::Text(text) => format!("`{key} = \"{text}\"`"),
+            Value::List(_) | Value::Table(_) => return None,
+        })
+    });
+    let iccids = entry.texts("no_profile_iccids");
+    let iccids = iccids.map(|iccids| format!("no profile is {}", code(iccids.iter())));
+    let settings: Vec<_> = settings.chain(iccids).collect();
     settings.join(", ")
 }
 
@@ -373,10 +346,9 @@ mod tests {
     #[test]
     fn every_entry_says_what_it_is_and_where_that_comes_from() {
         let modems = modems();
-        let (_, generic) = usual(&modems);
-        assert_eq!(generic.id.as_deref(), Some("generic"));
+        assert_eq!(modems.last().unwrap().entry.text("id"), "generic");
         for Modem { entry, page } in &modems {
-            let id = text(&entry.id);
+            let id = entry.text("id");
             assert!(!page.name.is_empty() && page.why.ends_with('.'), "{id}");
             let is_generic = id == "generic";
             assert_eq!(page.sources.is_empty(), is_generic, "{id}");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lpad::api::body::Operation;
 use lpad::api::downloads::DownloadRequest;
-use lpad::config::{AfterEnable, Rung};
+use lpad::config::AfterEnable;
 use lpad::memory::operations::State;
 use lpad::memory::snapshot::{Availability, ProfileState};
 use lpad::problem::{Code, CodeConsumed, Problem};
@@ -17,6 +17,7 @@ use sim_card_emulator::modem::{Card as _, Effect, Fault, Moment, Pattern, Quirk}
 use tokio::time::{Instant, sleep};
 
 use crate::log::Log;
+use crate::modems;
 use crate::truth::Package;
 
 /// GetEUICCChallenge.
@@ -944,10 +945,7 @@ async fn enabling_again_asks_a_modem_that_did_not_follow_until_it_has_restarted(
         let euicc = &mut bed.configuration().euiccs[0];
         euicc.after_enable = after_enable;
         // It is not restarted by itself.
-        euicc.modem.ladder = Some(vec![Rung {
-            send: ["AT+CFUN=0", "AT+CFUN=1"].map(str::to_owned).into(),
-            ..Rung::default()
-        }]);
+        euicc.modem = modems::entry("ladder = [{ send = [\"AT+CFUN=0\", \"AT+CFUN=1\"] }]");
         bed.resume().await;
         let (first, second) = (bed.install().await, bed.install().await);
         let enabled = bed.switch(&first, ProfileState::Enabled).await;

@@ -18,7 +18,7 @@ use sim_card_emulator::modem::{Effect, Fault, Network, Pattern, Preset, Quirk};
 use tokio::time::Instant;
 
 /// `[euicc.modem]` with these lines.
-fn entry(lines: &str) -> ModemEntry {
+pub(crate) fn entry(lines: &str) -> ModemEntry {
     let text = format!("[[euicc]]\nport = \"/dev/ttyUSB2\"\n[euicc.modem]\n{lines}");
     let config = Config::parse(&text, Path::new("lpad.toml")).unwrap();
     config.euiccs[0].modem.clone()

@@ -1,73 +1,71 @@
 //! What differs between modems, as it is written in TOML: in a `[[modem]]` of the table of modems, and in
 //! `[euicc.modem]`, which overrides it.
+//!
+//! An entry keeps its values as they are written, and code for each type of key is not made anew for each
+//! key: derived, this would be a fiftieth of the daemon.
 
-use serde::de::IgnoredAny;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-/// Defines what may be written, where each key may be left out, and what holds in the end.
-macro_rules! keys {
-    ($($(#[$doc:meta])* $key:ident: $kind:ty,)*) => {
-        /// A `[[modem]]` of the table, or `[euicc.modem]`. A key that is left out has the value of the
-        /// family, or else of the entry `generic`.
-        #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
-        #[serde(default, deny_unknown_fields)]
-        pub struct ModemEntry {
-            /// The name of the entry.
-            pub id: Option<String>,
-            /// Its makers, as patterns for the answer to `AT+CGMI`; none stands for all.
-            pub makers: Option<Vec<String>>,
-            /// Its models, as patterns for the answer to `AT+CGMM`; none stands for all.
-            pub models: Option<Vec<String>>,
-            /// The entry that has the values of the keys that are left out.
-            pub family: Option<String>,
-            /// How much is known of lpad's work with it.
-            pub verdict: Option<Verdict>,
-            /// USB numbers, and which of the interfaces are AT ports: `2c7c:0125 at 2 3 avoid 0 1`.
-            pub usb: Option<Vec<String>>,
-            /// What only the book shows.
-            pub page: Option<Unread>,
-            $($(#[$doc])* pub $key: Option<$kind>,)*
-        }
+/// A `[[modem]]` of the table, or `[euicc.modem]`. A key that is left out has the value of the family, or
+/// else of the entry `generic`.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct ModemEntry(Vec<(&'static str, Value)>);
 
+/// A value as it is written.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Value {
+    /// A whole number.
+    Number(u64),
+    /// `true` or `false`.
+    Flag(bool),
+    /// A text.
+    Text(String),
+    /// A list.
+    List(Vec<Self>),
+    /// A table.
+    Table(Vec<(String, Self)>),
+}
+
+/// What a type of value is made of.
+trait FromValue: Sized {
+    fn from_value(value: &Value) -> Result<Self, String>;
+}
+
+/// Defines what holds in the end.
+macro_rules! habits {
+    ($($(#[$doc:meta])* $key:ident: $kind:ty,)*) => {
         /// How a modem is to be handled.
         #[derive(Clone, Debug, Default, Eq, PartialEq)]
         pub struct Habits {
             $($(#[$doc])* pub $key: $kind,)*
         }
 
+        /// The keys of [`Habits`].
+        #[cfg(test)]
+        const HABITS: &[&str] = &[$(stringify!($key)),*];
+
         impl ModemEntry {
-            /// This entry, with what it leaves out as in `other`.
-            #[must_use]
-            pub fn over(self, other: Self) -> Self {
-                Self {
-                    family: other.family,
-                    verdict: self.verdict.or(other.verdict),
-                    $($key: self.$key.or(other.$key),)*
-                    ..self
-                }
-            }
-
             /// What holds in the end; nothing is left out in `generic`.
-            pub(crate) fn habits(self) -> Habits {
+            pub fn habits(&self) -> Habits {
                 Habits {
-                    $($key: self.$key.unwrap_or_default(),)*
+                    $($key: self.read(stringify!($key)),)*
                 }
             }
+        }
 
-            /// The keys that are left out.
-            #[cfg(test)]
-            pub(crate) fn left_out(&self) -> Vec<&'static str> {
-                let mut left_out = Vec::new();
-                $(if self.$key.is_none() {
-                    left_out.push(stringify!($key));
-                })*
-                left_out
+        fn read(key: &str, value: &Value) -> Result<(), String> {
+            match key {
+                $(stringify!($key) => <$kind>::from_value(value).map(drop),)*
+                _ => Ok(()),
             }
         }
     };
 }
 
-keys! {
+habits! {
     /// The ways for commands to the card, in the order in which they are tried.
     apdu: Vec<Route>,
     /// Bytes of data in one command to the card, at most.
@@ -118,9 +116,43 @@ keys! {
     no_isd_r: String,
 }
 
+/// All keys of an entry: which modems it is for, and how these are handled.
+const KEYS: &[&str] = &[
+    "id",
+    "makers",
+    "models",
+    "family",
+    "verdict",
+    "usb",
+    "page",
+    "apdu",
+    "block_size",
+    "line_limit",
+    "le",
+    "get_response_class",
+    "terminal_capability",
+    "open_s",
+    "close_s",
+    "block_s",
+    "retry",
+    "question_s",
+    "iccid",
+    "imei",
+    "no_profile_iccids",
+    "needs_profile",
+    "registration",
+    "registration_s",
+    "refresh_flag",
+    "refresh_s",
+    "reset_s",
+    "ladder",
+    "never",
+    "not_registered",
+    "no_isd_r",
+];
+
 /// How much is known of lpad's work with a modem.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Verdict {
     /// Somebody has published a download and a switch over its AT port.
     Supported,
@@ -156,8 +188,7 @@ pub enum Route {
 }
 
 /// Whether commands to the card carry Le.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum LeField {
     /// They do not.
     #[default]
@@ -167,8 +198,7 @@ pub enum LeField {
 }
 
 /// The class byte of GET RESPONSE.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum GetResponseClass {
     /// That of the command whose answer is fetched.
     #[default]
@@ -178,8 +208,7 @@ pub enum GetResponseClass {
 }
 
 /// One way to make the modem read the card again. Without lines and a program it only waits.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Rung {
     /// AT lines, in this order.
     pub send: Vec<String>,
@@ -203,169 +232,173 @@ impl Rung {
     }
 }
 
-/// Anything, which is not kept.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Unread;
-
-impl<'de> Deserialize<'de> for Unread {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        IgnoredAny::deserialize(deserializer).map(|_| Self)
-    }
-}
-
 /// A key whose value cannot be used, and what it must be.
 pub(crate) type WrongKey = (&'static str, String);
 
 impl ModemEntry {
-    /// Looks at the values.
+    /// The value of a key, unless it is left out.
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        let found = self.0.iter().find(|(name, _)| *name == key);
+        found.map(|(_, value)| value)
+    }
+
+    /// The text of a key; empty when it is left out.
+    pub fn text(&self, key: &str) -> &str {
+        match self.get(key) {
+            Some(Value::Text(text)) => text,
+            _ => "",
+        }
+    }
+
+    /// The texts of a key; `None` when it is left out.
+    pub fn texts(&self, key: &str) -> Option<Vec<String>> {
+        self.get(key).map(|_| self.read(key))
+    }
+
+    /// How much is known of lpad's work with it.
+    pub fn verdict(&self) -> Verdict {
+        self.read("verdict")
+    }
+
+    fn read<T: FromValue + Default>(&self, key: &str) -> T {
+        let value = self.get(key).map(T::from_value);
+        value.and_then(Result::ok).unwrap_or_default()
+    }
+
+    /// This entry, with what it leaves out as in `other`, and the family of that one.
+    #[must_use]
+    pub fn over(mut self, other: Self) -> Self {
+        self.0.retain(|(key, _)| *key != "family");
+        for (key, value) in other.0 {
+            if self.get(key).is_none() {
+                self.0.push((key, value));
+            }
+        }
+        self
+    }
+
+    /// The same without a key.
+    #[cfg(test)]
+    pub(crate) fn without(mut self, key: &str) -> Self {
+        self.0.retain(|(name, _)| *name != key);
+        self
+    }
+
+    /// The keys that are left out.
+    #[cfg(test)]
+    pub(crate) fn left_out(&self) -> Vec<&'static str> {
+        let habits = HABITS.iter().copied();
+        habits.filter(|key| self.get(key).is_none()).collect()
+    }
+
+    /// Looks at what no key shows alone.
     pub(crate) fn check(&self) -> Result<(), WrongKey> {
-        self.check_numbers()?;
-        let lists = [
-            ("iccid", &self.iccid),
-            ("imei", &self.imei),
-            ("registration", &self.registration),
-            ("never", &self.never),
-        ];
-        for (key, lines) in lists {
-            check_lines(key, lines.as_deref().unwrap_or_default())?;
-        }
-        let patterns = [
-            ("makers", &self.makers),
-            ("models", &self.models),
-            ("no_profile_iccids", &self.no_profile_iccids),
-        ];
-        for (key, patterns) in patterns {
-            for pattern in patterns.iter().flatten() {
-                check_text(key, pattern)?;
-            }
-        }
-        let texts = [
-            ("id", &self.id),
-            ("family", &self.family),
-            ("not_registered", &self.not_registered),
-            ("no_isd_r", &self.no_isd_r),
-        ];
-        for (key, text) in texts {
-            check_text(key, text.as_deref().unwrap_or_default())?;
-        }
-        for usb in self.usb.iter().flatten() {
-            if UsbPorts::parse(usb).is_none() {
-                let wrong = format!("is like \"2c7c:0125 at 2 3 avoid 0 1\", and \"{usb}\" is not");
-                return Err(("usb", wrong));
-            }
-        }
-        self.check_ladder()?;
-        match self.forbidden() {
+        let forbidden = self.clone().leave_out_forbidden();
+        match forbidden.into_iter().next() {
             None => Ok(()),
             Some((key, line)) => Err((key, format!("has \"{line}\", which \"never\" forbids"))),
         }
     }
 
-    fn check_numbers(&self) -> Result<(), WrongKey> {
-        if self.block_size.is_some_and(|size| size < 16) {
-            return Err(("block_size", "must be between 16 and 255 bytes".to_owned()));
-        }
-        for (key, seconds, least) in [
-            ("open_s", self.open_s, 1),
-            ("close_s", self.close_s, 1),
-            ("block_s", self.block_s, 1),
-            ("question_s", self.question_s, 1),
-            ("reset_s", self.reset_s, 1),
-            ("refresh_s", self.refresh_s, 0),
-            ("registration_s", self.registration_s, 0),
-        ] {
-            if seconds.is_some_and(|seconds| !(least..=LONGEST_WAIT_S).contains(&seconds)) {
-                let wrong = format!("must be between {least} and {LONGEST_WAIT_S} seconds");
-                return Err((key, wrong));
-            }
-        }
-        Ok(())
-    }
-
-    fn check_ladder(&self) -> Result<(), WrongKey> {
-        let rungs = self.ladder.as_deref().unwrap_or_default();
-        let wrong = |why: &str| Err(("ladder", why.to_owned()));
-        if rungs.len() > MOST {
-            return wrong("has more than 8 rungs");
-        }
-        for rung in rungs {
-            check_lines("ladder", &rung.send)?;
-            if !rung.send.is_empty() && !rung.run.is_empty() {
-                return wrong("has a rung with both send and run");
-            }
-            if rung
-                .run
-                .first()
-                .is_some_and(|program| !program.starts_with('/'))
-            {
-                return wrong("has a program whose path does not begin with \"/\"");
-            }
-            if rung.pause_s > 60 || !(1..=LONGEST_WAIT_S).contains(&rung.within_s()) {
-                return wrong("waits for up to 60 s after a line, and 1 to 600 s for the profile");
-            }
-        }
-        Ok(())
-    }
-
     /// A key that is set and says which modems are meant.
     pub(crate) fn names_modems(&self) -> Option<&'static str> {
-        let keys = [
-            ("id", self.id.is_some()),
-            ("makers", self.makers.is_some()),
-            ("models", self.models.is_some()),
-            ("verdict", self.verdict.is_some()),
-            ("usb", self.usb.is_some()),
-            ("page", self.page.is_some()),
-        ];
-        keys.into_iter()
-            .find(|(_, is_set)| *is_set)
-            .map(|(key, _)| key)
-    }
-
-    /// A line that the modem must not be sent, and the key that has it.
-    pub(crate) fn forbidden(&self) -> Option<(&'static str, String)> {
-        let mut rest = self.clone();
-        let lines = rest.leave_out_forbidden();
-        lines.into_iter().next()
+        let keys = ["id", "makers", "models", "verdict", "usb", "page"];
+        keys.into_iter().find(|key| self.get(key).is_some())
     }
 
     /// Leaves out every line that the modem must not be sent; gives them with their keys. Lines that are
     /// written together are not sent alone, which is what some modems cannot stand.
     pub(crate) fn leave_out_forbidden(&mut self) -> Vec<(&'static str, String)> {
-        let never = self.never.clone().unwrap_or_default();
-        let is_never = |line: &String| never.iter().any(|never| never.eq_ignore_ascii_case(line));
+        let never: Vec<String> = self.read("never");
+        let forbidden = |key: &str, value: &Value| -> Option<String> {
+            let lines = match key {
+                "ladder" => {
+                    let rung = Rung::from_value(value).unwrap_or_default();
+                    let is_alone = !rung.together || rung.send.len() < 2;
+                    if is_alone { rung.send } else { Vec::new() }
+                }
+                _ => String::from_value(value).into_iter().collect(),
+            };
+            let mut lines = lines.into_iter();
+            lines.find(|line| never.iter().any(|never| never.eq_ignore_ascii_case(line)))
+        };
         let mut left_out = Vec::new();
-        if let Some(ladder) = &mut self.ladder {
-            ladder.retain(|rung| {
-                let is_alone = !rung.together || rung.send.len() < 2;
-                let line = rung.send.iter().find(|line| is_alone && is_never(line));
-                left_out.extend(line.map(|line| ("ladder", line.clone())));
-                line.is_none()
-            });
-        }
-        for (key, lines) in [
-            ("iccid", &mut self.iccid),
-            ("imei", &mut self.imei),
-            ("registration", &mut self.registration),
-        ] {
-            let lines = lines.as_mut().into_iter();
-            lines.for_each(|lines| {
-                lines.retain(|line| {
-                    let is_never = is_never(line);
-                    if is_never {
-                        left_out.push((key, line.clone()));
+        for (key, value) in &mut self.0 {
+            if let ("ladder" | "iccid" | "imei" | "registration", Value::List(values)) =
+                (*key, value)
+            {
+                values.retain(|value| match forbidden(key, value) {
+                    None => true,
+                    Some(line) => {
+                        left_out.push((*key, line));
+                        false
                     }
-                    !is_never
                 });
-            });
+            }
         }
         left_out
     }
 }
 
-fn check_lines(key: &'static str, lines: &[String]) -> Result<(), WrongKey> {
+/// Looks at the value of a key.
+fn check(key: &str, value: &Value) -> Result<(), String> {
+    read(key, value)?;
+    match key {
+        "id" | "family" | "not_registered" | "no_isd_r" => check_text(&String::from_value(value)?),
+        "makers" | "models" => {
+            let patterns = Vec::<String>::from_value(value)?;
+            patterns.iter().try_for_each(|pattern| check_text(pattern))
+        }
+        "verdict" => Verdict::from_value(value).map(drop),
+        "usb" => {
+            let usb = Vec::<String>::from_value(value)?;
+            match usb.iter().find(|usb| UsbPorts::parse(usb).is_none()) {
+                None => Ok(()),
+                Some(usb) => Err(format!(
+                    "is like \"2c7c:0125 at 2 3 avoid 0 1\", and \"{usb}\" is not"
+                )),
+            }
+        }
+        "iccid" | "imei" | "registration" | "never" => check_lines(&Vec::from_value(value)?),
+        "block_size" => check_number(value, 16, 255, "bytes"),
+        "refresh_s" | "registration_s" => check_number(value, 0, LONGEST_WAIT_S, "seconds"),
+        _ if key.ends_with("_s") => check_number(value, 1, LONGEST_WAIT_S, "seconds"),
+        "ladder" => check_ladder(&Vec::from_value(value)?),
+        _ => Ok(()),
+    }
+}
+
+fn check_number(value: &Value, least: u64, most: u64, unit: &str) -> Result<(), String> {
+    match value {
+        Value::Number(number) if (least..=most).contains(number) => Ok(()),
+        _ => Err(format!("must be between {least} and {most} {unit}")),
+    }
+}
+
+fn check_ladder(rungs: &[Rung]) -> Result<(), String> {
+    let wrong = |why: &str| Err(why.to_owned());
+    if rungs.len() > MOST {
+        return wrong("has more than 8 rungs");
+    }
+    for rung in rungs {
+        check_lines(&rung.send)?;
+        if !rung.send.is_empty() && !rung.run.is_empty() {
+            return wrong("has a rung with both send and run");
+        }
+        let program = rung.run.first();
+        if program.is_some_and(|program| !program.starts_with('/')) {
+            return wrong("has a program whose path does not begin with \"/\"");
+        }
+        if rung.pause_s > 60 || !(1..=LONGEST_WAIT_S).contains(&rung.within_s()) {
+            return wrong("waits for up to 60 s after a line, and 1 to 600 s for the profile");
+        }
+    }
+    Ok(())
+}
+
+fn check_lines(lines: &[String]) -> Result<(), String> {
     if lines.len() > MOST {
-        return Err((key, "has more than 8 lines".to_owned()));
+        return Err("has more than 8 lines".to_owned());
     }
     let is_line = |line: &String| {
         let attention = line.get(..2);
@@ -375,15 +408,254 @@ fn check_lines(key: &'static str, lines: &[String]) -> Result<(), WrongKey> {
     };
     match lines.iter().find(|line| !is_line(line)) {
         None => Ok(()),
-        Some(line) => Err((key, format!("has {line:?}, which is no AT line"))),
+        Some(line) => Err(format!("has {line:?}, which is no AT line")),
     }
 }
 
 /// What may be shown in one line.
-fn check_text(key: &'static str, text: &str) -> Result<(), WrongKey> {
+fn check_text(text: &str) -> Result<(), String> {
     match text.len() > LONGEST_TEXT || text.contains(char::is_control) {
-        true => Err((key, format!("is too long, or not one line: {text:?}"))),
+        true => Err(format!("is too long, or not one line: {text:?}")),
         false => Ok(()),
+    }
+}
+
+impl FromValue for u64 {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        match value {
+            Value::Number(number) => Ok(*number),
+            _ => Err("must be a whole number".to_owned()),
+        }
+    }
+}
+
+impl FromValue for u8 {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let number = u64::from_value(value)?;
+        number
+            .try_into()
+            .map_err(|_| "must be at most 255".to_owned())
+    }
+}
+
+impl FromValue for u16 {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let number = u64::from_value(value)?;
+        number
+            .try_into()
+            .map_err(|_| "must be at most 65535".to_owned())
+    }
+}
+
+impl FromValue for bool {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        match value {
+            Value::Flag(flag) => Ok(*flag),
+            _ => Err("must be true or false".to_owned()),
+        }
+    }
+}
+
+impl FromValue for String {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        match value {
+            Value::Text(text) => Ok(text.clone()),
+            _ => Err("must be a text".to_owned()),
+        }
+    }
+}
+
+impl<T: FromValue> FromValue for Vec<T> {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        match value {
+            Value::List(values) => values.iter().map(T::from_value).collect(),
+            _ => Err("must be a list".to_owned()),
+        }
+    }
+}
+
+/// The value that a name stands for.
+fn named<T: Copy>(value: &Value, names: &[(&str, T)]) -> Result<T, String> {
+    if let Value::Text(text) = value
+        && let Some((_, named)) = names.iter().find(|(name, _)| name == text)
+    {
+        return Ok(*named);
+    }
+    let names: Vec<_> = names
+        .iter()
+        .map(|(name, _)| format!("\"{name}\""))
+        .collect();
+    Err(format!("must be {}", names.join(" or ")))
+}
+
+impl FromValue for Route {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        named(value, &[("cgla", Self::Cgla), ("csim", Self::Csim)])
+    }
+}
+
+impl FromValue for LeField {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        named(value, &[("absent", Self::Absent), ("zero", Self::Zero)])
+    }
+}
+
+impl FromValue for GetResponseClass {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let names = [
+            ("as-command", Self::AsCommand),
+            ("channel-only", Self::ChannelOnly),
+        ];
+        named(value, &names)
+    }
+}
+
+impl FromValue for Verdict {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let all = [
+            Self::Supported,
+            Self::Expected,
+            Self::KnownNotToWork,
+            Self::Unknown,
+        ];
+        named(value, &all.map(|verdict| (verdict.name(), verdict)))
+    }
+}
+
+impl FromValue for Rung {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let Value::Table(keys) = value else {
+            return Err("must be a list of tables".to_owned());
+        };
+        let mut rung = Self::default();
+        for (key, value) in keys {
+            let set = match &**key {
+                "send" => Vec::from_value(value).map(|send| rung.send = send),
+                "together" => bool::from_value(value).map(|together| rung.together = together),
+                "run" => Vec::from_value(value).map(|run| rung.run = run),
+                "pause_s" => u64::from_value(value).map(|pause_s| rung.pause_s = pause_s),
+                "port_leaves" => bool::from_value(value).map(|leaves| rung.port_leaves = leaves),
+                "within_s" => u64::from_value(value).map(|within_s| rung.within_s = Some(within_s)),
+                _ => return Err(format!("has a rung with the unknown key \"{key}\"")),
+            };
+            set.map_err(|why| format!("has a rung in which {key} {why}"))?;
+        }
+        Ok(rung)
+    }
+}
+
+impl<'de> Deserialize<'de> for ModemEntry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(EntryVisitor)
+    }
+}
+
+struct EntryVisitor;
+
+impl<'de> Visitor<'de> for EntryVisitor {
+    type Value = ModemEntry;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a table")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ModemEntry, A::Error> {
+        let mut entry = ModemEntry::default();
+        while let Some(key) = map.next_key_seed(Key)? {
+            let value = map.next_value_seed(ValueOf(key))?;
+            entry.0.push((key, value));
+        }
+        Ok(entry)
+    }
+}
+
+/// One of [`KEYS`]; an error here is shown with the line of the key.
+struct Key;
+
+impl<'de> DeserializeSeed<'de> for Key {
+    type Value = &'static str;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<&'static str, D::Error> {
+        deserializer.deserialize_identifier(self)
+    }
+}
+
+impl Visitor<'_> for Key {
+    type Value = &'static str;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E: Error>(self, key: &str) -> Result<&'static str, E> {
+        let known = KEYS.iter().find(|known| **known == key);
+        known.copied().ok_or_else(|| E::unknown_field(key, KEYS))
+    }
+}
+
+/// The value of a key; an error here is shown with the line of the value.
+struct ValueOf(&'static str);
+
+impl<'de> DeserializeSeed<'de> for ValueOf {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        match check(self.0, &value) {
+            Ok(()) => Ok(value),
+            Err(why) => Err(D::Error::custom(format_args!("{} {why}", self.0))),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValueVisitor)
+    }
+}
+
+struct ValueVisitor;
+
+impl<'de> Visitor<'de> for ValueVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text, a whole number, true, false, a list or a table")
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Flag(value))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Value, E> {
+        let number = value.try_into();
+        number
+            .map(Value::Number)
+            .map_err(|_| E::custom("a number must not be negative"))
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Number(value))
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::Text(value.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(value) = list.next_element()? {
+            values.push(value);
+        }
+        Ok(Value::List(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(value) = map.next_entry()? {
+            values.push(value);
+        }
+        Ok(Value::Table(values))
     }
 }
 

@@ -27,20 +27,27 @@ impl Identity {
     pub(crate) async fn ask<S: AsyncRead + AsyncWrite + Unpin + Send>(
         port: &mut AtPort<S>,
     ) -> Result<Self, TransportError> {
-        let mut identity = Self {
-            manufacturer: name(port, "AT+CGMI").await?,
-            model: name(port, "AT+CGMM").await?,
-            firmware: name(port, "AT+CGMR").await?,
-        };
-        if identity.manufacturer.is_none() || identity.model.is_none() {
-            let lines = match port.command("ATI", QUESTION).await {
+        let mut identity = Self::default();
+        for question in ["AT+CGMI", "AT+CGMM", "AT+CGMR", "ATI"] {
+            let is_named = identity.manufacturer.is_some() && identity.model.is_some();
+            if question == "ATI" && is_named {
+                break;
+            }
+            let lines = match port.command(question, QUESTION).await {
                 Err(error) if is_gone(&error) => return Err(error),
                 lines => lines.unwrap_or_default(),
             };
-            let said = Self::among(&lines);
-            identity.manufacturer = identity.manufacturer.or(said.manufacturer);
-            identity.model = identity.model.or(said.model);
-            identity.firmware = identity.firmware.or(said.firmware);
+            match question {
+                "AT+CGMI" => identity.manufacturer = name(&lines),
+                "AT+CGMM" => identity.model = name(&lines),
+                "AT+CGMR" => identity.firmware = name(&lines),
+                _ => {
+                    let said = Self::among(&lines);
+                    identity.manufacturer = identity.manufacturer.or(said.manufacturer);
+                    identity.model = identity.model.or(said.model);
+                    identity.firmware = identity.firmware.or(said.firmware);
+                }
+            }
         }
         Ok(identity)
     }
@@ -64,16 +71,13 @@ impl Identity {
     }
 }
 
-/// A name that the modem says, without prefix and quotation marks.
-async fn name<S: AsyncRead + AsyncWrite + Unpin + Send>(
-    port: &mut AtPort<S>,
-    question: &str,
-) -> Result<Option<String>, TransportError> {
-    match port.query(question, QUESTION).await {
-        Ok(answer) => Ok(answer.as_deref().and_then(printable)),
-        Err(error) if is_gone(&error) => Err(error),
-        Err(_) => Ok(None),
-    }
+/// The name in the first line of an answer, without the prefix that some modems give it.
+fn name(lines: &[String]) -> Option<String> {
+    let line = lines.first()?;
+    let value = line
+        .strip_prefix("+CGM")
+        .and_then(|rest| rest.split_once(':'));
+    printable(value.map_or(line, |(_, value)| value))
 }
 
 /// A name as it can be shown: the first one of several in quotation marks, and not too long.

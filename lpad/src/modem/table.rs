@@ -91,15 +91,16 @@ impl Table {
             toml::from_str(text).map_err(|error| ConfigError::syntax(path, text, &error))?;
         let table = Self { own: file.modems };
         for (index, entry) in table.own.iter().enumerate() {
-            let wrong = |message| {
-                let id = entry.id.clone().unwrap_or_else(|| (index + 1).to_string());
-                ConfigError::Value {
-                    path: path.to_owned(),
-                    line: None,
-                    message: format!("[[modem]] \"{id}\": {message}"),
-                }
+            let wrong = |message: String| ConfigError::Value {
+                path: path.to_owned(),
+                line: None,
+                message: match entry.text("id") {
+                    "" => format!("[[modem]] number {}: {message}", index + 1),
+                    id => format!("[[modem]] \"{id}\": {message}"),
+                },
             };
-            if entry.id.is_none() || (entry.makers.is_none() && entry.models.is_none()) {
+            let names_modems = entry.get("makers").or_else(|| entry.get("models"));
+            if entry.text("id").is_empty() || names_modems.is_none() {
                 return Err(wrong("it needs id, and makers or models".to_owned()));
             }
             table
@@ -111,14 +112,9 @@ impl Table {
 
     /// Looks at an entry, or at what the configuration has in place of one.
     pub(crate) fn check(&self, entry: &ModemEntry) -> Result<(), (&'static str, String)> {
-        entry.check()?;
-        if let Some(family) = &entry.family {
-            let is_known = self
-                .find(|other| other.id.as_ref() == Some(family))
-                .is_some();
-            if !is_known {
-                return Err(("family", format!("names \"{family}\", which no table has")));
-            }
+        let family = entry.text("family");
+        if !family.is_empty() && self.named(family).is_none() {
+            return Err(("family", format!("names \"{family}\", which no table has")));
         }
         // What the family forbids may be sent no more than what the entry forbids itself.
         self.whole(entry.clone()).check()
@@ -126,14 +122,12 @@ impl Table {
 
     /// What is known of a modem: by its own words, unless the configuration names a family.
     pub fn look_up(&self, identity: Identity, configured: &ModemEntry) -> Known {
-        let named = configured.family.as_ref();
-        let named = named.and_then(|family| self.find(|entry| entry.id.as_ref() == Some(family)));
-        let (found, because) = match named {
+        let (found, because) = match self.named(configured.text("family")) {
             Some(found) => (Some(found), Because::Configured),
             None => (self.find(|entry| fits(entry, &identity)), Because::Fits),
         };
         let found = found.unwrap_or_default();
-        let family = found.id.clone().unwrap_or_default();
+        let family = found.text("id").to_owned();
         let because = match family == GENERIC && because == Because::Fits {
             true => Because::NoneFits,
             false => because,
@@ -152,7 +146,7 @@ impl Table {
             identity,
             family,
             because,
-            verdict: whole.verdict.unwrap_or_default(),
+            verdict: whole.verdict(),
             habits: whole.habits(),
         }
     }
@@ -161,7 +155,7 @@ impl Table {
     /// that has it says: some numbers are shared by several makers.
     pub fn usb_ports(&self, id: &str) -> Vec<UsbPorts> {
         let entries = self.own.iter().cloned().chain(built_in());
-        let ports = entries.flat_map(|entry| entry.usb.unwrap_or_default());
+        let ports = entries.flat_map(|entry| entry.texts("usb").unwrap_or_default());
         let ports = ports.filter_map(|usb| UsbPorts::parse(&usb));
         ports
             .filter(|ports| ports.id.eq_ignore_ascii_case(id))
@@ -171,15 +165,18 @@ impl Table {
     /// An entry with what its families and `generic` say of the keys it leaves out.
     fn whole(&self, mut entry: ModemEntry) -> ModemEntry {
         for _ in 0..MOST_FAMILIES {
-            let Some(family) = entry.family.clone() else {
+            let Some(family) = self.named(entry.text("family")) else {
                 break;
             };
-            let family = self.find(|other| other.id.as_ref() == Some(&family));
-            entry = entry.over(family.unwrap_or_default());
+            entry = entry.over(family);
         }
         let generic = BUILT_IN.rsplit(ENTRY).next();
         let generic = generic.and_then(|text| toml::from_str(text).ok());
         entry.over(generic.unwrap_or_default())
+    }
+
+    fn named(&self, id: &str) -> Option<ModemEntry> {
+        self.find(|entry| !id.is_empty() && entry.text("id") == id)
     }
 
     fn find(&self, wanted: impl Fn(&ModemEntry) -> bool) -> Option<ModemEntry> {
@@ -195,14 +192,12 @@ fn built_in() -> impl Iterator<Item = ModemEntry> {
 }
 
 fn fits(entry: &ModemEntry, identity: &Identity) -> bool {
-    let fits = |patterns: &Option<Vec<String>>, name: &Option<String>| match patterns {
-        None => true,
-        Some(patterns) => {
-            let name = name.as_deref().unwrap_or_default();
-            patterns.iter().any(|pattern| matches(pattern, name))
-        }
+    let fits = |key, name: &Option<String>| {
+        let name = name.as_deref().unwrap_or_default();
+        let patterns = entry.texts(key);
+        patterns.is_none_or(|patterns| patterns.iter().any(|pattern| matches(pattern, name)))
     };
-    fits(&entry.makers, &identity.manufacturer) && fits(&entry.models, &identity.model)
+    fits("makers", &identity.manufacturer) && fits("models", &identity.model)
 }
 
 /// Whether a text fits a pattern, where `*` stands for any letters; without regard to case.
@@ -237,7 +232,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::config::{GetResponseClass, LeField, Route, Unread};
+    use crate::config::{GetResponseClass, LeField, Route};
 
     const SOURCE: &str = include_str!("../../modems.toml");
 
@@ -260,12 +255,13 @@ mod tests {
 
     #[test]
     fn what_is_built_in_is_what_the_file_says() {
-        let mut file: File = toml::from_str(SOURCE).unwrap();
-        for entry in &mut file.modems {
-            assert_eq!(entry.page.take(), Some(Unread), "{:?}", entry.id);
-        }
-        let built_in: Vec<_> = built_in().collect();
-        assert_eq!(built_in, file.modems);
+        let file: File = toml::from_str(SOURCE).unwrap();
+        let without_page = |entry: ModemEntry| {
+            assert!(entry.get("page").is_some(), "{entry:?}");
+            entry.without("page")
+        };
+        let source: Vec<_> = file.modems.into_iter().map(without_page).collect();
+        assert_eq!(built_in().collect::<Vec<_>>(), source);
         assert!(BUILT_IN.len() < 15_000, "{}", BUILT_IN.len());
     }
 
@@ -274,16 +270,16 @@ mod tests {
         let mut ids = BTreeSet::new();
         let table = Table::default();
         for entry in built_in() {
-            let id = entry.id.clone().unwrap();
+            let id = entry.text("id").to_owned();
             table
                 .check(&entry)
                 .unwrap_or_else(|why| panic!("{id}: {why:?}"));
             assert!(ids.insert(id.clone()), "{id} is there twice");
-            let is_general = entry.makers.is_none();
+            let is_general = entry.get("makers").is_none();
             assert_eq!(is_general, id == GENERIC, "{id} names no maker");
         }
         let generic = built_in().last().unwrap();
-        assert_eq!(generic.id.as_deref(), Some(GENERIC));
+        assert_eq!(generic.text("id"), GENERIC);
         assert_eq!(generic.left_out(), [""; 0]);
     }
 
@@ -354,14 +350,14 @@ mod tests {
     #[test]
     fn every_built_in_entry_is_reached_by_a_modem_of_its_own() {
         for entry in built_in() {
-            let id = entry.id.unwrap();
+            let id = entry.text("id").to_owned();
             let name = |patterns: Option<Vec<String>>| {
                 let patterns = patterns.unwrap_or_default();
                 patterns.first().map(|name| name.replace('*', ""))
             };
             let identity = Identity {
-                manufacturer: name(entry.makers),
-                model: name(entry.models),
+                manufacturer: name(entry.texts("makers")),
+                model: name(entry.texts("models")),
                 firmware: None,
             };
             let known = Table::default().look_up(identity, &ModemEntry::default());
@@ -460,7 +456,10 @@ mod tests {
                 "[[modem]]\nid = \"a\"\n",
                 "[[modem]] \"a\": it needs id, and makers or models",
             ),
-            ("[[modem]]\nmodels = []\n", "[[modem]] \"1\": it needs id"),
+            (
+                "[[modem]]\nmodels = []\n",
+                "[[modem]] number 1: it needs id",
+            ),
             ("[modem]\n", "modems.toml:1: invalid type: map"),
             (
                 "[[modems]]\n",
@@ -470,22 +469,25 @@ mod tests {
                 &format!("{entry}iccids = []"),
                 "unknown key \"iccids\"; did you mean \"iccid\"?",
             ),
-            (&format!("{entry}le = \"no\""), "unknown variant \"no\""),
+            (
+                &format!("{entry}le = \"no\""),
+                "modems.toml:4: le must be \"absent\" or \"zero\"",
+            ),
             (
                 &format!("{entry}apdu = [\"qmi\"]"),
-                "unknown variant \"qmi\"",
+                "modems.toml:4: apdu must be \"cgla\" or \"csim\"",
             ),
             (
                 &format!("{entry}open_s = \"1\""),
-                "modems.toml:4: invalid type: string \"1\"",
+                "modems.toml:4: open_s must be a whole number",
             ),
             (
                 &format!("{entry}retry = [70000]"),
-                "expected a number up to 65535",
+                "retry must be at most 65535",
             ),
             (
                 &format!("{entry}block_size = 15"),
-                "[[modem]] \"a\": block_size must be between 16",
+                "modems.toml:4: block_size must be between 16 and 255 bytes",
             ),
             (
                 &format!("{entry}open_s = 0"),
@@ -513,7 +515,7 @@ mod tests {
             ),
             (
                 &format!("{entry}ladder = [{{ sned = [] }}]"),
-                "unknown key \"sned\"",
+                "ladder has a rung with the unknown key \"sned\"",
             ),
             (
                 &format!("{entry}ladder = [{{ run = [\"sh\"] }}]"),
