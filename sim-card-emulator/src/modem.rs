@@ -22,6 +22,7 @@ mod filters;
 mod form;
 mod iccid;
 mod job;
+mod makers;
 mod network;
 mod power;
 mod presets;

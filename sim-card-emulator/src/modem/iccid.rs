@@ -3,23 +3,6 @@
 use super::form::Form;
 use super::{Card, Failure, Modem, Quirk, Reply};
 
-/// Those of all makers; with a question mark where a maker wants one.
-pub(super) const COMMANDS: [&str; 14] = [
-    "+CCID",
-    "+ICCID",
-    "+QCCID",
-    "+CICCID",
-    "+MCCID",
-    "+SQNCCID",
-    "+ZGETICCID",
-    "#CCID",
-    "!ICCID?",
-    "^ICCID?",
-    "^SCID",
-    "%XICCID",
-    "$MYCCID",
-    "#ICCID?",
-];
 /// Those of a modem of which nothing else is said.
 const USUAL: [&str; 3] = ["+CCID", "+ICCID", "+QCCID"];
 

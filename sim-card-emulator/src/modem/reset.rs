@@ -4,22 +4,6 @@ use std::time::Duration;
 
 use super::{After, Card, Modem, Quirk, Reply};
 
-/// Those of all makers. `+CFUN=40` and `#SIMDET` stand for their counterparts as well.
-pub(super) const COMMANDS: [&str; 12] = [
-    "+CFUN=6",
-    "+CFUN=15",
-    "+CFUN=16",
-    "+CFUN=40",
-    "#REBOOT",
-    "#SIMDET",
-    "!RESET",
-    "^RESET",
-    "+CRESET",
-    "+RESET",
-    "+MREBOOT=0",
-    "+QPOWD=1",
-];
-
 impl<C: Card> Modem<C> {
     /// Executes a command that restarts something; nothing when this modem does not have it.
     pub(super) fn restart_by(&mut self, command: &str) -> Option<Reply> {

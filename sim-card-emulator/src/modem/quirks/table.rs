@@ -1,7 +1,6 @@
 //! Every quirk: its name, what its value counts, which modems it imitates, and what it does.
 
-use super::super::iccid::COMMANDS as ICCID_COMMANDS;
-use super::super::reset::COMMANDS as RESET_COMMANDS;
+use super::super::makers::{ICCID_COMMANDS, RESET_COMMANDS};
 use super::{Kind, Quirks};
 
 /// One line per quirk: its variant, its name, what its value counts, and what it does.
