@@ -57,6 +57,8 @@ enum Wake {
     Delivered,
     Due,
     Gone(Fault),
+    /// The port of a card that is absent may be there again.
+    PortChanged,
     Closing,
 }
 
@@ -127,6 +129,15 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         let ready = self.slot.is_ready();
         let Self { slot, inbox } = self;
         let desk = &mut slot.desk;
+        let port = async {
+            match ready {
+                true => Wake::Gone(desk.port.idle().await),
+                false => {
+                    desk.port.changed().await;
+                    Wake::PortChanged
+                }
+            }
+        };
         let timer = async {
             match due {
                 Some(due) => sleep_until(due).await,
@@ -140,7 +151,7 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
             Some(work) = inbox.work.recv() => Wake::Work(work),
             Ok(()) = inbox.readers.changed() => Wake::Readers,
             () = desk.outbox.settle() => Wake::Delivered,
-            fault = desk.port.idle(), if ready => Wake::Gone(fault),
+            wake = port => wake,
             () = timer => Wake::Due,
         }
     }
@@ -170,6 +181,10 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
                 self.slot.lose(Arc::new(PortFailure::Gone.into()));
             }
             Wake::Due => self.due().await,
+            Wake::PortChanged => {
+                self.slot.port_changed();
+                self.due().await;
+            }
             Wake::Closing => {}
         }
         if self.slot.is_ready() {

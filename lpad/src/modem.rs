@@ -3,6 +3,7 @@
 
 mod identity;
 mod ladder;
+mod place;
 mod port;
 mod profile_in_use;
 mod registration;

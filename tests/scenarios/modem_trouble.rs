@@ -630,6 +630,33 @@ async fn a_missing_port_is_told_and_found_when_it_appears() {
     bed.must_be_sound().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_modem_that_was_away_for_hours_is_used_as_soon_as_it_is_back() {
+    let mut bed = Bed::without_modem().await;
+    sleep(Duration::from_secs(5 * 3600)).await;
+    bed.bench.plug_in();
+    let plugged_in = Instant::now();
+    bed.euicc_in(Availability::Ready).await;
+    assert!(plugged_in.elapsed() < Duration::from_secs(3));
+    // One that does not answer yet is asked more often than one that is away.
+    bed.bench.unplug();
+    sleep(Duration::from_secs(5 * 3600)).await;
+    let mute = |on| {
+        bed.bench.modem.set_quirks(|quirks| match on {
+            true => quirks.turn_on(Quirk::Mute),
+            false => quirks.turn_off(Quirk::Mute),
+        });
+    };
+    mute(true);
+    bed.bench.plug_in();
+    sleep(Duration::from_secs(20)).await;
+    mute(false);
+    let starts = Instant::now();
+    bed.euicc_in(Availability::Ready).await;
+    assert!(starts.elapsed() < Duration::from_secs(20));
+    bed.must_be_sound().await;
+}
+
 #[tokio::test]
 async fn a_missing_device_is_named_and_found_when_it_appears() {
     let mut bed = Bed::over_kernel_devices().await;

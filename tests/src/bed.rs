@@ -445,12 +445,12 @@ impl OpenPort for Line {
     type Port = DuplexStream;
 
     async fn open(&mut self) -> io::Result<DuplexStream> {
-        match self.is_unplugged() {
-            true => Err(io::Error::other(
-                "cannot open the port: there is no such device",
-            )),
-            false => Ok(Self::open(self)),
-        }
+        self.find()
+            .ok_or_else(|| io::Error::other("cannot open the port: there is no such device"))
+    }
+
+    async fn changed(&mut self) {
+        self.plugged_in().await;
     }
 }
 

@@ -3,7 +3,6 @@
 use std::future::pending;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::{fs, io, mem};
 
@@ -19,7 +18,7 @@ use sim_card_emulator::modem::{self, Card as _, Ended, Modem, ModemControl};
 use sim_card_emulator::pty::Pty;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, duplex};
 use tokio::net::TcpListener;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 /// The name of the test SM-DP+.
 pub const HOST_NAME: &str = "smdp.example.com";
@@ -156,7 +155,7 @@ default_smdp = "{HOST_NAME}"
     /// Takes the modem's port away, and the modem's and the card's power with it: a client that
     /// has it open sees it hang up, and no client can open it.
     pub fn unplug(&self) {
-        self.line.is_unplugged.store(true, Ordering::Relaxed);
+        self.line.is_unplugged.send_replace(true);
         if self.line.modem.try_lock().is_err() {
             self.modem.hang_up();
         }
@@ -164,7 +163,7 @@ default_smdp = "{HOST_NAME}"
 
     /// Gives the port back.
     pub fn plug_in(&self) {
-        self.line.is_unplugged.store(false, Ordering::Relaxed);
+        self.line.is_unplugged.send_replace(false);
     }
 
     /// A card with this EID that the server knows as well.
@@ -208,7 +207,9 @@ pub fn direct(card: &Card) -> Direct {
 pub struct Line {
     modem: Arc<Mutex<Modem<Slot>>>,
     slot: Slot,
-    is_unplugged: Arc<AtomicBool>,
+    is_unplugged: watch::Sender<bool>,
+    /// Whether a client has looked for the port in vain.
+    is_missed: bool,
 }
 
 impl Line {
@@ -220,7 +221,8 @@ impl Line {
         let line = Self {
             modem: Arc::new(Mutex::new(modem)),
             slot,
-            is_unplugged: Arc::default(),
+            is_unplugged: watch::Sender::new(false),
+            is_missed: false,
         };
         (line, control)
     }
@@ -237,9 +239,19 @@ impl Line {
         ours
     }
 
-    /// Whether no client finds the port, see [`Bench::unplug`].
-    pub fn is_unplugged(&self) -> bool {
-        self.is_unplugged.load(Ordering::Relaxed)
+    /// Opens the port, when it is plugged in.
+    pub fn find(&mut self) -> Option<DuplexStream> {
+        self.is_missed = *self.is_unplugged.borrow();
+        (!self.is_missed).then(|| self.open())
+    }
+
+    /// Waits until a port is there that [`Self::find`] has not found.
+    pub async fn plugged_in(&self) {
+        match self.is_missed {
+            // The sender is this line's own.
+            true => drop(self.is_unplugged.subscribe().wait_for(|away| !away).await),
+            false => pending().await,
+        }
     }
 
     /// Serves a client on `stream` until it or the modem hangs up; `baud` limits the rate.
@@ -255,9 +267,9 @@ impl Line {
         if let Ok(Ended::HungUp { absent }) = ended
             && !absent.is_zero()
         {
-            self.is_unplugged.store(true, Ordering::Relaxed);
+            self.is_unplugged.send_replace(true);
             tokio::time::sleep(absent).await;
-            self.is_unplugged.store(false, Ordering::Relaxed);
+            self.is_unplugged.send_replace(false);
         }
     }
 }

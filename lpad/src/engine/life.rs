@@ -271,6 +271,13 @@ impl<O: OpenPort, C: Connect + 'static> Slot<O, C> {
         self.life = Life::absent(RESTART.first);
     }
 
+    /// The port has changed: however often it failed before, what it is now is another matter.
+    pub(super) fn port_changed(&mut self) {
+        if let Life::Absent(absent) = &mut self.life {
+            absent.failures = 0;
+        }
+    }
+
     /// When the card is to be tried next; `None` while it is ready.
     pub(super) fn next_start(&self) -> Option<Instant> {
         match &self.life {

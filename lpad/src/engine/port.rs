@@ -188,6 +188,11 @@ impl<O: OpenPort> CardPort<O> {
         }
     }
 
+    /// Waits until opening the port again may end otherwise than the last time.
+    pub(super) async fn changed(&mut self) {
+        self.opener.changed().await;
+    }
+
     /// Closes the port.
     pub(super) fn close(&mut self) {
         self.port = None;
