@@ -145,6 +145,9 @@ pub(crate) fn socket_handed_over(config: &ApiConfig, path: &Path) -> Vec<String>
 
 /// What is in a port's place and is no port.
 fn no_port(euicc: &EuiccConfig) -> Option<String> {
+    if euicc.is_any_port() {
+        return None;
+    }
     let metadata = fs::metadata(&euicc.port).ok()?;
     let what = match metadata.file_type().is_char_device() {
         // Opening a port has effects on it, so that the kernel is asked what it is. It says nothing of
@@ -168,6 +171,9 @@ fn no_port(euicc: &EuiccConfig) -> Option<String> {
 
 /// A port that is not there. A modem may be plugged in later.
 fn missing_port(euicc: &EuiccConfig) -> Option<String> {
+    if euicc.is_any_port() {
+        return None;
+    }
     let error = fs::metadata(&euicc.port).err()?;
     let (name, port) = (&euicc.name, euicc.port.display());
     (error.kind() == io::ErrorKind::NotFound).then(|| {
@@ -178,7 +184,7 @@ fn missing_port(euicc: &EuiccConfig) -> Option<String> {
 /// Two sections for one device, which has several names.
 fn port_of_two(config: &Config) -> Option<String> {
     let mut seen: Vec<(PathBuf, &EuiccConfig)> = Vec::new();
-    for euicc in &config.euiccs {
+    for euicc in config.euiccs.iter().filter(|euicc| !euicc.is_any_port()) {
         let Ok(device) = fs::canonicalize(&euicc.port) else {
             continue;
         };

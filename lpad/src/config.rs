@@ -156,7 +156,7 @@ pub struct EuiccConfig {
     /// The eUICC's name in the API.
     #[serde(default = "default_name")]
     pub name: String,
-    /// The modem's AT port, for example `/dev/serial/by-id/…-if02-port0`.
+    /// The modem's AT port, for example `/dev/serial/by-id/…-if02-port0`, or `auto`.
     pub port: PathBuf,
     /// How APDUs reach the card.
     #[serde(default)]
@@ -535,6 +535,11 @@ impl EuiccConfig {
         }
     }
 
+    /// Whether the port is that of whatever modem there is.
+    pub fn is_any_port(&self) -> bool {
+        self.port == Path::new("auto")
+    }
+
     fn check(&self, section: Section<'_>) -> Result<(), Wrong> {
         let section = Section {
             euicc: Some(&self.name),
@@ -545,7 +550,12 @@ impl EuiccConfig {
             let wrong = "must have 1 to 32 characters out of a-z, 0-9 and \"-\"";
             return Err(section.wrong("name", wrong));
         }
-        section.check_path("port", &self.port)?;
+        if !self.is_any_port() {
+            if self.port.is_relative() && !self.port.as_os_str().is_empty() {
+                return Err(section.wrong("port", "must begin with \"/\", or be \"auto\""));
+            }
+            section.check_path("port", &self.port)?;
+        }
         if !(300..=4_000_000).contains(&self.baud) {
             let wrong = "must be between 300 and 4000000 bits per second";
             return Err(section.wrong("baud", wrong));
@@ -912,6 +922,10 @@ mod tests {
                 "use the port /x",
             ),
             (
+                "[[euicc]]\nport = \"auto\"\n[[euicc]]\nname = \"b\"\nport = \"auto\"",
+                "use the port auto",
+            ),
+            (
                 "[[euicc]]\nport = \"/x\"\n[euicc.bootstrap]\ndefault_smdp = \"http://a.b\"",
                 "must be a host name",
             ),
@@ -934,7 +948,7 @@ mod tests {
             ),
             (
                 "[[euicc]]\nport = \"tty\"",
-                "lpad.toml:2: [[euicc]] \"default\": port must begin with \"/\"",
+                "lpad.toml:2: [[euicc]] \"default\": port must begin with \"/\", or be \"auto\"",
             ),
             (
                 "[state]\ndirectory = \"\"\n[[euicc]]\nport = \"/x\"",

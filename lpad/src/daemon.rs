@@ -263,8 +263,9 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
             tracing::warn!("{warning}");
         }
     }
+    let modems = Arc::new(Table::of(&config, Path::new("lpad.toml"))?);
     let parts = Parts {
-        ports: SerialPort::new,
+        ports: move |euicc: &EuiccConfig| SerialPort::new(euicc, Arc::clone(&modems)),
         connect: TcpConnect::with_targets(targets),
         roots: Roots::gsma(),
         es9: Options::default(),

@@ -5,6 +5,7 @@ mod identity;
 mod ladder;
 mod place;
 mod port;
+pub mod ports;
 mod profile_in_use;
 mod registration;
 pub mod table;

@@ -26,6 +26,12 @@ fn the_example_configuration_is_fine() {
 }
 
 #[test]
+fn a_port_that_is_looked_for_need_not_be_there() {
+    let checked = check("[[euicc]]\nport = \"auto\"\n");
+    assert_eq!((checked.code, &*checked.err), (0, ""));
+}
+
+#[test]
 fn the_commands_of_the_readme_are_understood() {
     let readme = readme();
     let mut commands = 0;

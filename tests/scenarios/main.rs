@@ -33,6 +33,7 @@ mod notifications;
 mod notifications_aside;
 mod operator_reports;
 mod packages;
+mod ports;
 mod power_loss;
 mod procedures;
 mod profiles;

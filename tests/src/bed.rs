@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use es9_client::{Options, Roots, TcpConnect};
@@ -47,6 +48,8 @@ pub struct Bed {
     /// Modems beside the bench's, by their ports.
     lines: BTreeMap<PathBuf, Line>,
     next_profile: u32,
+    /// Where ports are looked for, over kernel devices.
+    root: PathBuf,
     // Dropped last: the daemon's files are in it.
     folder: TempDir,
 }
@@ -107,6 +110,7 @@ impl Bed {
             kernel,
             lines: BTreeMap::new(),
             next_profile: 1,
+            root: "/".into(),
             folder,
         }
     }
@@ -114,6 +118,11 @@ impl Bed {
     /// The configuration, for changes that take effect with the next [`Bed::resume`].
     pub fn configuration(&mut self) -> &mut Config {
         &mut self.configuration
+    }
+
+    /// Where the daemon looks for ports over kernel devices, from the next [`Bed::resume`] on.
+    pub fn look_for_ports_below(&mut self, root: &Path) {
+        root.clone_into(&mut self.root);
     }
 
     /// Another modem for the daemon, from the next [`Bed::resume`] on.
@@ -132,7 +141,7 @@ impl Bed {
     }
 
     /// The folder with the daemon's files.
-    pub fn folder(&self) -> &std::path::Path {
+    pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
@@ -394,10 +403,13 @@ impl Bed {
     fn kernel_parts(
         &self,
     ) -> Parts<impl FnMut(&lpad::config::EuiccConfig) -> SerialPort, TcpConnect> {
+        let root = self.root.clone();
         let targets = self.configuration.es9.connect_to.iter();
         let targets = targets.map(|(host, target)| (host.clone(), target.to_string()));
         Parts {
-            ports: SerialPort::new,
+            ports: move |euicc: &lpad::config::EuiccConfig| {
+                SerialPort::below(&root, euicc, Arc::default())
+            },
             connect: TcpConnect::with_targets(targets),
             roots: Roots::empty(),
             es9: Options::default(),
@@ -407,7 +419,7 @@ impl Bed {
     }
 }
 
-fn plug_pty(bench: &Bench, folder: &std::path::Path) {
+fn plug_pty(bench: &Bench, folder: &Path) {
     let pty = Pty::open(&folder.join("modem")).expect("a PTY can be opened");
     tokio::spawn(bench.line().serve(pty, None));
 }

@@ -33,6 +33,11 @@ impl Place {
         self.found = Found::at(&self.path);
     }
 
+    /// Whether [`Self::look`] has found anything.
+    pub(super) fn is_taken(&self) -> bool {
+        self.found.is_some()
+    }
+
     /// Waits until something else is there than [`Self::look`] has found, or a program that had it
     /// open has closed it. Without notices from the kernel that never ends.
     pub(super) async fn changed(&self) {
