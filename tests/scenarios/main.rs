@@ -35,6 +35,7 @@ mod operator_reports;
 mod packages;
 mod ports;
 mod power_loss;
+mod presets;
 mod procedures;
 mod profiles;
 mod refusals;

@@ -74,7 +74,12 @@ impl Bed {
     pub async fn without_modem() -> Self {
         let bench = Bench::new();
         bench.unplug();
-        let mut bed = Self::prepare(bench, "never", false).await;
+        Self::booted(bench, "never").await
+    }
+
+    /// A daemon in memory on this bench that has only just been started.
+    pub async fn booted(bench: Bench, when: &str) -> Self {
+        let mut bed = Self::prepare(bench, when, false).await;
         bed.boot();
         bed
     }
