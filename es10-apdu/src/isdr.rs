@@ -4,12 +4,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::sleep;
 use tracing::debug;
 
 use crate::apdu::{Channel, Command, Response, StatusWord, ins};
 use crate::asn1::{CodecError, Raw};
-use crate::channel::{self, Application, ChannelRecord, LogicalChannel, OpenError, Proof};
+use crate::channel::{
+    self, Application, ChannelRecord, LogicalChannel, OpenError, Persistence, Place, Proof,
+};
 use crate::es10b::ProfileInstallationResult;
 use crate::es10c::GetEuiccDataRequest;
 use crate::function::{Effect, Es10Function};
@@ -17,6 +18,8 @@ use crate::link::LinkOptions;
 use crate::store_data::{Blocks, P1_LAST, TooLong};
 use crate::transport::{Deadline, Fault, Outcome, Transport, TransportError};
 use crate::types::Aid;
+
+mod adapting;
 
 /// The application identifier of the ISD-R, SGP.02 and SGP.22 v2.5 section 2.4.3.
 pub const ISDR_AID: [u8; 16] = [
@@ -48,6 +51,14 @@ impl<T: Transport> Isdr<T> {
         let channel = LogicalChannel::open(transport, &application, link, record.clone()).await?;
         let link = link.clone();
         Ok(Self { channel, link })
+    }
+
+    /// Goes on with an ISD-R that was opened before, over the same kind of transport.
+    pub fn resume(transport: T, place: Place, options: &IsdrOptions) -> Self {
+        let IsdrOptions { link, record, .. } = options;
+        let channel = LogicalChannel::resume(transport, place, link, record.clone());
+        let link = link.clone();
+        Self { channel, link }
     }
 
     /// Calls an ES10 function.
@@ -106,9 +117,9 @@ impl<T: Transport> Isdr<T> {
         self.channel.close().await
     }
 
-    /// The number of the logical channel.
-    pub fn channel(&self) -> Channel {
-        self.channel.channel()
+    /// The logical channel or session.
+    pub fn place(&self) -> &Place {
+        self.channel.place()
     }
 
     /// The answer to a request, read again as [`Self::read`] says; `check` tells whether it can be
@@ -126,7 +137,7 @@ impl<T: Transport> Isdr<T> {
         Box::pin(async move {
             let longest = self.link.deadlines.last_block;
             let deadline = Deadline::after(longest);
-            let mut pause = FIRST_PAUSE;
+            let mut persistence = Persistence::default();
             let mut is_again = false;
             loop {
                 let answer = self.store(command, request, longest, Some(deadline)).await;
@@ -135,16 +146,17 @@ impl<T: Transport> Isdr<T> {
                     Err(error) if effect == Effect::Reads && !deadline.has_passed() => error,
                     answered => return answered,
                 };
-                // Busy comes first: right after a reset or a switch a card is busy for seconds, and
-                // that must not use up the one repetition there is for noise.
-                if error.is_busy() && pause < deadline.left() {
-                    sleep(pause).await;
-                    pause = LONGEST_PAUSE.min(2 * pause);
-                } else if error.is_worth_reading_again() && !is_again {
-                    is_again = true;
-                } else {
+                // Refusals of the modem come first: right after a reset or a switch it is busy with
+                // the card for seconds, and that must not use up the one repetition for noise.
+                if let CallError::Transport { error, .. } = &error
+                    && persistence.again(error, deadline).await
+                {
+                    continue;
+                }
+                if is_again || !error.is_worth_reading_again() {
                     return Err(error);
                 }
+                is_again = true;
                 debug!(%error, "reading again");
             }
         })
@@ -152,6 +164,9 @@ impl<T: Transport> Isdr<T> {
 
     /// Sends a payload in STORE DATA blocks and returns the answer to the last one. Each block has
     /// a deadline of its own, but none goes beyond `until`.
+    ///
+    /// Before the last block the card only collects. When the modem refuses one of those, all are sent
+    /// again from block 0, at which the card forgets what it has.
     fn store<'a>(
         &'a mut self,
         command: &'static str,
@@ -165,37 +180,70 @@ impl<T: Transport> Isdr<T> {
             // for every command and every segment, at which a card drops what is unfinished.
             let blocks = Blocks::new(Channel::BASIC, payload, block_size, le.field());
             let blocks = blocks.map_err(|error| CallError::TooLong { command, error })?;
-            let mut answer = Vec::new();
-            for block in blocks {
-                let (last, number) = (block.p1 == P1_LAST, block.p2);
-                let longest = match last {
-                    true => last_block,
-                    false => self.link.deadlines.block,
-                };
-                // The deadline of a block begins when the block is sent: a long command may take longer
-                // than one block may.
-                let own = Deadline::after(longest);
-                let deadline = until.map_or(own, |until| own.at_most(until));
-                let result = self.channel.transmit(block, deadline).await;
-                let Response { data, sw } =
-                    result.map_err(|error| CallError::Transport { command, error })?;
-                // A warning with data says something of the data, which are there. Without data it can
-                // only mean the command, which was not executed as it should be.
-                if !(sw.is_success() || sw.is_warning() && !data.is_empty()) {
-                    return Err(CallError::Status { command, sw, last });
-                }
-                answer = data;
-                if !last && !answer.is_empty() {
-                    // Only the result of an installation may come early: the card has given up.
-                    return match answer.starts_with(&PIR_TAG) && command == LOAD_BPP {
-                        true => Ok(answer),
-                        false => Err(CallError::EarlyAnswer { command, number }),
-                    };
+            let collected = Deadline::after(self.link.deadlines.block);
+            let collected = until.map_or(collected, |until| collected.at_most(until));
+            let mut persistence = Persistence::default();
+            loop {
+                match self.send(command, blocks.clone(), last_block, until).await {
+                    Err(Unsent { error, last: false }) if error.is_refused_by_device() => {
+                        let CallError::Transport { error: refusal, .. } = &error else {
+                            return Err(error);
+                        };
+                        if !persistence.again(refusal, collected).await {
+                            return Err(error);
+                        }
+                    }
+                    ended => return ended.map_err(|unsent| unsent.error),
                 }
             }
-            Ok(answer)
         })
     }
+
+    /// Sends blocks and returns the answer to the last one.
+    async fn send(
+        &mut self,
+        command: &'static str,
+        blocks: Blocks<'_>,
+        last_block: Duration,
+        until: Option<Deadline>,
+    ) -> Result<Vec<u8>, Unsent> {
+        let mut answer = Vec::new();
+        for block in blocks {
+            let (last, number) = (block.p1 == P1_LAST, block.p2);
+            let unsent = |error| Unsent { error, last };
+            let longest = match last {
+                true => last_block,
+                false => self.link.deadlines.block,
+            };
+            // The deadline of a block begins when the block is sent: a long command may take longer
+            // than one block may.
+            let own = Deadline::after(longest);
+            let deadline = until.map_or(own, |until| own.at_most(until));
+            let result = self.channel.transmit(block, deadline).await;
+            let Response { data, sw } =
+                result.map_err(|error| unsent(CallError::Transport { command, error }))?;
+            // A warning with data says something of the data, which are there. Without data it can
+            // only mean the command, which was not executed as it should be.
+            if !(sw.is_success() || sw.is_warning() && !data.is_empty()) {
+                return Err(unsent(CallError::Status { command, sw, last }));
+            }
+            answer = data;
+            if !last && !answer.is_empty() {
+                // Only the result of an installation may come early: the card has given up.
+                return match answer.starts_with(&PIR_TAG) && command == LOAD_BPP {
+                    true => Ok(answer),
+                    false => Err(unsent(CallError::EarlyAnswer { command, number })),
+                };
+            }
+        }
+        Ok(answer)
+    }
+}
+
+/// A command that broke off, and whether at its last block.
+struct Unsent {
+    error: CallError,
+    last: bool,
 }
 
 /// Closes channels with the ISD-R that an earlier process has left open: one that was selected must
@@ -211,7 +259,7 @@ pub async fn close_recorded(
     record: &dyn ChannelRecord,
     link: &LinkOptions,
 ) -> Result<(), TransportError> {
-    channel::close_recorded(transport, record, &proof(link), link.deadlines.close).await
+    channel::close_recorded(transport, record, &proof(link), link).await
 }
 
 /// GetEID, which no other application of a card answers.
@@ -314,9 +362,9 @@ impl CallError {
         }
     }
 
-    /// Whether the modem was using the card itself.
-    fn is_busy(&self) -> bool {
-        matches!(self, Self::Transport { error, .. } if error.is_busy())
+    /// Whether the device refused it, with words of its own.
+    fn is_refused_by_device(&self) -> bool {
+        matches!(self, Self::Transport { error, .. } if matches!(error.fault, Fault::Device(_)))
     }
 
     /// Whether the same question may get a better answer: one came at once and was of no use. After
@@ -352,10 +400,6 @@ fn response<F: Es10Function>(answer: &[u8]) -> Result<F::Response, CallError> {
     })
 }
 
-/// How long a busy card is left alone, twice as long each time. Modems that read the files of a new
-/// profile say busy for some seconds.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 const LOAD_BPP: &str = "ES10b.LoadBoundProfilePackage";
 /// ProfileInstallationResult.
 const PIR_TAG: [u8; 2] = [0xBF, 0x37];

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::apdu::Channel;
+
 /// What differs between links to a card.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct LinkOptions {
@@ -9,6 +11,10 @@ pub struct LinkOptions {
     pub block_size: u8,
     /// Whether STORE DATA and SELECT carry Le.
     pub le: Le,
+    /// The class byte of GET RESPONSE.
+    pub get_response: GetResponseClass,
+    /// Whether a card that refuses its ISD-R is told with TERMINAL CAPABILITY what an LPA does.
+    pub terminal_capability: bool,
     /// How long the card's answers are waited for.
     pub deadlines: Deadlines,
 }
@@ -18,6 +24,8 @@ impl Default for LinkOptions {
         Self {
             block_size: 255,
             le: Le::default(),
+            get_response: GetResponseClass::default(),
+            terminal_capability: true,
             deadlines: Deadlines::default(),
         }
     }
@@ -39,6 +47,27 @@ impl Le {
         match self {
             Self::Absent => None,
             Self::Zero => Some(0),
+        }
+    }
+}
+
+/// The class byte of GET RESPONSE.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum GetResponseClass {
+    /// That of the command the data belong to: most modems.
+    #[default]
+    AsCommand,
+    /// That of an interindustry command on the same channel: some MediaTek modems answer nothing
+    /// else.
+    Interindustry,
+}
+
+impl GetResponseClass {
+    /// The class byte of GET RESPONSE after a command with the class byte `cla`.
+    pub const fn after(self, cla: u8) -> u8 {
+        match self {
+            Self::AsCommand => cla,
+            Self::Interindustry => Channel::of_class(cla).class(0x00),
         }
     }
 }

@@ -4,16 +4,19 @@
 //! TLV; all of that is built on top of it. Middleware wraps one transport into another:
 //! [`trace`] logs, [`script`] plays a written dialogue.
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::time::Duration;
 use std::{fmt, io};
 
 pub use deadline::Deadline;
+pub use session::Session;
 
 use crate::apdu::{Command, MalformedApdu, Response};
+use crate::types::Aid;
 
 mod deadline;
 pub mod script;
+mod session;
 pub mod trace;
 
 /// An APDU pipe to a card.
@@ -32,6 +35,42 @@ pub trait Transport: Send {
         command: &Command,
         deadline: Deadline,
     ) -> impl Future<Output = Result<Response, TransportError>> + Send;
+
+    /// Whether the device opens logical channels itself and calls them sessions. Commands then go to
+    /// the session that was opened or resumed last, and their class byte names no channel.
+    fn has_sessions(&self) -> bool {
+        false
+    }
+
+    /// Opens a session with an application.
+    ///
+    /// # Cancel safety
+    /// Dropping the future may leave a session open.
+    fn open_session(
+        &mut self,
+        aid: &Aid,
+        deadline: Deadline,
+    ) -> impl Future<Output = Result<Session, TransportError>> + Send {
+        let _ = (aid, deadline);
+        ready(Err(no_sessions()))
+    }
+
+    /// Takes up a session that was opened before.
+    fn resume_session(&mut self, session: &Session) {
+        let _ = session;
+    }
+
+    /// Closes the session that was opened or resumed last.
+    ///
+    /// # Cancel safety
+    /// May be repeated.
+    fn close_session(
+        &mut self,
+        deadline: Deadline,
+    ) -> impl Future<Output = Result<(), TransportError>> + Send {
+        let _ = deadline;
+        ready(Err(no_sessions()))
+    }
 }
 
 impl<T: Transport> Transport for &mut T {
@@ -42,6 +81,31 @@ impl<T: Transport> Transport for &mut T {
     ) -> Result<Response, TransportError> {
         (**self).transmit(command, deadline).await
     }
+
+    fn has_sessions(&self) -> bool {
+        (**self).has_sessions()
+    }
+
+    async fn open_session(
+        &mut self,
+        aid: &Aid,
+        deadline: Deadline,
+    ) -> Result<Session, TransportError> {
+        (**self).open_session(aid, deadline).await
+    }
+
+    fn resume_session(&mut self, session: &Session) {
+        (**self).resume_session(session);
+    }
+
+    async fn close_session(&mut self, deadline: Deadline) -> Result<(), TransportError> {
+        (**self).close_session(deadline).await
+    }
+}
+
+/// A device without sessions was asked for one.
+fn no_sessions() -> TransportError {
+    TransportError::not_sent(Fault::Io(io::ErrorKind::Unsupported))
 }
 
 /// What is known about a command that did not succeed.
@@ -133,15 +197,21 @@ pub enum Fault {
 pub struct DeviceRefusal {
     /// What it comes to.
     pub kind: DeviceRefusalKind,
+    /// Whether the device may do it a moment later.
+    pub may_pass: bool,
     /// The device's own words.
     pub said: Box<str>,
 }
 
 impl DeviceRefusal {
-    /// A refusal of this kind, in the words the device used.
+    /// A refusal of this kind, in the words the device used. One that says nothing in particular may
+    /// pass, as does being busy.
     pub fn new(kind: DeviceRefusalKind, said: &impl fmt::Display) -> Self {
-        let said = said.to_string().into();
-        Self { kind, said }
+        Self {
+            kind,
+            may_pass: matches!(kind, DeviceRefusalKind::Busy | DeviceRefusalKind::Other),
+            said: said.to_string().into(),
+        }
     }
 }
 

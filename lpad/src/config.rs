@@ -226,9 +226,11 @@ const fn default_consent_timeout() -> u64 {
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "lowercase")]
 pub enum ApduPath {
-    /// The best path the modem has; today `AT+CSIM`.
+    /// `AT+CGLA` or `AT+CSIM`, whichever works with this modem.
     #[default]
     Auto,
+    /// `AT+CCHO`, `AT+CGLA` and `AT+CCHC`, 3GPP TS 27.007 sections 8.43 to 8.46.
+    Cgla,
     /// `AT+CSIM`, 3GPP TS 27.007 section 8.17.
     Csim,
 }

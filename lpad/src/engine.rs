@@ -13,6 +13,7 @@ mod life;
 mod outbox;
 mod port;
 mod reading;
+mod routes;
 mod session;
 mod settle;
 mod switch;
@@ -187,13 +188,14 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
             }
             Wake::Closing => {}
         }
-        if self.slot.is_ready() {
-            // One that the modem did not let be closed gets a second chance at once.
+        // One that the modem did not let be closed gets a second chance at once. In doubt the card is
+        // read anew first, which closes it as well: nobody is to be told what is in doubt meanwhile.
+        if self.slot.is_ready() && !self.slot.desk.port.is_in_doubt() {
             self.slot.desk.port.close_orphans_if_any().await;
-            if self.slot.desk.port.is_in_doubt() {
-                tracing::info!("an answer was lost: the card is read anew");
-                self.slot.read_anew();
-            }
+        }
+        if self.slot.is_ready() && self.slot.desk.port.is_in_doubt() {
+            tracing::info!("an answer was lost: the card is read anew");
+            self.slot.read_anew();
         }
     }
 

@@ -71,7 +71,7 @@ pub enum JobFailure {
     /// The modem's port.
     #[error(transparent)]
     Port(#[from] PortFailure),
-    /// The modem refused to pass on MANAGE CHANNEL or SELECT.
+    /// The modem refused to open a session, or to pass on MANAGE CHANNEL or SELECT.
     #[error("{error}")]
     ModemRefusedChannel {
         /// What it said.
@@ -443,6 +443,10 @@ impl From<OpenError> for JobFailure {
                 Self::ModemRefusedChannel { error, hint: None }
             }
             OpenError::Transport(error) => PortFailure::from(error).into(),
+            OpenError::Session { refusal } => Self::ModemRefusedChannel {
+                error: TransportError::not_sent(Fault::Device(refusal)),
+                hint: None,
+            },
             OpenError::Select { sw } => Self::NoIsdr { sw, hint: None },
             error => Self::CardRefusedChannel(error),
         }

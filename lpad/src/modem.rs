@@ -3,6 +3,7 @@
 
 mod identity;
 mod ladder;
+mod link;
 mod place;
 mod port;
 pub mod ports;
@@ -15,6 +16,7 @@ use es10_apdu::transport::{Fault, TransportError};
 pub use self::identity::Identity;
 pub(crate) use self::identity::imei;
 pub(crate) use self::ladder::{SETTLE, run, write, writes};
+pub use self::link::FoundLink;
 pub use self::port::{OpenPort, SerialPort};
 pub(crate) use self::profile_in_use::{ProfileInUse, ReportedProfile};
 pub(crate) use self::registration::{Registration, registration};

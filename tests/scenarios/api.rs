@@ -554,7 +554,7 @@ async fn codes_are_found_neither_in_logs_nor_events_nor_operations_nor_files() {
         all_events.push_str(&event.data.to_string());
         event = told.next().await;
     }
-    for detail in ["AT+CSIM=", "APDU", "the server answered"] {
+    for detail in ["AT+CGLA=", "APDU", "the server answered"] {
         assert!(log.text().contains(detail), "no {detail} in {}", log.text());
     }
     for (place, text) in [

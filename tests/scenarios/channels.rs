@@ -1,6 +1,8 @@
 //! The channel that was left open is closed again, and no other program's.
 
+use lpad::config::ApduPath;
 use lpad_tests::bed::{Bed, EUICC};
+use lpad_tests::bench::Bench;
 use sim_card_emulator::modem::{Card as _, Moment, Pattern};
 
 /// SELECT by name, of the ISD-R.
@@ -29,7 +31,7 @@ async fn a_channel_another_program_opened_after_a_reset_of_the_card_is_left_alon
 #[tokio::test(start_paused = true)]
 async fn a_channel_that_was_opened_and_not_yet_selected_is_closed_at_the_next_start() {
     for pattern in [SELECT, Pattern::LAST_BLOCK] {
-        let mut bed = Bed::start().await;
+        let mut bed = Bed::by(Bench::new(), ApduPath::Csim).await;
         is_killed_with_a_channel_open(&mut bed, pattern).await;
         bed.resume().await;
         assert_eq!(bed.bench.card.open_channels(), [0; 0], "{pattern:?}");

@@ -38,7 +38,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
             &["engine::context"],
             &["engine::desk", "engine::first_boot"],
             &["engine::outbox", "engine::port", "engine::reading"],
-            &["engine::handle", "engine::waiting"],
+            &["engine::handle", "engine::routes", "engine::waiting"],
             &["memory"],
             &["failure"],
             &["procedure", "modem"],

@@ -311,12 +311,9 @@ async fn what_helps_where_the_isd_r_cannot_be_reached_is_said() {
     ] {
         let mut bed = bed("no_isd_r = \"Select the slot of the eUICC.\"\n").await;
         bed.order("M-1");
-        for nth in 1..=8 {
-            bed.bench.modem.inject(Fault {
-                pattern,
-                nth,
-                effect: effect.clone(),
-            });
+        // As often as it may be tried again.
+        for _ in 0..400 {
+            bed.bench.modem.inject(Fault::next(pattern, effect.clone()));
         }
         let problem = bed.fail("M-1").await;
         assert_eq!(problem.code, code, "{problem:?}");

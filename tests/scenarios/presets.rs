@@ -42,7 +42,7 @@ enum Remedy {
 }
 
 /// The presets with which something does not work, and what helps.
-const REMEDIES: [(&str, Remedy); 14] = [
+const REMEDIES: [(&str, Remedy); 10] = [
     ("ec800g-6100", Remedy::Replace),
     (
         "rg650e-lpa",
@@ -61,12 +61,8 @@ const REMEDIES: [(&str, Remedy); 14] = [
     ("huawei-finals", Remedy::Replace),
     ("wavecom-filter", Remedy::Replace),
     ("cinterion-mf-reset", Remedy::Replace),
-    // They want AT+CGLA, Le or TERMINAL CAPABILITY of the client.
-    ("quectel-eg25", Remedy::Replace),
-    ("qdc507-csim8", Remedy::Replace),
-    ("xmm-le-required", Remedy::Replace),
-    ("sierra-em7455-noprofile", Remedy::Replace),
-    ("mediatek-cpe", Remedy::Replace),
+    // Without a profile it refuses AT+CSIM, and over AT+CGLA nothing tells the card of an LPA.
+    ("sierra-em7455-noprofile", Remedy::EnabledProfile),
 ];
 
 #[tokio::test(start_paused = true)]

@@ -11,7 +11,7 @@ use es9_client::{Options, Roots, TcpConnect};
 use lpad::api::body::{Euicc, Operation};
 use lpad::api::downloads::DownloadRequest;
 use lpad::client::{Client, ClientError};
-use lpad::config::Config;
+use lpad::config::{ApduPath, Config};
 use lpad::job::{Answer, Consent, Decision};
 use lpad::memory::operations::State;
 use lpad::memory::snapshot::{Availability, ProfileState};
@@ -58,6 +58,14 @@ impl Bed {
     /// A daemon in memory that does nothing by itself. The clock may be paused.
     pub async fn start() -> Self {
         Self::with(Bench::new(), "never").await
+    }
+
+    /// A daemon in memory that does nothing by itself, and takes the given route to the card.
+    pub async fn by(bench: Bench, route: ApduPath) -> Self {
+        let mut bed = Self::prepare(bench, "never", false).await;
+        bed.configuration.euiccs[0].apdu = route;
+        bed.resume().await;
+        bed
     }
 
     /// A daemon in memory on this bench; `when` is its rule of the first boot.

@@ -21,6 +21,8 @@ impl StatusWord {
     pub const SECURITY_STATUS: Self = Self(0x6982);
     /// Conditions of use not satisfied.
     pub const CONDITIONS_OF_USE: Self = Self(0x6985);
+    /// Applet selection failed, GlobalPlatform.
+    pub const SELECTION_FAILED: Self = Self(0x6999);
     /// Incorrect data.
     pub const INCORRECT_DATA: Self = Self(0x6A80);
     /// Function not supported; for MANAGE CHANNEL: no free channel.

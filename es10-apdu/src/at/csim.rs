@@ -2,10 +2,11 @@
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::apdu;
 use super::line::Pending;
 use super::port::AtPort;
 use crate::apdu::{Command, Response};
-use crate::transport::{Deadline, Garbled, Transport, TransportError};
+use crate::transport::{Deadline, Transport, TransportError};
 
 /// The APDU transport over `AT+CSIM`; it has the port for itself while it lives.
 ///
@@ -28,42 +29,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Transport for Csim<'_, S> {
         command: &Command,
         deadline: Deadline,
     ) -> Result<Response, TransportError> {
-        // Some modems take upper-case digits only, and quoted ones only. The length counts digits,
-        // not octets, 3GPP TS 27.007 section 8.17.
-        let digits = hex::encode_upper(command.to_bytes());
-        let line = format!("AT+CSIM={},\"{digits}\"", digits.len());
+        let line = format!("{CSIM}{}", apdu::parameters(command));
         let lines = self.port.command(&line, deadline).await?;
-        Ok(only_response(&lines)?)
+        let pending = Pending::new(CSIM);
+        let answers = lines.iter().filter_map(|line| pending.payload(line));
+        Ok(apdu::response(apdu::only(answers)?)?)
     }
 }
 
-fn only_response(lines: &[String]) -> Result<Response, Garbled> {
-    let pending = Pending::new("AT+CSIM=");
-    let mut answers = lines.iter().filter_map(|line| pending.payload(line));
-    // Two answers mean that one is late and belongs to another APDU: neither can be trusted.
-    match (answers.next(), answers.count()) {
-        (None, _) => Err(Garbled::NoResponse),
-        (Some(answer), 0) => response(answer),
-        (Some(_), more) => Err(Garbled::SeveralResponses { count: more + 1 }),
-    }
-}
-
-/// Reads `4,"9000"`: the digits may be bare, in lower case and with blanks, and the length may
-/// count bytes. A length that says more than there is means that something was lost.
-fn response(payload: &str) -> Result<Response, Garbled> {
-    let (length, digits) = payload.rsplit_once(',').ok_or(Garbled::Form)?;
-    let announced: usize = length.trim().parse().map_err(|_| Garbled::Form)?;
-    let digits: String = digits
-        .chars()
-        .filter(|letter| !matches!(letter, '"' | ' ' | '\t'))
-        .collect();
-    if announced != digits.len() && announced.checked_mul(2) != Some(digits.len()) {
-        let digits = digits.len();
-        return Err(Garbled::Length { announced, digits });
-    }
-    let bytes = hex::decode(digits).map_err(|_| Garbled::Form)?;
-    Ok(Response::parse(&bytes)?)
-}
+const CSIM: &str = "AT+CSIM=";
 
 #[cfg(test)]
 mod tests {
@@ -73,8 +47,7 @@ mod tests {
 
     use super::super::{Cme, ResultCode};
     use super::*;
-    use crate::apdu::MalformedApdu;
-    use crate::transport::Fault;
+    use crate::transport::{Fault, Garbled};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -140,48 +113,6 @@ mod tests {
         ] {
             let error = transmit("0070000001", text).await.unwrap_err();
             assert_eq!(error, TransportError::unanswered(fault), "{text}");
-        }
-    }
-
-    #[test]
-    fn an_answer_is_read_however_the_modem_writes_it() {
-        for payload in [
-            "6,\"019000\"",
-            "6,019000",
-            "6, \"019000\"",
-            " 6 , \"01 90 00\" ",
-            "3,\"019000\"",
-        ] {
-            let response = response(payload).unwrap();
-            assert_eq!(response.to_bytes(), [0x01, 0x90, 0x00], "{payload}");
-        }
-        assert_eq!(response("6,\"bf9000\"").unwrap().data, [0xBF]);
-    }
-
-    #[test]
-    fn half_an_answer_is_never_taken_for_a_whole_one() {
-        for (payload, expected) in [
-            (
-                "46,\"BF2E128010FDC59000\"",
-                Garbled::Length {
-                    announced: 46,
-                    digits: 18,
-                },
-            ),
-            (
-                "4,\"90\"",
-                Garbled::Length {
-                    announced: 4,
-                    digits: 2,
-                },
-            ),
-            ("\"9000\"", Garbled::Form),
-            ("3,\"900\"", Garbled::Form),
-            ("4,\"90ZZ\"", Garbled::Form),
-            ("2,\"90\"", MalformedApdu::TooShort { length: 1 }.into()),
-            ("", Garbled::Form),
-        ] {
-            assert_eq!(response(payload), Err(expected), "{payload}");
         }
     }
 }

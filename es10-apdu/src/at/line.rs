@@ -303,6 +303,22 @@ impl fmt::Display for ResultCode {
     }
 }
 
+impl ResultCode {
+    /// What it comes to; errors with a number in `retry` may pass, and so may a bare `ERROR`.
+    pub fn refusal(&self, retry: &[u16]) -> DeviceRefusal {
+        let may_pass = match self {
+            Self::Error => true,
+            Self::Cme(Cme(number)) => retry.contains(number),
+            _ => false,
+        };
+        let refusal = DeviceRefusal::from(self.clone());
+        DeviceRefusal {
+            may_pass,
+            ..refusal
+        }
+    }
+}
+
 impl From<ResultCode> for DeviceRefusal {
     fn from(result: ResultCode) -> Self {
         let kind = match result {

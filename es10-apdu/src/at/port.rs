@@ -30,6 +30,8 @@ pub struct AtPort<S> {
     /// The modem has the beginning of a line: a CR is owed.
     half_line: bool,
     closed: bool,
+    /// Errors that may pass.
+    retry: Vec<u16>,
     statistics: Statistics,
 }
 
@@ -42,6 +44,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
             outstanding: None,
             half_line: false,
             closed: false,
+            retry: RETRY.to_vec(),
             statistics: Statistics::default(),
         }
     }
@@ -118,7 +121,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
         self.outstanding = None;
         match result {
             ResultCode::Ok => Ok(lines),
-            result => Err(TransportError::unanswered(Fault::Device(result.into()))),
+            result => {
+                let refusal = result.refusal(&self.retry);
+                Err(TransportError::unanswered(Fault::Device(refusal)))
+            }
         }
     }
 
@@ -153,6 +159,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
                 return fault;
             }
         }
+    }
+
+    /// From now on the errors of mobile equipment with these numbers count as passing ones, and no
+    /// others.
+    pub fn set_retry(&mut self, numbers: &[u16]) {
+        self.retry = numbers.to_vec();
     }
 
     /// What has gone over the port so far.
@@ -550,6 +562,8 @@ fn has_passed(until: Instant) -> bool {
     Instant::now() > until
 }
 
+/// Phone failure, not allowed, busy: what modems say while they use the card themselves.
+const RETRY: [u16; 3] = [0, 3, 14];
 /// Bytes of one answer, each line counted with [`LINE_COST`].
 const ANSWER_LIMIT: usize = 192 * 1024;
 const LINE_COST: usize = 16;

@@ -1,8 +1,10 @@
 use std::sync::Mutex;
 
+use tokio::time::sleep;
+
 use super::*;
 use crate::transport::script::Script;
-use crate::transport::{DeviceRefusal, DeviceRefusalKind};
+use crate::transport::{DeviceRefusal, DeviceRefusalKind, Fault, Garbled, TransportError};
 
 const SECOND: Duration = Duration::from_secs(1);
 const SELECT: &str = "01A4040002A0B0";
@@ -15,23 +17,22 @@ impl ChannelRecord for Record {
         self.0.lock().unwrap().clone()
     }
 
-    fn opened(&self, channel: Channel) {
-        let selected = false;
-        let recorded = RecordedChannel { channel, selected };
+    fn opened(&self, place: &Place) {
+        let recorded = RecordedChannel {
+            place: place.clone(),
+            selected: false,
+        };
         self.0.lock().unwrap().push(recorded);
     }
 
-    fn selected(&self, channel: Channel) {
+    fn selected(&self, place: &Place) {
         let mut open = self.0.lock().unwrap();
-        let recorded = open.iter_mut().find(|open| open.channel == channel);
+        let recorded = open.iter_mut().find(|open| open.place == *place);
         recorded.unwrap().selected = true;
     }
 
-    fn closed(&self, channel: Channel) {
-        self.0
-            .lock()
-            .unwrap()
-            .retain(|open| open.channel != channel);
+    fn closed(&self, place: &Place) {
+        self.0.lock().unwrap().retain(|open| open.place != *place);
     }
 }
 
@@ -45,6 +46,10 @@ async fn open<'s>(
     };
     let link = LinkOptions::default();
     LogicalChannel::open(script, &application, &link, Some(record.clone())).await
+}
+
+fn place(number: u8) -> Place {
+    Place::Channel(Channel::new(number).unwrap())
 }
 
 fn proof() -> Proof {
@@ -65,7 +70,7 @@ async fn an_opened_channel_is_remembered_until_it_is_closed() {
         ]);
         let channel = open(&mut script, &record).await.unwrap();
         let selected = RecordedChannel {
-            channel: channel.channel(),
+            place: channel.place().clone(),
             selected: true,
         };
         assert_eq!(record.open_channels(), [selected]);
@@ -127,7 +132,7 @@ async fn channels_above_three_use_the_further_coding() {
 #[tokio::test]
 async fn without_a_free_channel_the_own_leak_is_closed_before_anything_else() {
     let record = Arc::new(Record::default());
-    record.opened(Channel::new(2).unwrap());
+    record.opened(&place(2));
     let mut script = Script::new([
         ("0070000001", "6A81"),
         ("0070800200", "9000"),
@@ -157,9 +162,9 @@ async fn without_a_free_channel_and_a_leak_the_first_three_are_closed() {
 #[tokio::test]
 async fn an_earlier_process_s_channels_are_closed_and_nothing_else() {
     let record = Record::default();
-    record.opened(Channel::new(3).unwrap());
+    record.opened(&place(3));
     let mut script = Script::new([("0070800300", "6881")]);
-    close_recorded(&mut script, &record, &proof(), SECOND)
+    close_recorded(&mut script, &record, &proof(), &LinkOptions::default())
         .await
         .unwrap();
     assert_eq!(record.open_channels(), []);
@@ -169,25 +174,24 @@ async fn an_earlier_process_s_channels_are_closed_and_nothing_else() {
 #[tokio::test]
 async fn a_channel_the_modem_does_not_let_be_closed_stays_remembered() {
     let record = Record::default();
-    let channel = Channel::new(3).unwrap();
-    record.opened(channel);
+    record.opened(&place(3));
     let refusal = DeviceRefusal::new(DeviceRefusalKind::Other, &"ERROR");
     let error = Fault::Device(refusal);
     let mut script = Script::default().then_lost("0070800300", error);
-    close_recorded(&mut script, &record, &proof(), SECOND)
+    close_recorded(&mut script, &record, &proof(), &LinkOptions::default())
         .await
         .unwrap();
-    let selected = false;
-    assert_eq!(
-        record.open_channels(),
-        [RecordedChannel { channel, selected }]
-    );
+    let kept = RecordedChannel {
+        place: place(3),
+        selected: false,
+    };
+    assert_eq!(record.open_channels(), [kept]);
     script.finish();
 }
 
 async fn gather(script: &mut Script) -> Result<Response, TransportError> {
     let command = Command::new(0x81, 0xE2, 0x91, 0x00);
-    exchange(script, &command, SECOND.into()).await
+    exchange(script, &command, GetResponseClass::AsCommand, SECOND.into()).await
 }
 
 #[tokio::test]
@@ -270,7 +274,9 @@ async fn a_deadline_is_that_of_a_whole_answer() {
     let begin = tokio::time::Instant::now();
     let command = Command::new(0x81, 0xE2, 0x91, 0x00);
     let deadline = Deadline::after(60 * SECOND);
-    let error = exchange(&mut Slow, &command, deadline).await.unwrap_err();
+    let error = exchange(&mut Slow, &command, GetResponseClass::AsCommand, deadline)
+        .await
+        .unwrap_err();
     let after = 60 * SECOND;
     assert_eq!(error.fault, Fault::Timeout { after });
     assert_eq!(begin.elapsed(), after);
@@ -290,14 +296,13 @@ async fn a_channel_on_which_the_application_was_selected_is_closed_if_it_still_a
     ];
     for (asked, is_closed) in cases {
         let record = Record::default();
-        let channel = Channel::new(3).unwrap();
-        record.opened(channel);
-        record.selected(channel);
+        record.opened(&place(3));
+        record.selected(&place(3));
         let mut script = Script::new(asked.iter().copied());
         if is_closed {
             script = script.then("0070800300", "9000");
         }
-        close_recorded(&mut script, &record, &proof(), SECOND)
+        close_recorded(&mut script, &record, &proof(), &LinkOptions::default())
             .await
             .unwrap();
         assert_eq!(record.open_channels(), []);

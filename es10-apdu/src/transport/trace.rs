@@ -3,8 +3,9 @@
 use tokio::time::Instant;
 use tracing::debug;
 
-use super::{Deadline, Transport, TransportError};
+use super::{Deadline, Session, Transport, TransportError};
 use crate::apdu::{Command, Response};
+use crate::types::Aid;
 
 /// Logs header, lengths, status word and duration of every APDU, at debug level.
 ///
@@ -35,5 +36,31 @@ impl<T: Transport> Transport for Trace<T> {
             Err(error) => debug!(?command, %error, ?took, "APDU without response"),
         }
         result
+    }
+    fn has_sessions(&self) -> bool {
+        self.inner.has_sessions()
+    }
+
+    async fn open_session(
+        &mut self,
+        aid: &Aid,
+        deadline: Deadline,
+    ) -> Result<Session, TransportError> {
+        let start = Instant::now();
+        let result = self.inner.open_session(aid, deadline).await;
+        let took = start.elapsed();
+        match &result {
+            Ok(session) => debug!(%session, ?took, "session opened"),
+            Err(error) => debug!(%error, ?took, "session refused"),
+        }
+        result
+    }
+
+    fn resume_session(&mut self, session: &Session) {
+        self.inner.resume_session(session);
+    }
+
+    async fn close_session(&mut self, deadline: Deadline) -> Result<(), TransportError> {
+        self.inner.close_session(deadline).await
     }
 }

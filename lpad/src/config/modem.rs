@@ -6,8 +6,9 @@
 
 use std::fmt;
 
+use es10_apdu::link::{self, Le};
 use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// A `[[modem]]` of the table, or `[euicc.modem]`. A key that is left out has the value of the family, or
 /// else of the entry `generic`.
@@ -178,13 +179,23 @@ impl Verdict {
 }
 
 /// A way for commands to the card.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Route {
-    /// `AT+CCHO`, `AT+CGLA` and `AT+CCHC`.
+    /// `AT+CCHO`, `AT+CGLA` and `AT+CCHC`: the modem opens the logical channel.
     Cgla,
-    /// `AT+CSIM`.
+    /// `AT+CSIM`: lpad opens it with APDUs of its own.
     Csim,
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cgla => "AT+CGLA",
+            Self::Csim => "AT+CSIM",
+        })
+    }
 }
 
 /// Whether commands to the card carry Le.
@@ -206,6 +217,40 @@ pub enum GetResponseClass {
     /// The number of the channel and nothing else.
     ChannelOnly,
 }
+
+impl From<LeField> for Le {
+    fn from(field: LeField) -> Self {
+        match field {
+            LeField::Absent => Self::Absent,
+            LeField::Zero => Self::Zero,
+        }
+    }
+}
+
+impl From<GetResponseClass> for link::GetResponseClass {
+    fn from(class: GetResponseClass) -> Self {
+        match class {
+            GetResponseClass::AsCommand => Self::AsCommand,
+            GetResponseClass::ChannelOnly => Self::Interindustry,
+        }
+    }
+}
+
+impl Habits {
+    /// Bytes of data in one command to the card at most: what an AT line has room for counts as well.
+    pub(crate) fn most_in_a_block(&self) -> u8 {
+        let room = self.line_limit.saturating_sub(AROUND_A_BLOCK) / 2;
+        let room = u8::try_from(room).unwrap_or(u8::MAX);
+        match self.line_limit {
+            0 => self.block_size,
+            _ => self.block_size.min(room.max(1)),
+        }
+    }
+}
+
+/// Characters of an AT line around the data of a block: `AT+CGLA=`, a session of 16 digits, the length,
+/// quotation marks, and the header of the command with Lc and Le.
+const AROUND_A_BLOCK: u64 = 8 + 17 + 4 + 2 + 12;
 
 /// One way to make the modem read the card again. Without lines and a program it only waits.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]

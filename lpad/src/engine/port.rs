@@ -10,19 +10,21 @@ use std::time::Duration;
 
 use es10_apdu::apdu::{Command, Response};
 use es10_apdu::asn1::Raw;
-use es10_apdu::at::{AtPort, Csim, ModemProfile};
+use es10_apdu::at::{AtPort, Cgla, Csim, ModemProfile};
+use es10_apdu::channel::Place;
 use es10_apdu::es10b::ProfileInstallationResult;
 use es10_apdu::function::{Effect, Es10Function};
 use es10_apdu::isdr::{CallError, Isdr, IsdrOptions, close_recorded};
 use es10_apdu::link::{Deadlines, LinkOptions};
 use es10_apdu::transport::trace::Trace;
-use es10_apdu::transport::{Deadline, Fault, Outcome, Transport, TransportError};
+use es10_apdu::transport::{Deadline, Fault, Outcome, Session, Transport, TransportError};
 use es10_apdu::types::Aid;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
+use super::routes::{self, Routes};
 use super::waiting::Waits;
-use crate::config::{EuiccConfig, ModemEntry};
+use crate::config::{EuiccConfig, ModemEntry, Route};
 use crate::failure::{JobFailure, PortFailure};
 use crate::job::WaitingOn;
 use crate::memory::journal::{OpenChannel, SharedJournal};
@@ -43,7 +45,10 @@ pub(super) struct CardPort<O: OpenPort> {
     configured: ModemEntry,
     known: Arc<Known>,
     profile_in_use: ProfileInUse,
+    routes: Routes,
     options: IsdrOptions,
+    /// Bytes of data in one command at most, as configured.
+    block_size: u8,
     path: PathBuf,
     baud: u32,
     waits: Waits,
@@ -82,7 +87,9 @@ impl<O: OpenPort> CardPort<O> {
             configured: config.modem.clone(),
             known: Arc::default(),
             profile_in_use: ProfileInUse::default(),
+            routes: Routes::new(config.apdu),
             options,
+            block_size: config.block_size,
             path: config.port.clone(),
             baud: config.baud,
             waits,
@@ -107,8 +114,37 @@ impl<O: OpenPort> CardPort<O> {
                 .map_err(|error| self.silent_or_lost(error))?;
             self.recognise(&mut port).await?;
             self.port = Some(port);
+            self.take_up_route();
         }
         self.port.as_mut().ok_or_else(|| PortFailure::Gone.into())
+    }
+
+    /// Handles the link as the modem's entry of the table says, and takes the route that worked with this
+    /// modem before.
+    fn take_up_route(&mut self) {
+        let habits = &self.known.habits;
+        let longest = Duration::from_secs;
+        self.modem.link = LinkOptions {
+            block_size: self.block_size.min(habits.most_in_a_block()),
+            le: habits.le.into(),
+            get_response: habits.get_response_class.into(),
+            terminal_capability: habits.terminal_capability,
+            deadlines: Deadlines {
+                open: longest(habits.open_s),
+                close: longest(habits.close_s),
+                block: longest(habits.block_s),
+                ..self.modem.link.deadlines
+            },
+        };
+        if let Some(port) = &mut self.port {
+            port.set_retry(&habits.retry);
+        }
+        let modem = self.known.identity.to_string();
+        let found = self.record.link(&modem);
+        self.options.link = match self.routes.recall(found, modem, &habits.apdu) {
+            Some(found) => found.adapt(&self.modem.link),
+            None => self.modem.link.clone(),
+        };
     }
 
     /// A modem that does not answer the first command at all is another matter than one that lost
@@ -129,28 +165,100 @@ impl<O: OpenPort> CardPort<O> {
         if self.record.may_be_open() {
             self.close_orphans().await?;
         }
-        self.at().await?;
+        let place = self.open_place().await?;
         let Self {
             port: Some(port),
             waits,
             options,
-            record,
-            known,
+            routes,
             answer_lost,
             ..
         } = self
         else {
             return Err(PortFailure::Gone.into());
         };
-        record.opening();
-        let link = Trace::new(Link::over(port, waits));
-        match Isdr::open(link, options).await {
-            Ok(isdr) => Ok(OpenCard { isdr, answer_lost }),
+        let link = Trace::new(Link::over(port, waits, routes.current()));
+        Ok(OpenCard {
+            isdr: Isdr::resume(link, place, options),
+            answer_lost,
+            routes,
+        })
+    }
+
+    /// Opens the ISD-R by the route that is known to work, else by the first that does.
+    async fn open_place(&mut self) -> Result<Place, JobFailure> {
+        self.at().await?;
+        if self.routes.is_known() {
+            match self.open_by(self.routes.current()).await {
+                Err(failure) if self.routes.is_refused(&failure) => {
+                    let (route, failure) = (self.routes.current(), failure.shortened());
+                    tracing::info!(%route, failure, "the route does not work any more");
+                    self.routes.forget();
+                }
+                opened => return opened,
+            }
+        }
+        let mut because = None;
+        for route in self.routes.order() {
+            // The record has room for one channel, and the next route cannot close it.
+            if self.record.may_be_open() {
+                self.close_orphans().await?;
+            }
+            match self.try_route(route).await {
+                Ok(place) => return Ok(place),
+                Err(failure) if self.routes.may_be_another(&failure) => {
+                    tracing::info!(%route, failure = failure.shortened(), "not by this route");
+                    because = Some(routes::more_telling(because, failure));
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        Err(because.unwrap_or_else(|| PortFailure::Gone.into()))
+    }
+
+    /// Opens the ISD-R by this route, and finds out how it wants to be used.
+    async fn try_route(&mut self, route: Route) -> Result<Place, JobFailure> {
+        self.options.link = self.modem.link.clone();
+        let place = self.open_by(route).await?;
+        let Self {
+            port: Some(port),
+            waits,
+            options,
+            ..
+        } = self
+        else {
+            return Err(PortFailure::Gone.into());
+        };
+        let link = Trace::new(Link::over(port, waits, route));
+        let mut isdr = Isdr::resume(link, place.clone(), options);
+        match isdr.adapt().await {
+            Ok(link) => {
+                tracing::debug!(%route, ?link, "the route works");
+                self.record.found(self.routes.found(route, &link));
+                self.options.link = link;
+                Ok(place)
+            }
+            Err(error) => {
+                if let Err(error) = isdr.close().await {
+                    tracing::debug!(%error, "the logical channel could not be closed");
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    async fn open_by(&mut self, route: Route) -> Result<Place, JobFailure> {
+        self.at().await?;
+        let port = self.port.as_mut().ok_or(PortFailure::Gone)?;
+        self.record.opening();
+        let link = Trace::new(Link::over(port, &self.waits, route));
+        match Isdr::open(link, &self.options).await {
+            Ok(isdr) => Ok(isdr.place().clone()),
             Err(error) => {
                 if error.outcome() != Outcome::Unknown {
-                    record.was_not_opened();
+                    self.record.was_not_opened();
                 }
-                Err(JobFailure::from(error).with_hint(&known.habits.no_isd_r))
+                Err(JobFailure::from(error).with_hint(&self.known.habits.no_isd_r))
             }
         }
     }
@@ -159,10 +267,14 @@ impl<O: OpenPort> CardPort<O> {
     pub(super) async fn close_orphans(&mut self) -> Result<(), JobFailure> {
         self.at().await?;
         let port = self.port.as_mut().ok_or(PortFailure::Gone)?;
-        let mut link = Link::over(port, &self.waits);
-        close_recorded(&mut link, &*self.record, &self.options.link)
-            .await
-            .map_err(|error| PortFailure::from(error).into())
+        // By the route it was opened by, which may not be the one that is used now.
+        for route in [Route::Cgla, Route::Csim] {
+            let mut link = Link::over(port, &self.waits, route);
+            close_recorded(&mut link, &*self.record, &self.options.link)
+                .await
+                .map_err(PortFailure::from)?;
+        }
+        Ok(())
     }
 
     /// As [`Self::close_orphans`], without opening a port for nothing.
@@ -221,6 +333,7 @@ fn modem_profile(config: &EuiccConfig) -> ModemProfile {
 pub(super) struct OpenCard<'p, S> {
     isdr: Isdr<Trace<Link<'p, S>>>,
     answer_lost: &'p mut bool,
+    routes: &'p mut Routes,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> OpenCard<'_, S> {
@@ -261,6 +374,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Card for OpenCard<'_, S> {
         let lost_before = std::mem::replace(self.answer_lost, true);
         let answer = self.isdr.load_segment(segment).await;
         *self.answer_lost = lost_before || is_lost(&answer);
+        if let Err(CallError::Transport { error, .. }) = &answer
+            && matches!(error.fault, Fault::Device(_))
+        {
+            self.routes.lost_a_package();
+        }
         answer
     }
 }
@@ -277,8 +395,11 @@ struct Link<'p, S> {
 }
 
 impl<'p, S> Link<'p, S> {
-    fn over(port: &'p mut AtPort<S>, waits: &'p Waits) -> Self {
-        let pipe = Pipe::Csim(Csim::new(port));
+    fn over(port: &'p mut AtPort<S>, waits: &'p Waits, route: Route) -> Self {
+        let pipe = match route {
+            Route::Cgla => Pipe::Cgla(Cgla::new(port)),
+            Route::Csim => Pipe::Csim(Csim::new(port)),
+        };
         Self { pipe, waits }
     }
 }
@@ -286,6 +407,7 @@ impl<'p, S> Link<'p, S> {
 /// What carries the APDUs.
 #[derive(Debug)]
 enum Pipe<'p, S> {
+    Cgla(Cgla<'p, S>),
     Csim(Csim<'p, S>),
 }
 
@@ -295,11 +417,53 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Transport for Link<'_, S> {
         command: &Command,
         deadline: Deadline,
     ) -> Result<Response, TransportError> {
-        let answer = pin!(match &mut self.pipe {
-            Pipe::Csim(csim) => csim.transmit(command, deadline),
+        let answer = pin!(async {
+            match &mut self.pipe {
+                Pipe::Cgla(cgla) => cgla.transmit(command, deadline).await,
+                Pipe::Csim(csim) => csim.transmit(command, deadline).await,
+            }
         });
-        let longest = deadline.left();
-        self.waits.on(WaitingOn::Card, longest, answer).await
+        self.waits
+            .on(WaitingOn::Card, deadline.left(), answer)
+            .await
+    }
+
+    fn has_sessions(&self) -> bool {
+        matches!(self.pipe, Pipe::Cgla(_))
+    }
+
+    async fn open_session(
+        &mut self,
+        aid: &Aid,
+        deadline: Deadline,
+    ) -> Result<Session, TransportError> {
+        let opened = pin!(async {
+            match &mut self.pipe {
+                Pipe::Cgla(cgla) => cgla.open_session(aid, deadline).await,
+                Pipe::Csim(csim) => csim.open_session(aid, deadline).await,
+            }
+        });
+        self.waits
+            .on(WaitingOn::Card, deadline.left(), opened)
+            .await
+    }
+
+    fn resume_session(&mut self, session: &Session) {
+        if let Pipe::Cgla(cgla) = &mut self.pipe {
+            cgla.resume_session(session);
+        }
+    }
+
+    async fn close_session(&mut self, deadline: Deadline) -> Result<(), TransportError> {
+        let closed = pin!(async {
+            match &mut self.pipe {
+                Pipe::Cgla(cgla) => cgla.close_session(deadline).await,
+                Pipe::Csim(csim) => csim.close_session(deadline).await,
+            }
+        });
+        self.waits
+            .on(WaitingOn::Card, deadline.left(), closed)
+            .await
     }
 }
 

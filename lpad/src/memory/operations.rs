@@ -59,6 +59,8 @@ struct Entry {
     /// The client that has to be there to answer, when there is one.
     lease: Option<Lease>,
     request: Option<RequestKey>,
+    /// Whether it goes on after it was cut off.
+    resumed: bool,
     /// What no text may hold that the journal keeps.
     codes: Vec<Secret>,
 }
@@ -71,6 +73,7 @@ impl Entry {
             answer: None,
             lease: None,
             request,
+            resumed: false,
             codes: Vec::new(),
         }
     }
@@ -280,10 +283,9 @@ impl Operations {
     /// Another card is in the slot than the one an operation was begun on: how it ended is not known
     /// before that one is back, and the journal keeps it open until then.
     pub fn leave(&self, started: &StartedOperation) {
-        if self
-            .find(started.operation)
-            .is_ok_and(|known| known.state.is_final())
-        {
+        // It has ended, or goes on behind another port, which has its card now.
+        let goes_on = |entry: &Entry| entry.resumed || entry.operation.borrow().state.is_final();
+        if (self.table().entries.get(&started.operation)).is_some_and(goes_on) {
             return;
         }
         let failure = JobFailure::Interrupted(Interruption::CardAway(started.eid));
@@ -310,6 +312,9 @@ impl Operations {
             ..operation
         };
         self.put(operation, cancellation.clone(), None);
+        if let Some(entry) = self.table().entries.get_mut(&id) {
+            entry.resumed = true;
+        }
         Ticket {
             id,
             operations: self.clone(),

@@ -1,5 +1,6 @@
 //! Who the modem is.
 
+use std::fmt;
 use std::time::Duration;
 
 use es10_apdu::at::AtPort;
@@ -17,6 +18,14 @@ pub struct Identity {
     pub model: Option<String>,
     /// Its firmware, `AT+CGMR`.
     pub firmware: Option<String>,
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = [&self.manufacturer, &self.model, &self.firmware];
+        let names: Vec<&str> = names.into_iter().flatten().map(String::as_str).collect();
+        f.write_str(&names.join(" "))
+    }
 }
 
 impl Identity {

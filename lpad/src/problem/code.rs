@@ -178,7 +178,7 @@ codes! {
         "A part of the card that this needs cannot be read", "Try again; if the part stays unknown, restart the modem.";
     /// The modem does not pass commands on to the card.
     ModemRefused = "modem-refused", true,
-        "The modem does not let the card be used", "Check that a card is in the slot, that its PIN is not asked for, and that the modem takes AT+CSIM.";
+        "The modem does not let the card be used", "Check that a card is in the slot, that its PIN is not asked for, and that the modem takes AT+CGLA or AT+CSIM.";
     /// The card gives no logical channel.
     NoChannel = "no-channel", true,
         "The card gives no logical channel", "Stop other programs that use the card, and restart the modem, which frees all logical channels.";

@@ -109,6 +109,11 @@ impl ModemControl {
         self.state().faults.clear();
     }
 
+    /// How many faults have not come true yet.
+    pub fn waiting_faults(&self) -> usize {
+        self.state().faults.len()
+    }
+
     /// Makes the modem say something unasked.
     pub fn urc(&self, text: &str) {
         let mut state = self.state();

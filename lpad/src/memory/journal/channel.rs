@@ -3,13 +3,13 @@
 use std::fs;
 use std::path::PathBuf;
 
-use es10_apdu::apdu::Channel;
-use es10_apdu::channel::{ChannelRecord, RecordedChannel};
+use es10_apdu::channel::{ChannelRecord, Place, RecordedChannel};
 
 use super::SharedJournal;
 use super::intent::{Intent, KnownChannel, Phase};
 use super::record::Record;
 use crate::config::EuiccConfig;
+use crate::modem::FoundLink;
 
 /// The logical channel behind a port, as the journal remembers it. Of another start of the system
 /// nothing is remembered: the card had no power in between, or another one is in the slot.
@@ -63,6 +63,21 @@ impl OpenChannel {
             .is_some_and(|known| known.phase != Phase::Closed)
     }
 
+    /// How APDUs reached the card last, when it was through this modem.
+    pub(crate) fn link(&self, modem: &str) -> Option<FoundLink> {
+        let known = |intent: &Intent| intent.links.get(&self.port).cloned();
+        let known = self.journal.look(known);
+        known.filter(|link| link.modem == modem)
+    }
+
+    /// Remembers how APDUs reach the card.
+    pub(crate) fn found(&self, link: FoundLink) {
+        if self.link(&link.modem).as_ref() != Some(&link) {
+            let port = self.port.clone();
+            self.note(Record::LinkFound { port, link });
+        }
+    }
+
     fn may_be_loading(&self) -> bool {
         self.journal
             .look(|intent| intent.may_be_loading(&self.euicc))
@@ -88,7 +103,7 @@ impl ChannelRecord for OpenChannel {
         let open = self.known().filter(|known| known.phase != Phase::Closed);
         let recorded = open.and_then(|known| {
             Some(RecordedChannel {
-                channel: Channel::new(known.number?)?,
+                place: known.place?,
                 // In the middle of a package the ISD-R answers nothing else.
                 selected: known.phase == Phase::Selected && !self.may_be_loading(),
             })
@@ -96,22 +111,17 @@ impl ChannelRecord for OpenChannel {
         recorded.into_iter().collect()
     }
 
-    fn opened(&self, channel: Channel) {
+    fn opened(&self, place: &Place) {
         let (port, boot) = (self.port.clone(), self.boot.clone());
-        let channel = channel.number();
-        self.note(Record::ChannelOpened {
-            port,
-            channel,
-            boot,
-        });
+        self.note(Record::channel_opened(port, place, boot));
     }
 
-    fn selected(&self, _: Channel) {
+    fn selected(&self, _: &Place) {
         let port = self.port.clone();
         self.note(Record::ChannelSelected { port });
     }
 
-    fn closed(&self, _: Channel) {
+    fn closed(&self, _: &Place) {
         self.forget();
     }
 }

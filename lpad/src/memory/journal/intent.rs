@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use es10_apdu::apdu::Channel;
+use es10_apdu::channel::Place;
+use es10_apdu::transport::Session;
 use es10_apdu::types::Eid;
 
 use super::FORMAT;
 use super::record::{AskedOperation, Attempt, EndDetails, Ending, Record, StartedOperation};
 use crate::job::OperationId;
 use crate::memory::digest::Digest;
+use crate::modem::FoundLink;
 
 /// What the journal amounts to: everything still open, and what is worth remembering.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -17,6 +21,8 @@ pub struct Intent {
     pub starts: u64,
     /// What is known of the logical channels behind the ports.
     pub channels: BTreeMap<PathBuf, KnownChannel>,
+    /// How APDUs reach the card through the modem behind a port.
+    pub links: BTreeMap<PathBuf, FoundLink>,
     /// Operations that were asked for and have not ended, those under way among them.
     pub asked: BTreeMap<OperationId, AskedOperation>,
     /// Operations that were under way when the daemon ended.
@@ -46,9 +52,9 @@ pub struct EndedOperation {
 /// The logical channel behind a port.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct KnownChannel {
-    /// Its number, or that of the last one: a card gives the lowest free number, so that the next
+    /// Its place, or that of the last one: a card gives the lowest free number, so that the next
     /// one is most likely the same. `None` before the first one.
-    pub number: Option<u8>,
+    pub place: Option<Place>,
     /// Whether it is open.
     pub phase: Phase,
     /// The start of the system in which that was so.
@@ -141,32 +147,31 @@ impl Intent {
             Record::ChannelOpened {
                 port,
                 channel,
+                session,
                 boot,
             } => {
-                let number = Some(channel);
-                let phase = Phase::Open;
-                let channel = KnownChannel {
-                    number,
-                    phase,
-                    boot,
+                let place = match session {
+                    Some(name) => Session::new(&name).map(Place::Session),
+                    None => Channel::new(channel).map(Place::Channel),
                 };
-                self.channels.insert(port, channel);
+                let phase = Phase::Open;
+                self.channels
+                    .insert(port, KnownChannel { place, phase, boot });
             }
             Record::ChannelOpening { port, boot } => {
                 let earlier = self.channels.remove(&port);
-                let number = earlier
+                let place = earlier
                     .filter(|earlier| earlier.boot == boot)
-                    .and_then(|earlier| earlier.number);
+                    .and_then(|earlier| earlier.place);
                 let phase = Phase::Opening;
-                let channel = KnownChannel {
-                    number,
-                    phase,
-                    boot,
-                };
-                self.channels.insert(port, channel);
+                self.channels
+                    .insert(port, KnownChannel { place, phase, boot });
             }
             Record::ChannelSelected { port } => self.channel_is(&port, Phase::Selected),
             Record::ChannelClosed { port } => self.channel_is(&port, Phase::Closed),
+            Record::LinkFound { port, link } => {
+                self.links.insert(port, link);
+            }
             Record::OperationAsked(asked) => {
                 self.last_operation = self.last_operation.max(asked.operation);
                 self.asked.insert(asked.operation, asked);
@@ -252,11 +257,9 @@ impl Intent {
         };
         let channels = self.channels.iter().flat_map(|(port, known)| {
             let (port, boot) = (port.clone(), known.boot.clone());
-            let opened = known.number.map(|channel| Record::ChannelOpened {
-                port: port.clone(),
-                channel,
-                boot: boot.clone(),
-            });
+            let opened = known.place.as_ref();
+            let opened =
+                opened.map(|place| Record::channel_opened(port.clone(), place, boot.clone()));
             let phase = match known.phase {
                 Phase::Opening => Some(Record::ChannelOpening { port, boot }),
                 Phase::Open => None,
@@ -264,6 +267,10 @@ impl Intent {
                 Phase::Closed => Some(Record::ChannelClosed { port }),
             };
             opened.into_iter().chain(phase)
+        });
+        let links = self.links.iter().map(|(port, link)| Record::LinkFound {
+            port: port.clone(),
+            link: link.clone(),
         });
         let ended = self.ended.values().flat_map(|ended| {
             let finished = Record::OperationFinished {
@@ -291,6 +298,7 @@ impl Intent {
         [started, last]
             .into_iter()
             .chain(channels)
+            .chain(links)
             .chain(ended)
             .chain(asked)
             .chain(operations)

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crc::{CRC_32_ISO_HDLC, Crc, NoTable};
+use es10_apdu::channel::Place;
 use es10_apdu::types::Eid;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -12,6 +13,7 @@ use serde_json::Value;
 use crate::failure::Told;
 use crate::job::{Achievement, Kind, OperationId, Progress, ResetScope, Stage};
 use crate::memory::digest::Digest;
+use crate::modem::FoundLink;
 use crate::printed;
 
 /// One record of intent.
@@ -38,8 +40,11 @@ pub enum Record {
     ChannelOpened {
         /// The port.
         port: PathBuf,
-        /// The channel's number.
+        /// The channel's number; 0 for a session.
         channel: u8,
+        /// What the modem calls the session that it has opened.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        session: Option<String>,
         /// The start of the system it was opened in; a later start finds another card.
         boot: String,
     },
@@ -52,6 +57,14 @@ pub enum Record {
     ChannelClosed {
         /// The port.
         port: PathBuf,
+    },
+    /// How APDUs reach the card through a modem, as was found out by trying.
+    LinkFound {
+        /// The port.
+        port: PathBuf,
+        /// What is known of it.
+        #[serde(flatten)]
+        link: FoundLink,
     },
     /// A client asked for an operation, and is about to be told its number.
     OperationAsked(AskedOperation),
@@ -100,6 +113,20 @@ pub enum Record {
 }
 
 impl Record {
+    /// That a channel or session is open.
+    pub(super) fn channel_opened(port: PathBuf, place: &Place, boot: String) -> Self {
+        let (channel, session) = match place {
+            Place::Channel(channel) => (channel.number(), None),
+            Place::Session(session) => (0, Some(session.to_string())),
+        };
+        Self::ChannelOpened {
+            port,
+            channel,
+            session,
+            boot,
+        }
+    }
+
     /// What is known of channels is void after the next start of the system. It need not be on the
     /// medium; being written is enough to outlive the daemon.
     pub(super) fn outlives_the_system(&self) -> bool {

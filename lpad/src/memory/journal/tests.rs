@@ -2,12 +2,16 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
+use es10_apdu::apdu::Channel;
+use es10_apdu::channel::Place;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use tempfile::TempDir;
 
 use super::file::NAME;
 use super::*;
+use crate::config::Route;
 use crate::job::{Kind, OperationId};
+use crate::modem::FoundLink;
 
 #[test]
 fn what_is_open_survives_a_restart() {
@@ -24,8 +28,8 @@ fn what_is_open_survives_a_restart() {
     assert_eq!(open.transaction_id.as_deref(), Some("AB12"));
     assert_eq!(open.iccid.as_deref(), Some("89000"));
     assert_eq!(
-        journal.intent().channels[Path::new("/dev/ttyUSB2")].number,
-        Some(1)
+        journal.intent().channels[Path::new("/dev/ttyUSB2")].place,
+        Channel::new(1).map(Place::Channel)
     );
 }
 
@@ -424,6 +428,7 @@ fn story() -> Vec<Record> {
         Record::ChannelOpened {
             port: "/dev/ttyUSB2".into(),
             channel: 1,
+            session: None,
             boot: "b".into(),
         },
         started(1, Kind::Enable),
@@ -441,6 +446,22 @@ fn story() -> Vec<Record> {
             operation: OperationId(2),
             transaction_id: "AB12".into(),
             iccid: "89000".into(),
+        },
+        Record::ChannelOpened {
+            port: "/dev/ttyUSB7".into(),
+            channel: 0,
+            session: Some("00000000038aa32f".into()),
+            boot: "b".into(),
+        },
+        Record::LinkFound {
+            port: "/dev/ttyUSB7".into(),
+            link: FoundLink {
+                modem: "Sierra Wireless MC7455".into(),
+                route: Route::Cgla,
+                block_size: 120,
+                le: true,
+                interindustry: false,
+            },
         },
     ]
 }

@@ -510,14 +510,15 @@ async fn a_dropped_ticket_leaves_the_journal_open() {
 #[tokio::test]
 async fn an_operation_left_on_another_card_is_told_and_stays_open() {
     let life = operations();
-    let id = life.started(Kind::Delete, None).id();
+    let ticket = life.started(Kind::Delete, None);
+    let id = ticket.id();
+    // As after a restart, when nobody holds it.
+    std::mem::forget(ticket);
     let eid = "89049032123451234512345678901235".parse().ok();
     let started = StartedOperation {
         eid,
         ..StartedOperation::new(id, "default", Kind::Delete)
     };
-    let ticket = life.operations.resume(life.operations.find(id).unwrap());
-    std::mem::forget(ticket);
     life.operations.leave(&started);
     let left = life.operations.find(id).unwrap();
     assert_eq!(left.state, State::Failed);
@@ -526,6 +527,20 @@ async fn an_operation_left_on_another_card_is_told_and_stays_open() {
         life.journal
             .look(|intent| intent.operations.contains_key(&id))
     );
+}
+
+#[tokio::test]
+async fn an_operation_that_goes_on_behind_another_port_is_not_left() {
+    let life = operations();
+    let id = life.started(Kind::Download, None).id();
+    let ticket = life.operations.resume(life.operations.find(id).unwrap());
+    let started = StartedOperation {
+        eid: "89049032123451234512345678901235".parse().ok(),
+        ..StartedOperation::new(id, "default", Kind::Download)
+    };
+    life.operations.leave(&started);
+    assert_eq!(life.operations.find(id).unwrap().state, State::Running);
+    ticket.succeed(Achievement::default());
 }
 
 #[tokio::test]
