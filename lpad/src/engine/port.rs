@@ -269,7 +269,7 @@ impl<O: OpenPort> CardPort<O> {
         let port = self.port.as_mut().ok_or(PortFailure::Gone)?;
         // By the route it was opened by, which may not be the one that is used now.
         for route in [Route::Cgla, Route::Csim] {
-            let mut link = Link::over(port, &self.waits, route);
+            let mut link = Trace::new(Link::over(port, &self.waits, route));
             close_recorded(&mut link, &*self.record, &self.options.link)
                 .await
                 .map_err(PortFailure::from)?;
