@@ -11,6 +11,7 @@ use tracing::warn;
 
 pub(crate) use self::exchange::Persistence;
 use self::exchange::exchange;
+use self::opening::Opening;
 pub use self::opening::close_recorded;
 use crate::apdu::{Channel, Command, Response, StatusWord};
 use crate::link::{GetResponseClass, LinkOptions};
@@ -76,7 +77,13 @@ impl<T: Transport> LogicalChannel<T> {
         link: &LinkOptions,
         record: Option<Arc<dyn ChannelRecord>>,
     ) -> Result<Self, OpenError> {
-        let place = opening::open(&mut transport, application, link, record.as_deref()).await?;
+        let opening = Opening {
+            transport: &mut transport,
+            application,
+            link,
+            record: record.as_deref(),
+        };
+        let place = opening.open().await?;
         Ok(Self::resume(transport, place, link, record))
     }
 

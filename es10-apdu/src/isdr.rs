@@ -184,16 +184,19 @@ impl<T: Transport> Isdr<T> {
             let collected = until.map_or(collected, |until| collected.at_most(until));
             let mut persistence = Persistence::default();
             loop {
-                match self.send(command, blocks.clone(), last_block, until).await {
-                    Err(Unsent { error, last: false }) if error.is_refused_by_device() => {
-                        let CallError::Transport { error: refusal, .. } = &error else {
-                            return Err(error);
-                        };
-                        if !persistence.again(refusal, collected).await {
-                            return Err(error);
-                        }
-                    }
-                    ended => return ended.map_err(|unsent| unsent.error),
+                let unsent = match self.send(command, blocks.clone(), last_block, until).await {
+                    Ok(answer) => return Ok(answer),
+                    Err(unsent) => unsent,
+                };
+                let may_be_sent_again = match &unsent {
+                    Unsent {
+                        error: CallError::Transport { error, .. },
+                        last: false,
+                    } => persistence.again(error, collected).await,
+                    _ => false,
+                };
+                if !may_be_sent_again {
+                    return Err(unsent.error);
                 }
             }
         })
@@ -360,11 +363,6 @@ impl CallError {
             Self::TooLong { .. } => Outcome::NotReached,
             Self::Transport { error, .. } => error.outcome(),
         }
-    }
-
-    /// Whether the device refused it, with words of its own.
-    fn is_refused_by_device(&self) -> bool {
-        matches!(self, Self::Transport { error, .. } if matches!(error.fault, Fault::Device(_)))
     }
 
     /// Whether the same question may get a better answer: one came at once and was of no use. After

@@ -148,6 +148,11 @@ impl TransportError {
         }
     }
 
+    /// Whether the port is lost, so that it has to be opened again.
+    pub fn is_gone(&self) -> bool {
+        matches!(self.fault, Fault::Closed | Fault::Io(_))
+    }
+
     /// Whether the modem or reader was using the card itself.
     ///
     /// It says nothing of the outcome: some say so of a command that the card has executed.

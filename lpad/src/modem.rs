@@ -11,8 +11,6 @@ mod profile_in_use;
 mod registration;
 pub mod table;
 
-use es10_apdu::transport::{Fault, TransportError};
-
 pub use self::identity::Identity;
 pub(crate) use self::identity::imei;
 pub(crate) use self::ladder::{SETTLE, run, write, writes};
@@ -20,11 +18,6 @@ pub use self::link::FoundLink;
 pub use self::port::{OpenPort, SerialPort};
 pub(crate) use self::profile_in_use::{ProfileInUse, ReportedProfile};
 pub(crate) use self::registration::{Registration, registration};
-
-/// Whether the port has to be opened again.
-fn is_gone(error: &TransportError) -> bool {
-    matches!(error.fault, Fault::Closed | Fault::Io(_))
-}
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! APDUs in AT commands: what both transports write and read alike.
 
+use super::line::Pending;
 use crate::apdu::{Command, Response};
 use crate::transport::Garbled;
 
@@ -10,6 +11,12 @@ use crate::transport::Garbled;
 pub(super) fn parameters(command: &Command) -> String {
     let digits = hex::encode_upper(command.to_bytes());
     format!("{},\"{digits}\"", digits.len())
+}
+
+/// The response among the lines of the answer to an AT command that begins like this.
+pub(super) fn response_in(lines: &[String], command: &str) -> Result<Response, Garbled> {
+    let pending = Pending::new(command);
+    response(only(lines.iter().filter_map(|line| pending.payload(line)))?)
 }
 
 /// The one answer there is: two mean that one is late and belongs to another command, so that neither
@@ -25,7 +32,7 @@ pub(super) fn only<'l>(mut answers: impl Iterator<Item = &'l str>) -> Result<&'l
 /// Reads `4,"9000"`: the digits may be bare, in lower case and with blanks, the length may count
 /// bytes, and a session may stand before it. A length that says more than there is means that
 /// something was lost.
-pub(super) fn response(payload: &str) -> Result<Response, Garbled> {
+fn response(payload: &str) -> Result<Response, Garbled> {
     let (length, digits) = payload.rsplit_once(',').ok_or(Garbled::Form)?;
     let length = length.rsplit(',').next().unwrap_or(length);
     let announced: usize = length.trim().parse().map_err(|_| Garbled::Form)?;

@@ -43,9 +43,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Transport for Cgla<'_, S> {
         let parameters = apdu::parameters(command);
         let line = format!("{CGLA}{},{parameters}", self.session()?);
         let lines = self.port.command(&line, deadline).await?;
-        let pending = Pending::new(CGLA);
-        let answers = lines.iter().filter_map(|line| pending.payload(line));
-        Ok(apdu::response(apdu::only(answers)?)?)
+        Ok(apdu::response_in(&lines, CGLA)?)
     }
 
     fn has_sessions(&self) -> bool {
@@ -80,14 +78,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Transport for Cgla<'_, S> {
 fn session(lines: &[String]) -> Result<Session, Garbled> {
     let pending = Pending::new(CCHO);
     let named = |line: &str| Session::new(line.trim_matches(['"', ' ']));
-    let mut prefixed = lines.iter().filter_map(|line| pending.payload(line));
-    if let Some(payload) = prefixed.next() {
-        apdu::only(std::iter::once(payload).chain(prefixed))?;
-        return named(payload).ok_or(Garbled::Form);
-    }
+    let prefixed = || lines.iter().filter_map(|line| pending.payload(line));
     let bare = lines.iter().map(String::as_str);
-    let bare = bare.filter(|line| named(line).is_some());
-    named(apdu::only(bare)?).ok_or(Garbled::Form)
+    let name = match prefixed().next() {
+        Some(_) => apdu::only(prefixed())?,
+        None => apdu::only(bare.filter(|line| named(line).is_some()))?,
+    };
+    named(name).ok_or(Garbled::Form)
 }
 
 const CCHO: &str = "AT+CCHO=";

@@ -3,7 +3,6 @@
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::apdu;
-use super::line::Pending;
 use super::port::AtPort;
 use crate::apdu::{Command, Response};
 use crate::transport::{Deadline, Transport, TransportError};
@@ -31,9 +30,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Transport for Csim<'_, S> {
     ) -> Result<Response, TransportError> {
         let line = format!("{CSIM}{}", apdu::parameters(command));
         let lines = self.port.command(&line, deadline).await?;
-        let pending = Pending::new(CSIM);
-        let answers = lines.iter().filter_map(|line| pending.payload(line));
-        Ok(apdu::response(apdu::only(answers)?)?)
+        Ok(apdu::response_in(&lines, CSIM)?)
     }
 }
 
@@ -101,9 +98,9 @@ mod tests {
         for (text, fault) in [
             (
                 "+CME ERROR: 0\r\n",
-                Fault::Device(ResultCode::Cme(Cme::PHONE_FAILURE).into()),
+                Fault::Device(ResultCode::Cme(Cme::PHONE_FAILURE).refusal(&[0])),
             ),
-            ("ERROR\r\n", Fault::Device(ResultCode::Error.into())),
+            ("ERROR\r\n", Fault::Device(ResultCode::Error.refusal(&[]))),
             ("OK\r\n", Garbled::NoResponse.into()),
             (
                 "+CSIM: 4,\"9000\"\r\n+CSIM: 4,\"9000\"\r\nOK\r\n",

@@ -306,38 +306,30 @@ impl fmt::Display for ResultCode {
 impl ResultCode {
     /// What it comes to; errors with a number in `retry` may pass, and so may a bare `ERROR`.
     pub fn refusal(&self, retry: &[u16]) -> DeviceRefusal {
-        let may_pass = match self {
-            Self::Error => true,
-            Self::Cme(Cme(number)) => retry.contains(number),
-            _ => false,
-        };
-        let refusal = DeviceRefusal::from(self.clone());
-        DeviceRefusal {
-            may_pass,
-            ..refusal
-        }
-    }
-}
-
-impl From<ResultCode> for DeviceRefusal {
-    fn from(result: ResultCode) -> Self {
-        let kind = match result {
-            ResultCode::Cme(Cme::SIM_BUSY) => DeviceRefusalKind::Busy,
-            ResultCode::Cme(Cme::SIM_NOT_INSERTED) => DeviceRefusalKind::NoCard,
-            ResultCode::Cme(Cme::SIM_FAILURE | Cme::SIM_WRONG) => DeviceRefusalKind::CardFailed,
-            ResultCode::Cme(
+        let kind = match self {
+            Self::Cme(Cme::SIM_BUSY) => DeviceRefusalKind::Busy,
+            Self::Cme(Cme::SIM_NOT_INSERTED) => DeviceRefusalKind::NoCard,
+            Self::Cme(Cme::SIM_FAILURE | Cme::SIM_WRONG) => DeviceRefusalKind::CardFailed,
+            Self::Cme(
                 Cme::PH_SIM_PIN_REQUIRED
                 | Cme::SIM_PIN_REQUIRED
                 | Cme::SIM_PUK_REQUIRED
                 | Cme::SIM_PIN2_REQUIRED
                 | Cme::SIM_PUK2_REQUIRED,
             ) => DeviceRefusalKind::Locked,
-            ResultCode::Cme(Cme::NOT_ALLOWED | Cme::NOT_SUPPORTED)
-            | ResultCode::CommandNotSupported
-            | ResultCode::TooManyParameters => DeviceRefusalKind::NotAllowed,
+            Self::Cme(Cme::NOT_ALLOWED | Cme::NOT_SUPPORTED)
+            | Self::CommandNotSupported
+            | Self::TooManyParameters => DeviceRefusalKind::NotAllowed,
             _ => DeviceRefusalKind::Other,
         };
-        Self::new(kind, &result)
+        DeviceRefusal {
+            may_pass: match self {
+                Self::Error => true,
+                Self::Cme(Cme(number)) => retry.contains(number),
+                _ => false,
+            },
+            ..DeviceRefusal::new(kind, self)
+        }
     }
 }
 

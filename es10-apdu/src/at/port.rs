@@ -67,9 +67,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
         // Echo first: a modem that echoes may mix the echo with the lines of an answer.
         for command in ["ATE0", "ATV1", "AT+CMEE=1"] {
             match self.command(command, profile.init).await {
-                Err(error) if matches!(error.fault, Fault::Closed | Fault::Io(_)) => {
-                    return Err(error);
-                }
+                Err(error) if error.is_gone() => return Err(error),
                 Err(error) => debug!(command, %error, "the modem keeps its own setting"),
                 Ok(_) => {}
             }
@@ -195,9 +193,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
                         return Ok(());
                     }
                 }
-                Err(error) if matches!(error.fault, Fault::Closed | Fault::Io(_)) => {
-                    return Err(error);
-                }
+                Err(error) if error.is_gone() => return Err(error),
                 Err(_) => {}
             }
         }

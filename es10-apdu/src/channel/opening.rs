@@ -11,18 +11,218 @@ use crate::link::LinkOptions;
 use crate::transport::{
     Deadline, DeviceRefusal, DeviceRefusalKind, Fault, Session, Transport, TransportError,
 };
-use crate::types::Aid;
 
-/// Opens a channel and selects the application on it.
-pub(super) async fn open(
-    transport: &mut impl Transport,
-    application: &Application,
-    link: &LinkOptions,
-    record: Option<&dyn ChannelRecord>,
-) -> Result<Place, OpenError> {
-    match transport.has_sessions() {
-        true => open_session(transport, application, link, record).await,
-        false => open_channel(transport, application, link, record).await,
+/// A channel that is to be opened.
+pub(super) struct Opening<'a, T> {
+    pub(super) transport: &'a mut T,
+    pub(super) application: &'a Application,
+    pub(super) link: &'a LinkOptions,
+    pub(super) record: Option<&'a dyn ChannelRecord>,
+}
+
+impl<T: Transport> Opening<'_, T> {
+    /// Opens it and selects the application on it.
+    pub(super) async fn open(mut self) -> Result<Place, OpenError> {
+        match self.transport.has_sessions() {
+            true => self.open_session().await,
+            false => self.open_channel().await,
+        }
+    }
+
+    async fn open_session(&mut self) -> Result<Place, OpenError> {
+        let mut session = self.try_sessions().await?;
+        // A modem does not say why. It may be that no channel is free, so those left open are closed,
+        // unless the card itself is the reason.
+        if let Err(refusal) = &session
+            && !is_about_the_card(refusal)
+        {
+            debug!(%refusal, "no session, closing those left open");
+            if self.close_own().await? {
+                session = self.try_sessions().await?;
+            }
+            // Any other may be another program's, so it is closed only when nothing else helps.
+            if session.is_err() {
+                for session in ["1", "2", "3"].into_iter().filter_map(Session::new) {
+                    self.transport.resume_session(&session);
+                    let deadline = Deadline::after(self.link.deadlines.close);
+                    unless_refused(self.transport.close_session(deadline).await)?;
+                }
+                session = self.try_sessions().await?;
+            }
+        }
+        let place = session
+            .map(Place::Session)
+            .map_err(|refusal| OpenError::Session { refusal })?;
+        self.note(|record| {
+            record.opened(&place);
+            record.selected(&place);
+        });
+        Ok(place)
+    }
+
+    /// Tries to open a session with the applications in turn; inside, why the device opens none.
+    async fn try_sessions(&mut self) -> Result<Result<Session, DeviceRefusal>, TransportError> {
+        let mut last = None;
+        for aid in &self.application.aids {
+            let deadline = Deadline::after(self.link.deadlines.open);
+            let mut persistence = Persistence::default();
+            loop {
+                match self.transport.open_session(aid, deadline).await {
+                    Ok(session) => return Ok(Ok(session)),
+                    Err(error) if persistence.again(&error, deadline).await => {
+                        self.close_own().await?;
+                    }
+                    Err(TransportError {
+                        fault: Fault::Device(refusal),
+                        ..
+                    }) => {
+                        last = Some(refusal);
+                        break;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        match last {
+            Some(refusal) => Ok(Err(refusal)),
+            None => Err(TransportError::not_sent(Fault::Closed)),
+        }
+    }
+
+    async fn open_channel(&mut self) -> Result<Place, OpenError> {
+        let channel = self.free_channel().await?;
+        let place = Place::Channel(channel);
+        // Before SELECT: a process that is killed from here on leaves the channel open.
+        self.note(|record| record.opened(&place));
+        let selected = self.select(channel).await;
+        match &selected {
+            Ok(()) => self.note(|record| record.selected(&place)),
+            Err(_) => match close(self.transport, &place, self.link.deadlines.close).await {
+                Ok(()) => self.note(|record| record.closed(&place)),
+                Err(error) => warn!(%channel, %error, "the channel stays open"),
+            },
+        }
+        selected.map(|()| place)
+    }
+
+    /// A channel, after closing others if none is free.
+    async fn free_channel(&mut self) -> Result<Channel, OpenError> {
+        let refused = match self.manage_channel().await {
+            Err(error @ OpenError::ManageChannel { sw }) if means_none_free(sw) => error,
+            result => return result,
+        };
+        warn!(error = %refused, "no free channel, closing those left open");
+        // The recorded ones are known to be of an earlier process of this program. Any other may be the
+        // modem's own or another program's, so it is closed only when nothing else helps.
+        if self.close_own().await? {
+            match self.manage_channel().await {
+                Err(OpenError::ManageChannel { sw }) if means_none_free(sw) => {}
+                result => return result,
+            }
+        }
+        // The standard channels: a card need not have the extended ones, 4 to 19.
+        for channel in (1..=3).filter_map(Channel::new) {
+            let place = Place::Channel(channel);
+            unless_refused(close(self.transport, &place, self.link.deadlines.close).await)?;
+        }
+        self.manage_channel().await
+    }
+
+    async fn manage_channel(&mut self) -> Result<Channel, OpenError> {
+        // The answer is one byte, the number. A card that is asked for 256 with 00 may say 6C01.
+        let command = Command {
+            le: Some(1),
+            ..Command::new(0x00, ins::MANAGE_CHANNEL, 0x00, 0x00)
+        };
+        let deadline = Deadline::after(self.link.deadlines.open);
+        let mut persistence = Persistence::default();
+        let Response { data, sw } = loop {
+            let class = self.link.get_response;
+            match exchange(self.transport, &command, class, deadline).await {
+                Err(error) if persistence.again(&error, deadline).await => {
+                    self.close_own().await?;
+                }
+                ended => break ended?,
+            }
+        };
+        if !sw.is_success() {
+            return Err(OpenError::ManageChannel { sw });
+        }
+        match data[..] {
+            // Channel 0 is the modem's: a profile is in use on it.
+            [number] if number != 0 => Channel::new(number).ok_or(OpenError::NoChannelNumber),
+            _ => Err(OpenError::NoChannelNumber),
+        }
+    }
+
+    async fn select(&mut self, channel: Channel) -> Result<(), OpenError> {
+        let mut last = StatusWord::NOT_FOUND;
+        let mut may_tell = self.link.terminal_capability;
+        for aid in &self.application.aids {
+            let command = Command {
+                data: aid.octets().to_vec(),
+                le: self.link.le.field(),
+                ..Command::new(channel.class(0x00), ins::SELECT, 0x04, 0x00)
+            };
+            let mut sw = self.select_one(&command).await?;
+            if may_tell && wants_to_be_told(sw) {
+                may_tell = false;
+                self.tell_capability().await?;
+                sw = self.select_one(&command).await?;
+            }
+            // The file control information is not fetched after 61xx: nothing in it is needed,
+            // and a card drops it at the next command.
+            if sw.is_success() || sw.is_warning() || sw.has_more() {
+                return Ok(());
+            }
+            debug!(%sw, "not this application");
+            last = sw;
+        }
+        Err(OpenError::Select { sw: last })
+    }
+
+    async fn select_one(&mut self, command: &Command) -> Result<StatusWord, TransportError> {
+        let deadline = Deadline::after(self.link.deadlines.open);
+        let mut persistence = Persistence::default();
+        // Selecting twice does no harm.
+        loop {
+            match exact(self.transport, command, deadline).await {
+                Err(error) if persistence.again(&error, deadline).await => {}
+                ended => return Ok(ended?.sw),
+            }
+        }
+    }
+
+    /// TERMINAL CAPABILITY, ETSI TS 102 221 section 11.1.19, on the basic channel. It is the modem's
+    /// task when the card starts, and modems older than eUICCs leave out that there is an LPA.
+    async fn tell_capability(&mut self) -> Result<(), TransportError> {
+        debug!("telling the card that there is an LPA");
+        let command = Command {
+            data: TERMINAL_CAPABILITY.to_vec(),
+            ..Command::new(0x80, ins::TERMINAL_CAPABILITY, 0x00, 0x00)
+        };
+        let deadline = Deadline::after(self.link.deadlines.open);
+        unless_refused(self.transport.transmit(&command, deadline).await).map(drop)
+    }
+
+    /// Closes what the record knows of; says whether there was anything. Before a channel is asked for
+    /// again as well: the modem may have refused one that the card has opened all the same, and the
+    /// record names the one it is most likely to be.
+    async fn close_own(&mut self) -> Result<bool, TransportError> {
+        let proof = &self.application.proof;
+        match self.record {
+            Some(record) if !record.open_channels().is_empty() => {
+                close_recorded(self.transport, record, proof, self.link).await?;
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    fn note(&self, what: impl FnOnce(&dyn ChannelRecord)) {
+        if let Some(record) = self.record {
+            what(record);
+        }
     }
 }
 
@@ -32,11 +232,22 @@ pub(super) async fn close(
     place: &Place,
     deadline: Duration,
 ) -> Result<(), TransportError> {
+    let deadline = Deadline::after(deadline);
     match place {
-        Place::Channel(channel) => close_channel(transport, *channel, deadline).await,
+        Place::Channel(channel) => {
+            // The 00 at the end is not wanted by the card, but some modems refuse APDUs of four bytes.
+            let command = Command {
+                le: Some(0),
+                ..Command::new(0x00, ins::MANAGE_CHANNEL, 0x80, channel.number())
+            };
+            let sw = transport.transmit(&command, deadline).await?.sw;
+            if !sw.is_success() {
+                debug!(%channel, %sw, "the channel was not open");
+            }
+            Ok(())
+        }
         Place::Session(session) => {
             transport.resume_session(session);
-            let deadline = Deadline::after(deadline);
             let mut persistence = Persistence::default();
             loop {
                 match transport.close_session(deadline).await {
@@ -65,7 +276,6 @@ pub async fn close_recorded(
     proof: &Proof,
     link: &LinkOptions,
 ) -> Result<(), TransportError> {
-    let deadline = link.deadlines.close;
     for RecordedChannel { place, selected } in record.open_channels() {
         if matches!(place, Place::Session(_)) != transport.has_sessions() {
             continue;
@@ -73,15 +283,16 @@ pub async fn close_recorded(
         let is_ours = match selected {
             true => match proof.holds(transport, &place, link).await {
                 Err(error) if error.is_busy() => continue,
-                answered => unless_refused(answered),
+                answered => unless_refused(answered)?,
             },
             // What was never selected cannot answer.
-            false => Ok(Some(true)),
+            false => Some(true),
         };
-        match (is_ours?, &place) {
+        match (is_ours, &place) {
             (Some(true), _) => {
                 debug!(%place, "closing a channel that was left open");
-                if close_unless_refused(transport, &place, deadline).await? {
+                let closed = close(transport, &place, link.deadlines.close).await;
+                if unless_refused(closed)?.is_some() {
                     record.closed(&place);
                 }
             }
@@ -130,161 +341,10 @@ impl Proof {
     }
 }
 
-async fn open_session(
-    transport: &mut impl Transport,
-    application: &Application,
-    link: &LinkOptions,
-    record: Option<&dyn ChannelRecord>,
-) -> Result<Place, OpenError> {
-    let mut session = try_sessions(transport, application, link, record).await?;
-    if let Err(refusal) = &session
-        && is_about_the_card(refusal)
-    {
-        let refusal = refusal.clone();
-        return Err(OpenError::Session { refusal });
-    }
-    // A modem does not say why. It may be that no channel is free, so those left open are closed.
-    if let (Err(refusal), Some(record)) = (&session, record)
-        && !record.open_channels().is_empty()
-    {
-        warn!(%refusal, "no session; closing the one left open");
-        close_recorded(transport, record, &application.proof, link).await?;
-        session = try_sessions(transport, application, link, Some(record)).await?;
-    }
-    // Any other may be another program's, so it is closed only when nothing else helps.
-    if session.is_err() {
-        for session in ["1", "2", "3"].into_iter().filter_map(Session::new) {
-            transport.resume_session(&session);
-            let deadline = Deadline::after(link.deadlines.close);
-            unless_refused(transport.close_session(deadline).await)?;
-        }
-        session = try_sessions(transport, application, link, record).await?;
-    }
-    let place = session
-        .map(Place::Session)
-        .map_err(|refusal| OpenError::Session { refusal })?;
-    if let Some(record) = record {
-        record.opened(&place);
-        record.selected(&place);
-    }
-    Ok(place)
-}
-
 /// Whether no session is to be had because of the card itself.
 fn is_about_the_card(refusal: &DeviceRefusal) -> bool {
     use DeviceRefusalKind::{CardFailed, Locked, NoCard};
     matches!(refusal.kind, CardFailed | Locked | NoCard)
-}
-
-/// Tries to open a session with the applications in turn; inside, why the device opens none.
-async fn try_sessions(
-    transport: &mut impl Transport,
-    application: &Application,
-    link: &LinkOptions,
-    record: Option<&dyn ChannelRecord>,
-) -> Result<Result<Session, DeviceRefusal>, TransportError> {
-    let mut last = None;
-    for aid in &application.aids {
-        let deadline = Deadline::after(link.deadlines.open);
-        let mut persistence = Persistence::default();
-        loop {
-            match transport.open_session(aid, deadline).await {
-                Ok(session) => return Ok(Ok(session)),
-                Err(error) if persistence.again(&error, deadline).await => {
-                    close_what_was_opened(transport, record, application, link).await?;
-                }
-                Err(TransportError {
-                    fault: Fault::Device(refusal),
-                    ..
-                }) => {
-                    last = Some(refusal);
-                    break;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
-    match last {
-        Some(refusal) => Ok(Err(refusal)),
-        None => Err(TransportError::not_sent(Fault::Closed)),
-    }
-}
-
-async fn open_channel(
-    transport: &mut impl Transport,
-    application: &Application,
-    link: &LinkOptions,
-    record: Option<&dyn ChannelRecord>,
-) -> Result<Place, OpenError> {
-    let channel = open_with_clean_up(transport, record, application, link).await?;
-    let place = Place::Channel(channel);
-    // Before SELECT: a process that is killed from here on leaves the channel open.
-    if let Some(record) = record {
-        record.opened(&place);
-    }
-    match select(transport, channel, &application.aids, link).await {
-        Ok(()) => {
-            if let Some(record) = record {
-                record.selected(&place);
-            }
-            Ok(place)
-        }
-        Err(error) => {
-            match close_channel(transport, channel, link.deadlines.close).await {
-                Ok(()) => {
-                    if let Some(record) = record {
-                        record.closed(&place);
-                    }
-                }
-                Err(error) => warn!(%channel, %error, "the channel stays open"),
-            }
-            Err(error)
-        }
-    }
-}
-
-async fn open_with_clean_up(
-    transport: &mut impl Transport,
-    record: Option<&dyn ChannelRecord>,
-    application: &Application,
-    link: &LinkOptions,
-) -> Result<Channel, OpenError> {
-    let refused = match manage_channel(transport, record, application, link).await {
-        Err(error @ OpenError::ManageChannel { sw }) if means_none_free(sw) => error,
-        result => return result,
-    };
-    warn!(error = %refused, "no free channel, closing those left open");
-    // The recorded ones are known to be of an earlier process of this program. Any other may be the
-    // modem's own or another program's, so it is closed only when nothing else helps.
-    if let Some(record) = record
-        && !record.open_channels().is_empty()
-    {
-        close_recorded(transport, record, &application.proof, link).await?;
-        match manage_channel(transport, Some(record), application, link).await {
-            Err(OpenError::ManageChannel { sw }) if means_none_free(sw) => {}
-            result => return result,
-        }
-    }
-    // The standard channels: a card need not have the extended ones, 4 to 19.
-    for channel in (1..=3).filter_map(Channel::new) {
-        let place = Place::Channel(channel);
-        close_unless_refused(transport, &place, link.deadlines.close).await?;
-    }
-    manage_channel(transport, record, application, link).await
-}
-
-/// Before a channel is asked for again: the modem may have refused one that the card has opened all the
-/// same. A record that knows which one that is most likely to be names it.
-async fn close_what_was_opened(
-    transport: &mut impl Transport,
-    record: Option<&dyn ChannelRecord>,
-    application: &Application,
-    link: &LinkOptions,
-) -> Result<(), TransportError> {
-    match record {
-        Some(record) => close_recorded(transport, record, &application.proof, link).await,
-        None => Ok(()),
-    }
 }
 
 fn means_none_free(sw: StatusWord) -> bool {
@@ -295,133 +355,12 @@ fn means_none_free(sw: StatusWord) -> bool {
     )
 }
 
-async fn manage_channel(
-    transport: &mut impl Transport,
-    record: Option<&dyn ChannelRecord>,
-    application: &Application,
-    link: &LinkOptions,
-) -> Result<Channel, OpenError> {
-    // The answer is one byte, the number. A card that is asked for 256 with 00 may say 6C01.
-    let command = Command {
-        le: Some(1),
-        ..Command::new(0x00, ins::MANAGE_CHANNEL, 0x00, 0x00)
-    };
-    let deadline = Deadline::after(link.deadlines.open);
-    let mut persistence = Persistence::default();
-    let Response { data, sw } = loop {
-        match exchange(transport, &command, link.get_response, deadline).await {
-            Err(error) if persistence.again(&error, deadline).await => {
-                close_what_was_opened(transport, record, application, link).await?;
-            }
-            ended => break ended?,
-        }
-    };
-    if !sw.is_success() {
-        return Err(OpenError::ManageChannel { sw });
-    }
-    match data[..] {
-        // Channel 0 is the modem's: a profile is in use on it.
-        [number] if number != 0 => Channel::new(number).ok_or(OpenError::NoChannelNumber),
-        _ => Err(OpenError::NoChannelNumber),
-    }
-}
-
-async fn select(
-    transport: &mut impl Transport,
-    channel: Channel,
-    aids: &[Aid],
-    link: &LinkOptions,
-) -> Result<(), OpenError> {
-    let mut last = StatusWord::NOT_FOUND;
-    let mut may_tell = link.terminal_capability;
-    for aid in aids {
-        let command = Command {
-            data: aid.octets().to_vec(),
-            le: link.le.field(),
-            ..Command::new(channel.class(0x00), ins::SELECT, 0x04, 0x00)
-        };
-        let mut sw = select_one(transport, &command, link).await?;
-        if may_tell && wants_to_be_told(sw) {
-            may_tell = false;
-            tell_capability(transport, link).await?;
-            sw = select_one(transport, &command, link).await?;
-        }
-        // The file control information is not fetched after 61xx: nothing in it is needed,
-        // and a card drops it at the next command.
-        if sw.is_success() || sw.is_warning() || sw.has_more() {
-            return Ok(());
-        }
-        debug!(%sw, "not this application");
-        last = sw;
-    }
-    Err(OpenError::Select { sw: last })
-}
-
-async fn select_one(
-    transport: &mut impl Transport,
-    command: &Command,
-    link: &LinkOptions,
-) -> Result<StatusWord, TransportError> {
-    let deadline = Deadline::after(link.deadlines.open);
-    let mut persistence = Persistence::default();
-    // Selecting twice does no harm.
-    loop {
-        match exact(transport, command, deadline).await {
-            Err(error) if persistence.again(&error, deadline).await => {}
-            ended => return Ok(ended?.sw),
-        }
-    }
-}
-
 /// Whether this may be the answer of a card that does not know yet that its terminal has an LPA.
 fn wants_to_be_told(sw: StatusWord) -> bool {
     matches!(
         sw,
         StatusWord::CONDITIONS_OF_USE | StatusWord::SELECTION_FAILED
     )
-}
-
-/// TERMINAL CAPABILITY, ETSI TS 102 221 section 11.1.19, on the basic channel. It is the modem's task
-/// when the card starts, and modems older than eUICCs leave out that there is an LPA.
-async fn tell_capability(
-    transport: &mut impl Transport,
-    link: &LinkOptions,
-) -> Result<(), TransportError> {
-    debug!("telling the card that there is an LPA");
-    let command = Command {
-        data: TERMINAL_CAPABILITY.to_vec(),
-        ..Command::new(0x80, ins::TERMINAL_CAPABILITY, 0x00, 0x00)
-    };
-    let deadline = Deadline::after(link.deadlines.open);
-    unless_refused(transport.transmit(&command, deadline).await).map(drop)
-}
-
-async fn close_channel(
-    transport: &mut impl Transport,
-    channel: Channel,
-    deadline: Duration,
-) -> Result<(), TransportError> {
-    // The 00 at the end is not wanted by the card, but some modems refuse APDUs of four bytes.
-    let command = Command {
-        le: Some(0),
-        ..Command::new(0x00, ins::MANAGE_CHANNEL, 0x80, channel.number())
-    };
-    let deadline = Deadline::after(deadline);
-    let sw = transport.transmit(&command, deadline).await?.sw;
-    if !sw.is_success() {
-        debug!(%channel, %sw, "the channel was not open");
-    }
-    Ok(())
-}
-
-/// Closes a channel and says whether that was possible: modems may refuse it.
-async fn close_unless_refused(
-    transport: &mut impl Transport,
-    place: &Place,
-    deadline: Duration,
-) -> Result<bool, TransportError> {
-    let closed = unless_refused(close(transport, place, deadline).await)?;
-    Ok(closed.is_some())
 }
 
 /// `None` for what the modem did not let through.

@@ -71,7 +71,7 @@ impl<T: Transport> Isdr<T> {
             self.link.block_size = size;
             match self.ask_in_one_block(size).await {
                 Err(CallError::Transport { command, error }) => {
-                    if matches!(error.fault, Fault::Closed | Fault::Io(_)) {
+                    if error.is_gone() {
                         return Err(CallError::Transport { command, error });
                     }
                     debug!(%error, size, "no block of this size gets through");

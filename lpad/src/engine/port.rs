@@ -206,7 +206,7 @@ impl<O: OpenPort> CardPort<O> {
             }
             match self.try_route(route).await {
                 Ok(place) => return Ok(place),
-                Err(failure) if self.routes.may_be_another(&failure) => {
+                Err(failure) if Routes::may_be_another(&failure) => {
                     tracing::info!(%route, failure = failure.shortened(), "not by this route");
                     because = Some(routes::more_telling(because, failure));
                 }

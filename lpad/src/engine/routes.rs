@@ -107,14 +107,14 @@ impl Routes {
     }
 
     /// Whether after this failure another route may work.
-    pub(super) fn may_be_another(&self, failure: &JobFailure) -> bool {
+    pub(super) fn may_be_another(failure: &JobFailure) -> bool {
         match failure {
             JobFailure::ModemRefusedChannel { .. }
             | JobFailure::CardRefusedChannel(_)
             | JobFailure::NoIsdr { .. } => true,
-            JobFailure::Port(PortFailure::Lost(error)) => !is_gone(&error.fault),
+            JobFailure::Port(PortFailure::Lost(error)) => !error.is_gone(),
             JobFailure::Function(FunctionError::Call(CallError::Transport { error, .. })) => {
-                !is_gone(&error.fault)
+                !error.is_gone()
             }
             JobFailure::Function(_) => true,
             _ => false,
@@ -125,10 +125,6 @@ impl Routes {
 fn means_unknown_command(fault: &Fault) -> bool {
     use DeviceRefusalKind::{NotAllowed, Other};
     matches!(fault, Fault::Device(refusal) if matches!(refusal.kind, NotAllowed | Other))
-}
-
-fn is_gone(fault: &Fault) -> bool {
-    matches!(fault, Fault::Closed | Fault::Io(_))
 }
 
 /// The one of two failures on different routes that says more: what the card says goes before what

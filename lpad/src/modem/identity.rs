@@ -7,8 +7,6 @@ use es10_apdu::at::AtPort;
 use es10_apdu::transport::TransportError;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::is_gone;
-
 /// What a modem says of itself, 3GPP TS 27.007 section 5.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Identity {
@@ -43,7 +41,7 @@ impl Identity {
                 break;
             }
             let lines = match port.command(question, QUESTION).await {
-                Err(error) if is_gone(&error) => return Err(error),
+                Err(error) if error.is_gone() => return Err(error),
                 lines => lines.unwrap_or_default(),
             };
             match question {

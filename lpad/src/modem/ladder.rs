@@ -9,7 +9,6 @@ use es10_apdu::transport::TransportError;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep};
 
-use super::is_gone;
 use crate::config::Rung;
 
 /// What is written for a rung, one write each.
@@ -34,7 +33,7 @@ pub(crate) async fn write<S: AsyncRead + AsyncWrite + Unpin + Send>(
     longest: Duration,
 ) -> Result<(), TransportError> {
     match port.command(line, longest).await {
-        Err(error) if is_gone(&error) && !error.sent => return Err(error),
+        Err(error) if error.is_gone() && !error.sent => return Err(error),
         // After `AT+CFUN=0` that seems to have failed the radio may be off all the same, so that what
         // follows is sent in any case.
         Err(error) => tracing::info!(line, %error, "the modem does not say that it does it"),

@@ -7,7 +7,6 @@ use es10_apdu::transport::{DeviceRefusalKind, Fault, TransportError};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep};
 
-use super::is_gone;
 use super::table::matches;
 use crate::config::Habits;
 
@@ -117,7 +116,7 @@ impl ProfileInUse {
                         answer = ReportedProfile::None;
                     }
                 }
-                Err(error) if is_gone(&error) => return Err(error),
+                Err(error) if error.is_gone() => return Err(error),
                 Err(TransportError {
                     fault: Fault::Device(refusal),
                     ..

@@ -7,7 +7,6 @@ use es10_apdu::transport::TransportError;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep};
 
-use super::is_gone;
 use crate::config::Habits;
 
 /// What a modem says of its registration.
@@ -59,7 +58,7 @@ async fn ask<S: AsyncRead + AsyncWrite + Unpin + Send>(
                 Some(other) if said == Registration::NotReported => said = other,
                 _ => {}
             },
-            Err(error) if is_gone(&error) => return Err(error),
+            Err(error) if error.is_gone() => return Err(error),
             Err(_) => {}
         }
     }
