@@ -15,9 +15,7 @@ use es9_client::ServerAddress;
 use serde::Deserialize;
 use strsim::levenshtein;
 
-pub use self::modem::{
-    GetResponseClass, Habits, LeField, ModemEntry, Route, Rung, UsbPorts, Value, Verdict,
-};
+pub use self::modem::{Habits, ModemEntry, Route, Rung, UsbPorts, Verdict};
 use crate::files::read_file;
 
 /// The whole configuration of the daemon.

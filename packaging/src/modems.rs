@@ -1,6 +1,6 @@
 //! The table of modems as its readers see it: `lpad/modems.toml`, and `docs/modems.md` made of it.
 
-use lpad::config::{ModemEntry, Route, Rung, UsbPorts, Value};
+use lpad::config::{ModemEntry, Route, Rung, UsbPorts};
 use serde::Deserialize;
 use toml::Table;
 
@@ -190,12 +190,10 @@ fn settings(entry: &ModemEntry) -> String {
         "registration_s",
     ];
     let settings = keys.into_iter().filter_map(|key| {
-        Some(match entry.get(key)? {
-            Value::Number(number) => format!("`{key} = {number}`"),
-            Value::Flag(flag) => format!("`{key} = {flag}`"),
-            Value::Text(text) => format!("`{key} = \"{text}\"`"),
-            Value::List(_) | Value::Table(_) => return None,
-        })
+        let value = entry.get(key)?;
+        // A number, a flag or a text is written as in TOML.
+        let is_one = !(value.is_array() || value.is_object());
+        is_one.then(|| format!("`{key} = {value}`"))
     });
     let iccids = entry.texts("no_profile_iccids");
     let iccids = iccids.map(|iccids| format!("no profile is {}", code(iccids.iter())));

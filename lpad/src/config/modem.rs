@@ -6,29 +6,15 @@
 
 use std::fmt;
 
-use es10_apdu::link::{self, Le};
-use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
+use es10_apdu::link::{GetResponseClass, Le};
+use serde::de::{DeserializeSeed, Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 /// A `[[modem]]` of the table, or `[euicc.modem]`. A key that is left out has the value of the family, or
 /// else of the entry `generic`.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct ModemEntry(Vec<(&'static str, Value)>);
-
-/// A value as it is written.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Value {
-    /// A whole number.
-    Number(u64),
-    /// `true` or `false`.
-    Flag(bool),
-    /// A text.
-    Text(String),
-    /// A list.
-    List(Vec<Self>),
-    /// A table.
-    Table(Vec<(String, Self)>),
-}
 
 /// What a type of value is made of.
 trait FromValue: Sized {
@@ -74,7 +60,7 @@ habits! {
     /// Characters in one AT line, at most; 0 when no limit is known.
     line_limit: u64,
     /// Whether commands to the card carry Le.
-    le: LeField,
+    le: Le,
     /// The class byte of GET RESPONSE.
     get_response_class: GetResponseClass,
     /// Whether TERMINAL CAPABILITY is sent to a card that refuses the ISD-R without it.
@@ -198,44 +184,6 @@ impl fmt::Display for Route {
     }
 }
 
-/// Whether commands to the card carry Le.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum LeField {
-    /// They do not.
-    #[default]
-    Absent,
-    /// It is `00`.
-    Zero,
-}
-
-/// The class byte of GET RESPONSE.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum GetResponseClass {
-    /// That of the command whose answer is fetched.
-    #[default]
-    AsCommand,
-    /// The number of the channel and nothing else.
-    ChannelOnly,
-}
-
-impl From<LeField> for Le {
-    fn from(field: LeField) -> Self {
-        match field {
-            LeField::Absent => Self::Absent,
-            LeField::Zero => Self::Zero,
-        }
-    }
-}
-
-impl From<GetResponseClass> for link::GetResponseClass {
-    fn from(class: GetResponseClass) -> Self {
-        match class {
-            GetResponseClass::AsCommand => Self::AsCommand,
-            GetResponseClass::ChannelOnly => Self::Interindustry,
-        }
-    }
-}
-
 impl Habits {
     /// Bytes of data in one command to the card at most: what an AT line has room for counts as well.
     pub(crate) fn most_in_a_block(&self) -> u8 {
@@ -290,7 +238,7 @@ impl ModemEntry {
     /// The text of a key; empty when it is left out.
     pub fn text(&self, key: &str) -> &str {
         match self.get(key) {
-            Some(Value::Text(text)) => text,
+            Some(Value::String(text)) => text,
             _ => "",
         }
     }
@@ -369,7 +317,7 @@ impl ModemEntry {
         };
         let mut left_out = Vec::new();
         for (key, value) in &mut self.0 {
-            if let ("ladder" | "iccid" | "imei" | "registration", Value::List(values)) =
+            if let ("ladder" | "iccid" | "imei" | "registration", Value::Array(values)) =
                 (*key, value)
             {
                 values.retain(|value| match forbidden(key, value) {
@@ -414,8 +362,8 @@ fn check(key: &str, value: &Value) -> Result<(), String> {
 }
 
 fn check_number(value: &Value, least: u64, most: u64, unit: &str) -> Result<(), String> {
-    match value {
-        Value::Number(number) if (least..=most).contains(number) => Ok(()),
+    match value.as_u64() {
+        Some(number) if (least..=most).contains(&number) => Ok(()),
         _ => Err(format!("must be between {least} and {most} {unit}")),
     }
 }
@@ -465,37 +413,39 @@ fn check_text(text: &str) -> Result<(), String> {
     }
 }
 
+/// A whole number up to the largest of its type.
+fn number<T: TryFrom<u64> + fmt::Display>(value: &Value, most: T) -> Result<T, String> {
+    let number = value.as_u64().ok_or(match value.is_i64() {
+        true => "must not be negative",
+        false => "must be a whole number",
+    })?;
+    number
+        .try_into()
+        .map_err(|_| format!("must be at most {most}"))
+}
+
 impl FromValue for u64 {
     fn from_value(value: &Value) -> Result<Self, String> {
-        match value {
-            Value::Number(number) => Ok(*number),
-            _ => Err("must be a whole number".to_owned()),
-        }
+        number(value, Self::MAX)
     }
 }
 
 impl FromValue for u8 {
     fn from_value(value: &Value) -> Result<Self, String> {
-        let number = u64::from_value(value)?;
-        number
-            .try_into()
-            .map_err(|_| "must be at most 255".to_owned())
+        number(value, Self::MAX)
     }
 }
 
 impl FromValue for u16 {
     fn from_value(value: &Value) -> Result<Self, String> {
-        let number = u64::from_value(value)?;
-        number
-            .try_into()
-            .map_err(|_| "must be at most 65535".to_owned())
+        number(value, Self::MAX)
     }
 }
 
 impl FromValue for bool {
     fn from_value(value: &Value) -> Result<Self, String> {
         match value {
-            Value::Flag(flag) => Ok(*flag),
+            Value::Bool(flag) => Ok(*flag),
             _ => Err("must be true or false".to_owned()),
         }
     }
@@ -504,7 +454,7 @@ impl FromValue for bool {
 impl FromValue for String {
     fn from_value(value: &Value) -> Result<Self, String> {
         match value {
-            Value::Text(text) => Ok(text.clone()),
+            Value::String(text) => Ok(text.clone()),
             _ => Err("must be a text".to_owned()),
         }
     }
@@ -513,7 +463,7 @@ impl FromValue for String {
 impl<T: FromValue> FromValue for Vec<T> {
     fn from_value(value: &Value) -> Result<Self, String> {
         match value {
-            Value::List(values) => values.iter().map(T::from_value).collect(),
+            Value::Array(values) => values.iter().map(T::from_value).collect(),
             _ => Err("must be a list".to_owned()),
         }
     }
@@ -521,7 +471,7 @@ impl<T: FromValue> FromValue for Vec<T> {
 
 /// The value that a name stands for.
 fn named<T: Copy>(value: &Value, names: &[(&str, T)]) -> Result<T, String> {
-    if let Value::Text(text) = value
+    if let Value::String(text) = value
         && let Some((_, named)) = names.iter().find(|(name, _)| name == text)
     {
         return Ok(*named);
@@ -539,7 +489,7 @@ impl FromValue for Route {
     }
 }
 
-impl FromValue for LeField {
+impl FromValue for Le {
     fn from_value(value: &Value) -> Result<Self, String> {
         named(value, &[("absent", Self::Absent), ("zero", Self::Zero)])
     }
@@ -549,7 +499,7 @@ impl FromValue for GetResponseClass {
     fn from_value(value: &Value) -> Result<Self, String> {
         let names = [
             ("as-command", Self::AsCommand),
-            ("channel-only", Self::ChannelOnly),
+            ("channel-only", Self::Interindustry),
         ];
         named(value, &names)
     }
@@ -569,7 +519,7 @@ impl FromValue for Verdict {
 
 impl FromValue for Rung {
     fn from_value(value: &Value) -> Result<Self, String> {
-        let Value::Table(keys) = value else {
+        let Value::Object(keys) = value else {
             return Err("must be a list of tables".to_owned());
         };
         let mut rung = Self::default();
@@ -650,57 +600,6 @@ impl<'de> DeserializeSeed<'de> for ValueOf {
             Ok(()) => Ok(value),
             Err(why) => Err(D::Error::custom(format_args!("{} {why}", self.0))),
         }
-    }
-}
-
-impl<'de> Deserialize<'de> for Value {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ValueVisitor)
-    }
-}
-
-struct ValueVisitor;
-
-impl<'de> Visitor<'de> for ValueVisitor {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a text, a whole number, true, false, a list or a table")
-    }
-
-    fn visit_bool<E: Error>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Flag(value))
-    }
-
-    fn visit_i64<E: Error>(self, value: i64) -> Result<Value, E> {
-        let number = value.try_into();
-        number
-            .map(Value::Number)
-            .map_err(|_| E::custom("a number must not be negative"))
-    }
-
-    fn visit_u64<E: Error>(self, value: u64) -> Result<Value, E> {
-        Ok(Value::Number(value))
-    }
-
-    fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::Text(value.to_owned()))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
-        let mut values = Vec::new();
-        while let Some(value) = list.next_element()? {
-            values.push(value);
-        }
-        Ok(Value::List(values))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let mut values = Vec::new();
-        while let Some(value) = map.next_entry()? {
-            values.push(value);
-        }
-        Ok(Value::Table(values))
     }
 }
 

@@ -126,8 +126,8 @@ impl<O: OpenPort> CardPort<O> {
         let longest = Duration::from_secs;
         self.modem.link = LinkOptions {
             block_size: self.block_size.min(habits.most_in_a_block()),
-            le: habits.le.into(),
-            get_response: habits.get_response_class.into(),
+            le: habits.le,
+            get_response: habits.get_response_class,
             terminal_capability: habits.terminal_capability,
             deadlines: Deadlines {
                 open: longest(habits.open_s),

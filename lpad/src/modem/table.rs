@@ -231,8 +231,10 @@ const MOST_FAMILIES: usize = 4;
 mod tests {
     use std::collections::BTreeSet;
 
+    use es10_apdu::link::{GetResponseClass, Le};
+
     use super::*;
-    use crate::config::{GetResponseClass, LeField, Route};
+    use crate::config::Route;
 
     const SOURCE: &str = include_str!("../../modems.toml");
 
@@ -375,9 +377,9 @@ mod tests {
         assert_eq!(habits.ladder.len(), 2);
         assert_eq!(
             look_up("MTK", "T700").habits.get_response_class,
-            GetResponseClass::ChannelOnly
+            GetResponseClass::Interindustry
         );
-        assert_eq!(look_up("Fibocom", "L850-GL").habits.le, LeField::Zero);
+        assert_eq!(look_up("Fibocom", "L850-GL").habits.le, Le::Zero);
         assert!(!look_up("CMCC", "ML307R").habits.refresh_flag);
         assert_eq!(look_up("WAVECOM", "Q2686").habits.apdu, []);
         assert_eq!(look_up("WAVECOM", "Q2686").verdict, Verdict::KnownNotToWork);
