@@ -413,7 +413,7 @@ mod tests {
     use crate::transport::script::Script;
     use crate::transport::{DeviceRefusal, DeviceRefusalKind, Garbled};
 
-    const OPEN: [(&str, &str); 2] = [
+    pub(super) const OPEN: [(&str, &str); 2] = [
         ("0070000001", "019000"),
         ("01A4040010A0000005591010FFFFFFFF8900000100", "9000"),
     ];
@@ -534,8 +534,8 @@ mod tests {
         assert!(matches!(error, CallError::EarlyAnswer { number: 0, .. }));
     }
 
-    const EID: &str = "81E2910006BF3E035C015A";
-    const EID_ANSWER: &str = "BF3E125A10890490321234512345123456789012359000";
+    pub(super) const EID: &str = "81E2910006BF3E035C015A";
+    pub(super) const EID_ANSWER: &str = "BF3E125A10890490321234512345123456789012359000";
 
     #[tokio::test]
     async fn what_changes_nothing_is_read_again_once_after_noise() {

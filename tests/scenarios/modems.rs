@@ -78,6 +78,19 @@ async fn a_modem_is_handled_as_its_entry_says_and_the_status_shows_which_one() {
     bed.must_be_sound().await;
 }
 
+/// Installs a profile, gives the modem these quirks, and enables the profile without a warning; gives how
+/// long that took.
+async fn must_switch(bed: &mut Bed, quirks: &[Quirk]) -> Duration {
+    let iccid = bed.install().await;
+    bed.bench
+        .modem
+        .set_quirks(|of_modem| quirks.iter().for_each(|&quirk| of_modem.turn_on(quirk)));
+    let begin = Instant::now();
+    let switched = bed.switch(&iccid, ProfileState::Enabled).await;
+    assert_eq!(warnings(switched), [""; 0]);
+    begin.elapsed()
+}
+
 #[tokio::test(start_paused = true)]
 async fn rungs_are_climbed_until_the_modem_uses_the_profile() {
     let mut bed = bed("ladder = [\n\
@@ -88,13 +101,7 @@ async fn rungs_are_climbed_until_the_modem_uses_the_profile() {
          { send = [\"AT+CFUN=1,1\"], port_leaves = true },\n\
          ]\n")
     .await;
-    let iccid = bed.install().await;
-    let quirk = Quirk::IgnoresRefresh;
-    bed.bench.modem.set_quirks(|quirks| quirks.turn_on(quirk));
-    let begin = Instant::now();
-    let switched = bed.switch(&iccid, ProfileState::Enabled).await;
-    assert_eq!(warnings(switched), [""; 0]);
-    let took = begin.elapsed();
+    let took = must_switch(&mut bed, &[Quirk::IgnoresRefresh]).await;
     // Until the REFRESH should have been acted on, and then rung by rung.
     assert!(took > Duration::from_secs(25), "{took:?}");
     assert!(took < Duration::from_secs(60), "{took:?}");
@@ -119,13 +126,7 @@ async fn a_port_that_goes_with_the_radio_gets_both_lines_in_one_write() {
          never = [\"AT+CFUN=0\"]\n\
          ladder = [{ send = [\"AT+CFUN=0\", \"AT+CFUN=1\"], together = true, port_leaves = true }]\n")
     .await;
-    let iccid = bed.install().await;
-    bed.bench.modem.set_quirks(|quirks| {
-        quirks.turn_on(Quirk::IgnoresRefresh);
-        quirks.turn_on(Quirk::RadioOffHangsUp);
-    });
-    let switched = bed.switch(&iccid, ProfileState::Enabled).await;
-    assert_eq!(warnings(switched), [""; 0]);
+    must_switch(&mut bed, &[Quirk::IgnoresRefresh, Quirk::RadioOffHangsUp]).await;
     bed.must_be_sound().await;
 }
 
@@ -133,15 +134,7 @@ async fn a_port_that_goes_with_the_radio_gets_both_lines_in_one_write() {
 #[tokio::test(start_paused = true)]
 async fn a_radio_whose_port_goes_unexpectedly_does_not_stay_off() {
     let mut bed = Bed::start().await;
-    let iccid = bed.install().await;
-    bed.bench.modem.set_quirks(|quirks| {
-        quirks.turn_on(Quirk::IgnoresRefresh);
-        quirks.turn_on(Quirk::RadioOffDrops);
-    });
-    let begin = Instant::now();
-    let switched = bed.switch(&iccid, ProfileState::Enabled).await;
-    assert_eq!(warnings(switched), [""; 0]);
-    let took = begin.elapsed();
+    let took = must_switch(&mut bed, &[Quirk::IgnoresRefresh, Quirk::RadioOffDrops]).await;
     assert!(took < Duration::from_secs(40), "{took:?}");
     // The card lost its power with the radio, and that once.
     assert_eq!(bed.bench.card.counters().borrow().resets, 1);
@@ -151,13 +144,7 @@ async fn a_radio_whose_port_goes_unexpectedly_does_not_stay_off() {
 #[tokio::test(start_paused = true)]
 async fn a_modem_that_takes_its_time_for_its_radio_is_waited_for() {
     let mut bed = Bed::start().await;
-    let iccid = bed.install().await;
-    bed.bench.modem.set_quirks(|quirks| {
-        quirks.turn_on(Quirk::IgnoresRefresh);
-        quirks.turn_on(Quirk::CfunTime);
-    });
-    let switched = bed.switch(&iccid, ProfileState::Enabled).await;
-    assert_eq!(warnings(switched), [""; 0]);
+    must_switch(&mut bed, &[Quirk::IgnoresRefresh, Quirk::CfunTime]).await;
     bed.must_be_sound().await;
 }
 

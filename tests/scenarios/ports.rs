@@ -132,12 +132,14 @@ impl Machine {
         candidates(self.root(), &table())
     }
 
-    fn verdicts(&self) -> Vec<(String, Verdict)> {
-        let names = self.candidates().into_iter().map(|port| {
-            let name = port.path.file_name().unwrap().to_str().unwrap().to_owned();
+    /// Checks that these ports are found, the best first, and what each is taken for.
+    fn must_have(&self, expected: &[(&str, Verdict)]) {
+        let ports = self.candidates();
+        let found = ports.iter().map(|port| {
+            let name = port.path.file_name().unwrap().to_str().unwrap();
             (name, port.verdict)
         });
-        names.collect()
+        assert_eq!(found.collect::<Vec<_>>(), expected);
     }
 
     /// An EC25 as the driver `option` shows it.
@@ -172,16 +174,12 @@ fn ports_of_a_modem_are_told_apart_by_the_table() {
     let name = machine.name("by-id", "usb-Quectel_EG25-G-if03-port0", "ttyUSB3");
     machine.name("by-path", "pci-0000:00:14.0-usb-0:1:1.3-port0", "ttyUSB3");
     let by_path = machine.name("by-path", "pci-0000:00:14.0-usb-0:1:1.2-port0", "ttyUSB2");
-    let expected = [
+    machine.must_have(&[
         ("ttyUSB3", Verdict::ListedAt(0)),
         ("ttyUSB2", Verdict::ListedAt(1)),
         ("ttyUSB0", AVOID),
         ("ttyUSB1", AVOID),
-    ];
-    assert_eq!(
-        machine.verdicts(),
-        expected.map(|(name, verdict)| (name.to_owned(), verdict))
-    );
+    ]);
     let ports = machine.candidates();
     assert_eq!(ports[0].name(), name);
     assert_eq!(ports[1].name(), by_path);
@@ -205,17 +203,13 @@ fn what_a_modem_says_of_its_ports_comes_before_the_table() {
     ] {
         machine.port("1-2", number, class, name, "option1");
     }
-    let expected = [
+    machine.must_have(&[
         ("ttyUSB3", Verdict::SaysAt),
         ("ttyUSB2", Verdict::ListedAt(0)),
         ("ttyUSB4", Verdict::Unknown),
         ("ttyUSB0", Verdict::NotAt(Reason::Diagnosis)),
         ("ttyUSB1", Verdict::NotAt(Reason::Positions)),
-    ];
-    assert_eq!(
-        machine.verdicts(),
-        expected.map(|(name, verdict)| (name.to_owned(), verdict))
-    );
+    ]);
 }
 
 #[test]
@@ -231,15 +225,11 @@ fn numbers_that_several_makers_use_rule_out_what_none_of_them_has() {
             "option1",
         );
     }
-    let expected = [
+    machine.must_have(&[
         ("ttyUSB2", Verdict::ListedAt(0)),
         ("ttyUSB0", AVOID),
         ("ttyUSB4", AVOID),
-    ];
-    assert_eq!(
-        machine.verdicts(),
-        expected.map(|(name, verdict)| (name.to_owned(), verdict))
-    );
+    ]);
 }
 
 #[test]
@@ -253,15 +243,11 @@ fn an_adapter_is_no_modem_and_a_device_with_a_network_interface_is_one() {
     machine.port("1-3", 2, "020201", "ttyACM1", "cdc_acm");
     let network = machine.interface("1-3", 0, "020600");
     machine.device(&format!("{network}/net/usb0"), &[]);
-    let expected = [
+    machine.must_have(&[
         ("ttyACM1", Verdict::Unknown),
         ("ttyACM0", Verdict::NoModem),
         ("ttyUSB0", Verdict::NoModem),
-    ];
-    assert_eq!(
-        machine.verdicts(),
-        expected.map(|(name, verdict)| (name.to_owned(), verdict))
-    );
+    ]);
 }
 
 #[test]
@@ -274,15 +260,11 @@ fn a_modem_on_pcie_has_its_at_ports_among_others() {
     ] {
         machine.wwan(name, kind);
     }
-    let expected = [
+    machine.must_have(&[
         ("wwan0at0", Verdict::SaysAt),
         ("wwan0at1", Verdict::SaysAt),
         ("wwan0mbim0", Verdict::NotAt(Reason::Type)),
-    ];
-    assert_eq!(
-        machine.verdicts(),
-        expected.map(|(name, verdict)| (name.to_owned(), verdict))
-    );
+    ]);
     let ports = machine.candidates();
     assert!(ports.iter().all(|port| port.modem == ports[0].modem));
 }

@@ -166,16 +166,11 @@ mod tests {
     use super::*;
     use crate::asn1;
     use crate::isdr::IsdrOptions;
+    use crate::isdr::tests::{EID, EID_ANSWER, OPEN};
     use crate::transport::script::Script;
     use crate::transport::{DeviceRefusal, DeviceRefusalKind, Outcome};
 
-    const OPEN: [(&str, &str); 2] = [
-        ("0070000001", "019000"),
-        ("01A4040010A0000005591010FFFFFFFF8900000100", "9000"),
-    ];
-    const EID: &str = "81E2910006BF3E035C015A";
     const EID_LE: &str = "81E2910006BF3E035C015A00";
-    const ANSWER: &str = "BF3E125A10890490321234512345123456789012359000";
 
     fn block(size: u8, le: &str) -> String {
         let question = hex::encode_upper(long_question(size));
@@ -200,7 +195,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_link_as_it_was_thought_to_be_costs_two_questions() {
-        let script = Script::new(OPEN).then(EID, ANSWER);
+        let script = Script::new(OPEN).then(EID, EID_ANSWER);
         let mut script = script.then(&block(255, ""), "6A80");
         assert_eq!(adapt(&mut script).await, Ok(LinkOptions::default()));
         script.finish();
@@ -210,7 +205,9 @@ mod tests {
     async fn an_answer_that_gets_lost_without_le_is_asked_for_with_le() {
         // What cannot be read is read twice: it may have been noise.
         let script = Script::new(OPEN).then(EID, "9000").then(EID, "9000");
-        let script = script.then(EID_LE, ANSWER).then(&block(255, "00"), "6A80");
+        let script = script
+            .then(EID_LE, EID_ANSWER)
+            .then(&block(255, "00"), "6A80");
         let mut script = script;
         let link = adapt(&mut script).await.unwrap();
         assert_eq!(link.le, Le::Zero);
@@ -225,7 +222,7 @@ mod tests {
         let script = script.then(EID, "6115").then(&fetch("81"), "9000");
         let script = script.then(EID_LE, "6115").then(&fetch("81"), "9000");
         let script = script.then(EID_LE, "6115").then(&fetch("81"), "9000");
-        let script = script.then(EID, "6115").then(&fetch("01"), ANSWER);
+        let script = script.then(EID, "6115").then(&fetch("01"), EID_ANSWER);
         let mut script = script.then(&block(255, ""), "6A80");
         let link = adapt(&mut script).await.unwrap();
         assert_eq!(link.get_response, GetResponseClass::Interindustry);
@@ -236,7 +233,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn blocks_are_made_shorter_until_one_gets_through() {
         let refused = || Fault::Device(DeviceRefusal::new(DeviceRefusalKind::Other, &"ERROR"));
-        let mut script = Script::new(OPEN).then(EID, ANSWER);
+        let mut script = Script::new(OPEN).then(EID, EID_ANSWER);
         for size in [255, 120] {
             for _ in 0..3 {
                 script = script.then_lost(&block(size, ""), refused());

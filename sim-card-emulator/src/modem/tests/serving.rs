@@ -21,14 +21,14 @@ async fn a_fault_meets_the_apdu_it_is_meant_for_and_no_other() {
                 cme: None,
                 executed,
             },
-            Cause::Device(ResultCode::Error.into()),
+            Cause::Device(ResultCode::Error.refusal(&[])),
         ),
         (
             Effect::Error {
                 cme: Some(14),
                 executed,
             },
-            Cause::Device(ResultCode::Cme(Cme::SIM_BUSY).into()),
+            Cause::Device(ResultCode::Cme(Cme::SIM_BUSY).refusal(&[14])),
         ),
         (
             Effect::Silence { executed },
