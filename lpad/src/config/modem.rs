@@ -415,13 +415,13 @@ fn check_text(text: &str) -> Result<(), String> {
 
 /// A whole number up to the largest of its type.
 fn number<T: TryFrom<u64> + fmt::Display>(value: &Value, most: T) -> Result<T, String> {
-    let number = value.as_u64().ok_or(match value.is_i64() {
-        true => "must not be negative",
-        false => "must be a whole number",
-    })?;
-    number
-        .try_into()
-        .map_err(|_| format!("must be at most {most}"))
+    match value.as_u64() {
+        Some(number) => number
+            .try_into()
+            .map_err(|_| format!("must be at most {most}")),
+        None if value.is_i64() => Err("must not be negative".to_owned()),
+        None => Err("must be a whole number".to_owned()),
+    }
 }
 
 impl FromValue for u64 {
