@@ -12,7 +12,7 @@ use tracing::warn;
 pub(crate) use self::exchange::Persistence;
 use self::exchange::exchange;
 use self::opening::Opening;
-pub use self::opening::close_recorded;
+pub use self::opening::{close_recorded, close_unnamed};
 use crate::apdu::{Channel, Command, Response, StatusWord};
 use crate::link::{GetResponseClass, LinkOptions};
 use crate::transport::{Deadline, DeviceRefusal, Outcome, Session, Transport, TransportError};

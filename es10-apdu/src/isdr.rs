@@ -16,7 +16,7 @@ use crate::es10c::GetEuiccDataRequest;
 use crate::function::{Effect, Es10Function};
 use crate::link::LinkOptions;
 use crate::store_data::{Blocks, P1_LAST, TooLong};
-use crate::transport::{Deadline, Fault, Outcome, Transport, TransportError};
+use crate::transport::{Deadline, Fault, Garbled, Outcome, Transport, TransportError};
 use crate::types::Aid;
 
 mod adapting;
@@ -115,6 +115,11 @@ impl<T: Transport> Isdr<T> {
     /// Closes the logical channel, see [`LogicalChannel::close`].
     pub async fn close(self) -> Result<(), TransportError> {
         self.channel.close().await
+    }
+
+    /// How the link is used, with what was found out since the ISD-R was opened.
+    pub fn link(&self) -> &LinkOptions {
+        &self.link
     }
 
     /// The logical channel or session.
@@ -223,6 +228,12 @@ impl<T: Transport> Isdr<T> {
             let own = Deadline::after(longest);
             let deadline = until.map_or(own, |until| own.at_most(until));
             let result = self.channel.transmit(block, deadline).await;
+            if let Err(error) = &result
+                && error.fault == Fault::Garbled(Garbled::Unfetched)
+            {
+                // It may come to the other class byte; this answer is lost.
+                self.set_get_response(self.link.get_response.other());
+            }
             let Response { data, sw } =
                 result.map_err(|error| unsent(CallError::Transport { command, error }))?;
             // A warning with data says something of the data, which are there. Without data it can
@@ -263,6 +274,20 @@ pub async fn close_recorded(
     link: &LinkOptions,
 ) -> Result<(), TransportError> {
     channel::close_recorded(transport, record, &proof(link), link).await
+}
+
+/// Closes sessions with the ISD-R whose names were lost.
+///
+/// # Errors
+/// As [`channel::close_unnamed`].
+///
+/// # Cancel safety
+/// May be repeated.
+pub async fn close_unnamed(
+    transport: &mut impl Transport,
+    link: &LinkOptions,
+) -> Result<(), TransportError> {
+    channel::close_unnamed(transport, &proof(link), link).await
 }
 
 /// GetEID, which no other application of a card answers.
@@ -411,7 +436,7 @@ mod tests {
     use crate::es10b::{AuthenticateServerRequest, GetEuiccChallengeRequest};
     use crate::link::Le;
     use crate::transport::script::Script;
-    use crate::transport::{DeviceRefusal, DeviceRefusalKind, Garbled};
+    use crate::transport::{DeviceRefusal, DeviceRefusalKind};
 
     pub(super) const OPEN: [(&str, &str); 2] = [
         ("0070000001", "019000"),

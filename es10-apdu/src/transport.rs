@@ -271,6 +271,9 @@ pub enum Garbled {
         /// The limit.
         limit: usize,
     },
+    /// The card announced data, and GET RESPONSE gave none of them.
+    #[error("the card announced an answer that cannot be fetched")]
+    Unfetched,
     /// The card goes on announcing more data without giving any.
     #[error("the card announces more data without end")]
     Endless,

@@ -115,14 +115,18 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
                 }
             }
         }
-        // Closes the channel of what was cut off; nothing when there is none.
-        if timeout(GRACE, self.slot.desk.port.close_orphans_if_any())
-            .await
-            .is_err()
-        {
+        // Ends what was cut off; nothing when there is none.
+        let port = &mut self.slot.desk.port;
+        let left = async {
+            if let Err(failure) = port.finish_reset().await {
+                tracing::warn!(failure = failure.shortened(), "the modem may still be off");
+            }
+            port.close_orphans_if_any().await;
+        };
+        if timeout(GRACE, left).await.is_err() {
             tracing::warn!("a logical channel may stay open; the next start closes it");
         }
-        self.slot.desk.port.close();
+        port.close();
     }
 
     async fn next_wake(&mut self, closing: &Closing) -> Wake {
@@ -193,6 +197,7 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         if self.slot.is_ready() && !self.slot.desk.port.is_in_doubt() {
             self.slot.desk.port.close_orphans_if_any().await;
         }
+        self.slot.context.uses(self.slot.desk.port.route());
         if self.slot.is_ready() && self.slot.desk.port.is_in_doubt() {
             tracing::info!("an answer was lost: the card is read anew");
             self.slot.read_anew();

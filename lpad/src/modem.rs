@@ -13,8 +13,8 @@ pub mod table;
 
 pub use self::identity::Identity;
 pub(crate) use self::identity::imei;
-pub(crate) use self::ladder::{SETTLE, run, write, writes};
-pub use self::link::FoundLink;
+pub(crate) use self::ladder::{SETTLE, run, shown, write, writes};
+pub use self::link::{Form, FoundLink, Start};
 pub use self::port::{OpenPort, SerialPort};
 pub(crate) use self::profile_in_use::{ProfileInUse, ReportedProfile};
 pub(crate) use self::registration::{Registration, registration};

@@ -39,6 +39,21 @@ async fn a_channel_that_was_opened_and_not_yet_selected_is_closed_at_the_next_st
     }
 }
 
+/// The modem had opened a session, and lpad was killed before it was told its number.
+#[tokio::test(start_paused = true)]
+async fn a_session_whose_number_was_never_told_is_closed_at_the_next_start() {
+    let mut bed = Bed::by(Bench::new(), ApduPath::Cgla).await;
+    let modem = bed.bench.modem.clone();
+    let mut hold = modem.hold(SELECT, 1, Moment::BeforeAnswer);
+    bed.client.deliver_notifications(EUICC).await.unwrap();
+    hold.reached().await;
+    bed.kill().await;
+    hold.release();
+    bed.resume().await;
+    assert_eq!(bed.bench.card.open_channels(), [0; 0]);
+    bed.must_be_sound().await;
+}
+
 async fn is_killed_with_a_channel_open(bed: &mut Bed, pattern: Pattern) {
     let modem = bed.bench.modem.clone();
     let mut hold = modem.hold(pattern, 1, Moment::BeforeExecution);

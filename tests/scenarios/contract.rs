@@ -21,6 +21,7 @@ use lpad::api::operations::OperationList;
 use lpad::api::profiles::{ProfileChange, ProfileList};
 use lpad::api::routes::route;
 use lpad::api::status::{ErrorResponse, status_of};
+use lpad::config::Route;
 use lpad::job::{
     Answer, Consent, Decision, Kind, OperationId, Part, Progress, Stage, Waiting, WaitingOn,
 };
@@ -152,6 +153,7 @@ async fn members_values_and_codes_are_the_programs_own() {
         ("ProfileState", names::<ProfileState>()),
         ("Progress", names::<Progress>()),
         ("ResetRequest", names::<ResetRequest>()),
+        ("Route", names::<Route>()),
         ("Sgp22Status", names::<Sgp22Status>()),
         ("Stage", names::<Stage>()),
         ("Modem", names::<Modem>()),

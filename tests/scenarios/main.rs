@@ -40,6 +40,7 @@ mod procedures;
 mod profiles;
 mod refusals;
 mod reservations;
+mod routes;
 mod server_certificate;
 mod server_restart;
 mod server_trouble;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use lpad::api::body::{Modem, Operation};
-use lpad::config::{AfterEnable, Config, ModemEntry};
+use lpad::config::{AfterEnable, Config, ModemEntry, Route};
 use lpad::memory::operations::State;
 use lpad::memory::snapshot::ProfileState;
 use lpad::modem::Identity;
@@ -51,6 +51,7 @@ async fn a_modem_is_handled_as_its_entry_says_and_the_status_shows_which_one() {
         firmware: Some(env!("CARGO_PKG_VERSION").into()),
         profile: "generic".into(),
         because: "no entry of the table names this modem".into(),
+        apdu: Some(Route::Cgla),
     };
     assert_eq!(shown(&bed).await, by_itself);
     bed.stop().await;
@@ -139,6 +140,34 @@ async fn a_radio_whose_port_goes_unexpectedly_does_not_stay_off() {
     // The card lost its power with the radio, and that once.
     assert_eq!(bed.bench.card.counters().borrow().resets, 1);
     bed.must_be_sound().await;
+}
+
+/// Without its last line the radio stays off, and with it the box.
+#[tokio::test(start_paused = true)]
+async fn a_reset_that_is_cut_off_between_two_lines_is_ended() {
+    for is_killed in [true, false] {
+        let mut bed = bed("refresh_s = 1\n\
+             ladder = [{ send = [\"AT+CFUN=0\", \"AT+CFUN=1\"], pause_s = 60 }]\n")
+        .await;
+        let iccid = bed.install().await;
+        let quirk = Quirk::IgnoresRefresh;
+        bed.bench.modem.set_quirks(|quirks| quirks.turn_on(quirk));
+        let switch = bed.client.set_state(EUICC, &iccid, ProfileState::Enabled);
+        switch.await.unwrap();
+        let mut counters = bed.bench.card.counters();
+        counters.wait_for(|card| card.resets == 1).await.unwrap();
+        match is_killed {
+            true => bed.kill().await,
+            false => {
+                bed.stop().await;
+                // It is not the next start that ends it.
+                fs::remove_dir_all(&bed.configuration().state.directory).unwrap();
+            }
+        }
+        bed.resume().await;
+        bed.settle().await;
+        bed.must_tell_the_truth().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 
 use super::line::Pending;
 use crate::apdu::{Command, Response};
-use crate::transport::Garbled;
+use crate::transport::{Garbled, Session};
 
 /// Length and digits of a command, as both AT commands take them.
 ///
@@ -13,10 +13,27 @@ pub(super) fn parameters(command: &Command) -> String {
     format!("{},\"{digits}\"", digits.len())
 }
 
-/// The response among the lines of the answer to an AT command that begins like this.
-pub(super) fn response_in(lines: &[String], command: &str) -> Result<Response, Garbled> {
+/// The response among the lines of the answer to an AT command that begins like this. What names a
+/// session, and not this one, is another program's.
+pub(super) fn response_in(
+    lines: &[String],
+    command: &str,
+    session: Option<&Session>,
+) -> Result<Response, Garbled> {
     let pending = Pending::new(command);
-    response(only(lines.iter().filter_map(|line| pending.payload(line)))?)
+    let answers = lines.iter().filter_map(|line| pending.payload(line));
+    let is_ours = |answer: &&str| match (named_session(answer), session) {
+        (Some(named), Some(session)) => named.eq_ignore_ascii_case(session.name()),
+        _ => true,
+    };
+    response(only(answers.filter(is_ours))?)
+}
+
+/// The session that stands before length and digits.
+fn named_session(answer: &str) -> Option<&str> {
+    let (before, _digits) = answer.rsplit_once(',')?;
+    let (session, _length) = before.rsplit_once(',')?;
+    Some(session.trim())
 }
 
 /// The one answer there is: two mean that one is late and belongs to another command, so that neither

@@ -43,7 +43,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Transport for Cgla<'_, S> {
         let parameters = apdu::parameters(command);
         let line = format!("{CGLA}{},{parameters}", self.session()?);
         let lines = self.port.command(&line, deadline).await?;
-        Ok(apdu::response_in(&lines, CGLA)?)
+        Ok(apdu::response_in(&lines, CGLA, self.session.as_ref())?)
     }
 
     fn has_sessions(&self) -> bool {
@@ -97,6 +97,8 @@ mod tests {
     use tokio_test::io::{Builder, Mock};
 
     use super::*;
+    use crate::channel::{Application, LogicalChannel, OpenError, Proof};
+    use crate::link::LinkOptions;
 
     const SECOND: Duration = Duration::from_secs(1);
     const AID: [u8; 2] = [0xA0, 0xB0];
@@ -168,5 +170,56 @@ mod tests {
         cgla.close_session(SECOND.into()).await.unwrap();
         let error = cgla.transmit(&command, SECOND.into()).await.unwrap_err();
         assert!(!error.sent, "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_answer_for_another_session_is_not_taken() {
+        for (answer, is_taken) in [
+            ("+CGLA: 1,4,\"9000\"\r\nOK\r\n", true),
+            ("+CGLA: 7,4,\"6A82\"\r\n+CGLA: 1,4,\"9000\"\r\nOK\r\n", true),
+            ("+CGLA: 7,4,\"9000\"\r\nOK\r\n", false),
+        ] {
+            let mut port = modem(&[("AT+CGLA=1,10,\"80E2910000\"", answer)]);
+            let mut cgla = Cgla::new(&mut port);
+            cgla.resume_session(&Session::new("1").unwrap());
+            let command = Command::parse(&hex::decode("80E2910000").unwrap()).unwrap();
+            let answered = cgla.transmit(&command, SECOND.into()).await;
+            assert_eq!(answered.is_ok(), is_taken, "{answer}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_whose_name_is_not_told_is_found_and_closed() {
+        const ASK: &str = "AT+CGLA=1,10,\"80E2910000\"";
+        let ask = |session: u8| ASK.replace("=1,", &format!("={session},"));
+        let (two, three) = (ask(2), ask(3));
+        let error = "\r\nERROR\r\n";
+        let not_ours = "+CGLA: 4,\"6D00\"\r\nOK\r\n";
+        let mut port = modem(&[
+            ("AT+CCHO=\"A0B0\"", "\r\nOK\r\n"),
+            (ASK, not_ours),
+            (ASK, not_ours),
+            (&two, "+CGLA: 8,\"BF3E9000\"\r\nOK\r\n"),
+            ("AT+CCHC=2", "\r\nOK\r\n"),
+            (&three, error),
+            (&three, error),
+            (&three, error),
+        ]);
+        let application = Application {
+            aids: vec![Aid::from_octets(&AID).unwrap()],
+            proof: Proof {
+                question: Command {
+                    le: Some(0),
+                    ..Command::new(0x80, 0xE2, 0x91, 0x00)
+                },
+                answer: vec![0xBF, 0x3E],
+            },
+        };
+        let link = LinkOptions::default();
+        let opened = LogicalChannel::open(Cgla::new(&mut port), &application, &link, None).await;
+        assert_eq!(
+            opened.unwrap_err(),
+            OpenError::Transport(Garbled::NoResponse.into())
+        );
     }
 }

@@ -30,7 +30,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Transport for Csim<'_, S> {
     ) -> Result<Response, TransportError> {
         let line = format!("{CSIM}{}", apdu::parameters(command));
         let lines = self.port.command(&line, deadline).await?;
-        Ok(apdu::response_in(&lines, CSIM)?)
+        Ok(apdu::response_in(&lines, CSIM, None)?)
     }
 }
 

@@ -264,7 +264,7 @@ impl ResultCode {
                 };
                 match (after("+CME ERROR"), after("+CMS ERROR")) {
                     (Some(code), _) => Self::from_cme(code),
-                    (_, Some(code)) => Self::Cms(code.to_owned()),
+                    (_, Some(code)) => Self::Cms(words(code)),
                     (None, None) => return None,
                 }
             }
@@ -274,7 +274,7 @@ impl ResultCode {
     fn from_cme(code: &str) -> Self {
         match code.parse().ok().map(Cme).or_else(|| Cme::from_words(code)) {
             Some(code) => Self::Cme(code),
-            None => Self::CmeText(code.to_owned()),
+            None => Self::CmeText(words(code)),
         }
     }
 
@@ -332,6 +332,28 @@ impl ResultCode {
         }
     }
 }
+
+/// A modem's own words as they may be shown and logged: not too many, and without long numbers, which are
+/// those of the card or its user.
+fn words(said: &str) -> String {
+    let mut words = String::new();
+    for part in said.split_inclusive(|letter: char| !letter.is_ascii_digit()) {
+        let digits = part.trim_end_matches(|letter: char| !letter.is_ascii_digit());
+        match digits.len() < LONG_NUMBER {
+            true => words.push_str(part),
+            false => {
+                words.push('…');
+                words.push_str(&part[digits.len()..]);
+            }
+        }
+    }
+    words.chars().take(MOST_WORDS).collect()
+}
+
+/// Digits of a number that is not shown: IMSI and IMEI have 15.
+const LONG_NUMBER: usize = 14;
+/// Letters of a modem's own words.
+const MOST_WORDS: usize = 100;
 
 /// An error number of mobile equipment, 3GPP TS 27.007 section 9.2; any value can be held.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]

@@ -219,8 +219,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> AtPort<S> {
         pending: &Pending,
         deadline: Deadline,
     ) -> Result<(Vec<String>, ResultCode), TransportError> {
-        // What stands between quotes is an APDU or a code, which no log may hold.
-        let shown = command.split('"').next().unwrap_or_default();
+        // What a command is given may be an APDU, a code or a PIN, which no log may hold.
+        let shown = command.split_inclusive('=').next().unwrap_or_default();
         self.statistics.commands += 1;
         self.write(&format!("{command}\r"), Some(pending), deadline)
             .await?;

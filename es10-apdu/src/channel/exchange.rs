@@ -32,6 +32,9 @@ pub(super) async fn exchange(
         // The card has executed the command, whatever becomes of its answer.
         let more = exact(transport, &fetch, deadline).await;
         let more = more.map_err(|error| TransportError::unanswered(error.fault))?;
+        if more.data.is_empty() && more.sw.is_success() {
+            return Err(Garbled::Unfetched.into());
+        }
         empty_rounds = match more.data.is_empty() {
             true => empty_rounds + 1,
             false => 0,

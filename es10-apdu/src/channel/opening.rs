@@ -30,9 +30,16 @@ impl<T: Transport> Opening<'_, T> {
     }
 
     async fn open_session(&mut self) -> Result<Place, OpenError> {
-        let mut session = self.try_sessions().await?;
+        let mut session = match self.try_sessions().await {
+            Err(error) if matches!(error.fault, Fault::Garbled(_)) => {
+                // One may be open whose name was not understood.
+                close_unnamed(self.transport, &self.application.proof, self.link).await?;
+                return Err(error.into());
+            }
+            tried => tried?,
+        };
         // A modem does not say why. It may be that no channel is free, so those left open are closed,
-        // unless the card itself is the reason.
+        // unless the card itself is the reason, or that it is in use.
         if let Err(refusal) = &session
             && !is_about_the_card(refusal)
         {
@@ -42,7 +49,7 @@ impl<T: Transport> Opening<'_, T> {
             }
             // Any other may be another program's, so it is closed only when nothing else helps.
             if session.is_err() {
-                for session in ["1", "2", "3"].into_iter().filter_map(Session::new) {
+                for session in first_sessions() {
                     self.transport.resume_session(&session);
                     let deadline = Deadline::after(self.link.deadlines.close);
                     unless_refused(self.transport.close_session(deadline).await)?;
@@ -307,6 +314,34 @@ pub async fn close_recorded(
     Ok(())
 }
 
+/// Closes sessions with the application whose names nobody knows, because the device's answer was lost or
+/// not understood: of the first three, those in which the application answers.
+///
+/// # Errors
+/// When the transport fails.
+pub async fn close_unnamed(
+    transport: &mut impl Transport,
+    proof: &Proof,
+    link: &LinkOptions,
+) -> Result<(), TransportError> {
+    if !transport.has_sessions() {
+        return Ok(());
+    }
+    for place in first_sessions().map(Place::Session) {
+        let is_open = unless_refused(proof.holds(transport, &place, link).await)?;
+        if is_open == Some(true) {
+            debug!(%place, "closing a session whose name was lost");
+            close(transport, &place, link.deadlines.close).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Most modems number their sessions like channels, from 1 on.
+fn first_sessions() -> impl Iterator<Item = Session> {
+    ["1", "2", "3"].into_iter().filter_map(Session::new)
+}
+
 impl Proof {
     /// Whether the application answers there.
     async fn holds(
@@ -341,10 +376,10 @@ impl Proof {
     }
 }
 
-/// Whether no session is to be had because of the card itself.
+/// Whether no session is to be had because of the card itself, whatever else is open.
 fn is_about_the_card(refusal: &DeviceRefusal) -> bool {
-    use DeviceRefusalKind::{CardFailed, Locked, NoCard};
-    matches!(refusal.kind, CardFailed | Locked | NoCard)
+    use DeviceRefusalKind::{Busy, CardFailed, Locked, NoCard};
+    matches!(refusal.kind, Busy | CardFailed | Locked | NoCard)
 }
 
 fn means_none_free(sw: StatusWord) -> bool {

@@ -223,6 +223,19 @@ async fn a_card_that_announces_data_and_gives_none_is_not_asked_forever() {
 }
 
 #[tokio::test]
+async fn an_answer_that_was_announced_and_does_not_come_is_lost() {
+    for script in [
+        Script::new([("81E29100", "6115"), ("81C0000015", "9000")]),
+        Script::new([("81E29100", "BF2D6115"), ("81C0000015", "9000")]),
+    ] {
+        let mut script = script;
+        let error = gather(&mut script).await.unwrap_err();
+        assert_eq!(error, Garbled::Unfetched.into());
+        script.finish();
+    }
+}
+
+#[tokio::test]
 async fn a_response_of_more_than_64_kib_is_cut_off() {
     let piece = "AA".repeat(256) + "6100";
     let pieces = std::iter::repeat_n(("81C0000000", piece.as_str()), 257);

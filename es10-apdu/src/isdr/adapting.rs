@@ -32,28 +32,23 @@ impl<T: Transport> Isdr<T> {
         Ok(self.link.clone())
     }
 
-    /// Asks for the EID in each form until the answer is there. Some links lose an answer that was
-    /// asked for without Le, others refuse Le, and some fetch for one class byte only.
+    /// Asks for the EID with and without Le until the answer is there: some links lose an answer that was
+    /// asked for without Le, and others refuse Le. The class byte to which an announced answer comes is
+    /// found on the way.
     async fn find_form(&mut self) -> Result<(), CallError> {
         let LinkOptions {
             le, get_response, ..
         } = self.link;
         let request = GetEuiccDataRequest::default();
         let mut first = None;
-        for (le, get_response) in [
-            (le, get_response),
-            (le.other(), get_response),
-            (le, get_response.other()),
-            (le.other(), get_response.other()),
-        ] {
+        for le in [le, le.other()] {
             self.link.le = le;
-            self.set_get_response(get_response);
             let lost = match self.read(&request).await {
                 Ok(_) => return Ok(()),
                 Err(error) if error.may_be_a_matter_of_form() => error,
                 Err(error) => return Err(error),
             };
-            debug!(error = %lost, ?le, ?get_response, "not in this form");
+            debug!(error = %lost, ?le, "not in this form");
             first.get_or_insert(lost);
         }
         self.link.le = le;
@@ -89,6 +84,7 @@ impl<T: Transport> Isdr<T> {
         let deadline = Deadline::after(longest);
         let question = long_question(size);
         let mut persistence = Persistence::default();
+        let mut is_again = false;
         loop {
             match self
                 .store(GetProfilesInfo::NAME, &question, longest, Some(deadline))
@@ -96,12 +92,19 @@ impl<T: Transport> Isdr<T> {
             {
                 Err(CallError::Transport { error, .. })
                     if persistence.again(&error, deadline).await => {}
+                // Noise says nothing of the length.
+                Err(CallError::Transport { error, .. })
+                    if matches!(error.fault, Fault::Garbled(_)) && !is_again =>
+                {
+                    is_again = true;
+                }
                 ended => return ended.map(drop),
             }
         }
     }
 
-    fn set_get_response(&mut self, class: GetResponseClass) {
+    /// From now on GET RESPONSE has this class byte.
+    pub(super) fn set_get_response(&mut self, class: GetResponseClass) {
         self.link.get_response = class;
         self.channel.set_get_response(class);
     }
@@ -114,7 +117,10 @@ impl CallError {
             Self::Codec { .. } => true,
             Self::Status { sw, .. } => *sw == StatusWord::WRONG_LENGTH,
             Self::Transport { error, .. } => {
-                matches!(error.fault, Fault::Garbled(Garbled::Endless))
+                matches!(
+                    error.fault,
+                    Fault::Garbled(Garbled::Endless | Garbled::Unfetched)
+                )
             }
             Self::EarlyAnswer { .. } | Self::TooLong { .. } => false,
         }
@@ -131,7 +137,7 @@ impl Le {
 }
 
 impl GetResponseClass {
-    fn other(self) -> Self {
+    pub(super) fn other(self) -> Self {
         match self {
             Self::AsCommand => Self::Interindustry,
             Self::Interindustry => Self::AsCommand,
@@ -219,9 +225,6 @@ mod tests {
         let fetch = |class: &str| format!("{class}C0000015");
         let script = Script::new(OPEN);
         let script = script.then(EID, "6115").then(&fetch("81"), "9000");
-        let script = script.then(EID, "6115").then(&fetch("81"), "9000");
-        let script = script.then(EID_LE, "6115").then(&fetch("81"), "9000");
-        let script = script.then(EID_LE, "6115").then(&fetch("81"), "9000");
         let script = script.then(EID, "6115").then(&fetch("01"), EID_ANSWER);
         let mut script = script.then(&block(255, ""), "6A80");
         let link = adapt(&mut script).await.unwrap();

@@ -54,6 +54,8 @@ impl Overview {
         let euicc = &self.euicc;
         let mut lines = vec![("Port", euicc.port.clone())];
         lines.extend(euicc.modem.as_ref().map(|modem| ("Modem", named(modem))));
+        let route = euicc.modem.as_ref().and_then(|modem| modem.apdu);
+        lines.extend(route.map(|route| ("APDUs", format!("by {route}"))));
         if let Some(eid) = &euicc.eid {
             lines.push(("EID", eid.clone()));
             lines.push(("Enabled", self.enabled()));

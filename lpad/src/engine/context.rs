@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::first_boot::FirstBoot;
 use super::reading::CardState;
 use super::waiting::Waits;
-use crate::config::EuiccConfig;
+use crate::config::{EuiccConfig, Route};
 use crate::failure::JobFailure;
 use crate::job::{Download, DownloadSource, OperationId, Part};
 use crate::memory::digest::Digest;
@@ -55,6 +55,13 @@ impl<C> Context<C> {
         let now = self.snapshot.borrow().euicc.clone();
         if before != now {
             self.events.publish(Change::Euicc(Box::new(now)));
+        }
+    }
+
+    /// Shows how commands reach the card.
+    pub(super) fn uses(&self, route: Option<Route>) {
+        if self.snapshot.borrow().euicc.route != route {
+            self.update(|known| known.euicc.route = route);
         }
     }
 

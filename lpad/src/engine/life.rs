@@ -122,7 +122,12 @@ impl<O: OpenPort, C: Connect + 'static> Slot<O, C> {
                 return Err(Arc::clone(failure));
             }
             let failures = absent.failures;
-            match self.bring_up().await {
+            let mut card = self.bring_up().await;
+            // It may be the way to the card that was remembered: another one is found at once.
+            if card.is_err() && self.desk.port.doubts_route() {
+                card = self.bring_up().await;
+            }
+            match card {
                 Ok(card) => self.life = Life::Ready(card),
                 Err(failure) => return Err(self.stays_absent(why, failures, failure)),
             }
@@ -202,6 +207,7 @@ impl<O: OpenPort, C: Connect + 'static> Slot<O, C> {
         } = self;
         context.tries("opening the port");
         desk.unbind();
+        desk.port.finish_reset().await?;
         let imei = desk.port.imei().await?;
         let modem = desk.port.modem();
         context.update(|known| known.euicc.modem = Some(modem));
@@ -241,6 +247,7 @@ impl<O: OpenPort, C: Connect + 'static> Slot<O, C> {
             eid = %Shortened(&shown),
             "the eUICC is ready"
         );
+        context.uses(desk.port.route());
         context.card_was_read(state, notifications);
         context.consider(first_boot, eid);
         Ok(Card { eid, imei })

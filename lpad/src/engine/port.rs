@@ -8,13 +8,13 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use es10_apdu::apdu::{Command, Response};
+use es10_apdu::apdu::{Command, Response, StatusWord};
 use es10_apdu::asn1::Raw;
 use es10_apdu::at::{AtPort, Cgla, Csim, ModemProfile};
 use es10_apdu::channel::Place;
 use es10_apdu::es10b::ProfileInstallationResult;
 use es10_apdu::function::{Effect, Es10Function};
-use es10_apdu::isdr::{CallError, Isdr, IsdrOptions, close_recorded};
+use es10_apdu::isdr::{CallError, Isdr, IsdrOptions, close_recorded, close_unnamed};
 use es10_apdu::link::{Deadlines, LinkOptions};
 use es10_apdu::transport::trace::Trace;
 use es10_apdu::transport::{Deadline, Fault, Outcome, Session, Transport, TransportError};
@@ -139,12 +139,15 @@ impl<O: OpenPort> CardPort<O> {
         if let Some(port) = &mut self.port {
             port.set_retry(&habits.retry);
         }
-        let modem = self.known.identity.to_string();
-        let found = self.record.link(&modem);
-        self.options.link = match self.routes.recall(found, modem, &habits.apdu) {
-            Some(found) => found.adapt(&self.modem.link),
-            None => self.modem.link.clone(),
-        };
+        let (modem, link) = (self.known.identity.to_string(), &self.modem.link);
+        // What was found out of the same modem in this life, and what is in doubt of it, stays so.
+        if let Some(start) = self.routes.start(modem, &habits.apdu, link) {
+            self.options.link = link.clone();
+            if let Some(found) = self.record.link(start) {
+                self.routes.recall(&found);
+                self.options.link = found.form.over(link);
+            }
+        }
     }
 
     /// A modem that does not answer the first command at all is another matter than one that lost
@@ -165,37 +168,41 @@ impl<O: OpenPort> CardPort<O> {
         if self.record.may_be_open() {
             self.close_orphans().await?;
         }
-        let place = self.open_place().await?;
+        let (route, place) = self.open_place().await?;
         let Self {
             port: Some(port),
             waits,
             options,
             routes,
+            record,
             answer_lost,
             ..
         } = self
         else {
             return Err(PortFailure::Gone.into());
         };
-        let link = Trace::new(Link::over(port, waits, routes.current()));
+        let pipe = Trace::new(Link::over(port, waits, route));
         Ok(OpenCard {
-            isdr: Isdr::resume(link, place, options),
+            isdr: Isdr::resume(pipe, place, options),
+            route,
             answer_lost,
             routes,
+            link: &mut options.link,
+            record,
         })
     }
 
     /// Opens the ISD-R by the route that is known to work, else by the first that does.
-    async fn open_place(&mut self) -> Result<Place, JobFailure> {
+    async fn open_place(&mut self) -> Result<(Route, Place), JobFailure> {
         self.at().await?;
-        if self.routes.is_known() {
-            match self.open_by(self.routes.current()).await {
+        if let Some(route) = self.routes.proven() {
+            match self.open_by(route).await {
                 Err(failure) if self.routes.is_refused(&failure) => {
-                    let (route, failure) = (self.routes.current(), failure.shortened());
+                    let failure = failure.shortened();
                     tracing::info!(%route, failure, "the route does not work any more");
                     self.routes.forget();
                 }
-                opened => return opened,
+                opened => return Ok((route, opened?)),
             }
         }
         let mut because = None;
@@ -205,7 +212,7 @@ impl<O: OpenPort> CardPort<O> {
                 self.close_orphans().await?;
             }
             match self.try_route(route).await {
-                Ok(place) => return Ok(place),
+                Ok(place) => return Ok((route, place)),
                 Err(failure) if Routes::may_be_another(&failure) => {
                     tracing::info!(%route, failure = failure.shortened(), "not by this route");
                     because = Some(routes::more_telling(because, failure));
@@ -274,6 +281,13 @@ impl<O: OpenPort> CardPort<O> {
                 .await
                 .map_err(PortFailure::from)?;
         }
+        if self.record.may_be_unnamed() {
+            let mut link = Trace::new(Link::over(port, &self.waits, Route::Cgla));
+            close_unnamed(&mut link, &self.options.link)
+                .await
+                .map_err(PortFailure::from)?;
+            self.record.was_not_opened();
+        }
         Ok(())
     }
 
@@ -285,6 +299,16 @@ impl<O: OpenPort> CardPort<O> {
         if let Err(error) = self.close_orphans().await {
             tracing::warn!(%error, "a logical channel may stay open; it is closed before the next one is opened");
         }
+    }
+
+    /// How commands reach the card, once that was found out.
+    pub(super) fn route(&self) -> Option<Route> {
+        self.routes.known()
+    }
+
+    /// Whether the route that worked is in doubt, and finding out anew may help.
+    pub(super) fn doubts_route(&self) -> bool {
+        self.routes.known().is_some() && self.routes.proven().is_none()
     }
 
     /// Whether the answer to a change was lost and the card not read since, or the port is lost.
@@ -332,8 +356,11 @@ fn modem_profile(config: &EuiccConfig) -> ModemProfile {
 #[derive(Debug)]
 pub(super) struct OpenCard<'p, S> {
     isdr: Isdr<Trace<Link<'p, S>>>,
+    route: Route,
     answer_lost: &'p mut bool,
     routes: &'p mut Routes,
+    link: &'p mut LinkOptions,
+    record: &'p OpenChannel,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> OpenCard<'_, S> {
@@ -349,8 +376,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> OpenCard<'_, S> {
 
     /// Closes the channel; one that cannot be closed is in the record, and closed later.
     pub(super) async fn close(self) {
+        // What was found out on the way holds from now on.
+        if self.isdr.link() != self.link {
+            *self.link = self.isdr.link().clone();
+            self.record.found(self.routes.found(self.route, self.link));
+        }
         if let Err(error) = self.isdr.close().await {
             tracing::warn!(%error, "the logical channel could not be closed");
+        }
+    }
+
+    /// An answer that is of no use may have been asked for in the wrong way.
+    fn judge<R>(&mut self, answer: &Result<R, CallError>) {
+        match answer {
+            Err(CallError::Transport { error, .. }) if error.is_gone() => {}
+            Err(CallError::Transport { .. } | CallError::Codec { .. }) => self.routes.doubt(),
+            Err(CallError::Status { sw, .. }) if *sw == StatusWord::WRONG_LENGTH => {
+                self.routes.doubt();
+            }
+            _ => {}
         }
     }
 }
@@ -358,12 +402,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> OpenCard<'_, S> {
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Card for OpenCard<'_, S> {
     async fn call<F: Es10Function>(&mut self, function: &F) -> Result<F::Response, CallError> {
         if F::EFFECT != Effect::Changes {
-            return Card::call(&mut self.isdr, function).await;
+            let answer = Card::call(&mut self.isdr, function).await;
+            self.judge(&answer);
+            return answer;
         }
         // Set while the command is under way, so that a future dropped in between counts as well.
         let lost_before = std::mem::replace(self.answer_lost, true);
         let answer = Card::call(&mut self.isdr, function).await;
         *self.answer_lost = lost_before || is_lost(&answer);
+        self.judge(&answer);
         answer
     }
 
@@ -374,6 +421,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Card for OpenCard<'_, S> {
         let lost_before = std::mem::replace(self.answer_lost, true);
         let answer = self.isdr.load_segment(segment).await;
         *self.answer_lost = lost_before || is_lost(&answer);
+        self.judge(&answer);
         if let Err(CallError::Transport { error, .. }) = &answer
             && matches!(error.fault, Fault::Device(_))
         {

@@ -6,7 +6,7 @@ use es10_apdu::transport::{DeviceRefusalKind, Fault};
 
 use crate::config::{ApduPath, Route};
 use crate::failure::{JobFailure, PortFailure};
-use crate::modem::FoundLink;
+use crate::modem::{Form, FoundLink, Start};
 use crate::procedure::FunctionError;
 
 /// The routes to a card, and what is known of them.
@@ -16,10 +16,11 @@ use crate::procedure::FunctionError;
 #[derive(Debug)]
 pub(super) struct Routes {
     asked: ApduPath,
-    /// Those of the modem's profile, in the order in which they are tried.
-    preferred: Vec<Route>,
-    modem: String,
+    start: Start,
+    /// The one that worked last.
     known: Option<Route>,
+    /// Whether the known one works as it is used; else it is tried anew, and first.
+    is_proven: bool,
     /// A modem failed at a package on this one: the others go first.
     lost_a_package: Option<Route>,
 }
@@ -28,42 +29,75 @@ impl Routes {
     pub(super) fn new(asked: ApduPath) -> Self {
         Self {
             asked,
-            preferred: vec![Route::Cgla, Route::Csim],
-            modem: String::new(),
+            start: Start::default(),
             known: None,
+            is_proven: false,
             lost_a_package: None,
         }
     }
 
-    /// A port was opened to this modem; `found` is what worked with it before, `preferred` what its
-    /// entry in the table says. Gives `found` back when it is to be used.
-    pub(super) fn recall(
+    /// A port was opened to a modem, and the link is to be used like this at first: what is found out
+    /// begins from there. `None` when it is as it was, and what is known of the routes still holds.
+    pub(super) fn start(
         &mut self,
-        found: Option<FoundLink>,
         modem: String,
         preferred: &[Route],
-    ) -> Option<FoundLink> {
-        // What is known not to work is tried all the same: firmware changes.
-        if !preferred.is_empty() {
-            self.preferred = preferred.to_vec();
+        link: &LinkOptions,
+    ) -> Option<&Start> {
+        let routes = match self.asked {
+            ApduPath::Cgla => vec![Route::Cgla],
+            ApduPath::Csim => vec![Route::Csim],
+            // What is known not to work is tried all the same: firmware changes.
+            ApduPath::Auto if preferred.is_empty() => vec![Route::Cgla, Route::Csim],
+            ApduPath::Auto => preferred.to_vec(),
+        };
+        let form = Form::of(link);
+        let start = Start {
+            modem,
+            routes,
+            form,
+        };
+        if self.start == start {
+            return None;
         }
-        let found = found.filter(|found| self.order().contains(&found.route));
-        if self.modem != modem {
-            self.lost_a_package = None;
-        }
-        self.modem = modem;
-        self.known = found.as_ref().map(|found| found.route);
-        found
+        self.known = None;
+        self.is_proven = false;
+        self.lost_a_package = None;
+        self.start = start;
+        Some(&self.start)
+    }
+
+    /// What worked from the same start before.
+    pub(super) fn recall(&mut self, found: &FoundLink) {
+        self.known = Some(found.route);
+        self.is_proven = true;
     }
 
     /// A route works like this.
     pub(super) fn found(&mut self, route: Route, link: &LinkOptions) -> FoundLink {
         self.known = Some(route);
-        FoundLink::of(&self.modem, route, link)
+        self.is_proven = true;
+        FoundLink {
+            start: self.start.clone(),
+            route,
+            form: Form::of(link),
+        }
     }
 
-    pub(super) fn is_known(&self) -> bool {
-        self.known.is_some()
+    /// The route that works as it is used.
+    pub(super) fn proven(&self) -> Option<Route> {
+        self.known.filter(|_| self.is_proven)
+    }
+
+    /// The one that worked last, as far as is known.
+    pub(super) fn known(&self) -> Option<Route> {
+        self.known
+    }
+
+    /// An answer was lost, or of no use: it may be the way it was asked for, which is looked at anew
+    /// before the next session.
+    pub(super) fn doubt(&mut self) {
+        self.is_proven = false;
     }
 
     /// What worked does not any more.
@@ -77,33 +111,26 @@ impl Routes {
         self.lost_a_package = self.known.take();
     }
 
-    /// The route in use, or that is tried first.
-    pub(super) fn current(&self) -> Route {
-        let first = || self.order().first().copied();
-        self.known.or_else(first).unwrap_or(Route::Csim)
-    }
-
     /// The routes in the order in which they are tried.
     pub(super) fn order(&self) -> Vec<Route> {
-        match self.asked {
-            ApduPath::Cgla => vec![Route::Cgla],
-            ApduPath::Csim => vec![Route::Csim],
-            ApduPath::Auto => {
-                let mut order = self.preferred.clone();
-                order.sort_by_key(|&route| Some(route) == self.lost_a_package);
-                order
-            }
-        }
+        let mut order = self.start.routes.clone();
+        order.sort_by_key(|&route| {
+            let route = Some(route);
+            (route == self.lost_a_package, route != self.known)
+        });
+        order
     }
 
-    /// Whether this failure says that a route which worked does not any more. A lost answer does not
-    /// say so.
+    /// Whether this failure says that a route which worked does not any more. Silence does not say so,
+    /// nor does a modem that is busy.
     pub(super) fn is_refused(&self, failure: &JobFailure) -> bool {
-        let is_refused = matches!(
-            failure,
-            JobFailure::ModemRefusedChannel { .. } | JobFailure::NoIsdr { .. }
-        );
-        is_refused && self.order().len() > 1
+        let is_refused = match failure {
+            JobFailure::ModemRefusedChannel { error, .. } => !error.is_busy(),
+            JobFailure::NoIsdr { .. } => true,
+            JobFailure::Port(PortFailure::Lost(error)) => matches!(error.fault, Fault::Garbled(_)),
+            _ => false,
+        };
+        is_refused && self.start.routes.len() > 1
     }
 
     /// Whether after this failure another route may work.
@@ -160,25 +187,47 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_route_that_was_found_is_used_for_the_same_modem_only() {
+    fn auto(modem: &str) -> Routes {
         let mut routes = Routes::new(ApduPath::Auto);
-        assert_eq!(routes.recall(None, "a".to_owned(), &[]), None);
-        assert_eq!(routes.current(), Route::Cgla);
-        let found = routes.found(Route::Csim, &LinkOptions::default());
-        assert_eq!(routes.current(), Route::Csim);
-        assert!(routes.recall(None, "b".to_owned(), &[]).is_none() && !routes.is_known());
-        let mut forced = Routes::new(ApduPath::Cgla);
-        assert_eq!(forced.recall(Some(found), "a".to_owned(), &[]), None);
-        assert_eq!(forced.order(), [Route::Cgla]);
+        routes.start(modem.to_owned(), &[], &LinkOptions::default());
+        routes
+    }
+
+    #[test]
+    fn a_route_that_was_found_is_used_from_the_same_start_only() {
+        let mut routes = auto("a");
+        assert_eq!(routes.order(), [Route::Cgla, Route::Csim]);
+        routes.found(Route::Csim, &LinkOptions::default());
+        assert_eq!(routes.proven(), Some(Route::Csim));
+        let is_same = |routes: &mut Routes, modem: &str, preferred: &[Route], block_size| {
+            let link = LinkOptions {
+                block_size,
+                ..LinkOptions::default()
+            };
+            let start = routes.start(modem.to_owned(), preferred, &link);
+            start.is_none()
+        };
+        assert!(is_same(&mut routes, "a", &[], 255) && routes.proven().is_some());
+        assert!(!is_same(&mut routes, "b", &[], 255) && routes.proven().is_none());
+        assert!(!is_same(&mut routes, "b", &[Route::Csim, Route::Cgla], 255));
+        assert!(!is_same(&mut routes, "b", &[], 120));
+    }
+
+    #[test]
+    fn a_route_in_doubt_is_tried_first() {
+        let mut routes = auto("a");
+        routes.found(Route::Csim, &LinkOptions::default());
+        routes.doubt();
+        assert_eq!(routes.proven(), None);
+        assert_eq!(routes.order(), [Route::Csim, Route::Cgla]);
     }
 
     #[test]
     fn after_a_lost_package_the_other_route_goes_first_and_the_same_one_stays_possible() {
-        let mut routes = Routes::new(ApduPath::Auto);
+        let mut routes = auto("a");
         routes.found(Route::Cgla, &LinkOptions::default());
         routes.lost_a_package();
-        assert!(!routes.is_known());
+        assert_eq!(routes.proven(), None);
         assert_eq!(routes.order(), [Route::Csim, Route::Cgla]);
     }
 

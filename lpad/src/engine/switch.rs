@@ -267,7 +267,7 @@ async fn make_notice<O: OpenPort>(
     }
     let mut noticed = Ok(by_itself);
     for rung in port.habits().ladder.clone() {
-        tracing::info!(send = ?rung.send, run = ?rung.run, "the modem does not notice by itself: resetting it");
+        tracing::info!(%rung, "the modem does not notice by itself: resetting it");
         if let Err(failure) = port.reset(&rung).await {
             let failure = failure.shortened();
             tracing::warn!(failure, "this reset did not work");
@@ -281,6 +281,10 @@ async fn make_notice<O: OpenPort>(
         if is_over {
             break;
         }
+    }
+    if let Err(failure) = port.finish_reset().await {
+        let failure = failure.shortened();
+        tracing::warn!(failure, "the modem may still be off");
     }
     noticed
 }

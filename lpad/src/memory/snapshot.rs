@@ -9,6 +9,7 @@ use es10_apdu::types::{
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use crate::config::Route;
 use crate::failure::{JobFailure, PortFailure};
 use crate::job::{Achievement, OperationId, Part};
 use crate::modem::table::Known as Modem;
@@ -132,6 +133,8 @@ pub struct Euicc {
     pub port: String,
     /// The modem, since its port was opened.
     pub modem: Option<Arc<Modem>>,
+    /// How commands reach the card, since that was found out.
+    pub route: Option<Route>,
     /// Whether it can be used.
     pub state: Shown,
     /// How it stands with bringing the card up.

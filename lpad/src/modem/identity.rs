@@ -27,6 +27,11 @@ impl fmt::Display for Identity {
 }
 
 impl Identity {
+    /// Whether it says who made it, or what it is.
+    pub(crate) fn is_named(&self) -> bool {
+        self.manufacturer.is_some() || self.model.is_some()
+    }
+
     /// Asks the modem. What it does not tell there may be among the lines of `ATI`.
     ///
     /// # Errors

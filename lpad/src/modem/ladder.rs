@@ -1,11 +1,14 @@
 //! Making the modem read the card again, one rung of the ladder at a time.
 
+use std::fmt;
 use std::io;
-use std::process::{Command, Stdio};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use es10_apdu::at::AtPort;
 use es10_apdu::transport::TransportError;
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep};
 
@@ -20,7 +23,26 @@ pub(crate) fn writes(rung: &Rung) -> Vec<String> {
     }
 }
 
-/// Writes what is written for a rung, which may take `longest`.
+/// Of an AT line what can be logged: of one that is not known, no value.
+pub(crate) fn shown(line: &str) -> &str {
+    let is_known = line.starts_with("AT+CFUN=") && line.len() <= "AT+CFUN=16,1".len();
+    match line.find('=') {
+        Some(end) if !is_known => &line[..=end],
+        _ => line,
+    }
+}
+
+/// What of a rung can be logged.
+impl fmt::Display for Rung {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines = self.send.iter().map(|line| shown(line));
+        let lines: Vec<&str> = lines.chain(self.run.first().map(String::as_str)).collect();
+        f.write_str(&lines.join(", "))
+    }
+}
+
+/// Writes what is written for a rung, which may take `longest`; whether the modem says that it does it, or
+/// went away with it.
 ///
 /// # Errors
 /// When the port is gone, unless it went with what was written; it may come back under the same name.
@@ -31,48 +53,65 @@ pub(crate) async fn write<S: AsyncRead + AsyncWrite + Unpin + Send>(
     port: &mut AtPort<S>,
     line: &str,
     longest: Duration,
-) -> Result<(), TransportError> {
+) -> Result<bool, TransportError> {
     match port.command(line, longest).await {
-        Err(error) if error.is_gone() && !error.sent => return Err(error),
+        Ok(_) => Ok(true),
+        Err(error) if error.is_gone() && !error.sent => Err(error),
         // After `AT+CFUN=0` that seems to have failed the radio may be off all the same, so that what
         // follows is sent in any case.
-        Err(error) => tracing::info!(line, %error, "the modem does not say that it does it"),
-        Ok(_) => {}
+        Err(error) => {
+            let line = shown(line);
+            tracing::info!(line, %error, "the modem does not say that it does it");
+            Ok(error.is_gone())
+        }
     }
-    Ok(())
 }
 
-/// Runs the program of a rung, and ends it when it takes longer than `longest`.
+/// Runs the program of a rung, and ends it, with all that it started, when it takes longer than `longest`.
 ///
 /// # Errors
 /// When it cannot be started, fails or takes too long.
 ///
 /// # Cancel safety
-/// The program runs on.
+/// The program is ended.
 pub(crate) async fn run(rung: &Rung, longest: Duration) -> io::Result<()> {
     let Some((program, arguments)) = rung.run.split_first() else {
         return Ok(());
     };
-    let mut child = Command::new(program)
+    let child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
+        // A group of its own: a script's programs would outlive the script.
+        .process_group(0)
         .spawn()?;
+    let mut running = Running(child);
     let end = Instant::now() + longest;
     loop {
-        if let Some(status) = child.try_wait()? {
+        if let Some(status) = running.0.try_wait()? {
             return match status.success() {
                 true => Ok(()),
                 false => Err(io::Error::other(format!("it ended with {status}"))),
             };
         }
         if Instant::now() >= end {
-            child.kill()?;
-            // It is dead, so that this ends at once.
-            child.wait()?;
             return Err(io::ErrorKind::TimedOut.into());
         }
         sleep(LOOK).await;
+    }
+}
+
+/// A program that does not outlive this.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Its id is not given to another process before it is waited for.
+        if let Ok(None) = self.0.try_wait() {
+            let _ = kill_process_group(Pid::from_child(&self.0), Signal::KILL);
+            // It is dead, so that this ends at once.
+            let _ = self.0.wait();
+        }
     }
 }
 
@@ -83,7 +122,14 @@ const LOOK: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::io::Read;
+
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::sync::oneshot;
+    use tokio::task::spawn_blocking;
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -120,6 +166,43 @@ mod tests {
     async fn lines_are_sent_one_by_one_or_in_one_write() {
         assert_eq!(written(rung(false)).await, ["AT+CFUN=0\r", "AT+CFUN=1\r"]);
         assert_eq!(written(rung(true)).await, ["AT+CFUN=0\rAT+CFUN=1\r"]);
+    }
+
+    #[test]
+    fn a_line_of_the_users_is_logged_without_its_value() {
+        let rung = Rung {
+            send: ["AT+CFUN=1,1", "AT+CPIN=1234", "AT^RESET"]
+                .map(str::to_owned)
+                .into(),
+            ..Rung::default()
+        };
+        assert_eq!(rung.to_string(), "AT+CFUN=1,1, AT+CPIN=, AT^RESET");
+    }
+
+    /// A script's programs would go on with the modem's power when lpad thinks that they are over.
+    #[tokio::test]
+    async fn a_program_ends_with_all_that_it_started() {
+        let folder = tempfile::tempdir().unwrap();
+        let fifo = folder.path().join("fifo");
+        let mode = Mode::from_raw_mode(0o600);
+        mknodat(CWD, &fifo, FileType::Fifo, mode, 0).unwrap();
+        let script = format!("sleep 600 >{0} & sleep 600 >{0}", fifo.display());
+        let rung = Rung {
+            run: vec!["/bin/sh".to_owned(), "-c".to_owned(), script],
+            ..Rung::default()
+        };
+        let (opened, is_open) = oneshot::channel();
+        let ended = spawn_blocking(move || {
+            let mut fifo = File::open(fifo).unwrap();
+            opened.send(()).unwrap();
+            fifo.read_to_end(&mut Vec::new()).unwrap()
+        });
+        tokio::select! {
+            ended = run(&rung, Duration::from_secs(600)) => panic!("{ended:?}"),
+            opened = is_open => opened.unwrap(),
+        }
+        let ended = timeout(Duration::from_secs(60), ended).await;
+        assert_eq!(ended.unwrap().unwrap(), 0);
     }
 
     #[tokio::test]

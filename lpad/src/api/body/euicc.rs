@@ -4,6 +4,7 @@ use es10_apdu::types::SubjectKeyIdentifier;
 use serde::{Deserialize, Serialize};
 
 use super::is_default;
+use crate::config::Route;
 use crate::job::{OperationId, Part};
 use crate::memory::snapshot::{self, Attempt, Availability, FirstProfileState, Shown};
 use crate::modem::table::Known;
@@ -77,6 +78,9 @@ pub struct Modem {
     pub profile: String,
     /// Why that one, for people.
     pub because: String,
+    /// How commands reach the card: `cgla` or `csim`; absent until that was found out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub apdu: Option<Route>,
 }
 
 /// A part of the card that cannot be read.
@@ -166,7 +170,10 @@ impl From<&snapshot::Euicc> for Euicc {
         Self {
             name: known.name.clone(),
             port: known.port.clone(),
-            modem: known.modem.as_deref().map(Modem::from),
+            modem: known.modem.as_deref().map(|modem| Modem {
+                apdu: known.route,
+                ..modem.into()
+            }),
             state: known.state.availability(),
             busy_with: known.busy_with,
             problem,
@@ -192,6 +199,7 @@ impl From<&Known> for Modem {
             firmware: identity.firmware,
             profile: known.family.clone(),
             because: known.because.to_string(),
+            apdu: None,
         }
     }
 }

@@ -19,13 +19,23 @@ use crate::modem::{self, Identity, OpenPort, ProfileInUse, Registration, Reporte
 impl<O: OpenPort> CardPort<O> {
     /// Asks a modem whose port was just opened who it is, and looks up what is known of it.
     pub(super) async fn recognise(&mut self, port: &mut AtPort<O::Port>) -> Result<(), JobFailure> {
-        let asked = pin!(Identity::ask(port));
-        let (on, longest) = (WaitingOn::Modem, IDENTITY);
-        let identity = self.waits.on(on, longest, asked).await;
+        let waits = self.waits.clone();
+        let was_named = self.known.identity.is_named();
+        let asked = pin!(async {
+            for _ in 1..ASKED_FOR_NAME {
+                let identity = Identity::ask(port).await?;
+                // One that has just started may not know its own name yet. One that never did is not
+                // waited for.
+                if identity.is_named() || !was_named {
+                    return Ok(identity);
+                }
+                sleep(NAME_PAUSE).await;
+            }
+            Identity::ask(port).await
+        });
+        let identity = waits.on(WaitingOn::Modem, IDENTITY, asked).await;
         let identity = identity.map_err(PortFailure::from)?;
-        // A modem that has just started may not know its own name yet.
-        let is_named = identity.manufacturer.is_some() || identity.model.is_some();
-        if self.known.family.is_empty() || (is_named && self.known.identity != identity) {
+        if self.known.family.is_empty() || self.known.identity != identity {
             let known = self.table.look_up(identity, &self.configured);
             let Identity {
                 manufacturer,
@@ -108,7 +118,10 @@ impl<O: OpenPort> CardPort<O> {
     /// when it is used next.
     ///
     /// # Errors
-    /// When there is no port to send lines to.
+    /// When there is no port to send lines to, or the journal cannot be written.
+    ///
+    /// # Cancel safety
+    /// The modem may be left between two lines: see [`Self::finish_reset`].
     pub(crate) async fn reset(&mut self, rung: &Rung) -> Result<(), JobFailure> {
         let waits = self.waits.clone();
         if !rung.run.is_empty() {
@@ -120,18 +133,27 @@ impl<O: OpenPort> CardPort<O> {
             if let Err(error) = done {
                 tracing::warn!(%error, "the program that resets the modem failed");
             }
-        } else if !rung.send.is_empty() {
+        } else if let Some(last) = rung.send.last() {
+            if rung.send.len() > 1 {
+                self.record.resetting(last).map_err(JobFailure::Journal)?;
+            }
             let longest = Duration::from_secs(rung.within_s());
             let pause = modem::SETTLE.max(Duration::from_secs(rung.pause_s));
+            let mut is_done = false;
             for line in modem::writes(rung) {
                 // A port that went with the line before: what follows may be what switches the radio on.
                 let patience = Patience::new(&waits, longest);
-                while let Err(failure) = self.write(&line).await {
-                    if !patience.again(&failure).await {
-                        return Err(failure);
+                is_done = loop {
+                    match self.write(&line).await {
+                        Ok(is_done) => break is_done,
+                        Err(failure) if patience.again(&failure).await => {}
+                        Err(failure) => return Err(failure),
                     }
-                }
+                };
                 sleep(pause).await;
+            }
+            if is_done {
+                self.record.was_reset();
             }
             if rung.port_leaves || rung.together {
                 self.close();
@@ -144,7 +166,33 @@ impl<O: OpenPort> CardPort<O> {
         Ok(())
     }
 
-    async fn write(&mut self, line: &str) -> Result<(), JobFailure> {
+    /// Ends a reset that was cut off, by this life of the daemon or an earlier one: without its last line
+    /// the radio stays off. A modem that does not say that it does it is told again the next time.
+    ///
+    /// # Errors
+    /// When there is no port to send it to.
+    ///
+    /// # Cancel safety
+    /// It is sent again the next time.
+    pub(crate) async fn finish_reset(&mut self) -> Result<(), JobFailure> {
+        let Some(line) = self.record.unfinished_reset() else {
+            return Ok(());
+        };
+        tracing::warn!(
+            line = modem::shown(&line),
+            "a reset of the modem was cut off: its last line is sent now"
+        );
+        if self.write(&line).await? {
+            self.record.was_reset();
+            // The card may have had no power meanwhile.
+            self.record.forget();
+            sleep(modem::SETTLE).await;
+        }
+        Ok(())
+    }
+
+    /// Sends a line; whether the modem says that it does it, or went away with it.
+    async fn write(&mut self, line: &str) -> Result<bool, JobFailure> {
         self.at().await?;
         let port = self.port.as_mut().ok_or(PortFailure::Gone)?;
         let longest = Duration::from_secs(self.known.habits.reset_s);
@@ -168,4 +216,8 @@ impl<O: OpenPort> CardPort<O> {
 }
 
 /// How long a modem may take to say who it is.
-const IDENTITY: Duration = Duration::from_secs(20);
+const IDENTITY: Duration = Duration::from_secs(60);
+/// How often a modem whose name was known is asked for it.
+const ASKED_FOR_NAME: u32 = 3;
+/// The time in between.
+const NAME_PAUSE: Duration = Duration::from_secs(1);

@@ -1,6 +1,7 @@
 //! Which logical channel is open behind a port.
 
 use std::fs;
+use std::io;
 use std::path::PathBuf;
 
 use es10_apdu::channel::{ChannelRecord, Place, RecordedChannel};
@@ -9,7 +10,7 @@ use super::SharedJournal;
 use super::intent::{Intent, KnownChannel, Phase};
 use super::record::Record;
 use crate::config::EuiccConfig;
-use crate::modem::FoundLink;
+use crate::modem::{FoundLink, Start};
 
 /// The logical channel behind a port, as the journal remembers it. Of another start of the system
 /// nothing is remembered: the card had no power in between, or another one is in the slot.
@@ -63,19 +64,47 @@ impl OpenChannel {
             .is_some_and(|known| known.phase != Phase::Closed)
     }
 
-    /// How APDUs reached the card last, when it was through this modem.
-    pub(crate) fn link(&self, modem: &str) -> Option<FoundLink> {
+    /// How APDUs reached the card last, when that began from the same.
+    pub(crate) fn link(&self, start: &Start) -> Option<FoundLink> {
         let known = |intent: &Intent| intent.links.get(&self.port).cloned();
         let known = self.journal.look(known);
-        known.filter(|link| link.modem == modem)
+        known.filter(|link| link.start == *start)
     }
 
     /// Remembers how APDUs reach the card.
     pub(crate) fn found(&self, link: FoundLink) {
-        if self.link(&link.modem).as_ref() != Some(&link) {
+        if self.link(&link.start).as_ref() != Some(&link) {
             let port = self.port.clone();
             self.note(Record::LinkFound { port, link });
         }
+    }
+
+    /// The line that ends a reset of the modem which was begun and not seen to end. It is true of any
+    /// start of the system: a modem may keep its power.
+    pub(crate) fn unfinished_reset(&self) -> Option<String> {
+        let known = |intent: &Intent| intent.resets.get(&self.port).cloned();
+        self.journal.look(known)
+    }
+
+    /// A reset of the modem begins, which this line ends; nothing is begun when that cannot be kept.
+    pub(crate) fn resetting(&self, last_line: &str) -> io::Result<()> {
+        let (port, last_line) = (self.port.clone(), last_line.to_owned());
+        self.journal
+            .append(Record::ModemResetting { port, last_line })
+    }
+
+    /// The reset of the modem has ended.
+    pub(crate) fn was_reset(&self) {
+        if self.unfinished_reset().is_some() {
+            let port = self.port.clone();
+            self.note(Record::ModemReset { port });
+        }
+    }
+
+    /// Whether one was about to be opened whose place was never seen.
+    pub(crate) fn may_be_unnamed(&self) -> bool {
+        self.known()
+            .is_some_and(|known| known.phase == Phase::Opening && known.place.is_none())
     }
 
     fn may_be_loading(&self) -> bool {

@@ -23,6 +23,8 @@ pub struct Intent {
     pub channels: BTreeMap<PathBuf, KnownChannel>,
     /// How APDUs reach the card through the modem behind a port.
     pub links: BTreeMap<PathBuf, FoundLink>,
+    /// The lines that end resets of modems which were begun.
+    pub resets: BTreeMap<PathBuf, String>,
     /// Operations that were asked for and have not ended, those under way among them.
     pub asked: BTreeMap<OperationId, AskedOperation>,
     /// Operations that were under way when the daemon ended.
@@ -172,6 +174,12 @@ impl Intent {
             Record::LinkFound { port, link } => {
                 self.links.insert(port, link);
             }
+            Record::ModemResetting { port, last_line } => {
+                self.resets.insert(port, last_line);
+            }
+            Record::ModemReset { port } => {
+                self.resets.remove(&port);
+            }
             Record::OperationAsked(asked) => {
                 self.last_operation = self.last_operation.max(asked.operation);
                 self.asked.insert(asked.operation, asked);
@@ -272,6 +280,11 @@ impl Intent {
             port: port.clone(),
             link: link.clone(),
         });
+        let resets = self.resets.iter();
+        let resets = resets.map(|(port, last_line)| Record::ModemResetting {
+            port: port.clone(),
+            last_line: last_line.clone(),
+        });
         let ended = self.ended.values().flat_map(|ended| {
             let finished = Record::OperationFinished {
                 operation: ended.asked.operation,
@@ -299,6 +312,7 @@ impl Intent {
             .into_iter()
             .chain(channels)
             .chain(links)
+            .chain(resets)
             .chain(ended)
             .chain(asked)
             .chain(operations)

@@ -63,8 +63,19 @@ pub enum Record {
         /// The port.
         port: PathBuf,
         /// What is known of it.
-        #[serde(flatten)]
         link: FoundLink,
+    },
+    /// A reset of the modem begins, in which its radio may be off for a while.
+    ModemResetting {
+        /// The port.
+        port: PathBuf,
+        /// The line that ends it.
+        last_line: String,
+    },
+    /// The reset of the modem has ended.
+    ModemReset {
+        /// The port.
+        port: PathBuf,
     },
     /// A client asked for an operation, and is about to be told its number.
     OperationAsked(AskedOperation),
