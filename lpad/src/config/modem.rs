@@ -191,7 +191,7 @@ impl Habits {
         let room = u8::try_from(room).unwrap_or(u8::MAX);
         match self.line_limit {
             0 => self.block_size,
-            _ => self.block_size.min(room.max(1)),
+            _ => self.block_size.min(room),
         }
     }
 }
@@ -199,6 +199,10 @@ impl Habits {
 /// Characters of an AT line around the data of a block: `AT+CGLA=`, a session of 16 digits, the length,
 /// quotation marks, and the header of the command with Lc and Le.
 const AROUND_A_BLOCK: u64 = 8 + 17 + 4 + 2 + 12;
+/// The least limit of an AT line, with the smallest block.
+const SHORTEST_LIMIT: u64 = AROUND_A_BLOCK + 2 * SMALLEST_BLOCK;
+/// Bytes of data.
+const SMALLEST_BLOCK: u64 = 16;
 
 /// One way to make the modem read the card again. Without lines and a program it only waits.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -313,7 +317,9 @@ impl ModemEntry {
                 _ => String::from_value(value).into_iter().collect(),
             };
             let mut lines = lines.into_iter();
-            lines.find(|line| never.iter().any(|never| never.eq_ignore_ascii_case(line)))
+            let is_same =
+                |never: &String, line: &str| never.trim().eq_ignore_ascii_case(line.trim());
+            lines.find(|line| never.iter().any(|never| is_same(never, line)))
         };
         let mut left_out = Vec::new();
         for (key, value) in &mut self.0 {
@@ -353,7 +359,13 @@ fn check(key: &str, value: &Value) -> Result<(), String> {
             }
         }
         "iccid" | "imei" | "registration" | "never" => check_lines(&Vec::from_value(value)?),
-        "block_size" => check_number(value, 16, 255, "bytes"),
+        "block_size" => check_number(value, SMALLEST_BLOCK, 255, "bytes"),
+        "line_limit" => match value.as_u64() {
+            Some(0 | SHORTEST_LIMIT..) => Ok(()),
+            _ => Err(format!(
+                "must be 0, or at least {SHORTEST_LIMIT} characters"
+            )),
+        },
         "refresh_s" | "registration_s" => check_number(value, 0, LONGEST_WAIT_S, "seconds"),
         _ if key.ends_with("_s") => check_number(value, 1, LONGEST_WAIT_S, "seconds"),
         "ladder" => check_ladder(&Vec::from_value(value)?),

@@ -100,8 +100,15 @@ impl Table {
                 },
             };
             let names_modems = entry.get("makers").or_else(|| entry.get("models"));
-            if entry.text("id").is_empty() || names_modems.is_none() {
+            let id = entry.text("id");
+            if id.is_empty() || names_modems.is_none() {
                 return Err(wrong("it needs id, and makers or models".to_owned()));
+            }
+            if table.own[..index]
+                .iter()
+                .any(|other| other.text("id") == id)
+            {
+                return Err(wrong("an entry before it has the same id".to_owned()));
             }
             table
                 .check(entry)
@@ -115,6 +122,16 @@ impl Table {
         let family = entry.text("family");
         if !family.is_empty() && self.named(family).is_none() {
             return Err(("family", format!("names \"{family}\", which no table has")));
+        }
+        let mut above = self.named(family);
+        for _ in 0..MOST_FAMILIES {
+            above = above.and_then(|entry| self.named(entry.text("family")));
+        }
+        if above.is_some() {
+            return Err((
+                "family",
+                format!("leads to more than {MOST_FAMILIES} others"),
+            ));
         }
         // What the family forbids may be sent no more than what the entry forbids itself.
         self.whole(entry.clone()).check()
@@ -135,6 +152,7 @@ impl Table {
         let mut whole = self.whole(configured.clone().over(found));
         // It was told when the configuration was checked, unless only the modem's name shows it.
         for (key, line) in whole.leave_out_forbidden() {
+            let line = super::shown(&line);
             tracing::warn!(
                 key,
                 line,
@@ -549,6 +567,18 @@ mod tests {
                 "ladder has \"at+x\", which \"never\" forbids",
             ),
             (
+                &format!("{entry}never = [\"AT+X \"]\niccid = [\"AT+X\"]"),
+                "iccid has \"AT+X\", which \"never\" forbids",
+            ),
+            (
+                &format!("{entry}line_limit = 74"),
+                "modems.toml:4: line_limit must be 0, or at least 75 characters",
+            ),
+            (
+                &format!("{entry}{entry}"),
+                "\"a\": an entry before it has the same id",
+            ),
+            (
                 &format!(
                     "{entry}family = \"nordic-nrf91\"\nladder = [{{ send = [\"AT+CFUN=0\"] }}]"
                 ),
@@ -558,9 +588,13 @@ mod tests {
             let error = parse(text).unwrap_err();
             assert!(error.contains(told), "{text}\n gives {error}\n not {told}");
         }
-        // Families that name each other end somewhere.
+        // Families that name each other.
         let circle = "[[modem]]\nid = \"a\"\nmodels = [\"a\"]\nfamily = \"b\"\n\
                       [[modem]]\nid = \"b\"\nmodels = [\"b\"]\nfamily = \"a\"\n";
-        assert!(parse(circle).is_ok());
+        let error = parse(circle).unwrap_err();
+        assert!(
+            error.contains("family leads to more than 4 others"),
+            "{error}"
+        );
     }
 }
