@@ -6,6 +6,7 @@
 //!
 //! * [`transport`]: one command APDU in, one response APDU out, with a deadline;
 //! * `at`: an AT port and the `AT+CSIM` transport over it, with the feature of this name;
+//! * `pcsc`: the transport over a PC/SC reader, with the feature of this name;
 //! * [`link`]: what differs between the links to a card, as data;
 //! * [`apdu`]: commands, responses, status words and class byte coding;
 //! * [`channel`]: a logical channel with an application selected on it;
@@ -34,6 +35,8 @@ pub mod es10c;
 pub mod function;
 pub mod isdr;
 pub mod link;
+#[cfg(feature = "pcsc")]
+pub mod pcsc;
 pub mod store_data;
 pub mod tlv;
 pub mod transport;

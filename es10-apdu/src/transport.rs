@@ -177,7 +177,7 @@ impl TransportError {
 #[non_exhaustive]
 pub enum Fault {
     /// The port is gone: unplugged, re-enumerating, or closed by the other side.
-    #[error("the modem's port is gone")]
+    #[error("the port is gone")]
     Closed,
     /// The operating system reported an error.
     #[error("input/output error: {0}")]

@@ -145,7 +145,7 @@ pub(crate) fn socket_handed_over(config: &ApiConfig, path: &Path) -> Vec<String>
 
 /// What is in a port's place and is no port.
 fn no_port(euicc: &EuiccConfig) -> Option<String> {
-    if euicc.is_any_port() {
+    if !euicc.names_device() {
         return None;
     }
     let metadata = fs::metadata(&euicc.port).ok()?;
@@ -171,7 +171,7 @@ fn no_port(euicc: &EuiccConfig) -> Option<String> {
 
 /// A port that is not there. A modem may be plugged in later.
 fn missing_port(euicc: &EuiccConfig) -> Option<String> {
-    if euicc.is_any_port() {
+    if !euicc.names_device() {
         return None;
     }
     let error = fs::metadata(&euicc.port).err()?;
@@ -184,7 +184,7 @@ fn missing_port(euicc: &EuiccConfig) -> Option<String> {
 /// Two sections for one device, which has several names.
 fn port_of_two(config: &Config) -> Option<String> {
     let mut seen: Vec<(PathBuf, &EuiccConfig)> = Vec::new();
-    for euicc in config.euiccs.iter().filter(|euicc| !euicc.is_any_port()) {
+    for euicc in config.euiccs.iter().filter(|euicc| euicc.names_device()) {
         let Ok(device) = fs::canonicalize(&euicc.port) else {
             continue;
         };

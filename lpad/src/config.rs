@@ -540,6 +540,16 @@ impl EuiccConfig {
         self.port == Path::new("auto")
     }
 
+    /// The reader's name, or a part of it, when the port is a PC/SC reader.
+    pub fn reader(&self) -> Option<&str> {
+        self.port.to_str()?.strip_prefix(READER)
+    }
+
+    /// Whether the port is a device by its path.
+    pub(crate) fn names_device(&self) -> bool {
+        !self.is_any_port() && self.reader().is_none()
+    }
+
     fn check(&self, section: Section<'_>) -> Result<(), Wrong> {
         let section = Section {
             euicc: Some(&self.name),
@@ -550,7 +560,12 @@ impl EuiccConfig {
             let wrong = "must have 1 to 32 characters out of a-z, 0-9 and \"-\"";
             return Err(section.wrong("name", wrong));
         }
-        if !self.is_any_port() {
+        if self.reader().is_some() && !cfg!(feature = "pcsc") {
+            let wrong =
+                "names a PC/SC reader, and this lpad was built without the feature \"pcsc\"";
+            return Err(section.wrong("port", wrong));
+        }
+        if self.names_device() {
             if self.port.is_relative() && !self.port.as_os_str().is_empty() {
                 return Err(section.wrong("port", "must begin with \"/\", or be \"auto\""));
             }
@@ -768,6 +783,8 @@ fn in_plain_words(message: &str, line: Option<&str>) -> String {
 const EUICC: &str = "[[euicc]]";
 const BOOTSTRAP: &str = "[euicc.bootstrap]";
 const MODEM: &str = "[euicc.modem]";
+/// What a port begins with that is a PC/SC reader.
+const READER: &str = "pcsc:";
 /// More than any configuration has.
 const LONGEST_FILE: u64 = 1024 * 1024;
 /// What `sockaddr_un` has room for.
@@ -949,6 +966,12 @@ mod tests {
             (
                 "[[euicc]]\nport = \"tty\"",
                 "lpad.toml:2: [[euicc]] \"default\": port must begin with \"/\", or be \"auto\"",
+            ),
+            #[cfg(not(feature = "pcsc"))]
+            (
+                "[[euicc]]\nport = \"pcsc:Gemalto\"",
+                "lpad.toml:2: [[euicc]] \"default\": port names a PC/SC reader, and this lpad was built \
+                 without the feature \"pcsc\"",
             ),
             (
                 "[state]\ndirectory = \"\"\n[[euicc]]\nport = \"/x\"",

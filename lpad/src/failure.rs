@@ -192,7 +192,7 @@ pub enum PortFailure {
     #[error("the card has not been read yet")]
     NotYet,
     /// It was there, and is gone.
-    #[error("the modem's port is gone")]
+    #[error("the port is gone")]
     Gone,
     /// A command did not come through.
     #[error("the modem cannot be used: {0}")]

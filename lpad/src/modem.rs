@@ -1,6 +1,7 @@
 //! What lpad does with the modem itself: opens its port, asks who it is and which profile it uses,
 //! and makes it read the card again.
 
+mod device;
 mod identity;
 mod ladder;
 mod link;
@@ -11,6 +12,7 @@ mod profile_in_use;
 mod registration;
 pub mod table;
 
+pub use self::device::Device;
 pub use self::identity::Identity;
 pub(crate) use self::identity::imei;
 pub(crate) use self::ladder::{SETTLE, run, shown, write, writes};

@@ -14,7 +14,7 @@ use lpad::config::EuiccConfig;
 use lpad::job::{Consent, OperationId};
 use lpad::memory::operations::State;
 use lpad::memory::snapshot::Availability;
-use lpad::modem::OpenPort;
+use lpad::modem::{Device, OpenPort};
 use lpad::problem::Code;
 use lpad::runtime::clock::Clock;
 use lpad::{Daemon, DaemonError, Parts};
@@ -39,7 +39,7 @@ struct Mistake;
 impl OpenPort for Mistake {
     type Port = DuplexStream;
 
-    async fn open(&mut self) -> io::Result<DuplexStream> {
+    async fn open(&mut self) -> io::Result<Device<DuplexStream>> {
         panic!("a mistake in lpad");
     }
 }

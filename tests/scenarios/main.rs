@@ -38,6 +38,7 @@ mod power_loss;
 mod presets;
 mod procedures;
 mod profiles;
+mod readers;
 mod refusals;
 mod reservations;
 mod routes;

@@ -339,12 +339,12 @@ async fn a_port_that_goes_away_and_comes_back_costs_nothing_but_the_download() {
         .was_not_installed()
         .await;
     assert_eq!(problem.code, Code::ModemUnavailable);
-    assert!(problem.detail.contains("the modem's port is gone"));
+    assert!(problem.detail.contains("the port is gone"));
     for executed in [false, true] {
         let trouble = Trouble::at(Package::middle, unplugged(executed)).await;
         let problem = trouble.was_not_installed().await;
         assert_eq!(problem.code, Code::InstallationFailed);
-        assert!(problem.detail.contains("the modem's port is gone"));
+        assert!(problem.detail.contains("the port is gone"));
     }
     Trouble::at(|package| package.last, unplugged(false))
         .await
@@ -411,7 +411,7 @@ async fn a_modem_that_stays_away_leaves_the_download_in_doubt_until_it_is_back()
         assert_eq!(
             problem.detail,
             "The card was lost in the middle of the installation, and it is not known yet how it \
-             ended: ES10b.LoadBoundProfilePackage: the modem's port is gone; the card may have \
+             ended: ES10b.LoadBoundProfilePackage: the port is gone; the card may have \
              executed the command. Since then: Cannot open the port: there is no such device."
         );
         bed.euicc_in(Availability::Unavailable).await;
@@ -628,7 +628,7 @@ async fn a_missing_port_is_told_and_found_when_it_appears() {
     bed.must_be_sound().await;
     bed.bench.unplug();
     let told = bed.euicc_in(Availability::Unavailable).await.problem;
-    assert_eq!(told.unwrap().detail, "The modem's port is gone.");
+    assert_eq!(told.unwrap().detail, "The port is gone.");
     bed.bench.plug_in();
     bed.must_be_sound().await;
 }

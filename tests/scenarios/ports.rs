@@ -11,7 +11,7 @@ use lpad::config::EuiccConfig;
 use lpad::memory::snapshot::Availability;
 use lpad::modem::ports::{Candidate, Reason, Verdict, candidates};
 use lpad::modem::table::Table;
-use lpad::modem::{OpenPort, SerialPort};
+use lpad::modem::{Device, OpenPort, SerialPort};
 use lpad_tests::bed::Bed;
 use sim_card_emulator::pty::Pty;
 use tempfile::TempDir;
@@ -270,7 +270,7 @@ fn a_modem_on_pcie_has_its_at_ports_among_others() {
 }
 
 /// Opens `port = "auto"` on a machine.
-async fn open(port: &mut SerialPort) -> Result<Serial, String> {
+async fn open(port: &mut SerialPort) -> Result<Device<Serial>, String> {
     let opened = timeout(Duration::from_secs(30), port.open()).await;
     let opened = opened.expect("it does not hang");
     opened.map_err(|error| error.to_string())

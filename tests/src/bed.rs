@@ -15,7 +15,7 @@ use lpad::config::{ApduPath, Config};
 use lpad::job::{Answer, Consent, Decision};
 use lpad::memory::operations::State;
 use lpad::memory::snapshot::{Availability, ProfileState};
-use lpad::modem::{OpenPort, SerialPort};
+use lpad::modem::{Device, OpenPort, SerialPort};
 use lpad::problem::Problem;
 use lpad::runtime::clock::Clock;
 use lpad::secret::Secret;
@@ -469,8 +469,9 @@ pub fn problem(operation: Operation) -> Problem {
 impl OpenPort for Line {
     type Port = DuplexStream;
 
-    async fn open(&mut self) -> io::Result<DuplexStream> {
+    async fn open(&mut self) -> io::Result<Device<DuplexStream>> {
         self.find()
+            .map(Device::from)
             .ok_or_else(|| io::Error::other("cannot open the port: there is no such device"))
     }
 

@@ -18,7 +18,7 @@ use crate::config::{Config, EuiccConfig};
 use crate::job::OperationId;
 use crate::memory::operations::State;
 use crate::memory::snapshot::Availability;
-use crate::modem::OpenPort;
+use crate::modem::{Device, OpenPort};
 use crate::problem::{Code, Problem};
 use crate::runtime::clock::Clock;
 use crate::{Daemon, Parts};
@@ -30,7 +30,7 @@ struct Unplugged;
 impl OpenPort for Unplugged {
     type Port = DuplexStream;
 
-    async fn open(&mut self) -> io::Result<DuplexStream> {
+    async fn open(&mut self) -> io::Result<Device<DuplexStream>> {
         Err(io::Error::new(io::ErrorKind::NotFound, "no such device"))
     }
 }

@@ -210,7 +210,7 @@ impl<O: OpenPort, C: Connect + 'static> Slot<O, C> {
         desk.port.finish_reset().await?;
         let imei = desk.port.imei().await?;
         let modem = desk.port.modem();
-        context.update(|known| known.euicc.modem = Some(modem));
+        context.update(|known| known.euicc.modem = modem);
         context.tries("opening a channel to the card");
         desk.port.close_orphans().await?;
         context.tries("reading the card");

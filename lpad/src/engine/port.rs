@@ -10,12 +10,14 @@ use std::time::Duration;
 
 use es10_apdu::apdu::{Command, Response, StatusWord};
 use es10_apdu::asn1::Raw;
-use es10_apdu::at::{AtPort, Cgla, Csim, ModemProfile};
+use es10_apdu::at::{Cgla, Csim, ModemProfile};
 use es10_apdu::channel::Place;
 use es10_apdu::es10b::ProfileInstallationResult;
 use es10_apdu::function::{Effect, Es10Function};
 use es10_apdu::isdr::{CallError, Isdr, IsdrOptions, close_recorded, close_unnamed};
 use es10_apdu::link::{Deadlines, LinkOptions};
+#[cfg(feature = "pcsc")]
+use es10_apdu::pcsc::ReaderCard;
 use es10_apdu::transport::trace::Trace;
 use es10_apdu::transport::{Deadline, Fault, Outcome, Session, Transport, TransportError};
 use es10_apdu::types::Aid;
@@ -24,18 +26,20 @@ use tokio::time::timeout;
 
 use super::routes::{self, Routes};
 use super::waiting::Waits;
+#[cfg(feature = "pcsc")]
+use crate::config::ApduPath;
 use crate::config::{EuiccConfig, ModemEntry, Route};
 use crate::failure::{JobFailure, PortFailure};
 use crate::job::WaitingOn;
 use crate::memory::journal::{OpenChannel, SharedJournal};
 use crate::modem::table::{Known, Table};
-use crate::modem::{OpenPort, ProfileInUse};
+use crate::modem::{Device, OpenPort, ProfileInUse};
 use crate::procedure::Card;
 
 /// The one owner of the port, and with it of the card.
 pub(super) struct CardPort<O: OpenPort> {
     opener: O,
-    port: Option<AtPort<O::Port>>,
+    port: Option<Device<O::Port>>,
     /// Whether the card may hold something else than was read of it, because the answer to a change
     /// was lost, on this port or on an earlier one.
     answer_lost: bool,
@@ -78,6 +82,10 @@ impl<O: OpenPort> CardPort<O> {
             options.aids = aids;
         }
         options.record = Some(record.clone());
+        let apdu = config.apdu;
+        // In a reader, lpad opens the channels itself, as by this route.
+        #[cfg(feature = "pcsc")]
+        let apdu = config.reader().map_or(apdu, |_| ApduPath::Csim);
         Self {
             opener,
             port: None,
@@ -87,7 +95,7 @@ impl<O: OpenPort> CardPort<O> {
             configured: config.modem.clone(),
             known: Arc::default(),
             profile_in_use: ProfileInUse::default(),
-            routes: Routes::new(config.apdu),
+            routes: Routes::new(apdu),
             options,
             block_size: config.block_size,
             path: config.port.clone(),
@@ -97,23 +105,28 @@ impl<O: OpenPort> CardPort<O> {
         }
     }
 
-    /// The AT port, opened and brought to known manners when it was not.
-    pub(super) async fn at(&mut self) -> Result<&mut AtPort<O::Port>, JobFailure> {
-        if self.port.as_ref().is_none_or(AtPort::is_closed) {
+    /// Opens the port when it is not open, and brings a modem to known manners.
+    pub(super) async fn at(&mut self) -> Result<&mut Device<O::Port>, JobFailure> {
+        if self.port.as_ref().is_none_or(Device::is_closed) {
             // The old descriptor must go first: holding it keeps the device's name busy.
             self.port = None;
-            let stream = match timeout(OPENING, self.opener.open()).await {
-                Ok(stream) => stream.map_err(PortFailure::Open)?,
+            let mut device = match timeout(OPENING, self.opener.open()).await {
+                Ok(device) => device.map_err(PortFailure::Open)?,
                 Err(_) => return Err(PortFailure::Open(io::ErrorKind::TimedOut.into()).into()),
             };
-            let mut port = AtPort::new(stream);
-            let longest = INIT_COMMANDS * self.modem.init;
-            self.waits
-                .on(WaitingOn::Modem, longest, pin!(port.init(&self.modem)))
-                .await
-                .map_err(|error| self.silent_or_lost(error))?;
-            self.recognise(&mut port).await?;
-            self.port = Some(port);
+            match &mut device {
+                Device::Modem(port) => {
+                    let longest = INIT_COMMANDS * self.modem.init;
+                    self.waits
+                        .on(WaitingOn::Modem, longest, pin!(port.init(&self.modem)))
+                        .await
+                        .map_err(|error| self.silent_or_lost(error))?;
+                    self.recognise(port).await?;
+                }
+                #[cfg(feature = "pcsc")]
+                Device::Reader(_) => self.has_reader(),
+            }
+            self.port = Some(device);
             self.take_up_route();
         }
         self.port.as_mut().ok_or_else(|| PortFailure::Gone.into())
@@ -136,7 +149,7 @@ impl<O: OpenPort> CardPort<O> {
                 ..self.modem.link.deadlines
             },
         };
-        if let Some(port) = &mut self.port {
+        if let Some(Device::Modem(port)) = &mut self.port {
             port.set_retry(&habits.retry);
         }
         let (modem, link) = (self.known.identity.to_string(), &self.modem.link);
@@ -313,7 +326,7 @@ impl<O: OpenPort> CardPort<O> {
 
     /// Whether the answer to a change was lost and the card not read since, or the port is lost.
     pub(super) fn is_in_doubt(&self) -> bool {
-        self.answer_lost || self.port.as_ref().is_none_or(AtPort::is_closed)
+        self.answer_lost || self.port.as_ref().is_none_or(Device::is_closed)
     }
 
     /// Listens to the modem until its port is gone; never ends without a port.
@@ -443,10 +456,12 @@ struct Link<'p, S> {
 }
 
 impl<'p, S> Link<'p, S> {
-    fn over(port: &'p mut AtPort<S>, waits: &'p Waits, route: Route) -> Self {
-        let pipe = match route {
-            Route::Cgla => Pipe::Cgla(Cgla::new(port)),
-            Route::Csim => Pipe::Csim(Csim::new(port)),
+    fn over(device: &'p mut Device<S>, waits: &'p Waits, route: Route) -> Self {
+        let pipe = match (device, route) {
+            (Device::Modem(port), Route::Cgla) => Pipe::Cgla(Cgla::new(port)),
+            (Device::Modem(port), Route::Csim) => Pipe::Csim(Csim::new(port)),
+            #[cfg(feature = "pcsc")]
+            (Device::Reader(card), _) => Pipe::Reader(card),
         };
         Self { pipe, waits }
     }
@@ -457,6 +472,8 @@ impl<'p, S> Link<'p, S> {
 enum Pipe<'p, S> {
     Cgla(Cgla<'p, S>),
     Csim(Csim<'p, S>),
+    #[cfg(feature = "pcsc")]
+    Reader(&'p mut ReaderCard),
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Transport for Link<'_, S> {
@@ -469,6 +486,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Transport for Link<'_, S> {
             match &mut self.pipe {
                 Pipe::Cgla(cgla) => cgla.transmit(command, deadline).await,
                 Pipe::Csim(csim) => csim.transmit(command, deadline).await,
+                #[cfg(feature = "pcsc")]
+                Pipe::Reader(card) => card.transmit(command, deadline).await,
             }
         });
         self.waits
@@ -489,6 +508,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Transport for Link<'_, S> {
             match &mut self.pipe {
                 Pipe::Cgla(cgla) => cgla.open_session(aid, deadline).await,
                 Pipe::Csim(csim) => csim.open_session(aid, deadline).await,
+                #[cfg(feature = "pcsc")]
+                Pipe::Reader(card) => card.open_session(aid, deadline).await,
             }
         });
         self.waits
@@ -507,6 +528,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Transport for Link<'_, S> {
             match &mut self.pipe {
                 Pipe::Cgla(cgla) => cgla.close_session(deadline).await,
                 Pipe::Csim(csim) => csim.close_session(deadline).await,
+                #[cfg(feature = "pcsc")]
+                Pipe::Reader(card) => card.close_session(deadline).await,
             }
         });
         self.waits

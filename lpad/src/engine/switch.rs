@@ -16,7 +16,7 @@ use super::port::CardPort;
 use super::reading;
 use super::waiting::Patience;
 use crate::commit::Committed;
-use crate::config::AfterEnable;
+use crate::config::{AfterEnable, EuiccConfig};
 use crate::failure::{Holdout, JobFailure};
 use crate::job::{Achievement, Part, Stage};
 use crate::memory::operations::Ticket;
@@ -129,8 +129,7 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
                 .is_ok_and(|answer| uses_another(&answer))
             {
                 tracing::info!("the modem uses another profile than the card");
-                let strategy = self.context.config.after_enable;
-                let noticed = make_notice(port, expected, strategy).await?;
+                let noticed = make_notice(port, expected, &self.context.config).await?;
                 if uses_another(&noticed) {
                     return Err(JobFailure::NotSwitched(Holdout::Modem));
                 }
@@ -151,9 +150,9 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
         lost: Option<JobFailure>,
     ) -> Result<Achievement, JobFailure> {
         ticket.stage(Stage::RefreshingModem);
-        let strategy = self.context.config.after_enable;
+        let config = &self.context.config;
         let expected = (wanted == ProfileState::Enabled).then(|| iccid.to_string());
-        let noticed = make_notice(&mut self.desk.port, expected.as_deref(), strategy).await;
+        let noticed = make_notice(&mut self.desk.port, expected.as_deref(), config).await;
         let registration = match &noticed {
             Ok(answer) if expected.is_some() && answer.proves(expected.as_deref()) => {
                 self.registration().await
@@ -175,7 +174,7 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
             Ok(answer) if answer.proves(expected.as_deref()) => None,
             Ok(ReportedProfile::Iccid(_)) => return Err(JobFailure::NotSwitched(Holdout::Modem)),
             Ok(ReportedProfile::None | ReportedProfile::NotReported)
-                if strategy == AfterEnable::Nothing =>
+                if config.after_enable == AfterEnable::Nothing =>
             {
                 None
             }
@@ -246,8 +245,15 @@ async fn request(
 async fn make_notice<O: OpenPort>(
     port: &mut CardPort<O>,
     expected: Option<&str>,
-    strategy: AfterEnable,
+    config: &EuiccConfig,
 ) -> Result<ReportedProfile, JobFailure> {
+    #[cfg(feature = "pcsc")]
+    if config.reader().is_some() {
+        port.restart_card().await?;
+        let expected = expected.map(str::to_owned);
+        return Ok(expected.map_or(ReportedProfile::None, ReportedProfile::Iccid));
+    }
+    let strategy = config.after_enable;
     let by_itself = Duration::from_secs(port.habits().refresh_s);
     let by_itself = match strategy {
         AfterEnable::Radio => ReportedProfile::NotReported,

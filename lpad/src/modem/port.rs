@@ -6,21 +6,24 @@ use std::time::Duration;
 use std::{io, mem, process};
 
 use es10_apdu::at::{Serial, SerialCause};
+#[cfg(feature = "pcsc")]
+use es10_apdu::pcsc::Reader;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
+use super::device::Device;
 use super::place::Place;
 use super::ports::{Candidate, answers_at, candidates, of_one_modem};
 use super::table::Table;
 use crate::config::EuiccConfig;
 
-/// Opens the byte stream to a modem, as often as it has to be opened again.
+/// Opens the byte stream to a modem, or what there is in its place, as often as it has to be opened again.
 pub trait OpenPort: Send + 'static {
-    /// What comes out.
+    /// The stream to a modem.
     type Port: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
     /// Opens it. The text of an error is for people.
-    fn open(&mut self) -> impl Future<Output = io::Result<Self::Port>> + Send;
+    fn open(&mut self) -> impl Future<Output = io::Result<Device<Self::Port>>> + Send;
 
     /// Waits until opening it again may end otherwise than the last time. An opener that is told of
     /// nothing never ends this: the port is tried now and then in any case.
@@ -33,19 +36,22 @@ pub trait OpenPort: Send + 'static {
     }
 }
 
-/// Opens a serial port.
-#[derive(Clone, Debug)]
+/// Opens what a configuration names: a serial port, or a reader.
+#[derive(Debug)]
 pub struct SerialPort {
     which: Which,
     baud: u32,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 enum Which {
     /// The one that is configured.
     Configured(Place),
     /// That of the one modem there is.
     Any(Finder),
+    /// The reader that is configured.
+    #[cfg(feature = "pcsc")]
+    Reader(Reader),
 }
 
 impl SerialPort {
@@ -56,9 +62,11 @@ impl SerialPort {
 
     /// The same, looked for in the folders `dev` and `sys` below another root.
     pub fn below(root: &Path, config: &EuiccConfig, modems: Arc<Table>) -> Self {
-        let which = match config.is_any_port() {
-            true => Which::Any(Finder::new(root, modems)),
-            false => Which::Configured(Place::new(config.port.clone())),
+        let which = match config.reader() {
+            #[cfg(feature = "pcsc")]
+            Some(name) => Which::Reader(Reader::new(name)),
+            _ if config.is_any_port() => Which::Any(Finder::new(root, modems)),
+            _ => Which::Configured(Place::new(config.port.clone())),
         };
         let baud = config.baud;
         Self { which, baud }
@@ -68,17 +76,25 @@ impl SerialPort {
 impl OpenPort for SerialPort {
     type Port = Serial;
 
-    async fn open(&mut self) -> io::Result<Serial> {
+    async fn open(&mut self) -> io::Result<Device<Serial>> {
         match &mut self.which {
             Which::Configured(place) => open(place, self.baud),
             Which::Any(finder) => finder.open(self.baud).await,
+            #[cfg(feature = "pcsc")]
+            Which::Reader(reader) => {
+                let card = reader.connect(CONNECTING).await;
+                return card.map(Device::Reader).map_err(io::Error::other);
+            }
         }
+        .map(Device::from)
     }
 
     async fn changed(&mut self) {
         match &self.which {
             Which::Configured(place) => place.changed().await,
             Which::Any(finder) => finder.changed().await,
+            #[cfg(feature = "pcsc")]
+            Which::Reader(_) => std::future::pending().await,
         }
     }
 }
@@ -200,3 +216,6 @@ fn open(place: &mut Place, baud: u32) -> io::Result<Serial> {
 const ASKING: Duration = Duration::from_secs(6);
 /// How long a modem may be away before another of its ports, or another modem, is taken.
 const RETURNS: Duration = Duration::from_secs(120);
+/// How long a reader may take to give its card power, which fits into what opening may take.
+#[cfg(feature = "pcsc")]
+const CONNECTING: Duration = Duration::from_secs(9);

@@ -1,5 +1,8 @@
 //! What failures of the modem and the card become.
 
+#[cfg(feature = "pcsc")]
+use std::io;
+
 use es10_apdu::apdu::StatusWord;
 use es10_apdu::channel::OpenError;
 use es10_apdu::es10c::{
@@ -8,6 +11,8 @@ use es10_apdu::es10c::{
 };
 use es10_apdu::function::Es10Function;
 use es10_apdu::isdr::CallError;
+#[cfg(feature = "pcsc")]
+use es10_apdu::pcsc::ReaderError;
 use es10_apdu::transport::{Fault, TransportError};
 
 use super::{CardStatus, Code, Problem, sentence};
@@ -17,6 +22,15 @@ use crate::procedure::{FunctionError, Refusal};
 impl From<&PortFailure> for Problem {
     fn from(failure: &PortFailure) -> Self {
         match failure {
+            #[cfg(feature = "pcsc")]
+            PortFailure::Open(error) => {
+                let problem = Self::because(Code::ModemUnavailable, failure);
+                match for_reader(error) {
+                    Some(step) => problem.next_step(step),
+                    None => problem,
+                }
+            }
+            #[cfg(not(feature = "pcsc"))]
             PortFailure::Open(_) => Self::because(Code::ModemUnavailable, failure),
             PortFailure::Silent { port, baud } => Self::because(Code::ModemSilent, failure)
                 .next_step(format!(
@@ -30,6 +44,23 @@ impl From<&PortFailure> for Problem {
             PortFailure::Lost(error) => error.into(),
         }
     }
+}
+
+/// What helps when the card in a reader cannot be used.
+#[cfg(feature = "pcsc")]
+fn for_reader(error: &io::Error) -> Option<&'static str> {
+    let error: &ReaderError = error.get_ref()?.downcast_ref()?;
+    Some(match error {
+        ReaderError::Busy => "Stop the other program; it is often gpg's scdaemon.",
+        ReaderError::NoCard => "Put the card into the reader; lpad goes on by itself.",
+        ReaderError::NoService => "Install pcscd, and start pcscd.socket.",
+        ReaderError::Permission => "Allow it to lpad's user by a rule of polkit.",
+        ReaderError::NoReaders | ReaderError::Unknown(_) => {
+            "Plug the reader in, or correct port under [[euicc]]."
+        }
+        ReaderError::Several(_) => "Write more of the reader's name into port under [[euicc]].",
+        _ => "Plug the reader out and in, or restart pcscd.",
+    })
 }
 
 pub(super) fn no_channel(error: &OpenError) -> Problem {

@@ -16,9 +16,10 @@ use crate::problem::Problem;
 pub struct Euicc {
     /// Its name in the configuration.
     pub name: String,
-    /// The serial port of its modem.
+    /// Its port, as it is configured.
     pub port: String,
-    /// What its modem says of itself, and how it is handled; absent until its port was opened.
+    /// What its modem says of itself, and how it is handled; absent until its port was
+    /// opened, and for a card in a reader.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modem: Option<Modem>,
     /// Whether it can be used.

@@ -14,7 +14,7 @@ use crate::engine::waiting::Patience;
 use crate::failure::{JobFailure, PortFailure};
 use crate::job::WaitingOn;
 use crate::modem::table::Known;
-use crate::modem::{self, Identity, OpenPort, ProfileInUse, Registration, ReportedProfile};
+use crate::modem::{self, Device, Identity, OpenPort, ProfileInUse, Registration, ReportedProfile};
 
 impl<O: OpenPort> CardPort<O> {
     /// Asks a modem whose port was just opened who it is, and looks up what is known of it.
@@ -57,9 +57,27 @@ impl<O: OpenPort> CardPort<O> {
         Ok(())
     }
 
-    /// What is known of the modem whose port was opened last.
-    pub(crate) fn modem(&self) -> Arc<Known> {
-        Arc::clone(&self.known)
+    /// A card in a reader is lpad's alone: it had no power, and there is nobody to act on a refresh.
+    #[cfg(feature = "pcsc")]
+    pub(super) fn has_reader(&mut self) {
+        self.record.forget();
+        let mut known = self.table.look_up(Identity::default(), &self.configured);
+        known.habits.refresh_flag = false;
+        known.habits.needs_profile = false;
+        self.known = Arc::new(known);
+    }
+
+    /// Gives the card in a reader its power anew, so that it uses the profile that is enabled.
+    #[cfg(feature = "pcsc")]
+    pub(crate) async fn restart_card(&mut self) -> Result<(), JobFailure> {
+        self.close();
+        self.at().await.map(drop)
+    }
+
+    /// What is known of the modem whose port was opened last; `None` for a reader.
+    pub(crate) fn modem(&mut self) -> Option<Arc<Known>> {
+        let is_modem = self.port.as_mut().and_then(Device::modem).is_some();
+        is_modem.then(|| Arc::clone(&self.known))
     }
 
     /// How the modem is to be handled.
@@ -70,7 +88,9 @@ impl<O: OpenPort> CardPort<O> {
     /// The modem's IMEI, when it tells.
     pub(crate) async fn imei(&mut self) -> Result<Option<String>, JobFailure> {
         self.at().await?;
-        let port = self.port.as_mut().ok_or(PortFailure::Gone)?;
+        let Some(port) = self.port.as_mut().and_then(Device::modem) else {
+            return Ok(None);
+        };
         let habits = &self.known.habits;
         let deadline = Duration::from_secs(habits.question_s);
         Ok(modem::imei(port, &habits.imei, deadline).await)
@@ -102,7 +122,9 @@ impl<O: OpenPort> CardPort<O> {
         longest: Duration,
     ) -> Result<ReportedProfile, JobFailure> {
         self.at().await?;
-        let port = self.port.as_mut().ok_or(PortFailure::Gone)?;
+        let Some(port) = self.port.as_mut().and_then(Device::modem) else {
+            return Ok(ReportedProfile::NotReported);
+        };
         self.profile_in_use
             .wait_for(port, wanted, longest)
             .await
@@ -194,7 +216,8 @@ impl<O: OpenPort> CardPort<O> {
     /// Sends a line; whether the modem says that it does it, or went away with it.
     async fn write(&mut self, line: &str) -> Result<bool, JobFailure> {
         self.at().await?;
-        let port = self.port.as_mut().ok_or(PortFailure::Gone)?;
+        let port = self.port.as_mut().and_then(Device::modem);
+        let port = port.ok_or(PortFailure::Gone)?;
         let longest = Duration::from_secs(self.known.habits.reset_s);
         let written = pin!(modem::write(port, line, longest));
         let written = self.waits.on(WaitingOn::Modem, longest, written).await;
@@ -208,7 +231,9 @@ impl<O: OpenPort> CardPort<O> {
             return Ok(Registration::NotReported);
         }
         self.at().await?;
-        let port = self.port.as_mut().ok_or(PortFailure::Gone)?;
+        let Some(port) = self.port.as_mut().and_then(Device::modem) else {
+            return Ok(Registration::NotReported);
+        };
         let asked = pin!(modem::registration(port, &self.known.habits, longest));
         let told = self.waits.on(WaitingOn::Modem, longest, asked).await;
         told.map_err(|error| PortFailure::from(error).into())
