@@ -243,9 +243,7 @@ async fn a_profile_is_downloaded_enabled_disabled_and_deleted_on_a_card_in_a_rea
 #[ignore = "needs pcscd, a virtual reader and the feature pcsc: see .ci/run pcsc"]
 async fn what_is_missing_at_the_start_is_told_until_it_is_there() {
     let mut machine = Machine::without_service().await;
-    let no_service = "The PC/SC service does not run.";
-    let start_it = "Install pcscd, and start pcscd.socket.";
-    machine.cannot_be_used(no_service, start_it).await;
+    machine.cannot_be_used(NO_SERVICE, START_IT).await;
     machine.start_service(false).await;
     let plug_in = "Plug the reader in, or correct port under [[euicc]].";
     machine.cannot_be_used("There is no reader.", plug_in).await;
@@ -298,6 +296,17 @@ async fn a_card_that_goes_in_the_middle_of_a_command_is_used_again_when_it_is_ba
     machine.is_usable().await;
     machine.download(&code).await;
     machine.is_clean().await;
+}
+
+#[tokio::test]
+#[ignore = "needs pcscd, a virtual reader and the feature pcsc: see .ci/run pcsc"]
+async fn a_service_that_is_restarted_while_nobody_asks_for_anything_is_used_again() {
+    let mut machine = Machine::start().await;
+    machine.end_service().await;
+    machine.cannot_be_used(NO_SERVICE, START_IT).await;
+    machine.insert();
+    machine.start_service(true).await;
+    machine.is_usable().await;
 }
 
 #[tokio::test]
@@ -384,6 +393,8 @@ async fn until<T>(mut look: impl AsyncFnMut() -> Option<T>) -> T {
     timeout(PATIENCE, found).await.expect("it comes about")
 }
 
+const NO_SERVICE: &str = "The PC/SC service does not run.";
+const START_IT: &str = "Install pcscd, and start pcscd.socket.";
 const NO_CARD: &str = "There is no card in the reader that answers.";
 const PUT_IT_IN: &str = "Put the card into the reader; lpad goes on by itself.";
 /// Where Debian has the driver of the virtual reader.
