@@ -16,6 +16,7 @@ mod envelope;
 mod error;
 mod function;
 mod http;
+mod inspect;
 mod roots;
 mod status;
 mod tls;
@@ -30,9 +31,10 @@ pub use deadlines::Deadlines;
 pub use envelope::{Answer, AnswerError, ExecutionStatus, ProtocolError};
 pub use error::{Error, Outcome, Phase};
 pub use function::Es9Function;
+pub use inspect::{Inspection, inspect};
 pub use roots::{Root, Roots, RootsError};
 pub use status::{Meaning, NextStep, StatusCodeData};
-pub use tls::{RspServerVerifier, TlsError};
+pub use tls::{EARLIEST_PLAUSIBLE, RspServerVerifier, TlsError};
 pub use wire::{AddressError, Opaque, ServerAddress, TransactionId, TransactionIdError};
 
 #[cfg(test)]

@@ -243,11 +243,19 @@ impl From<io::Error> for TlsError {
 /// TLS 1.2 and 1.3 with [`RspServerVerifier`]. Sessions are not resumed, so that every connection
 /// checks the certificate at the time it is made.
 pub(crate) fn client_config(roots: Roots, clock: Arc<dyn TimeProvider>) -> ClientConfig {
+    config_with(RspServerVerifier::new(roots), clock)
+}
+
+/// The same with another verifier.
+pub(crate) fn config_with(
+    verifier: impl ServerCertVerifier + 'static,
+    clock: Arc<dyn TimeProvider>,
+) -> ClientConfig {
     let mut config = ClientConfig::builder_with_details(Arc::new(crypto::provider()), clock)
         .with_protocol_versions(&[&TLS13, &TLS12])
         .expect("there are cipher suites for both versions")
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(RspServerVerifier::new(roots)))
+        .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
     config.resumption = Resumption::disabled();
     config
@@ -460,7 +468,7 @@ fn into_rustls(error: CertificateError) -> rustls::Error {
 }
 
 /// 2025-01-01. A clock before it has never been set.
-const EARLIEST_PLAUSIBLE: Timestamp = Timestamp(1_735_689_600);
+pub const EARLIEST_PLAUSIBLE: Timestamp = Timestamp(1_735_689_600);
 
 /// How many certificates of a server are looked at.
 const MAX_SENT: usize = 8;
