@@ -16,7 +16,9 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::time::{sleep, timeout};
 
-use crate::api::body::{Addresses, Euicc, Event, EventKind, Notification, Operation, Profile};
+use crate::api::body::{
+    Addresses, Euicc, Event, EventKind, Examination, Notification, Operation, Profile,
+};
 use crate::api::downloads::DownloadRequest;
 use crate::api::euiccs::{AddressesChange, EuiccList, ResetRequest};
 use crate::api::health::{Health, Version};
@@ -104,6 +106,12 @@ impl Client {
     /// `GET /v1/euiccs/{name}?wait=…`: a reading of the card is waited for no longer than this.
     pub async fn euicc_within(&self, name: &str, wait_s: u64) -> Result<Euicc, ClientError> {
         self.get(&format!("/v1/euiccs/{name}?wait={wait_s}")).await
+    }
+
+    /// `POST /v1/euiccs/{name}/examination`.
+    pub async fn examine(&self, name: &str) -> Result<Examination, ClientError> {
+        let path = format!("/v1/euiccs/{name}/examination");
+        self.call(Method::POST, &path, NOTHING).await
     }
 
     /// `GET /v1/euiccs/{name}/addresses`.

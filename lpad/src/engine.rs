@@ -25,6 +25,7 @@ use std::time::Duration;
 use es9_client::Connect;
 use es10_apdu::transport::Fault;
 use es10_apdu::types::Eid;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 pub(crate) use self::context::Context;
@@ -35,12 +36,18 @@ use self::life::{Resumed, Slot, Up, Why};
 use self::outbox::{Outbox, Urgency};
 use self::port::CardPort;
 use self::session::show_notifications;
-use crate::failure::{Interruption, JobFailure, PortFailure};
+use self::waiting::Waits;
+use crate::config::EuiccConfig;
+use crate::failure::{Interruption, JobFailure, PortFailure, Told};
 use crate::job::{Achievement, Download, Job, Kind};
-use crate::memory::journal::{Record, StartedOperation};
-use crate::memory::operations::Ticket;
+use crate::memory::events::Events;
+use crate::memory::examination::Examination;
+use crate::memory::journal::{Record, SharedJournal, StartedOperation};
+use crate::memory::operations::{Operations, Ticket};
 use crate::memory::snapshot::{ProfileState, Snapshot};
 use crate::modem::OpenPort;
+use crate::modem::table::Table;
+use crate::runtime::clock::Clock;
 use crate::runtime::closing::Closing;
 
 /// The task's state.
@@ -60,6 +67,8 @@ enum Wake {
     Gone(Fault),
     /// The port of a card that is absent may be there again.
     PortChanged,
+    /// Somebody wants the way to the card examined.
+    Examine(oneshot::Sender<Examination>),
     Closing,
 }
 
@@ -155,6 +164,7 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
             // A handle lives as long as the API, which ends after the engines.
             Some(work) = inbox.work.recv() => Wake::Work(work),
             Ok(()) = inbox.readers.changed() => Wake::Readers,
+            Some(asked) = inbox.examiners.recv() => Wake::Examine(asked),
             () = desk.outbox.settle() => Wake::Delivered,
             wake = port => wake,
             () = timer => Wake::Due,
@@ -190,6 +200,9 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
                 self.slot.port_changed();
                 self.due().await;
             }
+            // The client has left.
+            Wake::Examine(asked) if asked.is_closed() => {}
+            Wake::Examine(asked) => self.examine(asked).await,
             Wake::Closing => {}
         }
         // One that the modem did not let be closed gets a second chance at once. In doubt the card is
@@ -293,6 +306,16 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         }
     }
 
+    async fn examine(&mut self, asked: oneshot::Sender<Examination>) {
+        let found = self.slot.desk.port.examine().await;
+        if !self.slot.is_ready() {
+            // Until it is tried again others may use it.
+            self.slot.desk.port.close();
+        }
+        // The client may have left.
+        let _ = asked.send(found);
+    }
+
     /// Something of the engine's own failed: what is known of the card is read anew.
     fn failed(&mut self, what: &str, failure: JobFailure) {
         let (name, shown) = (&self.slot.context.config.name, failure.shortened());
@@ -379,6 +402,23 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         }
         outcome
     }
+}
+
+/// Examines the way to a card where no engine has it. `journal` remembers channels, and is nobody else's.
+pub async fn examine<O: OpenPort>(
+    opener: O,
+    config: &EuiccConfig,
+    journal: SharedJournal,
+    modems: Arc<Table>,
+) -> Examination {
+    let clock = Clock::system();
+    let nothing = |_: &JobFailure| Told::default();
+    let events = Events::of_start(0);
+    let operations = Operations::new(events, clock.clone(), journal.clone(), nothing);
+    let known = watch::Sender::new(Snapshot::default());
+    let waits = Waits::new(operations, known.subscribe(), clock);
+    let mut port = CardPort::new(opener, config, journal, modems, waits);
+    port.examine().await
 }
 
 impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {

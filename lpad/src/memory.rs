@@ -2,6 +2,7 @@
 
 pub mod digest;
 pub mod events;
+pub mod examination;
 pub mod journal;
 pub mod key;
 pub mod operations;

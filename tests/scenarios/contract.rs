@@ -10,8 +10,8 @@ use std::{fmt, fs};
 use hyper::Method;
 use lpad::api::action::{Access, Request};
 use lpad::api::body::{
-    Achievement, Addresses, Euicc, EuiccInfo, EventKind, FirstProfile, Modem, Notification, Offer,
-    Operation as LpadOperation, Profile, Trying, UnknownPart,
+    Achievement, Addresses, Euicc, EuiccInfo, EventKind, Examination, ExaminedRoute, FirstProfile,
+    Modem, Notification, Offer, Operation as LpadOperation, Profile, Trying, UnknownPart,
 };
 use lpad::api::downloads::DownloadRequest;
 use lpad::api::euiccs::{AddressesChange, EuiccList, ResetRequest};
@@ -134,6 +134,8 @@ async fn members_values_and_codes_are_the_programs_own() {
         ("EuiccInfo", names::<EuiccInfo>()),
         ("EuiccList", names::<EuiccList>()),
         ("EventKind", names::<EventKind>()),
+        ("ExaminedRoute", names::<ExaminedRoute>()),
+        ("Examination", names::<Examination>()),
         ("FirstProfile", names::<FirstProfile>()),
         ("FirstProfileState", names::<FirstProfileState>()),
         ("Health", names::<Health>()),
@@ -407,6 +409,8 @@ impl Api {
             }
         }
         bed.bench.network().set_reach(HOST_NAME, Reach::Open);
+        let found = self.ask(bed, "POST", EXAMINATION, "").await;
+        assert_eq!(found.json["profiles"], 1, "{found:?}");
     }
 
     async fn changing_works(&mut self, bed: &mut Bed) {
@@ -531,6 +535,7 @@ impl Api {
         let operations = self.description.operations().into_iter();
         operations
             .filter(|operation| operation.method != "GET" && operation.template.contains("{euicc}"))
+            .filter(|operation| operation.id != "examineEuicc")
             .collect()
     }
 
@@ -553,6 +558,8 @@ impl Api {
             let reply = self.ask(bed, &operation.method, &target, &body).await;
             assert_eq!(reply.json["code"], "busy", "{target}");
         }
+        let examined = self.ask(bed, "POST", EXAMINATION, "").await;
+        assert_eq!(examined.json["operation"], asking["id"]);
         let asking = format!("/v1/operations/{}", asking["id"].as_str().unwrap());
         let first = &queued[0].headers["location"];
         let cancel = self.ask(bed, "POST", &format!("{first}/cancel"), "").await;
@@ -721,6 +728,8 @@ impl Api {
         }
         let refused = self.ask(bed, "GET", &format!("{target}?wait=1"), "").await;
         assert_eq!(refused.json["code"], "too-many-readers");
+        let refused = self.ask(bed, "POST", EXAMINATION, "").await;
+        assert_eq!(refused.json["code"], "too-many-readers");
         let now = self.ask(bed, "GET", &format!("{target}?wait=0"), "").await;
         assert_eq!(now.json["state"], "running");
         drop(waiting);
@@ -789,6 +798,8 @@ fn sample(operation: &Operation, euicc: &str) -> String {
 fn code(matching_id: &str) -> String {
     format!("LPA:1${HOST_NAME}${matching_id}")
 }
+
+const EXAMINATION: &str = "/v1/euiccs/default/examination";
 
 /// Every word in quotes in the API's source, and what stands for names and numbers.
 fn words_of_the_router() -> BTreeSet<String> {

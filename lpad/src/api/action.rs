@@ -28,6 +28,11 @@ pub enum Action {
         /// How long to wait at most until the card was read again.
         wait_s: u64,
     },
+    /// Examine the way to an eUICC.
+    Examine {
+        /// The eUICC.
+        euicc: String,
+    },
     /// The server addresses on an eUICC.
     Addresses {
         /// The eUICC.
@@ -101,7 +106,9 @@ impl Action {
     /// What the caller must be allowed to do.
     pub fn access(&self) -> Access {
         match self {
-            Self::Start { .. } | Self::Answer { .. } | Self::Cancel(_) => Access::Change,
+            Self::Start { .. } | Self::Examine { .. } | Self::Answer { .. } | Self::Cancel(_) => {
+                Access::Change
+            }
             _ => Access::Read,
         }
     }

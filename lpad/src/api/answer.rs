@@ -77,6 +77,17 @@ impl Api {
                 let known = read(engine, wait_s, answering).await;
                 Ok(ok(&body::Euicc::from(&known.euicc)))
             }
+            Action::Examine { euicc } => {
+                let engine = self.engine(&euicc)?;
+                let _waits = answering.waits()?;
+                if let Some(operation) = engine.snapshot().euicc.busy_with {
+                    return Err(Problem::new(Code::Busy).of_operation(operation));
+                }
+                match engine.examine().await {
+                    Some(found) => Ok(ok(&body::Examination::from(&found))),
+                    None => Err(Problem::new(Code::Busy).next_step(EXAMINED_LATER)),
+                }
+            }
             Action::Addresses { euicc, wait_s } => {
                 let known = self.card(&euicc, wait_s, answering).await?;
                 let addresses = known.addresses.of(Part::Addresses)?;
@@ -283,5 +294,7 @@ fn event_stream(stream: EventStream) -> Response<BoxBody<Bytes, Infallible>> {
     response
 }
 
+/// What to do when the engine had no time for an examination.
+const EXAMINED_LATER: &str = "Try again when nothing else is under way on this eUICC.";
 /// The type of what succeeds.
 const JSON: &str = "application/json";

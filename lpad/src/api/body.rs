@@ -5,11 +5,13 @@
 
 mod euicc;
 mod event;
+mod examination;
 mod operation;
 mod profile;
 
 pub use euicc::{Addresses, Euicc, EuiccInfo, FirstProfile, Modem, Trying, UnknownPart};
 pub use event::{Event, EventKind};
+pub use examination::{Examination, ExaminedRoute};
 pub use operation::{Achievement, Offer, Operation};
 pub use profile::{Notification, Profile};
 

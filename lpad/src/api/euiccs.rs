@@ -1,4 +1,4 @@
-//! `/v1/euiccs`, `/v1/euiccs/{name}`, its `addresses` and its `reset`.
+//! `/v1/euiccs`, `/v1/euiccs/{name}`, its `addresses`, `examination` and `reset`.
 
 use es9_client::ServerAddress;
 use hyper::Method;
@@ -63,6 +63,12 @@ pub(super) fn route(
             }),
             Method::PUT => Ok(set_addresses(request, euicc)?),
             _ => Err(request.not_allowed(&["GET", "PUT"])),
+        },
+        ["examination"] => match *request.method {
+            Method::POST => Ok(Action::Examine {
+                euicc: euicc.to_owned(),
+            }),
+            _ => Err(request.not_allowed(&["POST"])),
         },
         ["reset"] => match *request.method {
             Method::POST => Ok(reset(request, euicc)?),

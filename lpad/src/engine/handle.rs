@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use es10_apdu::types::Eid;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 
 use crate::job::Job;
+use crate::memory::examination::Examination;
 use crate::memory::journal::RequestKey;
 use crate::memory::operations::{Operation, OperationError, Operations, QUEUE_LENGTH, Ticket};
 use crate::memory::snapshot::{Shown, Snapshot};
@@ -26,6 +27,8 @@ pub(crate) struct Inbox {
     pub(super) work: mpsc::Receiver<Work>,
     /// How many clients wait for a fresh reading.
     pub(super) readers: watch::Receiver<usize>,
+    /// Who wants the way to the card examined.
+    pub(super) examiners: mpsc::Receiver<oneshot::Sender<Examination>>,
 }
 
 /// The side of an engine that is held by the API and by the other parts of the daemon.
@@ -35,6 +38,7 @@ pub struct EngineHandle {
     operations: Operations,
     work: mpsc::Sender<Work>,
     readers: watch::Sender<usize>,
+    examiners: mpsc::Sender<oneshot::Sender<Examination>>,
     snapshot: watch::Receiver<Snapshot>,
 }
 
@@ -48,15 +52,18 @@ impl EngineHandle {
         // Operations are bounded by their registry, so that this queue never is full.
         let (work, queue) = mpsc::channel(QUEUE_LENGTH);
         let readers = watch::Sender::new(0);
+        let (examiners, waiting) = mpsc::channel(EXAMINERS);
         let inbox = Inbox {
             work: queue,
             readers: readers.subscribe(),
+            examiners: waiting,
         };
         let handle = Self {
             name: name.to_owned(),
             operations,
             work,
             readers,
+            examiners,
             snapshot,
         };
         (handle, inbox)
@@ -132,6 +139,20 @@ impl EngineHandle {
     }
 }
 
+impl EngineHandle {
+    /// Examines the way to the card, once nothing else uses it; `None` when that does not come about in
+    /// time, or too many wait for it already.
+    ///
+    /// # Cancel safety
+    ///
+    /// An examination that has begun goes on when the future is dropped.
+    pub async fn examine(&self) -> Option<Examination> {
+        let (asked, answer) = oneshot::channel();
+        self.examiners.try_send(asked).ok()?;
+        timeout(EXAMINE_DEADLINE, answer).await.ok()?.ok()
+    }
+}
+
 /// A client that waits for a fresh reading; when it is dropped, one less waits.
 #[derive(Debug)]
 struct Reader<'r>(&'r watch::Sender<usize>);
@@ -149,5 +170,9 @@ impl Drop for Reader<'_> {
     }
 }
 
+/// Examinations that may wait for the engine.
+const EXAMINERS: usize = 4;
+/// How long one waits for it: a little longer than it takes.
+const EXAMINE_DEADLINE: Duration = Duration::from_secs(90);
 /// How long a reader waits for the card.
 const READ_DEADLINE: Duration = Duration::from_secs(30);

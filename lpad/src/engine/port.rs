@@ -1,5 +1,6 @@
 //! The port and the card behind it.
 
+mod examination;
 mod modem;
 
 use std::io;
@@ -236,8 +237,17 @@ impl<O: OpenPort> CardPort<O> {
         Err(because.unwrap_or_else(|| PortFailure::Gone.into()))
     }
 
-    /// Opens the ISD-R by this route, and finds out how it wants to be used.
+    /// Opens the ISD-R by this route, finds out how it wants to be used, and remembers that.
     async fn try_route(&mut self, route: Route) -> Result<Place, JobFailure> {
+        let (place, link) = self.adapt(route).await?;
+        tracing::debug!(%route, ?link, "the route works");
+        self.record.found(self.routes.found(route, &link));
+        self.options.link = link;
+        Ok(place)
+    }
+
+    /// Opens the ISD-R by this route, and finds out how it wants to be used.
+    async fn adapt(&mut self, route: Route) -> Result<(Place, LinkOptions), JobFailure> {
         self.options.link = self.modem.link.clone();
         let place = self.open_by(route).await?;
         let Self {
@@ -252,12 +262,7 @@ impl<O: OpenPort> CardPort<O> {
         let link = Trace::new(Link::over(port, waits, route));
         let mut isdr = Isdr::resume(link, place.clone(), options);
         match isdr.adapt().await {
-            Ok(link) => {
-                tracing::debug!(%route, ?link, "the route works");
-                self.record.found(self.routes.found(route, &link));
-                self.options.link = link;
-                Ok(place)
-            }
+            Ok(link) => Ok((place, link)),
             Err(error) => {
                 if let Err(error) = isdr.close().await {
                     tracing::debug!(%error, "the logical channel could not be closed");

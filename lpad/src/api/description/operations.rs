@@ -285,6 +285,28 @@ pub(super) const OPERATIONS: &[Operation] = &[
         ],
     },
     Operation {
+        id: "examineEuicc",
+        method: "post",
+        path: "/v1/euiccs/{euicc}/examination",
+        tag: "euiccs",
+        summary: "Examine the way to the card",
+        description: "Asks the modem and the card anew, tries each way to the card that lpad would try, and answers within 90 seconds with what was found; an eUICC that cannot be used is answered too. Nothing is changed. Other work on the eUICC waits meanwhile.",
+        access: Access::Change,
+        parameters: &[],
+        body: None,
+        answer: (200, "What was found.", "Examination"),
+        refusals: &[
+            (404, Refusal::Named("UnknownEuicc")),
+            (
+                409,
+                Refusal::Own(
+                    "`busy`: an operation uses the eUICC, and `operation` names it; or other examinations wait.",
+                ),
+            ),
+            (503, Refusal::Named("TooManyReaders")),
+        ],
+    },
+    Operation {
         id: "resetEuicc",
         method: "post",
         path: "/v1/euiccs/{euicc}/reset",

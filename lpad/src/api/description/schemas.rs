@@ -5,7 +5,7 @@ use schemars::transform::transform_subschemas;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use crate::api::body::{Addresses, Euicc, EventKind, Operation, Profile};
+use crate::api::body::{Addresses, Euicc, EventKind, Examination, Operation, Profile};
 use crate::api::downloads::DownloadRequest;
 use crate::api::euiccs::{AddressesChange, EuiccList, ResetRequest};
 use crate::api::health::{Health, Version};
@@ -28,6 +28,7 @@ pub(super) fn schemas() -> Map<String, Value> {
     add::<Euicc>(&mut answers);
     add::<EuiccList>(&mut answers);
     add::<EventKind>(&mut answers);
+    add::<Examination>(&mut answers);
     add::<Health>(&mut answers);
     add::<NotificationList>(&mut answers);
     add::<Operation>(&mut answers);
