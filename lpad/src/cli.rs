@@ -1,6 +1,7 @@
 //! `lpactl`: the daemon's API on the command line, for people and with `--json` for programs.
 
 pub mod args;
+pub mod doctor;
 mod download;
 mod progress;
 mod prompt;
@@ -147,6 +148,9 @@ enum CliError {
     NothingToDownload,
     #[error("Not ready: {0}")]
     NotReady(String),
+    /// What was to be said of them is said.
+    #[error("Failed checks: {0}")]
+    Unwell(usize),
     #[error("Interrupted")]
     Interrupted,
     #[error("The terminal cannot be used: {0}")]
@@ -172,7 +176,7 @@ impl CliError {
             }
             Self::Usage(_) => 2,
             Self::NothingToDownload => 6,
-            Self::NotReady(_) => 7,
+            Self::NotReady(_) | Self::Unwell(_) => 7,
             Self::Output(_) => 8,
             // As a shell tells that a program was ended by this signal.
             Self::Interrupted => 130,
@@ -197,6 +201,7 @@ impl CliError {
             | Self::NotConfirmed
             | Self::NeedsPerson
             | Self::NotReady(_)
+            | Self::Unwell(_)
             | Self::Input(_)
             | Self::Output(_) => format!("{}.\n", self.words()),
         }
@@ -251,7 +256,10 @@ struct Lpactl {
 
 impl Lpactl {
     async fn command(&self, command: Command) -> Result<(), CliError> {
-        self.client.must_be_served().await?;
+        // It has something to say of a daemon that does not answer.
+        if !matches!(command, Command::Doctor(_)) {
+            self.client.must_be_served().await?;
+        }
         match command {
             Command::Status => self.status().await,
             Command::Euicc(command) => self.euicc_command(command).await,
@@ -260,6 +268,7 @@ impl Lpactl {
             Command::Notification(command) => self.notification_command(command).await,
             Command::Operation(command) => self.operation_command(command).await,
             Command::Events { after } => self.events(after).await,
+            Command::Doctor(arguments) => self.doctor(&arguments).await,
         }
     }
 
@@ -802,6 +811,7 @@ mod tests {
             (CliError::NothingToDownload, 6),
             (ended(Code::NothingToDownload), 6),
             (CliError::NotReady("default is starting".into()), 7),
+            (CliError::Unwell(2), 7),
             (CliError::Output(io::ErrorKind::StorageFull.into()), 8),
         ];
         for (error, code) in cases {

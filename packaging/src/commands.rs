@@ -193,7 +193,8 @@ This page is for those who manage a gateway by hand or in scripts: every command
 from its own help. Each command also has a manual page, such as `man lpactl-download`.
 
 `lpactl` asks the daemon over its socket, so run it as root or as a member of the group `lpad`. With
-`--json` it prints the answers of the API and nothing else.
+`--json` it prints the answers of the API and nothing else; what [lpactl doctor](doctor.md) prints then is
+its own.
 ";
 
 #[cfg(test)]

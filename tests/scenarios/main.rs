@@ -18,6 +18,7 @@ mod contract;
 mod crashes;
 mod dependencies;
 mod design;
+mod doctor;
 mod doubt;
 mod downloads;
 mod first_boot;

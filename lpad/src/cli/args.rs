@@ -50,6 +50,8 @@ pub enum Command {
     /// What the daemon is doing and has done
     #[command(subcommand)]
     Operation(OperationCommand),
+    /// Examine port, modem, card, clock and server, and say what to do; also without a daemon
+    Doctor(DoctorArguments),
     /// Show events as they happen, until interrupted
     Events {
         /// Start after this event
@@ -167,6 +169,23 @@ pub struct SourceArguments {
     pub smdp: Option<String>,
 }
 
+/// `lpactl doctor …`.
+#[derive(Args, Debug)]
+pub struct DoctorArguments {
+    /// Only name the ports that may be a modem's
+    #[arg(long, conflicts_with_all = ["smdp", "bundle"])]
+    pub ports: bool,
+    /// The SM-DP+ to connect to [default: the one on the card, else the configured one]
+    #[arg(long, value_name = "ADDRESS")]
+    pub smdp: Option<String>,
+    /// Write what was found to this new file, safe to attach to a public issue
+    #[arg(long, value_name = "FILE")]
+    pub bundle: Option<PathBuf>,
+    /// The daemon's configuration
+    #[arg(long, value_name = "FILE", default_value = "/etc/lpad/lpad.toml")]
+    pub config: PathBuf,
+}
+
 /// `lpactl notification …`.
 #[derive(Debug, Subcommand)]
 pub enum NotificationCommand {
@@ -240,7 +259,7 @@ Exit codes:
   4  you may not do this
   5  cancelled, declined, postponed or not answered in time
   6  nothing to download
-  7  status: an eUICC cannot be used now, or lpad cannot write its state
+  7  status: an eUICC cannot be used now, or lpad cannot write its state; doctor: something failed
   8  it is done, but standard output cannot be written
   130  interrupted";
 
