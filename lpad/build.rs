@@ -7,12 +7,8 @@ use std::process::Command;
 use std::{env, fs, io};
 
 fn main() -> io::Result<()> {
-    println!("cargo::rerun-if-changed={DOCUMENT}");
-    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
-    fs::write(out.join(DOCUMENT), compact(&fs::read_to_string(DOCUMENT)?))?;
-    println!("cargo::rerun-if-changed={MODEMS}");
-    let modems = fs::read_to_string(MODEMS)?;
-    fs::write(out.join(MODEMS), compact_modems(&modems))?;
+    pack(DOCUMENT, compact)?;
+    pack(MODEMS, compact_modems)?;
     println!("cargo::rerun-if-changed={NO_UNWINDING}");
     if discards_unwinding() {
         let script = env::current_dir()?.join(NO_UNWINDING);
@@ -53,6 +49,15 @@ fn compilers_file(name: &str) -> Option<PathBuf> {
     let path = PathBuf::from(String::from_utf8(output.stdout).ok()?.trim());
     // A compiler that has none prints the bare name.
     path.is_absolute().then_some(path)
+}
+
+/// Packs a text for `packed.rs`, without what only people need.
+fn pack(name: &str, compact: fn(&str) -> String) -> io::Result<()> {
+    println!("cargo::rerun-if-changed={name}");
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
+    let text = compact(&fs::read_to_string(name)?);
+    let packed = lz4_flex::block::compress_prepend_size(text.as_bytes());
+    fs::write(out.join(name).with_extension("lz4"), packed)
 }
 
 /// JSON without white space between its tokens, a third of it: the file is written for people, what

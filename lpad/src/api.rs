@@ -16,7 +16,6 @@ pub mod events;
 pub mod health;
 mod json;
 pub mod notifications;
-mod openapi;
 pub mod operations;
 pub mod profiles;
 pub mod routes;

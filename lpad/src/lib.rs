@@ -26,6 +26,7 @@ mod files;
 pub mod job;
 pub mod memory;
 pub mod modem;
+mod packed;
 pub mod printable;
 mod printed;
 pub mod problem;

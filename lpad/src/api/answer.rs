@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::action::Action;
 use super::actor::{Actor, Permissions};
+use super::body;
 use super::connections::{Answering, Crowded};
 use super::euiccs::EuiccList;
 use super::events::EventStream;
@@ -22,7 +23,6 @@ use super::notifications::NotificationList;
 use super::operations::OperationList;
 use super::profiles::ProfileList;
 use super::status::ErrorResponse;
-use super::{body, openapi};
 use crate::engine::EngineHandle;
 use crate::failure::{JobFailure, PortFailure};
 use crate::job::Part;
@@ -30,6 +30,7 @@ use crate::memory::events::Events;
 use crate::memory::journal::{RequestKey, SharedJournal};
 use crate::memory::operations::{ClientProcess, Operation, Operations};
 use crate::memory::snapshot::{Availability, Shown, Snapshot, find};
+use crate::packed;
 use crate::problem::{Code, Problem};
 use crate::runtime::closing::Closing;
 
@@ -63,7 +64,7 @@ impl Api {
         match action {
             Action::Health => Ok(ok(&Health::new(self.availability(), &self.journal))),
             Action::Version => Ok(ok(&Version::own())),
-            Action::OpenApi => Ok(text(StatusCode::OK, JSON, openapi::DOCUMENT)),
+            Action::OpenApi => Ok(text(StatusCode::OK, JSON, packed::OPENAPI.text())),
             Action::Euiccs => {
                 let euiccs = self
                     .engines
