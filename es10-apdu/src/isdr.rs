@@ -81,11 +81,8 @@ impl<T: Transport> Isdr<T> {
     /// card or modem failed at it. A card that is busy is asked until it is not. All this happens
     /// within the deadline of one call.
     pub async fn read<F: Es10Function>(&mut self, function: &F) -> Result<F::Response, CallError> {
-        let request = function.to_der();
-        let check = |answer: &[u8]| response::<F>(answer).map(drop);
-        let answer = self
-            .read_answer(F::NAME, F::EFFECT, &request, check)
-            .await?;
+        let der = function.to_der();
+        let answer = self.exchange(Request::of::<F>(&der)).await?;
         response::<F>(&answer)
     }
 
@@ -127,28 +124,32 @@ impl<T: Transport> Isdr<T> {
         self.channel.place()
     }
 
-    /// The answer to a request, read again as [`Self::read`] says; `check` tells whether it can be
-    /// read.
+    /// The answer to a request, which can be read. One that changes nothing is read again as
+    /// [`Self::read`] says; any other is sent once, as [`Self::call`] does.
     ///
     /// This and [`Self::store`] know no function and are behind a pointer: as parts of the futures
     /// above they would be in the program once for every function.
-    fn read_answer<'a>(
-        &'a mut self,
-        command: &'static str,
-        effect: Effect,
-        request: &'a [u8],
-        check: fn(&[u8]) -> Result<(), CallError>,
-    ) -> Exchange<'a> {
+    ///
+    /// # Cancel safety
+    /// As [`Self::call`].
+    pub fn exchange<'a>(&'a mut self, request: Request<'a>) -> Exchange<'a> {
+        let Request {
+            name,
+            effect,
+            der,
+            check,
+        } = request;
         Box::pin(async move {
             let longest = self.link.deadlines.last_block;
             let deadline = Deadline::after(longest);
+            let until = (effect == Effect::Reads).then_some(deadline);
             let mut persistence = Persistence::default();
             let mut is_again = false;
             loop {
-                let answer = self.store(command, request, longest, Some(deadline)).await;
+                let answer = self.store(name, der, longest, until).await;
                 let answer = answer.and_then(|answer| check(&answer).map(|()| answer));
                 let error = match answer {
-                    Err(error) if effect == Effect::Reads && !deadline.has_passed() => error,
+                    Err(error) if until.is_some() && !deadline.has_passed() => error,
                     answered => return answered,
                 };
                 // Refusals of the modem come first: right after a reset or a switch it is busy with
@@ -414,9 +415,36 @@ impl CallError {
 }
 
 /// The answer to a request, to be waited for.
-type Exchange<'a> = Pin<Box<dyn Future<Output = Result<Vec<u8>, CallError>> + Send + 'a>>;
+pub type Exchange<'a> = Pin<Box<dyn Future<Output = Result<Vec<u8>, CallError>> + Send + 'a>>;
 
-fn response<F: Es10Function>(answer: &[u8]) -> Result<F::Response, CallError> {
+/// What the call of a function is without its type.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Interface and function.
+    pub name: &'static str,
+    /// What it does to the eUICC.
+    pub effect: Effect,
+    der: &'a [u8],
+    check: fn(&[u8]) -> Result<(), CallError>,
+}
+
+impl<'a> Request<'a> {
+    /// That of a function with its request in DER.
+    pub fn of<F: Es10Function>(der: &'a [u8]) -> Self {
+        Self {
+            name: F::NAME,
+            effect: F::EFFECT,
+            der,
+            check: |answer| response::<F>(answer).map(drop),
+        }
+    }
+}
+
+/// Reads the answer to a function.
+///
+/// # Errors
+/// When it is no such answer.
+pub fn response<F: Es10Function>(answer: &[u8]) -> Result<F::Response, CallError> {
     F::response(answer).map_err(|error| CallError::Codec {
         command: F::NAME,
         error,

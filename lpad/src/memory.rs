@@ -5,6 +5,7 @@ pub mod events;
 pub mod examination;
 pub mod journal;
 pub mod key;
+pub mod link;
 pub mod operations;
 pub mod snapshot;
 pub mod state_folder;

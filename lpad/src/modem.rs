@@ -4,7 +4,6 @@
 mod device;
 mod identity;
 mod ladder;
-mod link;
 mod place;
 mod port;
 pub mod ports;
@@ -16,7 +15,6 @@ pub use self::device::Device;
 pub use self::identity::Identity;
 pub(crate) use self::identity::imei;
 pub(crate) use self::ladder::{SETTLE, run, shown, write, writes};
-pub use self::link::{Form, FoundLink, Start};
 pub use self::port::{OpenPort, SerialPort};
 pub(crate) use self::profile_in_use::{ProfileInUse, ReportedProfile};
 pub(crate) use self::registration::{Registration, registration};

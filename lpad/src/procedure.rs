@@ -8,8 +8,8 @@ use std::fmt;
 use es9_client::{Connect, Es9Client, Es9Function, ServerAddress};
 use es10_apdu::asn1::Raw;
 use es10_apdu::es10b::ProfileInstallationResult;
-use es10_apdu::function::{Effect, Es10Function};
-use es10_apdu::isdr::{CallError, Isdr};
+use es10_apdu::function::Es10Function;
+use es10_apdu::isdr::{self, CallError, Exchange, Isdr, Request};
 use es10_apdu::transport::{Fault, Outcome, Transport};
 
 pub mod download;
@@ -27,7 +27,16 @@ pub trait Card: Send {
     fn call<F: Es10Function>(
         &mut self,
         function: &F,
-    ) -> impl Future<Output = Result<F::Response, CallError>> + Send;
+    ) -> impl Future<Output = Result<F::Response, CallError>> + Send {
+        async {
+            let der = function.to_der();
+            let answer = self.exchange(Request::of::<F>(&der)).await?;
+            isdr::response::<F>(&answer)
+        }
+    }
+
+    /// The answer to a request, as [`Isdr::exchange`]; all that a call is but its types.
+    fn exchange<'a>(&'a mut self, request: Request<'a>) -> Exchange<'a>;
 
     /// Sends one segment of a Bound Profile Package.
     fn load_segment(
@@ -37,11 +46,8 @@ pub trait Card: Send {
 }
 
 impl<T: Transport> Card for Isdr<T> {
-    async fn call<F: Es10Function>(&mut self, function: &F) -> Result<F::Response, CallError> {
-        match F::EFFECT {
-            Effect::Reads => self.read(function).await,
-            Effect::Session | Effect::Changes => Self::call(self, function).await,
-        }
+    fn exchange<'a>(&'a mut self, request: Request<'a>) -> Exchange<'a> {
+        Self::exchange(self, request)
     }
 
     async fn load_segment(

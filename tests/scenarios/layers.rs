@@ -48,6 +48,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
                 "commit",
                 "config",
                 "files",
+                "packed",
                 "printable",
                 "printed",
                 "runtime",

@@ -14,8 +14,10 @@ use es10_apdu::asn1::Raw;
 use es10_apdu::at::{Cgla, Csim, ModemProfile};
 use es10_apdu::channel::Place;
 use es10_apdu::es10b::ProfileInstallationResult;
-use es10_apdu::function::{Effect, Es10Function};
-use es10_apdu::isdr::{CallError, Isdr, IsdrOptions, close_recorded, close_unnamed};
+use es10_apdu::function::Effect;
+use es10_apdu::isdr::{
+    CallError, Exchange, Isdr, IsdrOptions, Request, close_recorded, close_unnamed,
+};
 use es10_apdu::link::{Deadlines, LinkOptions};
 #[cfg(feature = "pcsc")]
 use es10_apdu::pcsc::ReaderCard;
@@ -155,11 +157,11 @@ impl<O: OpenPort> CardPort<O> {
         }
         let (modem, link) = (self.known.identity.to_string(), &self.modem.link);
         // What was found out of the same modem in this life, and what is in doubt of it, stays so.
-        if let Some(start) = self.routes.start(modem, &habits.apdu, link) {
+        if let Some(start) = self.routes.start(&modem, &habits.apdu, link) {
             self.options.link = link.clone();
             if let Some(found) = self.record.link(start) {
                 self.routes.recall(&found);
-                self.options.link = found.form.over(link);
+                self.options.link = found.over(link);
             }
         }
     }
@@ -418,18 +420,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> OpenCard<'_, S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Card for OpenCard<'_, S> {
-    async fn call<F: Es10Function>(&mut self, function: &F) -> Result<F::Response, CallError> {
-        if F::EFFECT != Effect::Changes {
-            let answer = Card::call(&mut self.isdr, function).await;
+    fn exchange<'a>(&'a mut self, request: Request<'a>) -> Exchange<'a> {
+        let changes = request.effect == Effect::Changes;
+        Box::pin(async move {
+            // Set while the command is under way, so that a future dropped in between counts as well.
+            let lost_before = *self.answer_lost;
+            *self.answer_lost |= changes;
+            let answer = self.isdr.exchange(request).await;
+            *self.answer_lost = lost_before || (changes && is_lost(&answer));
             self.judge(&answer);
-            return answer;
-        }
-        // Set while the command is under way, so that a future dropped in between counts as well.
-        let lost_before = std::mem::replace(self.answer_lost, true);
-        let answer = Card::call(&mut self.isdr, function).await;
-        *self.answer_lost = lost_before || is_lost(&answer);
-        self.judge(&answer);
-        answer
+            answer
+        })
     }
 
     async fn load_segment(

@@ -6,7 +6,8 @@ use es10_apdu::transport::{DeviceRefusalKind, Fault};
 
 use crate::config::{ApduPath, Route};
 use crate::failure::{JobFailure, PortFailure};
-use crate::modem::{Form, FoundLink, Start};
+use crate::memory::digest::Digest;
+use crate::memory::link::{FoundLink, start_of};
 use crate::procedure::FunctionError;
 
 /// The routes to a card, and what is known of them.
@@ -16,7 +17,10 @@ use crate::procedure::FunctionError;
 #[derive(Debug)]
 pub(super) struct Routes {
     asked: ApduPath,
-    start: Start,
+    /// Those that are tried.
+    routes: Vec<Route>,
+    /// What is known was found out from this.
+    start: Digest,
     /// The one that worked last.
     known: Option<Route>,
     /// Whether the known one works as it is used; else it is tried anew, and first.
@@ -29,7 +33,9 @@ impl Routes {
     pub(super) fn new(asked: ApduPath) -> Self {
         Self {
             asked,
-            start: Start::default(),
+            routes: Vec::new(),
+            // No modem yet.
+            start: Digest::of(&[]),
             known: None,
             is_proven: false,
             lost_a_package: None,
@@ -40,10 +46,10 @@ impl Routes {
     /// begins from there. `None` when it is as it was, and what is known of the routes still holds.
     pub(super) fn start(
         &mut self,
-        modem: String,
+        modem: &str,
         preferred: &[Route],
         link: &LinkOptions,
-    ) -> Option<&Start> {
+    ) -> Option<Digest> {
         let routes = match self.asked {
             ApduPath::Cgla => vec![Route::Cgla],
             ApduPath::Csim => vec![Route::Csim],
@@ -51,20 +57,16 @@ impl Routes {
             ApduPath::Auto if preferred.is_empty() => vec![Route::Cgla, Route::Csim],
             ApduPath::Auto => preferred.to_vec(),
         };
-        let form = Form::of(link);
-        let start = Start {
-            modem,
-            routes,
-            form,
-        };
+        let start = start_of(modem, &routes, link);
         if self.start == start {
             return None;
         }
         self.known = None;
         self.is_proven = false;
         self.lost_a_package = None;
+        self.routes = routes;
         self.start = start;
-        Some(&self.start)
+        Some(start)
     }
 
     /// What worked from the same start before.
@@ -77,11 +79,7 @@ impl Routes {
     pub(super) fn found(&mut self, route: Route, link: &LinkOptions) -> FoundLink {
         self.known = Some(route);
         self.is_proven = true;
-        FoundLink {
-            start: self.start.clone(),
-            route,
-            form: Form::of(link),
-        }
+        FoundLink::new(self.start, route, link)
     }
 
     /// The route that works as it is used.
@@ -113,7 +111,7 @@ impl Routes {
 
     /// The routes in the order in which they are tried.
     pub(super) fn order(&self) -> Vec<Route> {
-        let mut order = self.start.routes.clone();
+        let mut order = self.routes.clone();
         order.sort_by_key(|&route| {
             let route = Some(route);
             (route == self.lost_a_package, route != self.known)
@@ -130,7 +128,7 @@ impl Routes {
             JobFailure::Port(PortFailure::Lost(error)) => matches!(error.fault, Fault::Garbled(_)),
             _ => false,
         };
-        is_refused && self.start.routes.len() > 1
+        is_refused && self.routes.len() > 1
     }
 
     /// Whether after this failure another route may work.
@@ -189,7 +187,7 @@ mod tests {
 
     fn auto(modem: &str) -> Routes {
         let mut routes = Routes::new(ApduPath::Auto);
-        routes.start(modem.to_owned(), &[], &LinkOptions::default());
+        routes.start(modem, &[], &LinkOptions::default());
         routes
     }
 
@@ -204,7 +202,7 @@ mod tests {
                 block_size,
                 ..LinkOptions::default()
             };
-            let start = routes.start(modem.to_owned(), preferred, &link);
+            let start = routes.start(modem, preferred, &link);
             start.is_none()
         };
         assert!(is_same(&mut routes, "a", &[], 255) && routes.proven().is_some());

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use es10_apdu::link::LinkOptions;
+
 use super::snapshot::{Addresses, EuiccInfo, Known, Profile};
 use crate::config::Route;
 use crate::failure::JobFailure;
-use crate::modem::{Form, table};
+use crate::modem::table;
 
 /// What an examination found. EID, ICCID and IMEI are shortened: it may be shown to anybody.
 #[derive(Debug, Default)]
@@ -45,5 +47,5 @@ pub struct ExaminedRoute {
     /// The AT commands.
     pub route: Route,
     /// The logical channel or session that was opened, and how commands are written there.
-    pub found: Result<(String, Form), JobFailure>,
+    pub found: Result<(String, LinkOptions), JobFailure>,
 }

@@ -25,7 +25,9 @@ use tokio::time::Instant;
 
 pub(crate) use self::channel::OpenChannel;
 use self::file::JournalFile;
-pub use self::intent::{EndedOperation, HISTORY_KEPT, HostPorts, Intent, KnownChannel, Phase};
+pub use self::intent::{
+    EndedOperation, HISTORY_KEPT, HostPorts, Intent, KnownChannel, KnownPort, Phase,
+};
 use self::record::Line;
 pub use self::record::{
     AskedOperation, Attempt, EndDetails, Ending, Record, RequestKey, StartedOperation,

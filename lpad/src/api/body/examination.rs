@@ -1,5 +1,6 @@
 //! What an examination of the way to a card found, as the API shows it.
 
+use es10_apdu::link::{GetResponseClass, Le};
 use serde::{Deserialize, Serialize};
 
 use super::{Addresses, EuiccInfo, Modem, UnknownPart};
@@ -119,14 +120,14 @@ impl From<&examination::Examination> for Examination {
 impl From<&examination::ExaminedRoute> for ExaminedRoute {
     fn from(tried: &examination::ExaminedRoute) -> Self {
         let works = tried.found.as_ref().ok();
-        let form = works.map(|(_, form)| form);
+        let link = works.map(|(_, link)| link);
         Self {
             apdu: tried.route,
             problem: tried.found.as_ref().err().map(shortened),
             channel: works.map(|(channel, _)| channel.clone()),
-            block_size: form.map(|form| form.block_size),
-            le: form.map(|form| form.le),
-            interindustry: form.map(|form| form.interindustry),
+            block_size: link.map(|link| link.block_size),
+            le: link.map(|link| link.le == Le::Zero),
+            interindustry: link.map(|link| link.get_response == GetResponseClass::Interindustry),
         }
     }
 }

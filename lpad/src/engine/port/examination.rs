@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use es10_apdu::isdr::Isdr;
+use es10_apdu::link::LinkOptions;
 use es10_apdu::transport::trace::Trace;
 use tokio::time::{Instant, timeout};
 
@@ -11,7 +12,7 @@ use crate::config::Route;
 use crate::engine::reading::CardState;
 use crate::failure::{JobFailure, PortFailure};
 use crate::memory::examination::{Examination, ExaminedRoute};
-use crate::modem::{Device, Form, OpenPort, ReportedProfile};
+use crate::modem::{Device, OpenPort, ReportedProfile};
 use crate::procedure::euicc;
 use crate::secret::Shortened;
 
@@ -95,15 +96,15 @@ impl<O: OpenPort> CardPort<O> {
         };
         let read = read.await;
         card.close().await;
-        let form = Form::of(&self.options.link);
+        let link = self.options.link.clone();
         found.routes.push(ExaminedRoute {
             route,
-            found: Ok((place, form)),
+            found: Ok((place, link)),
         });
         read
     }
 
-    async fn try_and_close(&mut self, route: Route) -> Result<(String, Form), JobFailure> {
+    async fn try_and_close(&mut self, route: Route) -> Result<(String, LinkOptions), JobFailure> {
         if self.record.may_be_open() {
             self.close_orphans().await?;
         }
@@ -121,7 +122,7 @@ impl<O: OpenPort> CardPort<O> {
         let pipe = Trace::new(Link::over(port, waits, route));
         let closed = Isdr::resume(pipe, place, options).close().await;
         closed.map_err(PortFailure::from)?;
-        Ok((opened, Form::of(&link)))
+        Ok((opened, link))
     }
 }
 

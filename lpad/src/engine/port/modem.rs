@@ -22,16 +22,16 @@ impl<O: OpenPort> CardPort<O> {
         let waits = self.waits.clone();
         let was_named = self.known.identity.is_named();
         let asked = pin!(async {
-            for _ in 1..ASKED_FOR_NAME {
-                let identity = Identity::ask(port).await?;
-                // One that has just started may not know its own name yet. One that never did is not
-                // waited for.
-                if identity.is_named() || !was_named {
-                    return Ok(identity);
+            let mut asked = 1;
+            loop {
+                match Identity::ask(port).await {
+                    // One that has just started may not know its own name yet. One that never did is not
+                    // waited for.
+                    Ok(it) if !it.is_named() && was_named && asked < ASKED_FOR_NAME => asked += 1,
+                    told => break told,
                 }
                 sleep(NAME_PAUSE).await;
             }
-            Identity::ask(port).await
         });
         let identity = waits.on(WaitingOn::Modem, IDENTITY, asked).await;
         let identity = identity.map_err(PortFailure::from)?;

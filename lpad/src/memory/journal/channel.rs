@@ -7,10 +7,11 @@ use std::path::PathBuf;
 use es10_apdu::channel::{ChannelRecord, Place, RecordedChannel};
 
 use super::SharedJournal;
-use super::intent::{Intent, KnownChannel, Phase};
+use super::intent::{Intent, KnownChannel, KnownPort, Phase};
 use super::record::Record;
 use crate::config::EuiccConfig;
-use crate::modem::{FoundLink, Start};
+use crate::memory::digest::Digest;
+use crate::memory::link::FoundLink;
 
 /// The logical channel behind a port, as the journal remembers it. Of another start of the system
 /// nothing is remembered: the card had no power in between, or another one is in the slot.
@@ -65,15 +66,13 @@ impl OpenChannel {
     }
 
     /// How APDUs reached the card last, when that began from the same.
-    pub(crate) fn link(&self, start: &Start) -> Option<FoundLink> {
-        let known = |intent: &Intent| intent.links.get(&self.port).cloned();
-        let known = self.journal.look(known);
-        known.filter(|link| link.start == *start)
+    pub(crate) fn link(&self, start: Digest) -> Option<FoundLink> {
+        self.port().link.filter(|link| link.start == start)
     }
 
     /// Remembers how APDUs reach the card.
     pub(crate) fn found(&self, link: FoundLink) {
-        if self.link(&link.start).as_ref() != Some(&link) {
+        if self.link(link.start).as_ref() != Some(&link) {
             let port = self.port.clone();
             self.note(Record::LinkFound { port, link });
         }
@@ -82,8 +81,7 @@ impl OpenChannel {
     /// The line that ends a reset of the modem which was begun and not seen to end. It is true of any
     /// start of the system: a modem may keep its power.
     pub(crate) fn unfinished_reset(&self) -> Option<String> {
-        let known = |intent: &Intent| intent.resets.get(&self.port).cloned();
-        self.journal.look(known)
+        self.port().last_line
     }
 
     /// A reset of the modem begins, which this line ends; nothing is begun when that cannot be kept.
@@ -113,10 +111,13 @@ impl OpenChannel {
     }
 
     fn known(&self) -> Option<KnownChannel> {
-        let known = |intent: &Intent| intent.channels.get(&self.port).cloned();
-        self.journal
-            .look(known)
-            .filter(|known| known.boot == self.boot)
+        let known = self.port().channel;
+        known.filter(|known| known.boot == self.boot)
+    }
+
+    fn port(&self) -> KnownPort {
+        let known = |intent: &Intent| intent.ports.get(&self.port).cloned();
+        self.journal.look(known).unwrap_or_default()
     }
 
     fn note(&self, record: Record) {

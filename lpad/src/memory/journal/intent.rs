@@ -12,19 +12,15 @@ use super::FORMAT;
 use super::record::{AskedOperation, Attempt, EndDetails, Ending, Record, StartedOperation};
 use crate::job::OperationId;
 use crate::memory::digest::Digest;
-use crate::modem::FoundLink;
+use crate::memory::link::FoundLink;
 
 /// What the journal amounts to: everything still open, and what is worth remembering.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Intent {
     /// How often the daemon was started.
     pub starts: u64,
-    /// What is known of the logical channels behind the ports.
-    pub channels: BTreeMap<PathBuf, KnownChannel>,
-    /// How APDUs reach the card through the modem behind a port.
-    pub links: BTreeMap<PathBuf, FoundLink>,
-    /// The lines that end resets of modems which were begun.
-    pub resets: BTreeMap<PathBuf, String>,
+    /// What is known of what is behind a port.
+    pub ports: BTreeMap<PathBuf, KnownPort>,
     /// Operations that were asked for and have not ended, those under way among them.
     pub asked: BTreeMap<OperationId, AskedOperation>,
     /// Operations that were under way when the daemon ended.
@@ -49,6 +45,17 @@ pub struct EndedOperation {
     pub ending: Ending,
     /// What else is known of its end.
     pub details: EndDetails,
+}
+
+/// What is behind a port.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct KnownPort {
+    /// The logical channel, since the first one was opened.
+    pub channel: Option<KnownChannel>,
+    /// How APDUs reach the card through the modem, once that was found out.
+    pub link: Option<FoundLink>,
+    /// The line that ends a reset of the modem which was begun.
+    pub last_line: Option<String>,
 }
 
 /// The logical channel behind a port.
@@ -157,28 +164,25 @@ impl Intent {
                     None => Channel::new(channel).map(Place::Channel),
                 };
                 let phase = Phase::Open;
-                self.channels
-                    .insert(port, KnownChannel { place, phase, boot });
+                self.port(port).channel = Some(KnownChannel { place, phase, boot });
             }
             Record::ChannelOpening { port, boot } => {
-                let earlier = self.channels.remove(&port);
-                let place = earlier
-                    .filter(|earlier| earlier.boot == boot)
-                    .and_then(|earlier| earlier.place);
+                let channel = &mut self.port(port).channel;
+                let earlier = channel.take().filter(|earlier| earlier.boot == boot);
+                let place = earlier.and_then(|earlier| earlier.place);
                 let phase = Phase::Opening;
-                self.channels
-                    .insert(port, KnownChannel { place, phase, boot });
+                *channel = Some(KnownChannel { place, phase, boot });
             }
             Record::ChannelSelected { port } => self.channel_is(&port, Phase::Selected),
             Record::ChannelClosed { port } => self.channel_is(&port, Phase::Closed),
-            Record::LinkFound { port, link } => {
-                self.links.insert(port, link);
-            }
+            Record::LinkFound { port, link } => self.port(port).link = Some(link),
             Record::ModemResetting { port, last_line } => {
-                self.resets.insert(port, last_line);
+                self.port(port).last_line = Some(last_line);
             }
             Record::ModemReset { port } => {
-                self.resets.remove(&port);
+                if let Some(known) = self.ports.get_mut(&port) {
+                    known.last_line = None;
+                }
             }
             Record::OperationAsked(asked) => {
                 self.last_operation = self.last_operation.max(asked.operation);
@@ -221,8 +225,13 @@ impl Intent {
         }
     }
 
+    fn port(&mut self, port: PathBuf) -> &mut KnownPort {
+        self.ports.entry(port).or_default()
+    }
+
     fn channel_is(&mut self, port: &Path, phase: Phase) {
-        if let Some(channel) = self.channels.get_mut(port) {
+        let known = self.ports.get_mut(port);
+        if let Some(channel) = known.and_then(|known| known.channel.as_mut()) {
             channel.phase = phase;
         }
     }
@@ -263,28 +272,10 @@ impl Intent {
         let last = Record::LastOperation {
             operation: self.last_operation,
         };
-        let channels = self.channels.iter().flat_map(|(port, known)| {
-            let (port, boot) = (port.clone(), known.boot.clone());
-            let opened = known.place.as_ref();
-            let opened =
-                opened.map(|place| Record::channel_opened(port.clone(), place, boot.clone()));
-            let phase = match known.phase {
-                Phase::Opening => Some(Record::ChannelOpening { port, boot }),
-                Phase::Open => None,
-                Phase::Selected => Some(Record::ChannelSelected { port }),
-                Phase::Closed => Some(Record::ChannelClosed { port }),
-            };
-            opened.into_iter().chain(phase)
-        });
-        let links = self.links.iter().map(|(port, link)| Record::LinkFound {
-            port: port.clone(),
-            link: link.clone(),
-        });
-        let resets = self.resets.iter();
-        let resets = resets.map(|(port, last_line)| Record::ModemResetting {
-            port: port.clone(),
-            last_line: last_line.clone(),
-        });
+        let ports = self
+            .ports
+            .iter()
+            .flat_map(|(port, known)| known.records(port));
         let ended = self.ended.values().flat_map(|ended| {
             let finished = Record::OperationFinished {
                 operation: ended.asked.operation,
@@ -300,7 +291,7 @@ impl Intent {
             .cloned()
             .map(Record::OperationStarted);
         let attempts = self.attempts.iter().cloned().map(Record::Attempt);
-        let ports = self
+        let host_ports = self
             .host_ports
             .0
             .iter()
@@ -310,14 +301,44 @@ impl Intent {
             });
         [started, last]
             .into_iter()
-            .chain(channels)
-            .chain(links)
-            .chain(resets)
+            .chain(ports)
             .chain(ended)
             .chain(asked)
             .chain(operations)
             .chain(attempts)
-            .chain(ports)
+            .chain(host_ports)
+    }
+}
+
+impl KnownPort {
+    fn records(&self, port: &Path) -> Vec<Record> {
+        let mut records = Vec::new();
+        let port = || port.to_owned();
+        if let Some(KnownChannel { place, phase, boot }) = &self.channel {
+            let boot = || boot.clone();
+            let opened = place.as_ref();
+            records.extend(opened.map(|place| Record::channel_opened(port(), place, boot())));
+            records.extend(match phase {
+                Phase::Opening => Some(Record::ChannelOpening {
+                    port: port(),
+                    boot: boot(),
+                }),
+                Phase::Open => None,
+                Phase::Selected => Some(Record::ChannelSelected { port: port() }),
+                Phase::Closed => Some(Record::ChannelClosed { port: port() }),
+            });
+        }
+        records.extend(
+            self.link
+                .clone()
+                .map(|link| Record::LinkFound { port: port(), link }),
+        );
+        let last_line = self.last_line.clone();
+        records.extend(last_line.map(|last_line| Record::ModemResetting {
+            port: port(),
+            last_line,
+        }));
+        records
     }
 }
 

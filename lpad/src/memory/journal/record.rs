@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::failure::Told;
 use crate::job::{Achievement, Kind, OperationId, Progress, ResetScope, Stage};
 use crate::memory::digest::Digest;
-use crate::modem::FoundLink;
+use crate::memory::link::FoundLink;
 use crate::printed;
 
 /// One record of intent.

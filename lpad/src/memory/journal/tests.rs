@@ -11,7 +11,8 @@ use super::file::NAME;
 use super::*;
 use crate::config::Route;
 use crate::job::{Kind, OperationId};
-use crate::modem::{Form, FoundLink, Start};
+use crate::memory::digest::Digest;
+use crate::memory::link::FoundLink;
 
 #[test]
 fn what_is_open_survives_a_restart() {
@@ -28,7 +29,11 @@ fn what_is_open_survives_a_restart() {
     assert_eq!(open.transaction_id.as_deref(), Some("AB12"));
     assert_eq!(open.iccid.as_deref(), Some("89000"));
     assert_eq!(
-        journal.intent().channels[Path::new("/dev/ttyUSB2")].place,
+        journal.intent().ports[Path::new("/dev/ttyUSB2")]
+            .channel
+            .as_ref()
+            .unwrap()
+            .place,
         Channel::new(1).map(Place::Channel)
     );
 }
@@ -456,17 +461,11 @@ fn story() -> Vec<Record> {
         Record::LinkFound {
             port: "/dev/ttyUSB7".into(),
             link: FoundLink {
-                start: Start {
-                    modem: "Sierra Wireless MC7455".into(),
-                    routes: vec![Route::Cgla, Route::Csim],
-                    form: Form::default(),
-                },
+                start: Digest::of(&[b"Sierra Wireless MC7455"]),
                 route: Route::Cgla,
-                form: Form {
-                    block_size: 120,
-                    le: true,
-                    interindustry: false,
-                },
+                block_size: 120,
+                le: true,
+                interindustry: false,
             },
         },
         Record::ModemResetting {

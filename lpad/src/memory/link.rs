@@ -3,33 +3,18 @@
 use es10_apdu::link::{GetResponseClass, Le, LinkOptions};
 use serde::{Deserialize, Serialize};
 
+use super::digest::Digest;
 use crate::config::Route;
+use crate::printed;
 
 /// How APDUs reach the card through a modem, as was found out by trying.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct FoundLink {
-    /// Where that began: from anything else it is tried anew.
-    pub start: Start,
+    /// What it was found out from, see [`start_of`]: from anything else it is tried anew.
+    #[serde(with = "printed")]
+    pub start: Digest,
     /// The commands.
     pub route: Route,
-    /// How they are used.
-    pub form: Form,
-}
-
-/// What is known before anything is tried, from the table of modems and the configuration.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Start {
-    /// Manufacturer, model and firmware of the modem.
-    pub modem: String,
-    /// The routes, in the order in which they are tried.
-    pub routes: Vec<Route>,
-    /// How they are used at first.
-    pub form: Form,
-}
-
-/// How commands for the card are written.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Form {
     /// Data octets in one STORE DATA block at most.
     pub block_size: u8,
     /// Whether commands carry Le.
@@ -38,17 +23,19 @@ pub struct Form {
     pub interindustry: bool,
 }
 
-impl Form {
-    /// That of a link.
-    pub(crate) fn of(link: &LinkOptions) -> Self {
+impl FoundLink {
+    /// A route that works with a link like this.
+    pub(crate) fn new(start: Digest, route: Route, link: &LinkOptions) -> Self {
         Self {
+            start,
+            route,
             block_size: link.block_size,
             le: link.le == Le::Zero,
             interindustry: link.get_response == GetResponseClass::Interindustry,
         }
     }
 
-    /// The same link in this form.
+    /// A link, used like this.
     pub(crate) fn over(&self, link: &LinkOptions) -> LinkOptions {
         LinkOptions {
             block_size: self.block_size,
@@ -63,4 +50,12 @@ impl Form {
             ..link.clone()
         }
     }
+}
+
+/// What is known before anything is tried: who the modem is, by which routes and how the link is to be
+/// used at first.
+pub(crate) fn start_of(modem: &str, routes: &[Route], link: &LinkOptions) -> Digest {
+    let routes: Vec<u8> = routes.iter().map(|&route| route as u8).collect();
+    let form = [link.block_size, link.le as u8, link.get_response as u8];
+    Digest::of(&[modem.as_bytes(), &routes, &form])
 }
