@@ -98,6 +98,7 @@ const MADE: &[&str] = &[
 /// Where those who run lpad put files of their own, and where the package has many.
 const OWN: &[&str] = &[
     "/etc/lpad/activation-code",
+    "/etc/polkit-1/rules.d/70-lpad.rules",
     "/etc/lpad/ci.d/",
     "/etc/lpad/confirmation-code",
     "/etc/lpad/modems.toml",
