@@ -17,9 +17,9 @@ const POSTPONED: i64 = 1;
 const PREPARE_DOWNLOAD: u32 = 0xBF21;
 
 /// The command of a download, counted by its last block, that authenticates the server.
-const AUTHENTICATE_SERVER: u32 = 4;
+const AUTHENTICATE_SERVER: u32 = 3;
 /// The first segment: policy rules cost three commands before PrepareDownload.
-const FIRST_SEGMENT: u32 = 9;
+const FIRST_SEGMENT: u32 = 8;
 
 #[tokio::test(start_paused = true)]
 async fn a_hiccup_before_the_package_is_loaded_costs_neither_download_nor_order() {

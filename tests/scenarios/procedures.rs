@@ -40,7 +40,7 @@ async fn a_profile_reserved_under_a_matching_id_is_installed_and_reported() {
         .await
         .unwrap();
 
-    let offer = Initiated::start(&mut card, &server, order("M-1"))
+    let offer = Initiated::start(&mut card, &server, order("M-1"), None)
         .await
         .unwrap()
         .authenticate_server(&mut card, &server, &Device::default())

@@ -4,7 +4,8 @@ use std::pin::pin;
 use std::time::Duration;
 
 use es9_client::{Connect, Es9Client, ServerAddress};
-use es10_apdu::es10b::CancelSessionReason;
+use es10_apdu::asn1::Raw;
+use es10_apdu::es10b::{CancelSessionReason, EuiccInfo1};
 
 use super::context::Context;
 use super::life::Up;
@@ -99,6 +100,7 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
             device: Device {
                 imei: self.card.imei.clone(),
             },
+            info1: self.card.info1.clone(),
             name: None,
             accepted: None,
         };
@@ -217,6 +219,7 @@ struct Run<'a, C> {
     ticket: &'a Ticket,
     request: &'a Download,
     device: Device,
+    info1: Option<Raw<EuiccInfo1>>,
     /// The profile's name, as soon as it is known.
     name: Option<String>,
     /// The offer that was accepted already, and with which confirmation code.
@@ -244,7 +247,7 @@ impl<C: Connect + 'static> Run<'_, C> {
     ) -> Result<Installed, JobFailure> {
         let (server, ticket) = (self.server, self.ticket);
         let of_eid = order.matching_id.expose().is_empty();
-        let initiated = Initiated::start(card, server, order).await?;
+        let initiated = Initiated::start(card, server, order, self.info1.clone()).await?;
         ticket.stage(Stage::Authenticating);
         let authenticated = initiated
             .authenticate_server(card, server, &self.device)

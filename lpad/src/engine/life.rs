@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use es9_client::Connect;
+use es10_apdu::asn1::Raw;
+use es10_apdu::es10b::EuiccInfo1;
 use es10_apdu::types::Eid;
 use tokio::time::Instant;
 
@@ -64,6 +66,7 @@ struct Absent {
 pub(super) struct Card {
     pub(super) eid: Eid,
     pub(super) imei: Option<String>,
+    pub(super) info1: Option<Raw<EuiccInfo1>>,
 }
 
 /// A slot while its card is ready. Every job is a method of this type, so that a job on an absent
@@ -248,9 +251,10 @@ impl<O: OpenPort, C: Connect + 'static> Slot<O, C> {
             "the eUICC is ready"
         );
         context.uses(desk.port.route());
+        let info1 = state.info1.clone();
         context.card_was_read(state, notifications);
         context.consider(first_boot, eid);
-        Ok(Card { eid, imei })
+        Ok(Card { eid, imei, info1 })
     }
 
     /// What is known of the card is in doubt: it is read anew, at once.

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use es10_apdu::asn1::Unreadable;
-use es10_apdu::es10b::{EuiccInfo2, NotificationMetadata};
+use es10_apdu::asn1::{Raw, Unreadable};
+use es10_apdu::es10b::{EuiccInfo1, EuiccInfo2, NotificationMetadata};
 use es10_apdu::es10c::ProfileInfo;
 use es10_apdu::types::Eid;
 
@@ -15,17 +15,24 @@ use crate::procedure::{Card, FunctionError, euicc, profiles};
 #[derive(Clone, Debug)]
 pub(super) struct CardState {
     pub(super) eid: Eid,
+    /// For downloads; `None` if the card does not tell it now.
+    pub(super) info1: Option<Raw<EuiccInfo1>>,
     pub(super) info: Known<EuiccInfo>,
     pub(super) addresses: Known<Addresses>,
     pub(super) profiles: Known<Vec<Profile>>,
 }
 
 impl CardState {
-    /// Reads all but the notifications, which the outbox lists. A part that the card refuses, or that cannot be understood, is unknown and
-    /// costs only itself. Without the EID nothing could be bound to the card, so that it must be read.
+    /// Reads all but the notifications, which the outbox lists. A part that the card refuses, or that
+    /// cannot be understood, is unknown and costs only itself. Without the EID nothing could be bound to the
+    /// card, so that it must be read.
     pub(super) async fn read(card: &mut impl Card) -> Result<Self, JobFailure> {
         Ok(Self {
             eid: euicc::eid(card).await?,
+            info1: match known(euicc::info1(card).await.map_err(FunctionError::from))? {
+                Known::Value(info1) => Some(info1),
+                Known::Unknown(_) | Known::NotYet => None,
+            },
             info: known(info(card).await)?,
             addresses: known(addresses(card).await)?,
             profiles: known(profiles(card).await)?,

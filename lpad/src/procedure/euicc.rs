@@ -7,17 +7,22 @@ use es10_apdu::asn1::Raw;
 use es10_apdu::es10a::{
     EuiccConfiguredAddressesRequest, EuiccConfiguredAddressesResponse, SetDefaultDpAddressRequest,
 };
-use es10_apdu::es10b::{EuiccInfo2, GetEuiccInfo2Request};
+use es10_apdu::es10b::{EuiccInfo1, EuiccInfo2, GetEuiccInfo1Request, GetEuiccInfo2Request};
 use es10_apdu::es10c::{EuiccMemoryResetRequest, GetEuiccDataRequest, ResetResult};
 use es10_apdu::isdr::CallError;
 use es10_apdu::types::{Eid, ResetOptions};
 
-use super::{Card, FunctionError, accepted};
+use super::{Card, FunctionError, accepted, call_with_retry};
 use crate::commit::Committed;
 
 /// Reads the EID.
 pub async fn eid(card: &mut impl Card) -> Result<Eid, CallError> {
     Ok(card.call(&GetEuiccDataRequest::default()).await?.eid_value)
+}
+
+/// Reads EUICCInfo1.
+pub async fn info1(card: &mut impl Card) -> Result<Raw<EuiccInfo1>, CallError> {
+    call_with_retry(card, &GetEuiccInfo1Request {}).await
 }
 
 /// Reads EUICCInfo2.

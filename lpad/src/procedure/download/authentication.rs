@@ -6,15 +6,14 @@ use es9_client::es9::{InitiateAuthenticationOkEs9, InitiateAuthenticationRequest
 use es10_apdu::asn1::{self, Open, Raw};
 use es10_apdu::es10b::{
     AuthenticateServerRequest, AuthenticateServerResponse, CancelSessionReason, CtxParams1,
-    CtxParamsForCommonAuthentication, GetEuiccChallengeRequest, GetEuiccInfo1Request,
-    ServerSigned1,
+    CtxParamsForCommonAuthentication, EuiccInfo1, GetEuiccChallengeRequest, ServerSigned1,
 };
 use es10_apdu::types::{Certificate, Oid, Signature, SubjectKeyIdentifier};
 
 use super::offer::{Offer, judge};
 use super::session::{RspSession, member};
 use super::{Device, DownloadError, Failure, Order, SessionEnd, Step};
-use crate::procedure::{Card, Server, call_with_retry};
+use crate::procedure::{Card, Server, call_with_retry, euicc};
 
 /// The server signed the eUICC's challenge; the eUICC has not seen it yet.
 #[derive(Debug)]
@@ -29,13 +28,15 @@ pub struct Initiated {
 impl Initiated {
     /// Opens a session with the server.
     ///
-    /// Any RSP session the eUICC had before is gone from here on.
+    /// EUICCInfo1 is read if it was not before: it stays the same as long as the eUICC has power. Any RSP
+    /// session the eUICC had before is gone from here on.
     pub async fn start(
         card: &mut impl Card,
         server: &impl Server,
         order: Order,
+        info1: Option<Raw<EuiccInfo1>>,
     ) -> Result<Self, DownloadError> {
-        Self::initiate(card, server, order)
+        Self::initiate(card, server, order, info1)
             .await
             .map_err(|failure| DownloadError {
                 step: Step::Initiate,
@@ -48,8 +49,12 @@ impl Initiated {
         card: &mut impl Card,
         server: &impl Server,
         order: Order,
+        info1: Option<Raw<EuiccInfo1>>,
     ) -> Result<Self, Failure> {
-        let info1 = call_with_retry(card, &GetEuiccInfo1Request {}).await?;
+        let info1 = match info1 {
+            Some(info1) => info1,
+            None => euicc::info1(card).await?,
+        };
         let challenge = call_with_retry(card, &GetEuiccChallengeRequest {}).await?;
         let challenge = challenge.euicc_challenge;
         let request = InitiateAuthenticationRequest {
