@@ -16,6 +16,7 @@ use std::io::{self, Write, stderr, stdout};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -24,7 +25,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::runtime::Builder;
 use tokio::signal::ctrl_c;
-use tokio::time::sleep;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{sleep, timeout};
 
 use self::args::{
     Arguments, Command, EuiccCommand, NotificationCommand, OperationCommand, ProfileCommand,
@@ -43,6 +45,7 @@ use crate::memory::operations::State;
 use crate::memory::snapshot::{Availability, ProfileState};
 use crate::printable::{printable, without_error_numbers};
 use crate::problem::{Code, Problem};
+use crate::runtime::closing::{Closing, closing};
 
 /// Runs `lpactl` and tells how it went.
 pub fn run(arguments: Arguments) -> ExitCode {
@@ -69,16 +72,26 @@ async fn carry_out(arguments: Arguments) -> ExitCode {
             return ExitCode::from(error.exit_code());
         }
     };
+    let (interrupt, interruption) = closing();
     let lpactl = Lpactl {
         client: Client::new(socket),
         json: arguments.json,
         euicc: arguments.euicc.clone(),
+        interruption,
     };
+    let cleans_up = matches!(arguments.command, Command::Doctor(_));
+    let mut command = pin!(lpactl.command(arguments.command));
     let done = tokio::select! {
         // What was asked for may have ended with the interruption, and knows more.
         biased;
-        done = lpactl.command(arguments.command) => done,
-        _ = ctrl_c() => Err(CliError::Interrupted),
+        done = &mut command => done,
+        () = interrupted() => {
+            interrupt.close();
+            if cleans_up {
+                let _ = timeout(CLEANING_UP, command).await;
+            }
+            Err(CliError::Interrupted)
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -96,6 +109,22 @@ async fn carry_out(arguments: Arguments) -> ExitCode {
         }
     }
 }
+
+/// Resolves when the process is told to end.
+async fn interrupted() {
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        Err(_) => drop(ctrl_c().await),
+    }
+}
+
+/// How long closing what was opened on the card may take.
+const CLEANING_UP: Duration = Duration::from_secs(15);
 
 /// The daemon's socket: the one on the command line, in the environment, or the usual one.
 fn socket(given: Option<PathBuf>, environment: Option<OsString>) -> Result<PathBuf, CliError> {
@@ -252,6 +281,7 @@ struct Lpactl {
     client: Client,
     json: bool,
     euicc: Option<String>,
+    interruption: Closing,
 }
 
 impl Lpactl {
@@ -867,6 +897,7 @@ mod tests {
                 client: Client::new(arguments.socket.unwrap()),
                 json: false,
                 euicc: arguments.euicc,
+                interruption: closing().1,
             };
             let error = lpactl.command(arguments.command).await.unwrap_err();
             assert_eq!(asked.elapsed().as_secs(), 15, "{line}");

@@ -126,13 +126,14 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         }
         // Ends what was cut off; nothing when there is none.
         let port = &mut self.slot.desk.port;
-        let left = async {
-            if let Err(failure) = port.finish_reset().await {
+        match timeout(GRACE / 2, port.finish_reset()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(failure)) => {
                 tracing::warn!(failure = failure.shortened(), "the modem may still be off");
             }
-            port.close_orphans_if_any().await;
-        };
-        if timeout(GRACE, left).await.is_err() {
+            Err(_) => tracing::warn!("the modem may still be off; the next start looks after it"),
+        }
+        if timeout(GRACE, port.close_orphans_if_any()).await.is_err() {
             tracing::warn!("a logical channel may stay open; the next start closes it");
         }
         port.close();
@@ -306,13 +307,13 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         }
     }
 
-    async fn examine(&mut self, asked: oneshot::Sender<Examination>) {
-        let found = self.slot.desk.port.examine().await;
+    async fn examine(&mut self, mut asked: oneshot::Sender<Examination>) {
+        // Nobody else is kept waiting for a client that has left.
+        let found = self.slot.desk.port.examine(asked.closed()).await;
         if !self.slot.is_ready() {
             // Until it is tried again others may use it.
             self.slot.desk.port.close();
         }
-        // The client may have left.
         let _ = asked.send(found);
     }
 
@@ -404,12 +405,14 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
     }
 }
 
-/// Examines the way to a card where no engine has it. `journal` remembers channels, and is nobody else's.
+/// Examines the way to a card where no engine has it, until it is told to `stop`. `journal` remembers
+/// channels, and is nobody else's.
 pub async fn examine<O: OpenPort>(
     opener: O,
     config: &EuiccConfig,
     journal: SharedJournal,
     modems: Arc<Table>,
+    stop: impl Future<Output = ()>,
 ) -> Examination {
     let clock = Clock::system();
     let nothing = |_: &JobFailure| Told::default();
@@ -418,7 +421,7 @@ pub async fn examine<O: OpenPort>(
     let known = watch::Sender::new(Snapshot::default());
     let waits = Waits::new(operations, known.subscribe(), clock);
     let mut port = CardPort::new(opener, config, journal, modems, waits);
-    port.examine().await
+    port.examine(stop).await
 }
 
 impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {

@@ -14,11 +14,12 @@ use lpad::problem::Code;
 use lpad_tests::bed::{Bed, EUICC, succeeded};
 use lpad_tests::bench::{Bench, HOST_NAME};
 use rsp_common::pki::{Pki, PkiOptions};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use sim_card_emulator::modem::{Identity, Moment, Pattern, Preset};
 use tokio::net::TcpListener;
 
-use crate::lpactl::{Run, lpactl};
+use crate::lpactl::{Run, command, lpactl};
 
 /// Runs `lpactl doctor` with the bed's configuration.
 async fn doctor(bed: &Bed, arguments: &[&str]) -> Run {
@@ -102,6 +103,27 @@ fn verdicts(report: &Value) -> Vec<(String, String)> {
     let text = |check: &Value, key: &str| check[key].as_str().unwrap().to_owned();
     all.map(|check| (text(check, "what"), text(check, "verdict")))
         .collect()
+}
+
+/// Nobody would know of a channel that stays open: without a daemon there is no record.
+#[tokio::test]
+async fn a_doctor_without_a_daemon_that_is_interrupted_closes_its_channel() {
+    let mut bed = Bed::over_kernel_devices().await;
+    bed.stop().await;
+    for signal in [Signal::INT, Signal::TERM] {
+        let modem = bed.bench.modem.clone();
+        let mut hold = modem.hold(Pattern::LAST_BLOCK, 1, Moment::BeforeAnswer);
+        let file = configuration(&bed);
+        let arguments = ["doctor", "--config", file.to_str().unwrap()];
+        let mut doctor = command(bed.client.socket(), &arguments).spawn().unwrap();
+        hold.reached().await;
+        assert_ne!(bed.bench.card.open_channels(), [0; 0]);
+        let pid = i32::try_from(doctor.id().unwrap()).unwrap();
+        kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+        hold.release();
+        assert_eq!(doctor.wait().await.unwrap().code(), Some(130));
+        assert_eq!(bed.bench.card.open_channels(), [0; 0]);
+    }
 }
 
 #[tokio::test]

@@ -70,14 +70,16 @@ impl Lpactl {
         let euiccs = match self.client.must_be_served().await {
             Ok(()) => {
                 checks.extend(self.daemon().await?);
-                self.through_daemon(&configured).await?
+                self.unless_interrupted(self.through_daemon(&configured))
+                    .await?
             }
             Err(error) => match without_daemon(&error) {
                 Some(why) => self.without_daemon(&configured, &why, &mut checks).await?,
                 None => return Err(error.into()),
             },
         };
-        let server = configured.server(named, &euiccs).await;
+        let server = async { Ok(configured.server(named, &euiccs).await) };
+        let server = self.unless_interrupted(server).await?;
         checks.push(checks::clock(server.error.as_ref()));
         let report = Report {
             lpactl: env!("CARGO_PKG_VERSION"),
@@ -86,21 +88,34 @@ impl Lpactl {
             euiccs,
             server,
         };
+        if let Some(file) = &arguments.bundle {
+            bundle::write(file, &report, &arguments.config)?;
+        }
         match self.json {
             true => self.print_json(&report)?,
             false => self.print(&report.text(Width::of(stdout())))?,
         }
-        if let Some(file) = &arguments.bundle {
-            bundle::write(file, &report, &arguments.config)?;
-            if !self.json {
-                let file = file.display().to_string();
-                self.print(&format!(
-                    "\n{} is written. EID, ICCID, IMEI and IMSI are shortened in it, codes left out.\n",
-                    printable(&file)
-                ))?;
-            }
+        if let Some(file) = &arguments.bundle
+            && !self.json
+        {
+            let file = file.display().to_string();
+            self.print(&format!(
+                "\n{} is written. EID, ICCID, IMEI and IMSI are shortened in it, codes left out.\n",
+                printable(&file)
+            ))?;
         }
         report.outcome()
+    }
+
+    async fn unless_interrupted<T>(
+        &self,
+        done: impl Future<Output = Result<T, CliError>>,
+    ) -> Result<T, CliError> {
+        tokio::select! {
+            biased;
+            done = done => done,
+            () = self.interruption.announced() => Err(CliError::Interrupted),
+        }
     }
 
     fn ports(&self, arguments: &DoctorArguments) -> Result<(), CliError> {
@@ -184,7 +199,10 @@ impl Lpactl {
             if self.euicc.as_ref().is_some_and(|name| *name != euicc.name) {
                 continue;
             }
-            let found = alone.examine(euicc).await;
+            let found = alone.examine(euicc, self.interruption.announced()).await;
+            if self.interruption.is_announced() {
+                return Err(CliError::Interrupted);
+            }
             let (name, port) = (euicc.name.clone(), euicc.port.display().to_string());
             examined.push(configured.examined(name, port, Ok(found)));
         }

@@ -145,7 +145,7 @@ impl EngineHandle {
     ///
     /// # Cancel safety
     ///
-    /// An examination that has begun goes on when the future is dropped.
+    /// When the future is dropped the examination ends, and closes the channel it has open.
     pub async fn examine(&self) -> Option<Examination> {
         let (asked, answer) = oneshot::channel();
         self.examiners.try_send(asked).ok()?;

@@ -24,6 +24,11 @@ impl Closer {
 }
 
 impl Closing {
+    /// Whether the end is announced.
+    pub fn is_announced(&self) -> bool {
+        *self.0.borrow()
+    }
+
     /// Resolves when the end is announced.
     pub async fn announced(&self) {
         // An announcer that is gone means the same as an announcement.

@@ -37,10 +37,15 @@ impl Alone {
         })
     }
 
-    pub(super) async fn examine(&self, euicc: &EuiccConfig) -> Examination {
+    /// Examines until it is told to `stop`: no channel stays open, of which nobody would know.
+    pub(super) async fn examine(
+        &self,
+        euicc: &EuiccConfig,
+        stop: impl Future<Output = ()>,
+    ) -> Examination {
         let port = SerialPort::new(euicc, Arc::clone(&self.table));
         let (journal, table) = (self.journal.clone(), Arc::clone(&self.table));
-        (&engine::examine(port, euicc, journal, table).await).into()
+        (&engine::examine(port, euicc, journal, table, stop).await).into()
     }
 }
 

@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 
 use super::Report;
 use crate::cli::CliError;
+use crate::config::Config;
+use crate::modem;
 use crate::secret::Shortened;
 
 /// Fails when there is a file by this name: nothing is overwritten.
@@ -32,12 +34,14 @@ pub(super) fn write(file: &Path, report: &Report, config: &Path) -> Result<(), C
         redact(&mut value);
         let text = serde_json::to_string_pretty(&value)? + "\n";
         let mut options = OpenOptions::new();
-        let mut file = options
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(file)?;
-        file.write_all(text.as_bytes())
+        let options = options.write(true).create_new(true).mode(0o600);
+        let mut opened = options.open(file)?;
+        let written = opened.write_all(text.as_bytes());
+        if written.is_err() {
+            // Half a report is none, and would be in the way of the next.
+            let _ = fs::remove_file(file);
+        }
+        written
     };
     written().map_err(|error| unusable(file, &error))
 }
@@ -53,11 +57,37 @@ fn unusable(file: &Path, error: &io::Error) -> CliError {
     CliError::Usage(format!("--bundle: {}: {error}", file.display()))
 }
 
-/// Keys and values only: nobody knows what is in comments.
+/// Keys and values only, and of keys that lpad knows: nobody knows what is in comments and misspelt keys.
 fn configuration(path: &Path) -> Value {
-    let table = fs::read_to_string(path).ok();
-    let table = table.and_then(|text| text.parse::<toml::Table>().ok());
-    table.map_or(Value::Null, |table| json!(table))
+    let text = fs::read_to_string(path).unwrap_or_default();
+    if Config::parse(&text, path).is_err() {
+        return Value::Null;
+    }
+    let table = text.parse::<toml::Table>();
+    let mut value = table.map_or(Value::Null, |table| json!(table));
+    hide_values(&mut value);
+    value
+}
+
+/// Leaves out what may be a PIN or a token: the values of AT lines, and the arguments of programs.
+fn hide_values(value: &mut Value) {
+    match value {
+        Value::String(text)
+            if text
+                .get(..2)
+                .is_some_and(|at| at.eq_ignore_ascii_case("AT")) =>
+        {
+            *text = modem::shown(text).to_owned();
+        }
+        Value::Array(values) => values.iter_mut().for_each(hide_values),
+        Value::Object(members) => {
+            if let Some(Value::Array(words)) = members.get_mut("run") {
+                words.truncate(1);
+            }
+            members.values_mut().for_each(hide_values);
+        }
+        _ => {}
+    }
 }
 
 /// Shortens every number and leaves out every code. What is told here should have none of both: this is
@@ -127,6 +157,28 @@ mod tests {
         ] {
             assert_eq!(redacted(text), shown);
         }
+    }
+
+    #[test]
+    fn a_configuration_is_told_without_what_may_be_secret() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("lpad.toml");
+        let euicc = "[[euicc]]\nport = \"/dev/ttyUSB2\"\n";
+        let modem = "[euicc.modem]\nnever = [\"AT+CLCK=\\\"SC\\\",0,\\\"4711\\\"\"]\n\
+                     ladder = [{ send = [\"AT+CFUN=4\", \"AT+CPIN=1234\"] }, \
+                     { run = [\"/bin/true\", \"--token=SECRET\"] }]\n";
+        fs::write(&file, format!("{euicc}{modem}")).unwrap();
+        let told = configuration(&file).to_string();
+        for secret in ["4711", "1234", "SECRET"] {
+            assert!(!told.contains(secret), "{told}");
+        }
+        for shown in ["AT+CLCK=", "AT+CFUN=4", "AT+CPIN=", "/bin/true"] {
+            assert!(told.contains(shown), "{told}");
+        }
+        // A key that lpad does not know may be a misspelt one.
+        let misspelt = "[euicc.bootstrap]\nconfirmation_code = \"9876\"\n";
+        fs::write(&file, format!("{euicc}{misspelt}")).unwrap();
+        assert_eq!(configuration(&file), Value::Null);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use es10_apdu::isdr::Isdr;
 use es10_apdu::link::LinkOptions;
 use es10_apdu::transport::trace::Trace;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{CardPort, Link};
 use crate::config::Route;
@@ -17,15 +17,19 @@ use crate::procedure::euicc;
 use crate::secret::Shortened;
 
 impl<O: OpenPort> CardPort<O> {
-    /// Looks at everything between here and the card. Nothing is changed, and what is known of the
-    /// routes stays as it was.
+    /// Looks at everything between here and the card, until it is told to `stop`. Nothing is changed, and
+    /// what is known of the routes stays as it was.
     ///
     /// # Cancel safety
     /// A channel may stay open; it is in the record.
-    pub(crate) async fn examine(&mut self) -> Examination {
+    pub(crate) async fn examine(&mut self, stop: impl Future<Output = ()>) -> Examination {
         let mut found = Examination::default();
-        let looked = timeout(LONGEST, self.look(&mut found)).await;
-        found.is_cut_off = looked.is_err();
+        found.is_cut_off = tokio::select! {
+            biased;
+            () = self.look(&mut found) => false,
+            () = sleep(LONGEST) => true,
+            () = stop => true,
+        };
         if found.is_cut_off {
             // The link may be left as another route was tried with.
             self.routes.doubt();
