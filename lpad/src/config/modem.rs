@@ -185,6 +185,12 @@ impl fmt::Display for Route {
 }
 
 impl Habits {
+    /// Whether a rung ends with this line; what a modem must never be sent ends none.
+    pub(crate) fn resets_by(&self, line: &str) -> bool {
+        let mut last = self.ladder.iter().map(|rung| rung.send.last());
+        last.any(|last| last.is_some_and(|last| last == line))
+    }
+
     /// Bytes of data in one command to the card at most: what an AT line has room for counts as well.
     pub(crate) fn most_in_a_block(&self) -> u8 {
         let room = self.line_limit.saturating_sub(AROUND_A_BLOCK) / 2;

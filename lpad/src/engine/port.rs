@@ -60,6 +60,8 @@ pub(super) struct CardPort<O: OpenPort> {
     baud: u32,
     waits: Waits,
     record: Arc<OpenChannel>,
+    /// How often the end of a reset that was cut off has been sent.
+    finishings: u32,
 }
 
 impl<O: OpenPort> CardPort<O> {
@@ -105,6 +107,7 @@ impl<O: OpenPort> CardPort<O> {
             baud: config.baud,
             waits,
             record,
+            finishings: 0,
         }
     }
 

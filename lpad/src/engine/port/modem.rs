@@ -189,7 +189,9 @@ impl<O: OpenPort> CardPort<O> {
     }
 
     /// Ends a reset that was cut off, by this life of the daemon or an earlier one: without its last line
-    /// the radio stays off. A modem that does not say that it does it is told again the next time.
+    /// the radio stays off. A modem that does not say that it does it is told again the next time, but not
+    /// for ever. One that is not reset by this line is not sent it: it is another modem, or the settings
+    /// have changed.
     ///
     /// # Errors
     /// When there is no port to send it to.
@@ -200,14 +202,24 @@ impl<O: OpenPort> CardPort<O> {
         let Some(line) = self.record.unfinished_reset() else {
             return Ok(());
         };
+        self.at().await?;
+        let shown = modem::shown(&line);
+        if !self.known.habits.resets_by(&line) {
+            tracing::warn!(
+                line = shown,
+                "a reset was cut off that this modem does not have"
+            );
+            self.record.was_reset();
+            return Ok(());
+        }
         tracing::warn!(
-            line = modem::shown(&line),
+            line = shown,
             "a reset of the modem was cut off: its last line is sent now"
         );
-        if self.write(&line).await? {
+        self.finishings += 1;
+        if self.write(&line).await? || self.finishings >= FINISHINGS {
+            self.finishings = 0;
             self.record.was_reset();
-            // The card may have had no power meanwhile.
-            self.record.forget();
             sleep(modem::SETTLE).await;
         }
         Ok(())
@@ -240,6 +252,8 @@ impl<O: OpenPort> CardPort<O> {
     }
 }
 
+/// How often a modem is sent the line that ends a reset.
+const FINISHINGS: u32 = 3;
 /// How long a modem may take to say who it is.
 const IDENTITY: Duration = Duration::from_secs(60);
 /// How often a modem whose name was known is asked for it.
