@@ -43,6 +43,7 @@ mod readers;
 mod refusals;
 mod reservations;
 mod routes;
+mod seeds;
 mod server_certificate;
 mod server_restart;
 mod server_trouble;

@@ -1,0 +1,5 @@
+//! See [`lpad_tests::fuzzing::at_answers`].
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| lpad_tests::fuzzing::at_answers(bytes));
