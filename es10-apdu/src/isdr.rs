@@ -127,8 +127,8 @@ impl<T: Transport> Isdr<T> {
     /// The answer to a request, which can be read. One that changes nothing is read again as
     /// [`Self::read`] says; any other is sent once, as [`Self::call`] does.
     ///
-    /// This and [`Self::store`] know no function and are behind a pointer: as parts of the futures
-    /// above they would be in the program once for every function.
+    /// It knows no function and is behind a pointer: as a part of the futures above it would be in the
+    /// program once for every function.
     ///
     /// # Cancel safety
     /// As [`Self::call`].

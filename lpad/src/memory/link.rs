@@ -10,7 +10,8 @@ use crate::printed;
 /// How APDUs reach the card through a modem, as was found out by trying.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct FoundLink {
-    /// What it was found out from, see [`start_of`]: from anything else it is tried anew.
+    /// What it was found out from: the modem, the routes and the form at first. From anything else it is
+    /// tried anew.
     #[serde(with = "printed")]
     pub start: Digest,
     /// The commands.
