@@ -6,6 +6,8 @@ use lpad::memory::operations::State;
 use lpad::problem::CodeConsumed;
 use lpad_tests::bed::{Bed, EUICC, problem, succeeded};
 use lpad_tests::bench::Bench;
+use rsp_servers::profile::{Iccid, Profile};
+use rsp_servers::smdp::OrderRequest;
 use sim_card_emulator::modem::Quirk;
 
 use crate::modems::entry;
@@ -81,5 +83,25 @@ async fn what_was_remembered_of_a_modem_is_found_out_anew_when_it_fails() {
             }
             bed.must_be_sound().await;
         }
+    }
+}
+
+/// What a download costs on the line, with its notification: a slow UART is where it shows.
+#[tokio::test(start_paused = true)]
+async fn a_download_takes_few_commands_by_either_route() {
+    for by in [ApduPath::Csim, ApduPath::Cgla] {
+        let bed = Bed::by(Bench::new(), by).await;
+        let profile = Profile::builder(Iccid::nth(1)).size(12_000).build();
+        let order = OrderRequest::with_matching_id(profile, "BENCH-1");
+        bed.bench.smdp.create_order(order);
+        let before = *bed.bench.modem.counters().borrow();
+        succeeded(&bed.download_id("BENCH-1").await);
+        bed.settle().await;
+        let after = *bed.bench.modem.counters().borrow();
+        let apdus = after.apdus - before.apdus;
+        let octets = after.bytes_in + after.bytes_out - before.bytes_in - before.bytes_out;
+        assert!(apdus <= 74, "{by:?}: {apdus}");
+        assert!(octets <= 36_300, "{by:?}: {octets}");
+        assert_eq!(bed.bench.smdp.counters().handshakes, 1, "{by:?}");
     }
 }

@@ -12,6 +12,7 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
@@ -22,8 +23,10 @@ use lpad::job::Consent;
 use lpad::memory::operations::State;
 use lpad::secret::Secret;
 use lpad_tests::bench::{Bench, HOST_NAME};
+use rsp_servers::lpa::{BareLpa, Direct};
 use rsp_servers::profile::{Iccid, Profile};
 use rsp_servers::smdp::OrderRequest;
+use sim_card_emulator::modem::Card as _;
 use tokio::net::TcpListener;
 
 use self::chart::Chart;
@@ -67,13 +70,7 @@ async fn report(binary: &Path) -> Result<(), Box<dyn Error>> {
         let size = fs::metadata(binary.with_file_name(program))?.len();
         row(&format!("binary size of {program}"), &kilobytes(size));
     }
-    let unlimited = measure(binary, None, PACKAGE_SIZE).await?;
-    row("profile package", &format!("{PACKAGE_SIZE} octets"));
-    row(
-        "APDUs of a download with its notification",
-        &unlimited.apdus.to_string(),
-    );
-    row("octets over the AT port", &unlimited.octets.to_string());
+    let unlimited = measure(binary, "auto", None, PACKAGE_SIZE).await?;
     row("TLS handshakes", &unlimited.handshakes.to_string());
     row("HTTP requests", &unlimited.requests.to_string());
     row(
@@ -85,28 +82,76 @@ async fn report(binary: &Path) -> Result<(), Box<dyn Error>> {
         &kilobytes(unlimited.peak_memory),
     );
     row("wall time, unlimited rate", &seconds(unlimited.time));
-    let slow = measure(binary, Some(115_200), PACKAGE_SIZE).await?;
+    let slow = measure(binary, "auto", Some(115_200), PACKAGE_SIZE).await?;
     row("wall time at 115200 baud", &seconds(slow.time));
     row(
         "of which the line alone needs",
         &seconds(Duration::from_secs_f64(slow.line_needs(115_200))),
     );
+    println!();
+    on_the_line(binary).await
+}
+
+/// What a download with its notification costs on the line, beside what cannot be done without.
+async fn on_the_line(binary: &Path) -> Result<(), Box<dyn Error>> {
+    let csim = measure(binary, "csim", None, PACKAGE_SIZE).await?;
+    let cgla = measure(binary, "cgla", None, PACKAGE_SIZE).await?;
+    let (apdus, octets) = floor(PACKAGE_SIZE).await?;
+    println!("| on the line | AT+CSIM | AT+CGLA | a bare LPA |");
+    println!("|---|---|---|---|");
+    println!("| APDUs | {} | {} | {apdus} |", csim.apdus, cgla.apdus);
+    println!("| octets | {} | {} | {octets} |", csim.octets, cgla.octets);
     Ok(())
+}
+
+/// APDUs and octets of an LPA that checks nothing, reads nothing and cannot resume, by `AT+CSIM`.
+async fn floor(size: usize) -> Result<(u64, u64), Box<dyn Error>> {
+    let bench = Bench::new();
+    order(&bench, size);
+    let counted = Arc::new(Mutex::new((0, 0)));
+    let counting = Arc::clone(&counted);
+    let mut card = bench.card.clone();
+    let card = Direct::new(move |command| {
+        let answer = card.transmit(command);
+        let lines =
+            line("AT+CSIM=", command) + 1 + line("\r\n+CSIM: ", &answer) + "\r\n\r\nOK\r\n".len();
+        let mut counted = counting.lock().unwrap_or_else(PoisonError::into_inner);
+        *counted = (counted.0 + 1, counted.1 + lines as u64);
+        answer
+    });
+    let mut lpa = BareLpa::open(card, bench.network(), bench.roots()).await?;
+    let session = lpa.authenticate(&HOST_NAME.parse()?, "BENCH-1").await?;
+    lpa.download(&session).await?;
+    lpa.close().await?;
+    let counted = *counted.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok(counted)
+}
+
+/// Characters of an APDU in an AT line.
+fn line(before: &str, apdu: &[u8]) -> usize {
+    let digits = 2 * apdu.len();
+    before.len() + format!("{digits},\"\"").len() + digits
+}
+
+fn order(bench: &Bench, size: usize) {
+    let profile = Profile::builder(Iccid::nth(1)).size(size).build();
+    let order = OrderRequest::with_matching_id(profile, "BENCH-1");
+    bench.smdp.create_order(order);
 }
 
 /// The pictures of `docs/benchmarks.md`.
 async fn draw(binary: &Path, folder: &Path) -> Result<(), Box<dyn Error>> {
     let mut times = Vec::new();
     for baud in [57_600, 115_200, 230_400, 460_800, 921_600] {
-        let figures = measure(binary, Some(baud), PACKAGE_SIZE).await?;
+        let figures = measure(binary, "auto", Some(baud), PACKAGE_SIZE).await?;
         let (whole, line) = (figures.time.as_secs_f64(), figures.line_needs(baud));
         times.push((format!("{baud} baud"), [line, (whole - line).max(0.0)]));
     }
-    let unlimited = measure(binary, None, PACKAGE_SIZE).await?;
+    let unlimited = measure(binary, "auto", None, PACKAGE_SIZE).await?;
     times.push(("no limit".to_owned(), [0.0, unlimited.time.as_secs_f64()]));
     let mut memory = Vec::new();
     for size in [3_000, 12_000, 48_000, 192_000] {
-        let figures = measure(binary, None, size).await?;
+        let figures = measure(binary, "auto", None, size).await?;
         let megabytes = |octets: u64| octets as f64 / 1e6;
         let (idle, peak) = (figures.idle_memory, figures.peak_memory);
         let growth = megabytes(peak.saturating_sub(idle));
@@ -142,7 +187,7 @@ async fn draw(binary: &Path, folder: &Path) -> Result<(), Box<dyn Error>> {
 
 /// lpad and lpac, each downloading a profile and delivering its notification.
 async fn compare(binary: &Path, lpac: &Path) -> Result<(), Box<dyn Error>> {
-    let ours = measure(binary, None, PACKAGE_SIZE).await?;
+    let ours = measure(binary, "auto", None, PACKAGE_SIZE).await?;
     let theirs = lpac::measure(lpac).await?;
     println!("| figure | lpad | lpac |");
     println!("|---|---|---|");
@@ -188,18 +233,22 @@ impl Figures {
 }
 
 /// Runs the daemon, downloads one profile, and looks at what it cost.
-async fn measure(binary: &Path, baud: Option<u32>, size: usize) -> Result<Figures, Box<dyn Error>> {
+async fn measure(
+    binary: &Path,
+    route: &str,
+    baud: Option<u32>,
+    size: usize,
+) -> Result<Figures, Box<dyn Error>> {
     let folder = tempfile::Builder::new().prefix("lpad-bench-").tempdir()?;
     let bench = Bench::new();
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     bench.serve(folder.path(), baud, listener)?;
     let configuration = bench.configure(folder.path(), address, "never")?;
-    let profile = Profile::builder(Iccid::nth(1)).size(size).build();
-    bench
-        .smdp
-        .create_order(OrderRequest::with_matching_id(profile, "BENCH-1"));
-
+    let keys = fs::read_to_string(&configuration)?;
+    let keys = keys.replace("[[euicc]]", &format!("[[euicc]]\napdu = \"{route}\""));
+    fs::write(&configuration, keys)?;
+    order(&bench, size);
     let mut daemon = Command::new(binary)
         .arg("--config")
         .arg(configuration)

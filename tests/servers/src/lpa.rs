@@ -118,6 +118,11 @@ impl<C: Connect> BareLpa<C> {
         })
     }
 
+    /// Closes the card's logical channel.
+    pub async fn close(self) -> Result<(), BareError> {
+        Ok(self.isdr.close().await?)
+    }
+
     /// Takes another card, and keeps the connections to the servers.
     pub async fn change_card(&mut self, card: Direct) -> Result<(), BareError> {
         let isdr = Isdr::open(card, &IsdrOptions::default()).await?;
