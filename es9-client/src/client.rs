@@ -7,20 +7,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
 use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard};
 use tokio::time::Instant;
-use tokio_rustls::TlsConnector;
 
-use crate::connect::{Connect, NameNotResolved};
+use crate::connect::Connect;
 use crate::deadlines::{Deadline, Deadlines};
+use crate::dial::{self, timed_out};
 use crate::envelope::{Answer, AnswerError, ProtocolError};
 use crate::error::{Error, Outcome, Phase};
 use crate::function::Es9Function;
 use crate::http::{self, Connection, Counted, ExchangeError, Traffic};
 use crate::roots::Roots;
-use crate::tls::{self, TlsError};
+use crate::tls::{self, RspServerVerifier};
 use crate::wire::ServerAddress;
 
 /// Calls the functions of ES9+ on any number of servers.
@@ -46,7 +45,10 @@ impl<C: Connect> Es9Client<C> {
     pub fn new(connect: C, roots: Roots, options: Options) -> Self {
         Self {
             connect,
-            tls: Arc::new(tls::client_config(roots, options.clock.clone())),
+            tls: Arc::new(tls::client_config(
+                RspServerVerifier::new(roots),
+                options.clock.clone(),
+            )),
             options,
             slots: Mutex::default(),
             handshakes: AtomicU64::new(0),
@@ -239,41 +241,15 @@ impl<C: Connect> Es9Client<C> {
     }
 
     async fn dial_without_deadline(&self, address: &ServerAddress) -> Result<Connection, Error> {
-        let host = || address.host().to_owned();
-        let stream = self.connect.connect(address.host(), address.port()).await;
-        let stream = stream.map_err(|cause| {
-            match cause
-                .get_ref()
-                .is_some_and(|inner| inner.is::<NameNotResolved>())
-            {
-                true => Error::Dns {
-                    host: host(),
-                    cause,
-                },
-                false => Error::Connect {
-                    host: host(),
-                    cause,
-                },
-            }
-        })?;
         let stream = Counted {
-            stream,
+            stream: dial::open(&self.connect, address).await?,
             traffic: self.traffic.clone(),
         };
-        let refused = |cause| Error::Tls {
-            host: host(),
-            cause: Box::new(cause),
-        };
-        let name = ServerName::try_from(host())
-            .map_err(|_| refused(TlsError::Handshake(rustls::Error::UnsupportedNameType)))?;
-        let stream = TlsConnector::from(self.tls.clone())
-            .connect(name, stream)
-            .await;
-        let stream = stream.map_err(|error| refused(error.into()))?;
+        let stream = dial::secure(self.tls.clone(), address, stream).await?;
         self.handshakes.fetch_add(1, Ordering::Relaxed);
         tracing::debug!(host = address.host(), "a secure connection stands");
         Connection::open(stream).await.map_err(|_| Error::Closed {
-            host: host(),
+            host: address.host().to_owned(),
             sent: false,
         })
     }
@@ -423,14 +399,6 @@ fn failed(address: &ServerAddress, function: &'static str, error: AnswerError) -
                 data: Box::new(data),
             }
         }
-    }
-}
-
-fn timed_out(address: &ServerAddress, phase: Phase, deadline: Deadline) -> Error {
-    Error::Timeout {
-        host: address.host().to_owned(),
-        phase,
-        after: deadline.after,
     }
 }
 

@@ -12,6 +12,7 @@ mod client;
 mod connect;
 mod crypto;
 mod deadlines;
+mod dial;
 mod envelope;
 mod error;
 mod function;

@@ -4,7 +4,7 @@
 //! GSMA certificates have them, and does not know the roles of SGP.22.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rasn_pkix::RdnSequence;
 use rustls::client::Resumption;
@@ -29,12 +29,24 @@ use crate::roots::{Root, Roots};
 #[derive(Debug)]
 pub struct RspServerVerifier {
     roots: Roots,
+    shown: Option<Arc<Shown>>,
 }
+
+/// The certificates that a server sent, its own first.
+pub(crate) type Shown = Mutex<Vec<Vec<u8>>>;
 
 impl RspServerVerifier {
     /// Trusts the given issuers and no others.
     pub fn new(roots: Roots) -> Self {
-        Self { roots }
+        Self { roots, shown: None }
+    }
+
+    /// Keeps what a server sends there as well, whatever becomes of it.
+    pub(crate) fn showing(self, shown: Arc<Shown>) -> Self {
+        Self {
+            shown: Some(shown),
+            ..self
+        }
     }
 
     /// Checks a server's certificate and the further ones that came with it: the clock first, then
@@ -159,6 +171,11 @@ impl ServerCertVerifier for RspServerVerifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        if let Some(shown) = &self.shown {
+            let chain = [end_entity].into_iter().chain(intermediates);
+            let chain = chain.take(MAX_SENT).map(|der| der.to_vec()).collect();
+            *shown.lock().unwrap_or_else(PoisonError::into_inner) = chain;
+        }
         let others = intermediates.iter().map(AsRef::as_ref);
         let now = Timestamp(i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
         self.verify(end_entity, others, &server_name.to_str(), now)
@@ -242,13 +259,8 @@ impl From<io::Error> for TlsError {
 
 /// TLS 1.2 and 1.3 with [`RspServerVerifier`]. Sessions are not resumed, so that every connection
 /// checks the certificate at the time it is made.
-pub(crate) fn client_config(roots: Roots, clock: Arc<dyn TimeProvider>) -> ClientConfig {
-    config_with(RspServerVerifier::new(roots), clock)
-}
-
-/// The same with another verifier.
-pub(crate) fn config_with(
-    verifier: impl ServerCertVerifier + 'static,
+pub(crate) fn client_config(
+    verifier: RspServerVerifier,
     clock: Arc<dyn TimeProvider>,
 ) -> ClientConfig {
     let mut config = ClientConfig::builder_with_details(Arc::new(crypto::provider()), clock)
