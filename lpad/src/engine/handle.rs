@@ -137,9 +137,7 @@ impl EngineHandle {
         let _ = timeout(READ_DEADLINE, read).await;
         self.snapshot()
     }
-}
 
-impl EngineHandle {
     /// Examines the way to the card, once nothing else uses it; `None` when that does not come about in
     /// time, or too many wait for it already.
     ///

@@ -255,17 +255,7 @@ impl<O: OpenPort> CardPort<O> {
     async fn adapt(&mut self, route: Route) -> Result<(Place, LinkOptions), JobFailure> {
         self.options.link = self.modem.link.clone();
         let place = self.open_by(route).await?;
-        let Self {
-            port: Some(port),
-            waits,
-            options,
-            ..
-        } = self
-        else {
-            return Err(PortFailure::Gone.into());
-        };
-        let link = Trace::new(Link::over(port, waits, route));
-        let mut isdr = Isdr::resume(link, place.clone(), options);
+        let mut isdr = self.isdr_at(place.clone(), route)?;
         match isdr.adapt().await {
             Ok(link) => Ok((place, link)),
             Err(error) => {
@@ -275,6 +265,17 @@ impl<O: OpenPort> CardPort<O> {
                 Err(error.into())
             }
         }
+    }
+
+    /// The ISD-R that was opened by this route.
+    fn isdr_at(
+        &mut self,
+        place: Place,
+        route: Route,
+    ) -> Result<Isdr<Trace<Link<'_, O::Port>>>, JobFailure> {
+        let port = self.port.as_mut().ok_or(PortFailure::Gone)?;
+        let link = Trace::new(Link::over(port, &self.waits, route));
+        Ok(Isdr::resume(link, place, &self.options))
     }
 
     async fn open_by(&mut self, route: Route) -> Result<Place, JobFailure> {

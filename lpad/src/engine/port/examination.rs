@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use es10_apdu::isdr::Isdr;
 use es10_apdu::link::LinkOptions;
-use es10_apdu::transport::trace::Trace;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{CardPort, Link};
+use super::CardPort;
 use crate::config::Route;
 use crate::engine::reading::CardState;
 use crate::failure::{JobFailure, PortFailure};
@@ -113,18 +111,8 @@ impl<O: OpenPort> CardPort<O> {
             self.close_orphans().await?;
         }
         let (place, link) = self.adapt(route).await?;
-        let Self {
-            port: Some(port),
-            waits,
-            options,
-            ..
-        } = self
-        else {
-            return Err(PortFailure::Gone.into());
-        };
         let opened = place.to_string();
-        let pipe = Trace::new(Link::over(port, waits, route));
-        let closed = Isdr::resume(pipe, place, options).close().await;
+        let closed = self.isdr_at(place, route)?.close().await;
         closed.map_err(PortFailure::from)?;
         Ok((opened, link))
     }
