@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use es9_client::ServerAddress;
+use es9_client::{Deadlines, ServerAddress};
 use serde::Deserialize;
 use strsim::levenshtein;
 
@@ -500,19 +500,20 @@ impl Section<'_> {
 }
 
 impl Es9Config {
-    /// [`Self::connect_timeout_s`] as a duration.
-    pub fn connect_timeout(&self) -> Duration {
-        Duration::from_secs(self.connect_timeout_s)
+    /// How long servers are waited for.
+    pub(crate) fn deadlines(&self) -> Deadlines {
+        let seconds = Duration::from_secs;
+        Deadlines {
+            connect: seconds(self.connect_timeout_s),
+            response: seconds(self.response_timeout_s),
+            notification: seconds(self.notification_timeout_s),
+        }
     }
 
-    /// [`Self::response_timeout_s`] as a duration.
-    pub fn response_timeout(&self) -> Duration {
-        Duration::from_secs(self.response_timeout_s)
-    }
-
-    /// [`Self::notification_timeout_s`] as a duration.
-    pub fn notification_timeout(&self) -> Duration {
-        Duration::from_secs(self.notification_timeout_s)
+    /// [`Self::connect_to`] as text.
+    pub(crate) fn targets(&self) -> impl Iterator<Item = (String, String)> {
+        let targets = self.connect_to.iter();
+        targets.map(|(host, target)| (host.clone(), target.to_string()))
     }
 }
 

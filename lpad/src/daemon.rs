@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
 
-use es9_client::{Connect, Deadlines, Es9Client, Options, Roots, RootsError, TcpConnect};
+use es9_client::{Connect, Es9Client, Options, Roots, RootsError, TcpConnect};
 use listenfd::ListenFd;
 use rustix::process::Signal;
 use sd_notify::NotifyState;
@@ -19,7 +19,7 @@ use crate::api::actor::Permissions;
 use crate::api::{Api, Socket};
 use crate::check;
 use crate::client::Client;
-use crate::config::{Config, ConfigError, Es9Config, EuiccConfig, StateConfig};
+use crate::config::{Config, ConfigError, EuiccConfig, StateConfig};
 use crate::engine::{Context, ENGINE_ENDS, Engine, EngineHandle};
 use crate::memory::events::{Change, Events, Follower};
 use crate::memory::journal::{Journal, SharedJournal};
@@ -120,7 +120,7 @@ impl Daemon {
             Problem::told,
         );
         let options = Options {
-            deadlines: deadlines(&config.es9),
+            deadlines: config.es9.deadlines(),
             ..es9
         };
         let modems = Arc::new(modems);
@@ -235,14 +235,6 @@ fn open_state(config: &StateConfig) -> Result<(StateFolder, Journal), DaemonErro
     })
 }
 
-fn deadlines(config: &Es9Config) -> Deadlines {
-    Deadlines {
-        connect: config.connect_timeout(),
-        response: config.response_timeout(),
-        notification: config.notification_timeout(),
-    }
-}
-
 /// Runs the daemon on real ports and the real network until it is told to end.
 ///
 /// SIGTERM and SIGINT end it; SIGHUP does nothing, because the configuration is read only at start.
@@ -254,8 +246,6 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
     // is an error that is reported like a full medium.
     let too_large = SignalKind::from_raw(Signal::XFSZ.as_raw());
     let _ignored = signal(too_large).map_err(DaemonError::Signals)?;
-    let targets = config.es9.connect_to.iter();
-    let targets = targets.map(|(host, target)| (host.clone(), target.to_string()));
     let listener = activated().map_err(DaemonError::Activation)?;
     check::usable(&config, listener.is_none()).map_err(DaemonError::Configuration)?;
     if let Some(path) = listener.as_ref().and_then(path_of) {
@@ -266,7 +256,7 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
     let modems = Arc::new(Table::of(&config, Path::new("lpad.toml"))?);
     let parts = Parts {
         ports: move |euicc: &EuiccConfig| SerialPort::new(euicc, Arc::clone(&modems)),
-        connect: TcpConnect::with_targets(targets),
+        connect: TcpConnect::with_targets(config.es9.targets()),
         roots: Roots::gsma(),
         es9: Options::default(),
         clock: Clock::system(),

@@ -61,6 +61,11 @@ impl fmt::Display for Shortened<'_> {
 
 /// Shortens every EID and ICCID in a text: each run of 18 digits and more.
 pub fn shorten_numbers(text: &str) -> String {
+    shorten_runs(text, 18)
+}
+
+/// Shortens each run of so many digits and more.
+pub(crate) fn shorten_runs(text: &str, least: usize) -> String {
     let mut shortened = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find(|letter: char| letter.is_ascii_digit()) {
@@ -69,9 +74,9 @@ pub fn shorten_numbers(text: &str) -> String {
             .find(|letter: char| !letter.is_ascii_digit())
             .unwrap_or(digits.len());
         shortened.push_str(&rest[..start]);
-        match end {
-            18.. => shortened.push_str(&Shortened(&digits[..end]).to_string()),
-            _ => shortened.push_str(&digits[..end]),
+        match end >= least {
+            true => shortened.push_str(&Shortened(&digits[..end]).to_string()),
+            false => shortened.push_str(&digits[..end]),
         }
         rest = &digits[end..];
     }

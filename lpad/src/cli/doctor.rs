@@ -7,7 +7,7 @@ pub mod checks;
 use std::path::Path;
 use std::sync::Arc;
 
-use es9_client::{Deadlines, Options, Roots, ServerAddress, TcpConnect, inspect};
+use es9_client::{Options, Roots, ServerAddress, TcpConnect, inspect};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -310,21 +310,15 @@ impl Configured {
             // It is in the verdict on the configuration as well.
             tracing::debug!(%error, "no further certificate issuers");
         }
-        let es9 = config.map(|config| &config.es9);
-        let targets = es9.into_iter().flat_map(|es9| &es9.connect_to);
-        let targets: Vec<_> = targets
-            .map(|(host, target)| (host.to_ascii_lowercase(), target.to_string()))
-            .collect();
-        let host = address.host().to_ascii_lowercase();
-        let target = targets.iter().find(|(known, _)| *known == host);
-        let target = target.map(|(_, target)| target.clone());
         let mut options = Options::default();
-        if let Some(es9) = es9 {
-            options.deadlines = Deadlines {
-                connect: es9.connect_timeout(),
-                ..options.deadlines
-            };
+        let mut targets = Vec::new();
+        if let Some(Config { es9, .. }) = config {
+            options.deadlines = es9.deadlines();
+            targets.extend(es9.targets());
         }
+        let is_host = |(known, _): &&(String, String)| known.eq_ignore_ascii_case(address.host());
+        let target = targets.iter().find(is_host);
+        let target = target.map(|(_, target)| target.clone());
         let connect = TcpConnect::with_targets(targets);
         let found = inspect(&connect, roots, &options, &address).await;
         let issuers = examined.iter().filter_map(|euicc| euicc.found.as_ref());

@@ -12,7 +12,7 @@ use super::Report;
 use crate::cli::CliError;
 use crate::config::Config;
 use crate::modem;
-use crate::secret::Shortened;
+use crate::secret::shorten_runs;
 
 /// Fails when there is a file by this name: nothing is overwritten.
 pub(super) fn must_be_new(file: &Path) -> Result<(), CliError> {
@@ -102,28 +102,11 @@ fn redact(value: &mut Value) {
 }
 
 fn redacted(text: &str) -> String {
-    without_numbers(&without_codes(text))
+    shorten_runs(&without_codes(text), LONG_NUMBER)
 }
 
-/// Runs of as many digits as an IMSI has, and more.
-fn without_numbers(text: &str) -> String {
-    let mut shortened = String::new();
-    let is_digit = |letter: char| letter.is_ascii_digit();
-    let mut rest = text;
-    while let Some(start) = rest.find(is_digit) {
-        let digits = &rest[start..];
-        let end = digits
-            .find(|letter| !is_digit(letter))
-            .unwrap_or(digits.len());
-        shortened.push_str(&rest[..start]);
-        match end {
-            14.. => shortened.push_str(&Shortened(&digits[..end]).to_string()),
-            _ => shortened.push_str(&digits[..end]),
-        }
-        rest = &digits[end..];
-    }
-    shortened + rest
-}
+/// Digits of a number that is shortened: IMSI and IMEI have 15, and 14 without the check digit.
+const LONG_NUMBER: usize = 14;
 
 /// Whatever comes behind the server in an activation code.
 fn without_codes(text: &str) -> String {
