@@ -83,6 +83,8 @@ pub struct Modem<C> {
     is_connected: bool,
     /// So many command lines are not heard.
     deaf_for: u64,
+    /// So many `AT+CFUN=1` are refused.
+    radio_busy_for: u64,
     nul_is_due: bool,
     /// Whether the modem's own LPA has the ISD-R; kept without power.
     own_lpa: session::OwnLpa,
@@ -120,6 +122,7 @@ impl<C: Card> Modem<C> {
             tells_start: false,
             is_connected: false,
             deaf_for: 0,
+            radio_busy_for: 0,
             nul_is_due: false,
             own_lpa: session::OwnLpa::default(),
             filters: filters::Filters::default(),

@@ -170,6 +170,35 @@ async fn a_reset_that_is_cut_off_between_two_lines_is_ended() {
     }
 }
 
+/// `AT+CFUN=4` leaves the card within reach, so that nothing but this would tell of the radio.
+#[tokio::test(start_paused = true)]
+async fn a_modem_that_is_busy_is_told_again_to_switch_its_radio_on() {
+    const LADDER: &str = "refresh_s = 1\nregistration_s = 0\n\
+                          ladder = [{ send = [\"AT+CFUN=4\", \"AT+CFUN=1\"] }]\n";
+    let refused = "The modem refuses AT+CFUN=1, which ends its reset: its radio may be off. \
+                   Restart the modem.";
+    for (times, told) in [(2, None), (30, Some(refused))] {
+        let mut bed = bed(LADDER).await;
+        bed.stop().await;
+        bed.configuration().euiccs[0].after_enable = AfterEnable::Radio;
+        bed.resume().await;
+        let iccids = [bed.install().await, bed.install().await];
+        let quirk = Quirk::RadioBusy;
+        bed.bench
+            .modem
+            .set_quirks(|quirks| quirks.set(quirk, times));
+        // Each reset has all of its tries.
+        for iccid in iccids.iter().cycle().take(4) {
+            let switched = bed.switch(iccid, ProfileState::Enabled).await;
+            let switched = warnings(switched);
+            let said = switched
+                .iter()
+                .find(|warning| warning.contains("AT+CFUN=1"));
+            assert_eq!(said.map(String::as_str), told, "{switched:?}");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_modem_that_takes_its_time_for_its_radio_is_waited_for() {
     let mut bed = Bed::start().await;

@@ -220,7 +220,7 @@ const ONCE: [Quirk; 3] = [
 ];
 
 /// Quirks that show when lpad restarts the modem, its radio or the card.
-const RESTARTS: [Quirk; 8] = [
+const RESTARTS: [Quirk; 9] = [
     Quirk::RestartLeavesAfter,
     Quirk::RestartAbsent,
     Quirk::RestartStays,
@@ -228,6 +228,7 @@ const RESTARTS: [Quirk; 8] = [
     Quirk::RadioOffHangsUp,
     Quirk::RadioOffRestarts,
     Quirk::CfunTime,
+    Quirk::RadioBusy,
     Quirk::CardKeepsPower,
 ];
 

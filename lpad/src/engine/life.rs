@@ -15,6 +15,7 @@ use super::desk::Desk;
 use super::first_boot::FirstBoot;
 use super::outbox::Urgency;
 use super::reading::{CardState, known};
+use super::routes::Routes;
 use super::settle::{self, ReadBack, Settled};
 use crate::failure::{JobFailure, PortFailure};
 use crate::job::{Achievement, Stage};
@@ -126,8 +127,11 @@ impl<O: OpenPort, C: Connect + 'static> Slot<O, C> {
             }
             let failures = absent.failures;
             let mut card = self.bring_up().await;
-            // It may be the way to the card that was remembered: another one is found at once.
-            if card.is_err() && self.desk.port.doubts_route() {
+            // It may be the way to the card that was remembered: one that works is found at once.
+            if let Err(failure) = &card
+                && Routes::may_be_another(failure)
+                && self.desk.port.doubts_route()
+            {
                 card = self.bring_up().await;
             }
             match card {

@@ -60,8 +60,6 @@ pub(super) struct CardPort<O: OpenPort> {
     baud: u32,
     waits: Waits,
     record: Arc<OpenChannel>,
-    /// How often the end of a reset that was cut off has been sent.
-    finishings: u32,
 }
 
 impl<O: OpenPort> CardPort<O> {
@@ -107,7 +105,6 @@ impl<O: OpenPort> CardPort<O> {
             baud: config.baud,
             waits,
             record,
-            finishings: 0,
         }
     }
 
@@ -404,6 +401,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> OpenCard<'_, S> {
         if self.isdr.link() != self.link {
             *self.link = self.isdr.link().clone();
             self.record.found(self.routes.found(self.route, self.link));
+        }
+        if self.routes.proven() == Some(self.route) {
+            self.routes.went_well();
         }
         if let Err(error) = self.isdr.close().await {
             tracing::warn!(%error, "the logical channel could not be closed");

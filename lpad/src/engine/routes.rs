@@ -25,6 +25,8 @@ pub(super) struct Routes {
     known: Option<Route>,
     /// Whether the known one works as it is used; else it is tried anew, and first.
     is_proven: bool,
+    /// How often it came into doubt since a session by it went well.
+    doubts: u32,
     /// A modem failed at a package on this one: the others go first.
     lost_a_package: Option<Route>,
 }
@@ -38,6 +40,7 @@ impl Routes {
             start: Digest::of(&[]),
             known: None,
             is_proven: false,
+            doubts: 0,
             lost_a_package: None,
         }
     }
@@ -63,6 +66,7 @@ impl Routes {
         }
         self.known = None;
         self.is_proven = false;
+        self.doubts = 0;
         self.lost_a_package = None;
         self.routes = routes;
         self.start = start;
@@ -77,6 +81,9 @@ impl Routes {
 
     /// A route works like this.
     pub(super) fn found(&mut self, route: Route, link: &LinkOptions) -> FoundLink {
+        if self.known != Some(route) {
+            self.doubts = 0;
+        }
         self.known = Some(route);
         self.is_proven = true;
         FoundLink::new(self.start, route, link)
@@ -93,9 +100,17 @@ impl Routes {
     }
 
     /// An answer was lost, or of no use: it may be the way it was asked for, which is looked at anew
-    /// before the next session.
+    /// before the next session. If that does not help, another route goes first.
     pub(super) fn doubt(&mut self) {
+        if self.is_proven {
+            self.doubts += 1;
+        }
         self.is_proven = false;
+    }
+
+    /// A session ended in which nothing was doubted.
+    pub(super) fn went_well(&mut self) {
+        self.doubts = 0;
     }
 
     /// What worked does not any more.
@@ -114,7 +129,11 @@ impl Routes {
         let mut order = self.routes.clone();
         order.sort_by_key(|&route| {
             let route = Some(route);
-            (route == self.lost_a_package, route != self.known)
+            let did_not_help = self.doubts >= DOUBTS && route == self.known;
+            (
+                route == self.lost_a_package || did_not_help,
+                route != self.known,
+            )
         });
         order
     }
@@ -146,6 +165,9 @@ impl Routes {
         }
     }
 }
+
+/// In doubt so often, a route was looked at anew in vain.
+const DOUBTS: u32 = 2;
 
 fn means_unknown_command(fault: &Fault) -> bool {
     use DeviceRefusalKind::{NotAllowed, Other};
@@ -218,6 +240,22 @@ mod tests {
         routes.doubt();
         assert_eq!(routes.proven(), None);
         assert_eq!(routes.order(), [Route::Csim, Route::Cgla]);
+    }
+
+    #[test]
+    fn a_route_that_was_looked_at_anew_in_vain_goes_last_until_it_went_well() {
+        let mut routes = auto("a");
+        for _ in 0..2 {
+            routes.found(Route::Cgla, &LinkOptions::default());
+            // Several answers of a session count as one.
+            routes.doubt();
+            routes.doubt();
+        }
+        assert_eq!(routes.order(), [Route::Csim, Route::Cgla]);
+        routes.found(Route::Cgla, &LinkOptions::default());
+        routes.went_well();
+        routes.doubt();
+        assert_eq!(routes.order(), [Route::Cgla, Route::Csim]);
     }
 
     #[test]

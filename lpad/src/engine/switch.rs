@@ -116,6 +116,7 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
         profile: &Profile,
         wanted: ProfileState,
     ) -> Result<Achievement, JobFailure> {
+        let mut unfinished = None;
         if wanted == ProfileState::Enabled {
             let port = &mut self.desk.port;
             let printed = profile.iccid.to_string();
@@ -130,6 +131,7 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
             {
                 tracing::info!("the modem uses another profile than the card");
                 let noticed = make_notice(port, expected, &self.context.config).await?;
+                unfinished = self.finish_reset().await;
                 if uses_another(&noticed) {
                     return Err(JobFailure::NotSwitched(Holdout::Modem));
                 }
@@ -137,6 +139,7 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
         }
         Ok(Achievement {
             nothing_to_change: true,
+            warnings: unfinished.into_iter().collect(),
             ..profile.achieved()
         })
     }
@@ -153,6 +156,7 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
         let config = &self.context.config;
         let expected = (wanted == ProfileState::Enabled).then(|| iccid.to_string());
         let noticed = make_notice(&mut self.desk.port, expected.as_deref(), config).await;
+        let unfinished = self.finish_reset().await;
         let registration = match &noticed {
             Ok(answer) if expected.is_some() && answer.proves(expected.as_deref()) => {
                 self.registration().await
@@ -182,9 +186,24 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
             Err(failure) => Some(format!("The modem could not be asked: {failure}.")),
         };
         Ok(back.finished.add_to(Achievement {
-            warnings: warning.into_iter().chain(registration).collect(),
+            warnings: [warning, unfinished, registration]
+                .into_iter()
+                .flatten()
+                .collect(),
             ..now.achieved()
         }))
+    }
+
+    /// Ends a reset that a rung left unfinished; gives what is to be told of it.
+    async fn finish_reset(&mut self) -> Option<String> {
+        match self.desk.port.finish_reset().await {
+            Ok(unfinished) => unfinished,
+            Err(failure) => {
+                let failure = failure.shortened();
+                tracing::warn!(failure, "the modem may still be off");
+                None
+            }
+        }
     }
 
     /// What to tell of a modem that uses the right profile and finds no network with it, nothing of one
@@ -275,6 +294,9 @@ async fn make_notice<O: OpenPort>(
     for rung in port.habits().ladder.clone() {
         tracing::info!(%rung, "the modem does not notice by itself: resetting it");
         if let Err(failure) = port.reset(&rung).await {
+            if matches!(failure, JobFailure::Journal(_)) {
+                return Err(failure);
+            }
             let failure = failure.shortened();
             tracing::warn!(failure, "this reset did not work");
         }
@@ -287,10 +309,6 @@ async fn make_notice<O: OpenPort>(
         if is_over {
             break;
         }
-    }
-    if let Err(failure) = port.finish_reset().await {
-        let failure = failure.shortened();
-        tracing::warn!(failure, "the modem may still be off");
     }
     noticed
 }

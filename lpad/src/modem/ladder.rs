@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use es10_apdu::at::AtPort;
-use es10_apdu::transport::TransportError;
+use es10_apdu::transport::{Fault, TransportError};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep};
@@ -41,8 +41,18 @@ impl fmt::Display for Rung {
     }
 }
 
-/// Writes what is written for a rung, which may take `longest`; whether the modem says that it does it, or
-/// went away with it.
+/// What a modem made of a line.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Made {
+    /// It says that it does it, or went away with it.
+    Done,
+    /// It says that it does not.
+    Refused,
+    /// It says nothing that can be understood.
+    Unknown,
+}
+
+/// Writes what is written for a rung, which may take `longest`.
 ///
 /// # Errors
 /// When the port is gone, unless it went with what was written; it may come back under the same name.
@@ -53,16 +63,20 @@ pub(crate) async fn write<S: AsyncRead + AsyncWrite + Unpin + Send>(
     port: &mut AtPort<S>,
     line: &str,
     longest: Duration,
-) -> Result<bool, TransportError> {
+) -> Result<Made, TransportError> {
     match port.command(line, longest).await {
-        Ok(_) => Ok(true),
+        Ok(_) => Ok(Made::Done),
         Err(error) if error.is_gone() && !error.sent => Err(error),
         // After `AT+CFUN=0` that seems to have failed the radio may be off all the same, so that what
         // follows is sent in any case.
         Err(error) => {
             let line = shown(line);
             tracing::info!(line, %error, "the modem does not say that it does it");
-            Ok(error.is_gone())
+            Ok(match error.fault {
+                _ if error.is_gone() => Made::Done,
+                Fault::Device(_) => Made::Refused,
+                _ => Made::Unknown,
+            })
         }
     }
 }

@@ -204,6 +204,10 @@ impl<C: Card> Modem<C> {
     /// `AT+CFUN`, TS 27.007 section 8.2.
     fn functionality(&mut self, form: Form<'_>) -> Reply {
         let before = self.settings.cfun;
+        if before != 1 && form == Form::Set("1") && self.radio_busy_for > 0 {
+            self.radio_busy_for -= 1;
+            return Err(Failure::Cme(Cme::SIM_BUSY));
+        }
         match form {
             Form::Read => return Ok(vec![format!("+CFUN: {before}")]),
             Form::Set("0" | "0,0") => self.settings.cfun = 0,
@@ -214,6 +218,9 @@ impl<C: Card> Modem<C> {
                 return Ok(Vec::new());
             }
             _ => return Err(Failure::Cme(Cme::INCORRECT_PARAMETERS)),
+        }
+        if self.settings.cfun != 1 {
+            self.radio_busy_for = self.control.value(Quirk::RadioBusy).unwrap_or(0);
         }
         self.pause(self.control.time(Quirk::CfunTime));
         self.settings.echo |= self.has(Quirk::EchoReturns);

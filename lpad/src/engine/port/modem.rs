@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use es10_apdu::at::AtPort;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::CardPort;
 use crate::config::{Habits, Rung};
@@ -14,7 +14,9 @@ use crate::engine::waiting::Patience;
 use crate::failure::{JobFailure, PortFailure};
 use crate::job::WaitingOn;
 use crate::modem::table::Known;
-use crate::modem::{self, Device, Identity, OpenPort, ProfileInUse, Registration, ReportedProfile};
+use crate::modem::{
+    self, Device, Identity, Made, OpenPort, ProfileInUse, Registration, ReportedProfile,
+};
 
 impl<O: OpenPort> CardPort<O> {
     /// Asks a modem whose port was just opened who it is, and looks up what is known of it.
@@ -161,20 +163,20 @@ impl<O: OpenPort> CardPort<O> {
             }
             let longest = Duration::from_secs(rung.within_s());
             let pause = modem::SETTLE.max(Duration::from_secs(rung.pause_s));
-            let mut is_done = false;
+            let mut made = Made::Unknown;
             for line in modem::writes(rung) {
                 // A port that went with the line before: what follows may be what switches the radio on.
                 let patience = Patience::new(&waits, longest);
-                is_done = loop {
+                made = loop {
                     match self.write(&line).await {
-                        Ok(is_done) => break is_done,
+                        Ok(made) => break made,
                         Err(failure) if patience.again(&failure).await => {}
                         Err(failure) => return Err(failure),
                     }
                 };
                 sleep(pause).await;
             }
-            if is_done {
+            if made == Made::Done {
                 self.record.was_reset();
             }
             if rung.port_leaves || rung.together {
@@ -189,18 +191,20 @@ impl<O: OpenPort> CardPort<O> {
     }
 
     /// Ends a reset that was cut off, by this life of the daemon or an earlier one: without its last line
-    /// the radio stays off. A modem that does not say that it does it is told again the next time, but not
-    /// for ever. One that is not reset by this line is not sent it: it is another modem, or the settings
-    /// have changed.
+    /// the radio stays off. A modem that refuses the line is told again for as long as a reset may take; one
+    /// that says nothing, the next time as well. One that is not reset by this line is not sent it: it is
+    /// another modem, or the settings have changed.
+    ///
+    /// Gives what is to be said of a modem that went on refusing.
     ///
     /// # Errors
     /// When there is no port to send it to.
     ///
     /// # Cancel safety
     /// It is sent again the next time.
-    pub(crate) async fn finish_reset(&mut self) -> Result<(), JobFailure> {
+    pub(crate) async fn finish_reset(&mut self) -> Result<Option<String>, JobFailure> {
         let Some(line) = self.record.unfinished_reset() else {
-            return Ok(());
+            return Ok(None);
         };
         self.at().await?;
         let shown = modem::shown(&line);
@@ -210,23 +214,38 @@ impl<O: OpenPort> CardPort<O> {
                 "a reset was cut off that this modem does not have"
             );
             self.record.was_reset();
-            return Ok(());
+            return Ok(None);
         }
         tracing::warn!(
             line = shown,
             "a reset of the modem was cut off: its last line is sent now"
         );
-        self.finishings += 1;
-        if self.write(&line).await? || self.finishings >= FINISHINGS {
-            self.finishings = 0;
-            self.record.was_reset();
-            sleep(modem::SETTLE).await;
-        }
-        Ok(())
+        let end = Instant::now() + Duration::from_secs(self.known.habits.reset_s);
+        let mut pause = modem::SETTLE;
+        let warning = loop {
+            match self.write(&line).await? {
+                Made::Done => break None,
+                Made::Unknown => return Ok(None),
+                Made::Refused if Instant::now() + pause < end => {}
+                Made::Refused => {
+                    let warning = format!(
+                        "The modem refuses {shown}, which ends its reset: its radio may be off. \
+                         Restart the modem."
+                    );
+                    tracing::warn!("{warning}");
+                    break Some(warning);
+                }
+            }
+            sleep(pause).await;
+            pause *= 3;
+        };
+        self.record.was_reset();
+        sleep(modem::SETTLE).await;
+        Ok(warning)
     }
 
-    /// Sends a line; whether the modem says that it does it, or went away with it.
-    async fn write(&mut self, line: &str) -> Result<bool, JobFailure> {
+    /// Sends a line.
+    async fn write(&mut self, line: &str) -> Result<Made, JobFailure> {
         self.at().await?;
         let port = self.port.as_mut().and_then(Device::modem);
         let port = port.ok_or(PortFailure::Gone)?;
@@ -252,8 +271,6 @@ impl<O: OpenPort> CardPort<O> {
     }
 }
 
-/// How often a modem is sent the line that ends a reset.
-const FINISHINGS: u32 = 3;
 /// How long a modem may take to say who it is.
 const IDENTITY: Duration = Duration::from_secs(60);
 /// How often a modem whose name was known is asked for it.

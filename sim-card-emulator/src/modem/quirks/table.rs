@@ -290,6 +290,8 @@ quirks! {
         "`AT+CFUN=0` takes the port away for so long, and the modem restarts.";
     CfunTime "cfun-time" Kind::Time(60_000), "u-blox SARA (up to 3 minutes)",
         "`AT+CFUN` takes so long.";
+    RadioBusy "radio-busy" Kind::Count(2), "modems that are still switching off",
+        "After `AT+CFUN=0` or `4`, so many `AT+CFUN=1` get `+CME ERROR: 14`.";
     CardKeepsPower "card-keeps-power" Kind::Flag, "China Mobile ML307R",
         "No command takes the card's power, a restart neither; it goes with the modem's.";
     ResetCommands "reset-commands" Kind::Words(&RESET_COMMANDS, &RESET_COMMANDS),

@@ -95,6 +95,20 @@ fn cfun_time() {
 }
 
 #[test]
+fn radio_busy() {
+    let mut modem = quirky(&["radio-busy=1"]);
+    let refused = "\r\n+CME ERROR: 14\r\n";
+    dialogue(&mut modem, &[("AT+CMEE=1", DONE), ("AT+CFUN=1", DONE)]);
+    for off in ["AT+CFUN=4", "AT+CFUN=0"] {
+        let on = "AT+CFUN=1";
+        dialogue(
+            &mut modem,
+            &[(off, DONE), (on, refused), (on, DONE), (on, DONE)],
+        );
+    }
+}
+
+#[test]
 fn radio_off_restarts() {
     let mut modem = quirky(&["radio-off-restarts"]);
     let answer = format!("{DONE}{BACK}");
