@@ -117,7 +117,7 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
                 sleep(GRACE).await;
             };
             tokio::select! {
-                () = self.handle(wake) => {}
+                () = self.handle(wake, &closing) => {}
                 () = patience => {
                     tracing::warn!("what is under way does not end in time");
                     break;
@@ -127,7 +127,7 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         // Ends what was cut off; nothing when there is none.
         let port = &mut self.slot.desk.port;
         match timeout(GRACE / 2, port.finish_reset()).await {
-            Ok(Ok(())) => {}
+            Ok(Ok(_)) => {}
             Ok(Err(failure)) => {
                 tracing::warn!(failure = failure.shortened(), "the modem may still be off");
             }
@@ -184,7 +184,7 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         })
     }
 
-    async fn handle(&mut self, wake: Wake) {
+    async fn handle(&mut self, wake: Wake, closing: &Closing) {
         match wake {
             Wake::Work(work) => {
                 // The client hears of the outcome by the ticket.
@@ -203,7 +203,7 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
             }
             // The client has left.
             Wake::Examine(asked) if asked.is_closed() => {}
-            Wake::Examine(asked) => self.examine(asked).await,
+            Wake::Examine(asked) => self.examine(asked, closing).await,
             Wake::Closing => {}
         }
         // One that the modem did not let be closed gets a second chance at once. In doubt the card is
@@ -307,9 +307,15 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         }
     }
 
-    async fn examine(&mut self, mut asked: oneshot::Sender<Examination>) {
-        // Nobody else is kept waiting for a client that has left.
-        let found = self.slot.desk.port.examine(asked.closed()).await;
+    async fn examine(&mut self, mut asked: oneshot::Sender<Examination>, closing: &Closing) {
+        // Nobody is kept waiting for a client that has left.
+        let stop = async {
+            tokio::select! {
+                () = asked.closed() => {}
+                () = closing.announced() => {}
+            }
+        };
+        let found = self.slot.desk.port.examine(stop).await;
         if !self.slot.is_ready() {
             // Until it is tried again others may use it.
             self.slot.desk.port.close();

@@ -16,7 +16,7 @@ use lpad_tests::bench::{Bench, HOST_NAME};
 use rsp_common::pki::{Pki, PkiOptions};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use sim_card_emulator::modem::{Identity, Moment, Pattern, Preset};
+use sim_card_emulator::modem::{Identity, Moment, Pattern, Preset, Quirk};
 use tokio::net::TcpListener;
 
 use crate::lpactl::{Run, command, lpactl};
@@ -103,6 +103,41 @@ fn verdicts(report: &Value) -> Vec<(String, String)> {
     let text = |check: &Value, key: &str| check[key].as_str().unwrap().to_owned();
     all.map(|check| (text(check, "what"), text(check, "verdict")))
         .collect()
+}
+
+/// A full disk may be what is the matter.
+#[tokio::test]
+async fn without_room_for_files_of_its_own_the_rest_is_looked_at() {
+    let mut bed = Bed::over_kernel_devices().await;
+    bed.stop().await;
+    let file = configuration(&bed);
+    let arguments = ["doctor", "--json", "--config", file.to_str().unwrap()];
+    let mut command = command(bed.client.socket(), &arguments);
+    command.env("TMPDIR", bed.folder().join("nowhere"));
+    let run = crate::lpactl::run(command, "").await;
+    assert_eq!(run.code, 7, "{run:?}");
+    let verdicts = verdicts(&run.json());
+    assert!(verdicts.contains(&("Daemon".into(), "failure".into())));
+    assert!(verdicts.contains(&("Certificate".into(), "ok".into())));
+}
+
+/// A stop does not wait for it.
+#[tokio::test(start_paused = true)]
+async fn an_examination_ends_with_the_daemon_and_closes_its_channel() {
+    let mut bed = Bed::start().await;
+    let quirk = Quirk::ApduTime;
+    bed.bench.modem.set_quirks(|quirks| quirks.set(quirk, 1500));
+    let modem = bed.bench.modem.clone();
+    let mut reached = modem.hold(Pattern::LAST_BLOCK, 2, Moment::BeforeAnswer);
+    let client = bed.client.clone();
+    let examined = tokio::spawn(async move { client.examine(EUICC).await });
+    reached.reached().await;
+    reached.release();
+    let begun = tokio::time::Instant::now();
+    bed.stop().await;
+    assert!(begun.elapsed().as_secs() < 15, "{:?}", begun.elapsed());
+    assert!(examined.await.unwrap().is_ok_and(|found| found.cut_off));
+    assert_eq!(bed.bench.card.open_channels(), [0; 0]);
 }
 
 /// Nobody would know of a channel that stays open: without a daemon there is no record.
@@ -291,6 +326,8 @@ async fn a_busy_euicc_is_told_and_many_may_ask() {
         (&said["what"], &said["verdict"]),
         (&"Examination".into(), &"failure".into())
     );
+    let named = format!("(operation {})", running.id);
+    assert!(said["says"].as_str().unwrap().ends_with(&named), "{said}");
     hold.release();
     succeeded(&bed.client.wait(running.id).await.unwrap());
 

@@ -4,6 +4,7 @@ mod alone;
 mod bundle;
 pub mod checks;
 
+use std::env;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -193,7 +194,22 @@ impl Lpactl {
             let problem = format!("The configuration has no eUICC called \"{name}\"");
             return Err(CliError::Usage(problem));
         }
-        let alone = Alone::new(Arc::clone(&configured.table))?;
+        let alone = match Alone::new(Arc::clone(&configured.table)) {
+            Ok(alone) => alone,
+            Err(error) => {
+                let folder = env::temp_dir();
+                checks.push(Check::new(
+                    Verdict::Failure,
+                    "Daemon",
+                    format!(
+                        "none answers, and lpactl cannot look by itself: {}: {error}",
+                        folder.display()
+                    ),
+                    "Make room there, or name another folder with TMPDIR.",
+                ));
+                return Ok(Vec::new());
+            }
+        };
         let mut examined = Vec::new();
         for euicc in &config.euiccs {
             if self.euicc.as_ref().is_some_and(|name| *name != euicc.name) {

@@ -73,7 +73,10 @@ impl Check {
     }
 
     pub(super) fn failed(what: &'static str, problem: &Problem) -> Self {
-        let says = problem.detail.trim_end_matches('.');
+        let mut says = problem.detail.trim_end_matches('.').to_owned();
+        if let Some(operation) = problem.operation {
+            says.push_str(&format!(" (operation {operation})"));
+        }
         Self::new(Verdict::Failure, what, says, problem.next_step.as_str())
     }
 
