@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use es10_apdu::apdu::{Command, Response, StatusWord};
+use es10_apdu::es10c::ProfileIdentifier;
 use es10_apdu::types::{Eid, Iccid};
 
 use crate::saip::files::FileSystem;
@@ -38,7 +39,8 @@ pub use settings::{
     DamagedResult, EmptyList, Forced, ForcedAnswer, FullStore, InstallationAnswer, Settings,
 };
 pub use state::{
-    Crl, Installing, NonVolatile, Notification, OneTimeKey, PinFailures, Profile, Switch,
+    Crl, ForbiddenNetworks, Installing, NonVolatile, Notification, OneTimeKey, PinFailures,
+    Profile, Switch,
 };
 use uicc::{Refresh, Terminal};
 pub use update::UpdateError;
@@ -122,8 +124,8 @@ impl Euicc {
 
     /// A reset, or power that came back.
     ///
-    /// Channels and the RSP session are gone, a switch that waited for the REFRESH is made, a memory
-    /// reset that was begun is finished, and an installation that was under way is reported as
+    /// Channels and the RSP session are gone, a switch that waited for the REFRESH is made, or the
+    /// card goes back to another profile ([`Settings::profile_at_reset`]), a memory reset that was begun is finished, and an installation that was under way is reported as
     /// interrupted.
     pub fn reset(&mut self) {
         self.channels = BTreeMap::from([(0, Channel::default())]);
@@ -135,6 +137,12 @@ impl Euicc {
         if let Some(switch) = self.memory.pending_switch.clone() {
             self.flash().pending_switch = None;
             self.switch(switch.enable.as_ref());
+        }
+        if let Some(iccid) = self.settings.profile_at_reset
+            && self.enabled_iccid() != Some(iccid)
+            && self.find(&ProfileIdentifier::Iccid(iccid)).is_some()
+        {
+            self.switch(Some(&iccid));
         }
         self.finish_memory_reset();
     }

@@ -62,6 +62,7 @@ impl Euicc {
                 data
             }
             (ins::READ_RECORD, Class::Interindustry) => self.read_record(number, command)?,
+            (ins::UPDATE_BINARY, Class::Interindustry) => self.update_binary(number, command)?,
             (ins::VERIFY_PIN, Class::Interindustry) => self.verify_pin(command)?,
             (ins::UNBLOCK_PIN, Class::Interindustry) => self.unblock_pin(command)?,
             (ins::STORE_DATA, Class::Proprietary) => {
@@ -141,7 +142,7 @@ impl Class {
     }
 }
 
-const INSTRUCTIONS: [u8; 12] = [
+const INSTRUCTIONS: [u8; 13] = [
     ins::MANAGE_CHANNEL,
     ins::SELECT,
     ins::STORE_DATA,
@@ -153,5 +154,6 @@ const INSTRUCTIONS: [u8; 12] = [
     ins::TERMINAL_PROFILE,
     ins::TERMINAL_RESPONSE,
     ins::UNBLOCK_PIN,
+    ins::UPDATE_BINARY,
     ins::VERIFY_PIN,
 ];

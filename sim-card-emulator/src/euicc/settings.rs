@@ -1,7 +1,7 @@
 //! How an emulated eUICC is set up.
 
 use es10_apdu::apdu::StatusWord;
-use es10_apdu::types::{PprIds, RspCapability, UiccCapability, VersionType};
+use es10_apdu::types::{Iccid, PprIds, RspCapability, UiccCapability, VersionType};
 use serde::Deserialize;
 
 use super::metadata::{Rule, any_operator};
@@ -111,6 +111,10 @@ pub struct Settings {
     pub bare_sima_response: bool,
     /// The network access key of test profiles is not the test key: they are refused (reason 14).
     pub foreign_naa_key: bool,
+    /// The profile that is in use after every reset, whatever was in use before: a card that goes
+    /// back by itself.
+    #[serde(deserialize_with = "read::iccid")]
+    pub profile_at_reset: Option<Iccid>,
     /// Answers that are given instead of doing anything; one that fired is gone.
     pub forced: Vec<Forced>,
     /// Hold no CI key for verification (`A9 00`), as a card does that was never personalised:
@@ -240,6 +244,7 @@ impl Default for Settings {
             damaged_result: None,
             bare_sima_response: false,
             foreign_naa_key: false,
+            profile_at_reset: None,
             forced: Vec::new(),
             no_verification_keys: false,
             no_signing_keys: false,

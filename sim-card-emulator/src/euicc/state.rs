@@ -33,6 +33,20 @@ pub struct NonVolatile {
     pub crls: Vec<Crl>,
     /// PINs that were wrong.
     pub pin_failures: Vec<PinFailures>,
+    /// What terminals have written into EF.FPLMN.
+    pub forbidden_networks: Vec<ForbiddenNetworks>,
+}
+
+/// EF.FPLMN of a profile, when it was written.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ForbiddenNetworks {
+    /// The profile.
+    #[serde(with = "text")]
+    pub iccid: Iccid,
+    /// The whole file.
+    #[serde(with = "octets")]
+    pub content: Vec<u8>,
 }
 
 /// How often the PIN of a profile was wrong since it was right.

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::Euicc;
-use crate::saip::files::FileSystem;
+use crate::saip::files::{EF_FPLMN, FileSystem};
 
 mod atr;
 mod channel;
@@ -29,7 +29,14 @@ impl Euicc {
         }
         let profile = self.memory.profiles.iter().find(|profile| profile.enabled);
         let files = match profile {
-            Some(profile) => FileSystem::of_package(&profile.package, &profile.iccid),
+            Some(profile) => {
+                let mut files = FileSystem::of_package(&profile.package, &profile.iccid);
+                let updated = self.memory.forbidden_networks.iter();
+                for file in updated.filter(|file| file.iccid == profile.iccid) {
+                    files.rewrite(EF_FPLMN, &file.content);
+                }
+                files
+            }
             None => {
                 let isdr = self.settings.isdr_aids.iter();
                 let isdr = isdr.filter(|_| self.settings.isdr_in_directory);

@@ -108,6 +108,17 @@ impl FileSystem {
         self.find(directory, |file| file.short == Some(short))
     }
 
+    /// Puts other octets into the transparent files with this identifier.
+    pub(crate) fn rewrite(&mut self, identifier: u16, octets: &[u8]) {
+        for file in &mut self.files {
+            if let Body::Transparent(content) = &mut file.body
+                && file.identifier == identifier
+            {
+                octets.clone_into(content);
+            }
+        }
+    }
+
     /// The applications, in the order of the package.
     pub fn applications(&self) -> impl Iterator<Item = (usize, &[u8])> {
         let applications = self.files.iter().enumerate();
@@ -164,6 +175,8 @@ pub const APPLICATION: u16 = 0x7FFF;
 pub const EF_DIR: u16 = 0x2F00;
 /// EF.ICCID, the number of the profile.
 pub const EF_ICCID: u16 = 0x2FE2;
+/// EF.FPLMN, the networks that have refused the profile for good.
+pub const EF_FPLMN: u16 = 0x6F7B;
 
 /// EF.ENV-CLASSES of ETSI TS 102 671. Its number is not confirmed by anything at hand.
 const ENV_CLASSES: (u16, u8, &[u8]) = (0x2F09, 0x09, &[0x01]);

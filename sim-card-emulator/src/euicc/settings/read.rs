@@ -3,7 +3,9 @@
 use es10_apdu::apdu::StatusWord;
 use es10_apdu::asn1::{List, Open};
 use es10_apdu::es10b::ProfilePolicyAuthorisationRule;
-use es10_apdu::types::{OperatorId, PprFlags, PprIds, RspCapability, UiccCapability, VersionType};
+use es10_apdu::types::{
+    Iccid, OperatorId, PprFlags, PprIds, RspCapability, UiccCapability, VersionType,
+};
 use serde::de::{Deserialize, Deserializer, Error};
 
 use crate::euicc::Rule;
@@ -38,6 +40,15 @@ pub(super) fn rsp_capability<'de, D: Deserializer<'de>>(
 
 pub(super) fn ppr_ids<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PprIds, D::Error> {
     bits(deserializer, |name| PprIds::from_name(name)?.0.into()).map(PprIds)
+}
+
+/// The number of a profile.
+pub(super) fn iccid<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Iccid>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let iccid = text.parse();
+    iccid
+        .map(Some)
+        .map_err(|_| Error::custom(format!("{text} is no ICCID")))
 }
 
 /// A tag in hexadecimal.

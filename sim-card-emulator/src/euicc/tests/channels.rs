@@ -109,7 +109,7 @@ fn malformed_requests_are_refused_before_anything_is_done() {
     }
     assert_eq!(bench.apdu("81E29100"), "6700");
     assert_eq!(bench.apdu("81"), "6700");
-    assert_eq!(bench.apdu("81D6000000"), "6D00");
+    assert_eq!(bench.apdu("81DC000000"), "6D00");
     assert_eq!(bench.apdu("01E2910003BF2E00"), "6E00");
     assert_eq!(bench.apdu("84E2910003BF2E00"), "6E00");
 }

@@ -1,12 +1,12 @@
-//! READ BINARY and READ RECORD, ETSI TS 102 221 sections 11.1.3 and 11.1.5.
+//! READ BINARY, UPDATE BINARY and READ RECORD, ETSI TS 102 221 sections 11.1.3 to 11.1.5.
 
 use std::sync::Arc;
 
 use es10_apdu::apdu::{Command, StatusWord};
 
 use super::select::Location;
-use crate::euicc::Euicc;
-use crate::saip::files::{Body, File, FileSystem};
+use crate::euicc::{Euicc, ForbiddenNetworks};
+use crate::saip::files::{Body, EF_FPLMN, File, FileSystem};
 
 impl Euicc {
     pub(in crate::euicc) fn read_binary(
@@ -17,11 +17,7 @@ impl Euicc {
         if !command.data.is_empty() {
             return Err(StatusWord::WRONG_LENGTH);
         }
-        let (short, offset) = match command.p1 {
-            p1 if p1 & 0x80 == 0 => (None, usize::from(u16::from_be_bytes([p1, command.p2]))),
-            p1 if p1 & 0x60 == 0 => (Some(p1 & 0x1F), usize::from(command.p2)),
-            _ => return Err(StatusWord::INCORRECT_P1_P2),
-        };
+        let (short, offset) = position(command)?;
         let (files, index) = self.current_file(number, short)?;
         let file = files.file(index).ok_or(NO_FILE_SELECTED)?;
         let Body::Transparent(content) = &file.body else {
@@ -42,6 +38,37 @@ impl Euicc {
             None if self.settings.le_exact => Err(exact(rest.len())),
             None => Ok((rest.to_vec(), END_OF_FILE)),
         }
+    }
+
+    /// Only EF.FPLMN can be written: it is the one a terminal has something to do with.
+    pub(in crate::euicc) fn update_binary(
+        &mut self,
+        number: u8,
+        command: &Command,
+    ) -> Result<Vec<u8>, StatusWord> {
+        let (short, offset) = position(command)?;
+        let (files, index) = self.current_file(number, short)?;
+        let file = files.file(index).ok_or(NO_FILE_SELECTED)?;
+        let Body::Transparent(content) = &file.body else {
+            return Err(WRONG_STRUCTURE);
+        };
+        self.check_read(&files, file)?;
+        let iccid = self.enabled_iccid();
+        let iccid = iccid.filter(|_| file.identifier == EF_FPLMN);
+        let iccid = iccid.ok_or(StatusWord::SECURITY_STATUS)?;
+        let mut content = content.clone();
+        let place = content.get_mut(offset..offset + command.data.len());
+        let place = place.filter(|place| !place.is_empty());
+        place
+            .ok_or(StatusWord::WRONG_LENGTH)?
+            .copy_from_slice(&command.data);
+        let installed = self.memory.profiles.iter();
+        let installed: Vec<_> = installed.map(|profile| profile.iccid).collect();
+        let updated = &mut self.flash().forbidden_networks;
+        updated.retain(|file| file.iccid != iccid && installed.contains(&file.iccid));
+        updated.push(ForbiddenNetworks { iccid, content });
+        self.files = None;
+        Ok(Vec::new())
     }
 
     pub(in crate::euicc) fn read_record(
@@ -128,6 +155,15 @@ impl Euicc {
             true => Err(StatusWord::SECURITY_STATUS),
             false => Ok(()),
         }
+    }
+}
+
+/// The short identifier and the offset of READ BINARY and UPDATE BINARY.
+fn position(command: &Command) -> Result<(Option<u8>, usize), StatusWord> {
+    match command.p1 {
+        p1 if p1 & 0x80 == 0 => Ok((None, u16::from_be_bytes([p1, command.p2]).into())),
+        p1 if p1 & 0x60 == 0 => Ok((Some(p1 & 0x1F), command.p2.into())),
+        _ => Err(StatusWord::INCORRECT_P1_P2),
     }
 }
 

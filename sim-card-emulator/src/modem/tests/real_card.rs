@@ -175,3 +175,36 @@ fn a_pin_that_was_wrong_too_often_is_asked_for_no_longer() {
         ],
     );
 }
+
+#[test]
+fn a_card_goes_back_to_another_profile_at_a_reset() {
+    let mut modem = modem_with_card(&[]);
+    let card = modem.card().clone();
+    dialogue(&mut modem, &[("AT+CCID", &iccid_line(ICCID))]);
+    card.configure(|settings| settings.profile_at_reset = Some(OTHER.parse().unwrap()));
+    dialogue(&mut modem, &[("AT+CCID", &iccid_line(ICCID))]);
+    card.reset();
+    dialogue(&mut modem, &[("AT+CCID", &iccid_line(OTHER))]);
+}
+
+#[test]
+fn a_card_keeps_what_is_written_into_its_list_of_forbidden_networks() {
+    let mut modem = modem_with_card(&[]);
+    let read = "AT+CRSM=176,28539,0,0,12";
+    let file = |content: &str| format!("\r\n+CRSM: 144,0,\"{content}\"\r\n\r\nOK\r\n");
+    let status = |sw: &str| format!("\r\n+CRSM: {sw}\r\n\r\nOK\r\n");
+    let written = file("FFFFFF00F110FFFFFFFFFFFF");
+    dialogue(
+        &mut modem,
+        &[
+            (read, &file("FFFFFFFFFFFFFFFFFFFFFFFF")),
+            ("AT+CRSM=214,28539,0,3,3,\"00F110\"", &status("144,0")),
+            (read, &written),
+            // No other file can be written, and no more than there is.
+            ("AT+CRSM=214,28423,0,0,1,\"FF\"", &status("105,130")),
+            ("AT+CRSM=214,28539,0,12,1,\"FF\"", &status("103,0")),
+            ("AT+CFUN=0;+CFUN=1", DONE),
+            (read, &written),
+        ],
+    );
+}
