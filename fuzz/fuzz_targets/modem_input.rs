@@ -13,7 +13,7 @@ use rsp_servers::profile::{Iccid, Profile};
 use rsp_servers::smdp::OrderRequest;
 use sim_card_emulator::card::Card;
 use sim_card_emulator::euicc::{Env, Identity as EuiccIdentity, NonVolatile, Settings};
-use sim_card_emulator::modem::{Action, Identity, Modem, Network, Quirk};
+use sim_card_emulator::modem::{Action, Identity, Modem, Quirk};
 
 /// A card with a profile that is enabled.
 static CARD: LazyLock<(Arc<EuiccIdentity>, NonVolatile)> = LazyLock::new(|| {
@@ -67,7 +67,7 @@ fuzz_target!(|bytes: &[u8]| {
     let control = modem.control();
     control.seed(u64::from(manners[0]));
     if manners[0] & 2 != 0 {
-        control.set_network(None, Network::RejectsSim);
+        control.set_network(None, "rejects=11,loses-after=1s".parse().unwrap());
     }
     control.set_quirks(|quirks| {
         for (number, quirk) in Quirk::ALL.into_iter().enumerate() {

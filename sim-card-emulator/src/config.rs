@@ -117,9 +117,9 @@ impl ModemConfig {
     pub fn apply(&self, control: &ModemControl) {
         control.set_quirks(|quirks| quirks.clone_from(&self.quirks));
         control.seed(self.seed);
-        control.set_network(None, self.network);
+        control.set_network(None, self.network.clone());
         for (profile, network) in &self.networks {
-            control.set_network(Some(profile), *network);
+            control.set_network(Some(profile), network.clone());
         }
     }
 }

@@ -5,7 +5,7 @@
 //! profile and acts on what the card asks for. What a real modem does badly is data, see [`Quirk`] and
 //! [`Fault`], and can be changed while the modem runs through its [`ModemControl`].
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use es10_apdu::at::Cme;
@@ -15,6 +15,7 @@ mod answer;
 mod apdu;
 mod client_rate;
 mod command;
+mod contexts;
 mod control;
 mod digits;
 mod files;
@@ -29,6 +30,7 @@ mod presets;
 mod questions;
 mod quirks;
 mod random;
+mod registration;
 mod reset;
 mod serve;
 mod session;
@@ -36,7 +38,7 @@ mod terminal;
 #[cfg(test)]
 mod tests;
 
-pub use control::{Counters, Effect, Fault, Gate, Hold, ModemControl, Moment, Pattern};
+pub use control::{Counters, Data, Effect, Fault, Gate, Hold, ModemControl, Moment, Pattern};
 pub use network::{Network, NetworkError};
 pub use presets::Preset;
 pub use quirks::error::QuirkError;
@@ -96,7 +98,14 @@ pub struct Modem<C> {
     /// The first ICCID since the modem started.
     first_iccid: Option<String>,
     sessions: session::Sessions,
-    registration: network::Registration,
+    registration: registration::Registration,
+    attempts: registration::Attempts,
+    carrier: registration::Carrier,
+    /// How often the radio was switched on.
+    radio_starts: u64,
+    contexts: contexts::Contexts,
+    /// It saves power and hears nothing.
+    is_asleep: bool,
     timers: Vec<(Instant, Event)>,
     input: Vec<u8>,
     /// A line that has outgrown [`LINE_LIMIT`] is skipped to its end.
@@ -131,7 +140,12 @@ impl<C: Card> Modem<C> {
             sim: terminal::Sim::default(),
             first_iccid: None,
             sessions: session::Sessions::default(),
-            registration: network::Registration::default(),
+            registration: registration::Registration::default(),
+            attempts: registration::Attempts::default(),
+            carrier: registration::Carrier::default(),
+            radio_starts: 0,
+            contexts: contexts::Contexts::default(),
+            is_asleep: false,
             timers: Vec::new(),
             input: Vec::new(),
             overlong: false,
@@ -173,7 +187,7 @@ impl<C: Card> Modem<C> {
             } else if let Some(event) = self.due() {
                 self.happen(event);
             } else if self.control.take_network_change() {
-                self.search();
+                self.notice_network();
             } else if let Some(urc) = self.control.take_urc() {
                 self.say(&urc);
             } else if let Some(line) = self.next_line() {
@@ -235,6 +249,10 @@ impl<C: Card> Modem<C> {
             self.deaf_for -= 1;
             return;
         }
+        if self.is_asleep && self.has(Quirk::SleepsAfter) {
+            return;
+        }
+        self.stay_awake();
         self.control.count(|counters| counters.commands += 1);
         self.notice_card();
         let longer_than = |limit: Option<u64>| {
@@ -343,14 +361,11 @@ struct Settings {
     cfun: u8,
     /// The card alone is switched off.
     card_is_off: bool,
-    /// Whether `+CREG`, `+CGREG` and `+CEREG` come unasked, and with how much.
-    registration_codes: [u8; 3],
+    /// Whether `+CREG`, `+CGREG`, `+CEREG` and `+C5GREG` come unasked, and with how much.
+    registration_codes: [u8; 4],
     /// `AT+COPS=2`.
     deregistered: bool,
     operator_format: u8,
-    /// `AT+CGDCONT`: type and APN by number.
-    contexts: BTreeMap<u8, String>,
-    active_contexts: BTreeSet<u8>,
 }
 
 impl Settings {
@@ -369,11 +384,9 @@ impl Default for Settings {
             cmee: 0,
             cfun: 1,
             card_is_off: false,
-            registration_codes: [0; 3],
+            registration_codes: [0; 4],
             deregistered: false,
             operator_format: 0,
-            contexts: BTreeMap::new(),
-            active_contexts: BTreeSet::new(),
         }
     }
 }
@@ -397,8 +410,14 @@ enum Failure {
 /// What a modem does by itself at some time.
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum Event {
-    /// The search for the network ends.
+    /// The search for the network ends, or it is asked once more.
     Found,
+    /// The network is gone, as it was to be.
+    Lost,
+    /// Nobody has asked for anything for so long that the modem sleeps.
+    Sleep,
+    /// It has slept long enough.
+    Wake,
     /// A late modem acts on the REFRESH it has fetched.
     Refresh { details: [u8; 3] },
     /// The card can be read again after a REFRESH.

@@ -220,7 +220,7 @@ const ONCE: [Quirk; 3] = [
 ];
 
 /// Quirks that show when lpad restarts the modem, its radio or the card.
-const RESTARTS: [Quirk; 9] = [
+const RESTARTS: [Quirk; 10] = [
     Quirk::RestartLeavesAfter,
     Quirk::RestartAbsent,
     Quirk::RestartStays,
@@ -229,6 +229,7 @@ const RESTARTS: [Quirk; 9] = [
     Quirk::RadioOffRestarts,
     Quirk::CfunTime,
     Quirk::RadioBusy,
+    Quirk::RadioKept,
     Quirk::CardKeepsPower,
 ];
 

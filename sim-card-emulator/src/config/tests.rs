@@ -131,18 +131,15 @@ fn a_knob_of_the_card_is_put_over_the_file() {
 #[test]
 fn a_modem_gets_the_habits_and_the_network_it_shall_have() {
     let text = "[modem]\nquirks = [\"split-writes=1\"]\nseed = 5\nnetwork = \"never\"\n\
-        networks = { \"8901000000000000019\" = \"registers-after=5s\" }";
+        networks = { \"8901000000000000019\" = \"registers-after=5s,roaming\" }";
     let config = parse(text).unwrap().modem;
     let control = ModemControl::default();
     config.apply(&control);
     let quirk = modem::Quirk::SplitWrites;
     control.set_quirks(|quirks| assert_eq!(quirks.value(quirk), Some(1)));
-    let after = std::time::Duration::from_secs(5);
-    assert_eq!(config.network, Network::Never);
-    let expected = [(
-        "8901000000000000019".to_owned(),
-        Network::Registers { after },
-    )];
+    assert_eq!(Ok(config.network), "never".parse());
+    let network: Network = "registers-after=5s,roaming".parse().unwrap();
+    let expected = [("8901000000000000019".to_owned(), network)];
     assert_eq!(config.networks, BTreeMap::from(expected));
     let error = parse("[modem]\nnetwork = \"maybe\"").unwrap_err();
     assert!(

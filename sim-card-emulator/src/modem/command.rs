@@ -4,6 +4,7 @@ use es10_apdu::at::Cme;
 
 use super::form::Form;
 use super::job::{Job, Rest};
+use super::registration::REGISTRATIONS;
 use super::{After, Card, Failure, Identity, Modem, Quirk, Reply, STANDARD_RATE, Settings};
 
 /// What a command comes to.
@@ -117,11 +118,16 @@ impl<C: Card> Modem<C> {
         }
         let reply = match name {
             "+CIMI" | "+CPIN" => self.card_question(name, form),
-            "+CREG" | "+CGREG" | "+CEREG" => self.registration(name, form),
+            name if REGISTRATIONS.contains(&name) => self.registration(name, form),
+            "+CEER" => self.report(form),
             "+COPS" => self.operator(form),
+            "+QMBNCFG" => self.select_carrier(form),
             "+CGATT" => self.attachment(form),
             "+CGDCONT" => self.define_context(form),
             "+CGACT" => self.activate_context(form),
+            "+CGPADDR" => self.context_addresses(form),
+            "+CGCONTRDP" => self.context_parameters(form),
+            "+CGEREP" => self.report_events(form),
             "+CFUN" => self.functionality(form),
             "+CMEE" => self.error_numbers(form),
             "+IPR" => self.line_rate(form),
@@ -147,6 +153,9 @@ impl<C: Card> Modem<C> {
             "+CCHO" => "<dfname>",
             "+CGLA" => "<sessionid>,<length>,<command>",
             "+CSIM" => "<length>,<command>",
+            name if REGISTRATIONS.contains(&name) => {
+                return Ok(vec![format!("{name}: (0-{})", self.highest_level(name))]);
+            }
             _ if test.is_empty() => return Ok(Vec::new()),
             _ => return Ok(vec![format!("{name}: {test}")]),
         };
@@ -220,6 +229,7 @@ impl<C: Card> Modem<C> {
             _ => return Err(Failure::Cme(Cme::INCORRECT_PARAMETERS)),
         }
         if self.settings.cfun != 1 {
+            self.sim.refused_for = None;
             self.radio_busy_for = self.control.value(Quirk::RadioBusy).unwrap_or(0);
         }
         self.pause(self.control.time(Quirk::CfunTime));
@@ -240,7 +250,10 @@ impl<C: Card> Modem<C> {
             (0, _) if self.settings.card_is_on() => self.start_card(),
             _ => {}
         }
-        self.search();
+        if before != self.settings.cfun {
+            self.radio_starts += u64::from(self.settings.cfun == 1);
+            self.search();
+        }
         Ok(Vec::new())
     }
 
@@ -300,19 +313,24 @@ const EXTENDED: [char; 6] = ['+', '#', '!', '^', '%', '$'];
 /// A serial number that is no IMEI.
 const SERIAL_NUMBER: &str = "MQ23A0715004217";
 /// Every command that begins with a plus sign, and what its test form answers.
-const COMMANDS: [(&str, &str); 23] = [
+const COMMANDS: [(&str, &str); 29] = [
+    ("+C5GREG", ""),
     ("+CCHC", ""),
     ("+CCHO", ""),
-    ("+CEREG", "(0-2)"),
+    ("+CEER", ""),
+    ("+CEREG", ""),
     ("+CFUN", "(0,1,4),(0,1)"),
     ("+CGACT", "(0,1)"),
     ("+CGATT", "(0,1)"),
+    ("+CGCONTRDP", ""),
     ("+CGDCONT", "(1-16),(\"IP\",\"IPV6\",\"IPV4V6\"),,,(0),(0)"),
+    ("+CGEREP", "(0-2),(0,1)"),
     ("+CGLA", ""),
     ("+CGMI", ""),
     ("+CGMM", ""),
     ("+CGMR", ""),
-    ("+CGREG", "(0-2)"),
+    ("+CGPADDR", ""),
+    ("+CGREG", ""),
     ("+CGSN", "(0-3)"),
     ("+CIMI", ""),
     ("+CLAC", ""),
@@ -322,7 +340,7 @@ const COMMANDS: [(&str, &str); 23] = [
         "(2,\"Test Network\",\"Test\",\"00101\",7),,(0,1,2,3,4),(0,1,2)",
     ),
     ("+CPIN", ""),
-    ("+CREG", "(0-2)"),
+    ("+CREG", ""),
     ("+CRSM", ""),
     ("+CSIM", ""),
     ("+CSQ", "(0-31,99),(99)"),
@@ -330,6 +348,7 @@ const COMMANDS: [(&str, &str); 23] = [
         "+IPR",
         "(),(9600,19200,38400,57600,115200,230400,460800,921600)",
     ),
+    ("+QMBNCFG", ""),
 ];
 const RATES: [u32; 8] = [
     9600, 19_200, 38_400, 57_600, 115_200, 230_400, 460_800, 921_600,

@@ -67,6 +67,17 @@ impl ModemControl {
         self.shared.urc_queued.notify_one();
     }
 
+    /// Tells the network that the installation of a profile was reported, which it may wait for
+    /// before it lets the profile in (`provisioned-after`); the first time counts.
+    pub fn provisioned(&self, iccid: &str) {
+        self.state().networks.provisioned(iccid);
+    }
+
+    /// Whether packets get through on the modem's interface; can be waited on.
+    pub fn data(&self) -> watch::Receiver<Data> {
+        self.shared.data.subscribe()
+    }
+
     /// Sets what chance begins with: a modem with the same quirks and the same seed does the same.
     pub fn seed(&self, seed: u64) {
         self.state().random = Random::new(seed);
@@ -174,9 +185,17 @@ impl ModemControl {
         self.state().random.below(limit)
     }
 
-    /// How the network treats the first of these identities it knows.
-    pub(super) fn network(&self, identities: [Option<&str>; 2]) -> Network {
-        self.state().networks.of(identities)
+    /// Asks the network.
+    pub(super) fn networks<T>(&self, ask: impl FnOnce(&mut Networks) -> T) -> T {
+        ask(&mut self.state().networks)
+    }
+
+    pub(super) fn set_data(&self, data: Data) {
+        self.shared.data.send_if_modified(|told| {
+            let is_new = *told != data;
+            *told = data;
+            is_new
+        });
     }
 
     pub(super) fn take_network_change(&self) -> bool {
@@ -237,6 +256,7 @@ struct Shared {
     urc_queued: Notify,
     hang_up: watch::Sender<Option<Duration>>,
     counters: watch::Sender<Counters>,
+    data: watch::Sender<Data>,
 }
 
 #[derive(Debug)]
@@ -408,6 +428,18 @@ pub struct Counters {
     pub bytes_in: u64,
     /// Bytes to the client.
     pub bytes_out: u64,
+}
+
+/// Whether packets get through on a modem's interface: it is registered for them, and a context is up.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Data {
+    /// There is no address.
+    #[default]
+    Down,
+    /// There is an address, and nothing gets through.
+    Stuck,
+    /// They do.
+    Up,
 }
 
 const URCS_QUEUED: usize = 1024;

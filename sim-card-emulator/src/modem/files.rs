@@ -4,6 +4,7 @@ use es10_apdu::apdu::ins;
 use es10_apdu::at::Cme;
 
 use super::digits::read_digits;
+use super::registration::EF_FPLMN;
 use super::{Card, Failure, Modem, Reply};
 
 /// A command on a file.
@@ -111,6 +112,9 @@ impl<C: Card> Modem<C> {
             Some(answer) if access.ins == ins::GET_RESPONSE => answer,
             _ => self.own(&access.apdu()),
         };
+        if access.ins == ins::UPDATE_BINARY && access.file == Some(EF_FPLMN) {
+            self.read_forbidden_networks();
+        }
         let [sw1, sw2] = answer.sw.to_be_bytes();
         if answer.sw == 0 {
             return Err(Failure::Cme(Cme::SIM_FAILURE));

@@ -1,38 +1,235 @@
-//! The network: whether the enabled profile gets into it, and the commands that ask for that.
+//! The network: how it treats each profile, as words.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 use std::time::Duration;
 
-use es10_apdu::at::Cme;
+use tokio::time::Instant;
 
-use super::form::Form;
 use super::quirks::read_time;
-use super::{Card, Event, Failure, Modem, Reply};
 
 /// How the network treats a profile.
+///
+/// It is made of words, see [`Network::WORDS`]:
+///
+/// ```
+/// use sim_card_emulator::modem::Network;
+///
+/// let network: Network = "registers-after=30s,roaming,loses-after=10m".parse()?;
+/// assert_ne!(network, Network::default());
+/// # Ok::<(), sim_card_emulator::modem::NetworkError>(())
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Network {
+    /// How long a search takes; `None`: it finds nothing.
+    after: Option<Duration>,
+    pub(super) access: Access,
+    pub(super) service: Service,
+    pub(super) roaming: bool,
+    rejects: Option<Cause>,
+    times: Option<u32>,
+    until_restart: bool,
+    provisioned_after: Option<Duration>,
+    pub(super) loses_after: Option<Duration>,
+    lost_for: Option<Duration>,
+    pub(super) apn: Option<String>,
+    pub(super) no_address: bool,
+    pub(super) no_packets: bool,
+    pub(super) carrier: Option<String>,
+}
+
+/// Which of the registrations the modem has.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) enum Access {
+    /// `+CGREG`.
+    Umts,
+    /// `+CEREG`, and `+CGREG` alike.
+    #[default]
+    Lte,
+    /// `+C5GREG`, and no other.
+    Nr,
+}
+
+/// What a registered modem may do.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) enum Service {
+    #[default]
+    Full,
+    SmsOnly,
+    Emergency,
+    NoCsfb,
+    /// The modem does not know what there is.
+    Unknown,
+}
+
+/// Why a registration is refused: EMM, 3GPP TS 24.301 section 9.9.3.9; 5GMM, TS 24.501 section
+/// 9.11.3.2, has the same numbers where it has the cause.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Network {
-    /// It lets the profile in, so long after the search began.
-    Registers {
-        /// How long it takes.
-        after: Duration,
-    },
-    /// It lets the profile in after so long, but not for packet data.
-    WithoutData {
-        /// How long it takes.
-        after: Duration,
-    },
-    /// It is never found: no coverage.
-    Never,
-    /// It refuses the SIM.
-    RejectsSim,
+pub(super) struct Cause(pub(super) u8);
+
+impl Cause {
+    pub(super) const PLMN_NOT_ALLOWED: Self = Self(11);
+    pub(super) const ESM_FAILURE: Self = Self(19);
+    const EPS_NOT_ALLOWED: Self = Self(7);
+    /// What a subscription gets that the network does not know.
+    const NO_SERVICES_ALLOWED: Self = Self(8);
+
+    /// Whether the modem asks no more until its radio restarts: the subscription or the network is
+    /// out of the question.
+    pub(super) fn is_final(self) -> bool {
+        matches!(self.0, 2 | 3 | 5..=8 | 11..=15 | 27 | 35 | 73)
+    }
+
+    /// Whether it concerns packet data alone.
+    pub(super) fn spares_circuit(self) -> bool {
+        matches!(self.0, 7 | 14 | 19)
+    }
+}
+
+impl Network {
+    /// Every word, with a value where it takes one, and what the network does.
+    pub const WORDS: [(&'static str, &'static str); 23] = [
+        (
+            "registers",
+            "It lets the profile in. This is so unless another word says otherwise.",
+        ),
+        (
+            "registers-after=30s",
+            "The same, after a search that takes so long. Whatever disturbs it, as a restart of the \
+            radio, begins it anew: the third number of a multi-IMSI profile is `registers-after=6m`.",
+        ),
+        ("never", "It is not there: the search goes on for ever (2)."),
+        (
+            "unknown",
+            "It is not there, and the modem says that it does not know (4).",
+        ),
+        (
+            "rejects=8",
+            "It refuses the profile with this cause of EMM or 5GMM. After 2, 3, 5 to 8, 11 to 15, 27, \
+            35 and 73 the modem is denied (3) until its radio restarts. After another cause it tries \
+            five times, ten seconds apart, and again after twelve minutes (T3402).",
+        ),
+        ("rejects-sim", "The same as `rejects=8`."),
+        (
+            "without-data",
+            "The same as `rejects=7`: registered, but not for packet data. As all of 7, 14 and 19, it \
+            leaves `+CREG` alone.",
+        ),
+        (
+            "without-data-after=30s",
+            "The same as `registers-after=30s,rejects=7`.",
+        ),
+        (
+            "times=3",
+            "It refuses so often, and then lets the profile in.",
+        ),
+        (
+            "until-restart",
+            "It refuses until the radio has restarted, and then lets the profile in.",
+        ),
+        (
+            "provisioned-after=2m",
+            "It refuses, with cause 8 unless `rejects` names another, until so long after the \
+            notification of the installation was delivered (`ModemControl::provisioned`).",
+        ),
+        (
+            "roaming",
+            "It is another operator's (5, 7 or 10 in place of 1, 6 or 9).",
+        ),
+        (
+            "sms-only",
+            "It lets the profile in for short messages only (6).",
+        ),
+        (
+            "emergency",
+            "It lets the profile in for emergency calls only (8).",
+        ),
+        (
+            "no-csfb",
+            "It lets the profile in and is not for calls (9).",
+        ),
+        (
+            "3g",
+            "Packet data is registered by `+CGREG` alone, and no context is up by itself.",
+        ),
+        ("5g", "The modem is registered by `+C5GREG` alone."),
+        (
+            "loses-after=10m",
+            "So long after each registration it is gone, whatever the modem does, for good or for \
+            `lost-for`.",
+        ),
+        ("lost-for=5m", "What is lost is there again after so long."),
+        (
+            "apn=iot.example",
+            "It wants this APN in context 1. Otherwise it refuses the registration (cause 19, with ESM \
+            cause 33, or 27 without an APN), or as `no-address` or `3g` say, the context.",
+        ),
+        (
+            "no-address",
+            "The profile is registered, but no context comes up, except with the right `apn`.",
+        ),
+        (
+            "no-packets",
+            "There is an address, and no packet gets through.",
+        ),
+        (
+            "carrier=Name",
+            "It is found only with this carrier setting, which `AT+QMBNCFG=\"Select\",\"Name\"` and a \
+            restart choose; a new modem has `ROW_Generic_3GPP`.",
+        ),
+    ];
+
+    fn add(&mut self, name: &str, value: Option<&str>) -> Option<()> {
+        match (name, value) {
+            ("registers", None) => {}
+            ("registers-after", Some(time)) => self.after = Some(read_time(time)?),
+            ("never", None) => self.after = None,
+            ("unknown", None) => (self.after, self.service) = (None, Service::Unknown),
+            ("rejects", Some(cause)) => self.rejects = Some(Cause(cause.parse().ok()?)),
+            ("rejects-sim", None) => self.rejects = Some(Cause::NO_SERVICES_ALLOWED),
+            ("without-data", None) => self.rejects = Some(Cause::EPS_NOT_ALLOWED),
+            ("without-data-after", Some(time)) => {
+                self.after = Some(read_time(time)?);
+                self.rejects = Some(Cause::EPS_NOT_ALLOWED);
+            }
+            ("times", Some(times)) => self.times = Some(times.parse().ok()?),
+            ("until-restart", None) => self.until_restart = true,
+            ("provisioned-after", Some(time)) => self.provisioned_after = Some(read_time(time)?),
+            ("roaming", None) => self.roaming = true,
+            ("sms-only", None) => self.service = Service::SmsOnly,
+            ("emergency", None) => self.service = Service::Emergency,
+            ("no-csfb", None) => self.service = Service::NoCsfb,
+            ("3g", None) => self.access = Access::Umts,
+            ("5g", None) => self.access = Access::Nr,
+            ("loses-after", Some(time)) => self.loses_after = Some(read_time(time)?),
+            ("lost-for", Some(time)) => self.lost_for = Some(read_time(time)?),
+            ("apn", Some(apn)) if !apn.is_empty() => self.apn = Some(apn.to_owned()),
+            ("no-address", None) => self.no_address = true,
+            ("no-packets", None) => self.no_packets = true,
+            ("carrier", Some(name)) if !name.is_empty() => self.carrier = Some(name.to_owned()),
+            _ => return None,
+        }
+        Some(())
+    }
 }
 
 impl Default for Network {
     fn default() -> Self {
-        Self::Registers {
-            after: Duration::ZERO,
+        Self {
+            after: Some(Duration::ZERO),
+            access: Access::default(),
+            service: Service::default(),
+            roaming: false,
+            rejects: None,
+            times: None,
+            until_restart: false,
+            provisioned_after: None,
+            loses_after: None,
+            lost_for: None,
+            apn: None,
+            no_address: false,
+            no_packets: false,
+            carrier: None,
         }
     }
 }
@@ -40,290 +237,255 @@ impl Default for Network {
 impl FromStr for Network {
     type Err = NetworkError;
 
-    /// Reads `registers`, `registers-after=5s`, `without-data`, `without-data-after=5s`, `never`
-    /// or `rejects-sim`.
+    /// Reads words with commas between them, each of which stands there once.
     fn from_str(text: &str) -> Result<Self, NetworkError> {
-        let (name, time) = match text.split_once('=') {
-            Some((name, time)) => (name, read_time(time)),
-            None => (text, None),
-        };
-        let at_once = !text.contains('=');
-        Ok(match (name, time, at_once) {
-            ("registers", _, true) => Self::default(),
-            ("registers-after", Some(after), _) => Self::Registers { after },
-            ("without-data", _, true) => Self::WithoutData {
-                after: Duration::ZERO,
-            },
-            ("without-data-after", Some(after), _) => Self::WithoutData { after },
-            ("never", _, true) => Self::Never,
-            ("rejects-sim", _, true) => Self::RejectsSim,
-            _ => {
-                let text = text.to_owned();
-                return Err(NetworkError { text });
-            }
-        })
+        let mut network = Self::default();
+        let mut names = BTreeSet::new();
+        let mut is_right = true;
+        for word in text.split(',') {
+            let (name, value) = match word.trim().split_once('=') {
+                Some((name, value)) => (name, Some(value)),
+                None => (word.trim(), None),
+            };
+            is_right &= names.insert(name) && network.add(name, value).is_some();
+        }
+        let one_of = |group: &[&str]| group.iter().filter(|name| names.contains(**name)).count();
+        is_right &= EXCLUSIVE.iter().all(|group| one_of(group) <= 1);
+        is_right &= one_of(&["times", "until-restart"]) == 0 || one_of(EXCLUSIVE[1]) == 1;
+        is_right &= network.lost_for.is_none() || network.loses_after.is_some();
+        match is_right {
+            true => Ok(network),
+            false => Err(NetworkError {
+                text: text.to_owned(),
+            }),
+        }
     }
 }
 
 /// No network behaves like that.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
-    "no network is like {text:?}; say registers, registers-after=5s, without-data, \
-     without-data-after=5s, never or rejects-sim"
+    "no network is like {text:?}; it is made of words that go together, with commas between them: {}",
+    Network::WORDS.map(|(word, _)| word).join(", ")
 )]
 pub struct NetworkError {
     text: String,
 }
 
-/// How the network treats each profile.
+/// Words of which a network has one at most; the second group are those that refuse.
+const EXCLUSIVE: [&[&str]; 5] = [
+    &[
+        "registers",
+        "registers-after",
+        "never",
+        "unknown",
+        "without-data-after",
+    ],
+    &[
+        "rejects",
+        "rejects-sim",
+        "without-data",
+        "without-data-after",
+    ],
+    &["times", "until-restart", "provisioned-after"],
+    &["sms-only", "emergency", "no-csfb", "unknown"],
+    &["3g", "5g"],
+];
+
+/// How the network treats each profile, and what it remembers of them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Networks {
-    unnamed: Network,
-    named: BTreeMap<String, Network>,
+    unnamed: Entry,
+    named: BTreeMap<String, Entry>,
+    /// When the installation of a profile was reported, by ICCID.
+    provisioned: BTreeMap<String, Instant>,
+    changes: u64,
 }
+
+#[derive(Clone, Debug, Default)]
+struct Entry {
+    network: Network,
+    /// Differs from that of every other entry.
+    number: u64,
+    /// What there has been with each profile, by ICCID.
+    known: BTreeMap<String, Known>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Known {
+    refusals: u32,
+    /// The start of the radio after which it was refused first.
+    refused_since: Option<u64>,
+    lost_at: Option<Instant>,
+}
+
+/// A profile as the network knows it: its ICCID and its IMSI.
+pub(super) type Identities<'p> = [Option<&'p str>; 2];
 
 impl Networks {
     pub(super) fn set(&mut self, profile: Option<&str>, network: Network) {
+        self.changes += 1;
+        let entry = Entry {
+            network,
+            number: self.changes,
+            known: BTreeMap::new(),
+        };
         match profile {
             Some(profile) => {
-                self.named.insert(profile.to_owned(), network);
+                self.named.insert(profile.to_owned(), entry);
             }
-            None => self.unnamed = network,
+            None => self.unnamed = entry,
         }
     }
 
-    pub(super) fn of(&self, identities: [Option<&str>; 2]) -> Network {
-        let named = identities.into_iter().flatten();
-        let mut named = named.filter_map(|identity| self.named.get(identity));
-        named.next().copied().unwrap_or(self.unnamed)
+    /// The installation of a profile was reported.
+    pub(super) fn provisioned(&mut self, iccid: &str) {
+        self.provisioned
+            .entry(iccid.to_owned())
+            .or_insert_with(Instant::now);
     }
-}
 
-/// The modem's place in the network, 3GPP TS 27.007 section 7.2.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) struct Registration {
-    circuit: Stat,
-    packet: Stat,
-}
-
-impl Registration {
-    /// The state that one of the three commands tells.
-    fn of(self, command: &str) -> Stat {
-        match command {
-            "+CREG" => self.circuit,
-            _ => self.packet,
-        }
+    pub(super) fn of(&self, profile: Identities<'_>) -> &Network {
+        &self.entry(profile).network
     }
-}
 
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-enum Stat {
-    #[default]
-    Idle = 0,
-    Home = 1,
-    Searching = 2,
-    Denied = 3,
-}
+    /// Changes when the network is set to treat this profile in some way.
+    pub(super) fn number(&self, profile: Identities<'_>) -> u64 {
+        self.entry(profile).number
+    }
 
-impl<C: Card> Modem<C> {
-    /// Looks for the network again, after radio, card or network have changed.
-    pub(super) fn search(&mut self) {
-        self.forget(&Event::Found);
-        let radio = self.settings.cfun == 1 && !self.settings.deregistered;
-        let now = match self.sim.iccid() {
-            Some(_) if radio && !self.sim.wants_pin => self.found(true),
-            _ => Registration::default(),
+    /// How long a search takes that begins now; `None`: it finds nothing.
+    pub(super) fn search(&self, profile: Identities<'_>) -> Option<Duration> {
+        let entry = self.entry(profile);
+        let after = entry.network.after?;
+        let known = entry.known.get(profile[0].unwrap_or_default());
+        let Some(lost_at) = known.and_then(|known| known.lost_at) else {
+            return Some(after);
         };
-        self.set_registration(now);
+        let back_at = lost_at + entry.network.lost_for?;
+        Some(after.max(back_at.saturating_duration_since(Instant::now())))
     }
 
-    /// The time the search takes has passed.
-    pub(super) fn register(&mut self) {
-        let now = self.found(false);
-        self.set_registration(now);
-    }
-
-    /// What becomes of a search that begins, or ends now.
-    fn found(&mut self, begins: bool) -> Registration {
-        let both = |stat| Registration {
-            circuit: stat,
-            packet: stat,
+    /// Asks to be let in, after so many starts of the radio; gives the cause when it is refused.
+    pub(super) fn admit(&mut self, profile: Identities<'_>, radio_starts: u64) -> Option<Cause> {
+        let iccid = profile[0].unwrap_or_default();
+        let provisioned = self.provisioned.get(iccid).copied();
+        let Entry { network, known, .. } = self.entry_mut(profile);
+        let known = known.entry(iccid.to_owned()).or_default();
+        known.lost_at = None;
+        let cause = match network.provisioned_after {
+            Some(wait) => {
+                let is_known = provisioned.is_some_and(|at| at.elapsed() >= wait);
+                let cause = network.rejects.unwrap_or(Cause::NO_SERVICES_ALLOWED);
+                Some(cause).filter(|_| !is_known)
+            }
+            None => network.rejects.filter(|_| {
+                let since = *known.refused_since.get_or_insert(radio_starts);
+                let is_over = network.until_restart && since != radio_starts
+                    || network.times.is_some_and(|times| known.refusals >= times);
+                !is_over
+            }),
         };
-        let network = self.control.network([self.sim.iccid(), self.sim.imsi()]);
-        match network {
-            Network::Registers { after } | Network::WithoutData { after }
-                if begins && !after.is_zero() =>
-            {
-                self.schedule(after, Event::Found);
-                both(Stat::Searching)
-            }
-            Network::Registers { .. } => both(Stat::Home),
-            Network::WithoutData { .. } => Registration {
-                circuit: Stat::Home,
-                packet: Stat::Denied,
-            },
-            Network::Never => both(Stat::Searching),
-            Network::RejectsSim => both(Stat::Denied),
-        }
+        known.refusals = known.refusals.saturating_add(u32::from(cause.is_some()));
+        cause
     }
 
-    fn set_registration(&mut self, now: Registration) {
-        let before = std::mem::replace(&mut self.registration, now);
-        for (index, name) in REGISTRATIONS.into_iter().enumerate() {
-            let level = self.settings.registration_codes[index];
-            if level > 0 && before.of(name) != now.of(name) {
-                let state = state(name, level, now.of(name));
-                self.say(&format!("{name}: {state}"));
-            }
-        }
-        if now.packet != Stat::Home {
-            self.settings.active_contexts.clear();
-        }
+    /// The profile has lost the network.
+    pub(super) fn lose(&mut self, profile: Identities<'_>) {
+        let iccid = profile[0].unwrap_or_default().to_owned();
+        let known = self.entry_mut(profile).known.entry(iccid).or_default();
+        known.lost_at = Some(Instant::now());
     }
 
-    /// `AT+CREG`, `AT+CGREG`, `AT+CEREG`.
-    pub(super) fn registration(&mut self, name: &str, form: Form<'_>) -> Reply {
-        let index = REGISTRATIONS.iter().position(|known| *known == name);
-        let level = &mut self.settings.registration_codes[index.unwrap_or(0)];
-        match form {
-            Form::Read => {
-                let state = state(name, *level, self.registration.of(name));
-                Ok(vec![format!("{name}: {level},{state}")])
-            }
-            Form::Set("0" | "1" | "2") | Form::Run => {
-                *level = match form {
-                    Form::Set("1") => 1,
-                    Form::Set("2") => 2,
-                    _ => 0,
-                };
-                Ok(Vec::new())
-            }
-            _ => Err(Failure::Cme(Cme::INCORRECT_PARAMETERS)),
-        }
+    fn entry(&self, profile: Identities<'_>) -> &Entry {
+        let mut named = profile.into_iter().flatten();
+        named
+            .find_map(|name| self.named.get(name))
+            .unwrap_or(&self.unnamed)
     }
 
-    /// `AT+COPS`.
-    pub(super) fn operator(&mut self, form: Form<'_>) -> Reply {
-        let mode = match self.settings.deregistered {
-            true => 2,
-            false => 0,
+    fn entry_mut(&mut self, profile: Identities<'_>) -> &mut Entry {
+        let mut named = profile.into_iter().flatten();
+        match named.find(|name| self.named.contains_key(*name)) {
+            Some(name) => self.named.entry(name.to_owned()).or_default(),
+            None => &mut self.unnamed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_is_read_from_words() {
+        let after = Some(Duration::from_millis(1500));
+        let registers = Network {
+            after,
+            ..Network::default()
         };
-        let format = self.settings.operator_format;
-        match form {
-            Form::Read if self.registration.circuit == Stat::Home => {
-                let name = OPERATOR[usize::from(format)];
-                return Ok(vec![format!("+COPS: {mode},{format},\"{name}\",7")]);
-            }
-            Form::Read => return Ok(vec![format!("+COPS: {mode}")]),
-            Form::Set("0" | "1,2,\"00101\"" | "4,2,\"00101\"") => {
-                self.settings.deregistered = false;
-            }
-            Form::Set("2") => self.settings.deregistered = true,
-            Form::Set("3,0") => self.settings.operator_format = 0,
-            Form::Set("3,1") => self.settings.operator_format = 1,
-            Form::Set("3,2") => self.settings.operator_format = 2,
-            _ => return Err(Failure::Cme(Cme::INCORRECT_PARAMETERS)),
-        }
-        if !matches!(form, Form::Set(set) if set.starts_with('3')) {
-            self.search();
-        }
-        Ok(Vec::new())
-    }
-
-    /// `AT+CGATT`: whether packet data may flow.
-    pub(super) fn attachment(&mut self, form: Form<'_>) -> Reply {
-        let attached = self.registration.packet == Stat::Home;
-        match form {
-            Form::Read => Ok(vec![format!("+CGATT: {}", u8::from(attached))]),
-            Form::Set("1") if !attached => Err(Failure::Cme(NO_NETWORK)),
-            Form::Set("0" | "1") => Ok(Vec::new()),
-            _ => Err(Failure::Cme(Cme::INCORRECT_PARAMETERS)),
+        for (text, network) in [
+            ("registers-after=1.5s", registers.clone()),
+            (
+                "without-data-after=1500ms",
+                Network {
+                    rejects: Some(Cause(7)),
+                    ..registers
+                },
+            ),
+            ("registers", Network::default()),
+            (
+                "roaming, times=2,rejects=17",
+                Network {
+                    roaming: true,
+                    rejects: Some(Cause(17)),
+                    times: Some(2),
+                    ..Network::default()
+                },
+            ),
+        ] {
+            assert_eq!(text.parse(), Ok(network), "{text}");
         }
     }
 
-    /// `AT+CGDCONT=<number>,"<type>","<APN>"`.
-    pub(super) fn define_context(&mut self, form: Form<'_>) -> Reply {
-        let contexts = &mut self.settings.contexts;
-        match form {
-            Form::Read => Ok(contexts
-                .iter()
-                .map(|(number, rest)| format!("+CGDCONT: {number},{rest},\"\",0,0"))
-                .collect()),
-            Form::Set(set) => {
-                let (number, rest) = set.split_once(',').unwrap_or((set, ""));
-                let number = context_number(number)?;
-                let kind = rest.split(',').next().unwrap_or_default();
-                match kind {
-                    "" => {
-                        contexts.remove(&number);
-                    }
-                    "\"IP\"" | "\"IPV6\"" | "\"IPV4V6\"" if rest.len() <= APN_LIMIT => {
-                        let mut parts = rest.splitn(3, ',');
-                        let kind = parts.next().unwrap_or_default();
-                        let apn = parts.next().unwrap_or("\"\"");
-                        contexts.insert(number, format!("{kind},{apn}"));
-                    }
-                    _ => return Err(Failure::Cme(Cme::INCORRECT_PARAMETERS)),
-                }
-                Ok(Vec::new())
-            }
-            _ => Err(Failure::Cme(Cme::INCORRECT_PARAMETERS)),
+    #[test]
+    fn words_that_do_not_go_together_are_refused_with_those_there_are() {
+        for text in [
+            "",
+            "registers=1",
+            "registers-after",
+            "never=1s",
+            "registers-after=x",
+            "rejects=256",
+            "registers,never",
+            "roaming,roaming",
+            "rejects=8,without-data",
+            "times=2",
+            "until-restart",
+            "lost-for=1s",
+            "rejects=8,times=1,until-restart",
+            "apn=",
+        ] {
+            let error = text.parse::<Network>().unwrap_err().to_string();
+            assert!(error.contains("rejects-sim"), "{error}");
         }
     }
 
-    /// `AT+CGACT=<state>,<number>`.
-    pub(super) fn activate_context(&mut self, form: Form<'_>) -> Reply {
-        let settings = &mut self.settings;
-        match form {
-            Form::Read => {
-                let line = |number: &u8| {
-                    let active = settings.active_contexts.contains(number);
-                    format!("+CGACT: {number},{}", u8::from(active))
-                };
-                Ok(settings.contexts.keys().map(line).collect())
-            }
-            Form::Set(set) => {
-                let (state, number) = set.split_once(',').unwrap_or((set, "1"));
-                let number = context_number(number)?;
-                match state.trim() {
-                    "0" => {
-                        settings.active_contexts.remove(&number);
-                    }
-                    "1" if self.registration.packet != Stat::Home => {
-                        return Err(Failure::Cme(NO_NETWORK));
-                    }
-                    "1" if settings.contexts.contains_key(&number) => {
-                        settings.active_contexts.insert(number);
-                    }
-                    _ => return Err(Failure::Cme(Cme::INCORRECT_PARAMETERS)),
-                }
-                Ok(Vec::new())
-            }
-            _ => Err(Failure::Cme(Cme::INCORRECT_PARAMETERS)),
+    #[test]
+    fn the_documentation_has_every_word() {
+        let page = include_str!("../../../docs/test-bench.md");
+        for (word, about) in Network::WORDS {
+            let row = format!("| `{word}` | {about} |");
+            assert!(page.contains(&row), "{row}");
+            let with = match word {
+                "times=3" | "until-restart" => ",rejects=8",
+                "lost-for=5m" => ",loses-after=1m",
+                _ => "",
+            };
+            let network = format!("{word}{with}").parse::<Network>();
+            assert!(network.is_ok(), "{word}");
+            let changes = network != Ok(Network::default());
+            assert_eq!(changes, word != "registers", "{word}");
         }
     }
 }
-
-fn context_number(text: &str) -> Result<u8, Failure> {
-    let number = text.trim().parse().ok();
-    number
-        .filter(|number| (1..=16).contains(number))
-        .ok_or(Failure::Cme(Cme::INCORRECT_PARAMETERS))
-}
-
-/// A state, with the place at level 2.
-fn state(name: &str, level: u8, stat: Stat) -> String {
-    let number = stat as u8;
-    match (level, stat, name) {
-        (2, Stat::Home, "+CEREG") => format!("{number},\"0001\",\"00000101\",7"),
-        (2, Stat::Home, _) => format!("{number},\"0001\",\"0101\",7"),
-        _ => number.to_string(),
-    }
-}
-
-const REGISTRATIONS: [&str; 3] = ["+CREG", "+CGREG", "+CEREG"];
-/// The network's name: long, short and in digits (001 01 is for tests).
-const OPERATOR: [&str; 3] = ["Test Network", "Test", "00101"];
-const NO_NETWORK: Cme = Cme(30);
-/// Characters of a context's definition at most.
-const APN_LIMIT: usize = 128;

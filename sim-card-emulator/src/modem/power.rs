@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::network::Registration;
+use super::registration::{Attempts, Registration};
 use super::reset::OFF;
 use super::session::OwnLpa;
 use super::{Action, After, Card, Event, Modem, Quirk, Settings};
@@ -27,7 +27,10 @@ impl<C: Card> Modem<C> {
         self.is_started = true;
         self.settings.verbose &= !self.has(Quirk::VerboseOff);
         self.settings.quiet |= self.has(Quirk::QuietOn);
-        self.start_card();
+        self.radio_starts += u64::from(self.settings.cfun == 1);
+        if self.settings.card_is_on() {
+            self.start_card();
+        }
         if std::mem::take(&mut self.tells_start) {
             self.say("RDY");
             if let Ok(state) = self.card_state() {
@@ -53,9 +56,21 @@ impl<C: Card> Modem<C> {
     /// Restarts with the next action: settings are those of a fresh modem, and so are the
     /// card's channels.
     pub(super) fn reboot(&mut self) {
-        self.settings = Settings::default();
+        let cfun = match self.has(Quirk::RadioKept) {
+            true => self.settings.cfun,
+            false => 1,
+        };
+        self.settings = Settings {
+            cfun,
+            ..Settings::default()
+        };
         self.timers.clear();
         self.registration = Registration::default();
+        self.attempts = Attempts::default();
+        self.carrier.restart();
+        self.contexts.restart();
+        self.tell_data();
+        self.is_asleep = false;
         self.is_started = false;
         if self.own_lpa == OwnLpa::OffAfterRestart {
             self.own_lpa = OwnLpa::Off;
@@ -88,11 +103,38 @@ impl<C: Card> Modem<C> {
 
     pub(super) fn happen(&mut self, event: Event) {
         match event {
-            Event::Found => self.register(),
+            Event::Found => self.attach(),
+            Event::Lost => self.lose_network(),
+            Event::Sleep => self.fall_asleep(),
+            Event::Wake => self.wake(),
             Event::Refresh { details } => self.refresh_late(details),
             Event::CardBack => self.card_is_back(),
             Event::Leave { absent } => self.leave(absent),
             Event::Unlocked => self.unlock_card(),
+        }
+    }
+
+    /// A modem that saves power sleeps when it is registered and nobody asks for anything.
+    pub(super) fn stay_awake(&mut self) {
+        self.forget(&Event::Sleep);
+        if self.has(Quirk::SleepsAfter) && self.registration.has_data() {
+            let after = self.control.time(Quirk::SleepsAfter);
+            self.schedule(after, Event::Sleep);
+        }
+    }
+
+    fn fall_asleep(&mut self) {
+        if self.has(Quirk::SleepsAfter) && self.registration.has_data() {
+            self.say("+UUPSMR: 1");
+            self.is_asleep = true;
+            self.schedule(SLEEP, Event::Wake);
+        }
+    }
+
+    fn wake(&mut self) {
+        if std::mem::take(&mut self.is_asleep) {
+            self.say("+UUPSMR: 0");
+            self.stay_awake();
         }
     }
 
@@ -109,7 +151,10 @@ impl<C: Card> Modem<C> {
                 let absent = time(Quirk::RestartAbsent, ABSENT);
                 self.schedule(stays, Event::Leave { absent });
             }
-            After::RestartHere => self.restart(),
+            After::RestartHere => {
+                self.settings.cfun = 1;
+                self.restart();
+            }
             After::PowerOff => {
                 self.power_down();
                 self.say("POWERED DOWN");
@@ -148,6 +193,8 @@ impl<C: Card> Modem<C> {
     }
 }
 
+/// How long a modem sleeps that saves power.
+const SLEEP: Duration = Duration::from_secs(60);
 /// How long the port stays after `AT+CFUN=1,1`, and how long it is away then.
 const STAYS: Duration = Duration::from_millis(500);
 const ABSENT: Duration = Duration::from_secs(3);

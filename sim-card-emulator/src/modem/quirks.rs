@@ -204,13 +204,11 @@ fn bits<'w>(known: &[&str], words: impl IntoIterator<Item = &'w str>) -> Option<
     Some(bits)
 }
 
-/// Reads `500ms`, `2s`, `1.5s` or a bare number of seconds, up to a day.
+/// Reads `500ms`, `2s`, `1.5m`, `12h` or a bare number of seconds, up to a day.
 pub(super) fn read_time(text: &str) -> Option<Duration> {
-    let (number, unit) = match (text.strip_suffix("ms"), text.strip_suffix('s')) {
-        (Some(number), _) => (number, 0.001),
-        (None, Some(number)) => (number, 1.0),
-        (None, None) => (text, 1.0),
-    };
+    let mut units = UNITS.iter();
+    let found = units.find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, *seconds)));
+    let (number, unit) = found.unwrap_or((text, 1.0));
     let plain = |digit: char| digit.is_ascii_digit() || digit == '.';
     let number: f64 = number.chars().all(plain).then(|| number.parse().ok())??;
     let time = Duration::try_from_secs_f64(number * unit).ok()?;
@@ -248,6 +246,8 @@ const FLOOD: [&str; 3] = [
 ];
 /// Unsolicited codes in one place at most.
 const URCS_AT_ONCE: u64 = 1000;
+/// How many seconds a unit has.
+const UNITS: [(&str, f64); 4] = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
 /// No time is longer.
 const LONGEST: Duration = Duration::from_secs(86_400);
 

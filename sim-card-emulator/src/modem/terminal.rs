@@ -6,6 +6,7 @@ use std::time::Duration;
 use es10_apdu::apdu::{StatusWord, ins};
 use tokio::time::Instant;
 
+use super::network::Cause;
 use super::{Card, Event, Modem, Quirk};
 
 /// What the modem knows of the card.
@@ -31,6 +32,10 @@ pub(super) struct Sim {
     pub(super) is_refreshing: bool,
     /// Another program has the card.
     pub(super) is_locked: bool,
+    /// The network has refused the profile, which is not tried again until the radio restarts.
+    pub(super) refused_for: Option<Cause>,
+    /// EF.FPLMN.
+    pub(super) forbidden_networks: Vec<u8>,
     /// Commands since it was read.
     pub(super) asked: u64,
 }
@@ -109,6 +114,7 @@ impl<C: Card> Modem<C> {
         let file = self.own(&[0x00, ins::READ_BINARY, 0x00, 0x00, 0x09]);
         self.sim.wants_pin = file.sw == StatusWord::SECURITY_STATUS.0;
         self.sim.imsi = imsi(&file.data);
+        self.read_forbidden_networks();
     }
 
     /// Forgets a card that has no power.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use es10_apdu::types::Eid;
 use sim_card_emulator::config::{Config, Imei};
-use sim_card_emulator::modem::{QuirkError, Quirks};
+use sim_card_emulator::modem::{Network, QuirkError, Quirks};
 
 use crate::pki;
 
@@ -51,12 +51,18 @@ pub(crate) struct Arguments {
     /// A bad habit of the modem, or preset:NAME for those of a real one; several times
     #[arg(long = "quirk", value_name = "NAME[=VALUE]", value_parser = quirk)]
     quirks: Vec<String>,
+    /// How the network treats profiles that the configuration file does not name
+    #[arg(long, value_name = "WORD,WORD…")]
+    network: Option<Network>,
     /// What chance begins with: the same quirks with the same seed do the same
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
     /// Prints every quirk and preset, what it does and which modems do so
     #[arg(long)]
     pub(crate) list_quirks: bool,
+    /// Prints every word that --network and the configuration file know, and what it does
+    #[arg(long)]
+    pub(crate) list_networks: bool,
     /// Prints a configuration file with every key, its default and what it means
     #[arg(long)]
     pub(crate) example_config: bool,
@@ -98,6 +104,9 @@ impl Arguments {
         replace(&mut config.identity.eid, &self.eid);
         if let Some(imei) = &self.imei {
             config.modem.imei = imei.clone();
+        }
+        if let Some(network) = &self.network {
+            config.modem.network = network.clone();
         }
         if let Some(seed) = self.seed {
             config.modem.seed = seed;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use sim_card_emulator::config;
-use sim_card_emulator::modem::{Preset, Quirk};
+use sim_card_emulator::modem::{Network, Preset, Quirk};
 
 mod arguments;
 mod pki;
@@ -38,11 +38,25 @@ fn act(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     if arguments.list_quirks {
         return Ok(list_quirks(&mut io::stdout())?);
     }
+    if arguments.list_networks {
+        return Ok(list_networks(&mut io::stdout())?);
+    }
     let config = arguments.config()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(run::run(&config))
+}
+
+fn list_networks(out: &mut impl Write) -> io::Result<()> {
+    writeln!(
+        out,
+        "What the network is made of (--network WORD,WORD…); in brackets what AT+CEREG? tells:\n"
+    )?;
+    for (word, about) in Network::WORDS {
+        writeln!(out, "  {word}\n      {about}")?;
+    }
+    Ok(())
 }
 
 fn list_quirks(out: &mut impl Write) -> io::Result<()> {

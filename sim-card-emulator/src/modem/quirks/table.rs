@@ -154,6 +154,11 @@ quirks! {
     CgsnSilent "cgsn-silent" Kind::Flag, "some Fibocom FM150 and FM350",
         "`AT+CGSN` is not answered, with or without a number.";
 
+    RegistrationLevels "registration-levels" Kind::Count(2), "modems that tell no cause",
+        "`AT+CREG` and its kind go up to this level, and not to 3 or 5.";
+    DeniedSearching "denied-searching" Kind::Flag, "Nordic nRF91",
+        "A modem that was refused says that it searches (2), not that it is denied (3).";
+
     // APDUs.
     ApduTime "apdu-time" Kind::Time(80), "a card that takes its time (45 to 170 ms are usual)",
         "Every APDU takes so long.";
@@ -299,4 +304,9 @@ quirks! {
         "The modem has these commands as well, see below.";
     RadioOffRestarts "radio-off-restarts" Kind::Flag, "Quectel RM530N",
         "`AT+CFUN=0` restarts the modem with its radio on.";
+    RadioKept "radio-kept" Kind::Flag, "modems that keep `AT+CFUN` in their flash",
+        "`AT+CFUN=0` and `4` hold over a restart.";
+    SleepsAfter "sleeps-after" Kind::Time(60_000), "u-blox SARA in power saving mode (PSM)",
+        "A registered modem that is not asked for anything for so long sleeps (`+UUPSMR: 1`), and \
+        hears nothing for a minute (`+UUPSMR: 0`).";
 }

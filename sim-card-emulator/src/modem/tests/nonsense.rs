@@ -4,7 +4,7 @@ use super::random::Random;
 use super::*;
 
 /// Parts of command lines, good and bad.
-const PARTS: [&str; 32] = [
+const PARTS: [&str; 40] = [
     "AT",
     "+CSIM=",
     "+CGLA=",
@@ -16,6 +16,14 @@ const PARTS: [&str; 32] = [
     "+CREG=",
     "+CGDCONT=",
     "+CGACT=",
+    "+CEREG=",
+    "+CGATT=",
+    "+CGCONTRDP=",
+    "+CGEREP=",
+    "+CGPADDR=",
+    "+CEER",
+    "+QMBNCFG=",
+    "\"Select\"",
     "+IPR=",
     "+CPIN",
     "+QESIM=",
@@ -47,7 +55,7 @@ fn nonsense_is_survived_with_every_quirk() {
         for _ in 0..200 {
             let mut line = String::new();
             for _ in 0..random.below(12) {
-                let part = usize::try_from(random.below(32)).unwrap();
+                let part = usize::try_from(random.below(40)).unwrap();
                 line.push_str(PARTS[part]);
             }
             line.push('\r');

@@ -143,3 +143,40 @@ async fn the_server_of_a_modem_is_told_how_long_it_is_away() {
     let absent = SECOND * 30;
     assert_eq!(ended, Ended::HungUp { absent });
 }
+
+#[test]
+fn radio_kept() {
+    for (line, cfun) in [("AT+CFUN=0", 0), ("AT+CFUN=4", 4), ("AT+CFUN=1", 1)] {
+        let mut modem = quirky(&["radio-kept", "restart-stays"]);
+        dialogue(&mut modem, &[(line, DONE)]);
+        talk(&mut modem, "AT+CFUN=1,1\rATE0\r");
+        let state = format!("\r\n+CFUN: {cfun}\r\n\r\nOK\r\n");
+        dialogue(&mut modem, &[("AT+CFUN?", &state)]);
+        let registered = format!("\r\n+CEREG: 0,{}\r\n\r\nOK\r\n", u8::from(cfun == 1));
+        dialogue(&mut modem, &[("AT+CEREG?", &registered)]);
+        talk(&mut modem, "AT+CFUN=1\r");
+        dialogue(&mut modem, &[("ATE0;+CMEE=1", DONE), (OPEN, OPENED)]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn sleeps_after() {
+    let mut modem = quirky(&["sleeps-after=20s"]);
+    let moment = SECOND / 1000;
+    dialogue(&mut modem, &[("AT", DONE)]);
+    for _ in 0..2 {
+        tokio::time::advance(SECOND * 20 - moment).await;
+        dialogue(&mut modem, &[("AT", DONE)]);
+    }
+    tokio::time::advance(SECOND * 20).await;
+    assert_eq!(talk(&mut modem, ""), "\r\n+UUPSMR: 1\r\n");
+    tokio::time::advance(SECOND * 60 - moment).await;
+    dialogue(&mut modem, &[("AT", "")]);
+    tokio::time::advance(moment).await;
+    assert_eq!(talk(&mut modem, ""), "\r\n+UUPSMR: 0\r\n");
+    dialogue(&mut modem, &[("AT", DONE)]);
+    // What is not registered does not sleep.
+    dialogue(&mut modem, &[("AT+CFUN=4", DONE)]);
+    tokio::time::advance(SECOND * 1000).await;
+    dialogue(&mut modem, &[("AT", DONE)]);
+}

@@ -208,3 +208,40 @@ fn a_card_keeps_what_is_written_into_its_list_of_forbidden_networks() {
         ],
     );
 }
+
+#[test]
+fn a_network_that_refuses_the_profile_for_good_is_forbidden_to_it_until_the_file_is_cleared() {
+    let mut modem = modem_with_card(&[]);
+    let control = modem.control();
+    let read = "AT+CRSM=176,28539,0,0,12";
+    let file = |content: &str| format!("\r\n+CRSM: 144,0,\"{content}\"\r\n\r\nOK\r\n");
+    let forbidden = file("00F110FFFFFFFFFFFFFFFFFF");
+    let empty = file("FFFFFFFFFFFFFFFFFFFFFFFF");
+    let clear = "AT+CRSM=214,28539,0,0,12,\"FFFFFFFFFFFFFFFFFFFFFFFF\"";
+    let stat = |stat: u8| format!("\r\n+CEREG: 0,{stat}\r\n\r\nOK\r\n");
+    let again = "AT+CFUN=4;+CFUN=1";
+    dialogue(&mut modem, &[(read, &empty), ("AT+CEREG?", &stat(1))]);
+    control.set_network(None, "rejects=11".parse().unwrap());
+    dialogue(&mut modem, &[("AT+CEREG?", &stat(3)), (read, &forbidden)]);
+    // The network would let it in now, but is not asked, whatever is restarted.
+    control.set_network(None, Network::default());
+    for line in ["AT", again, "AT+CFUN=0;+CFUN=1"] {
+        dialogue(&mut modem, &[(line, DONE), ("AT+CEREG?", &stat(2))]);
+    }
+    // Other profiles have files of their own.
+    dialogue(&mut modem, &[(OPEN, OPENED)]);
+    talk(&mut modem, &format!("{ENABLE}\r"));
+    dialogue(&mut modem, &[(read, &empty), ("AT+CEREG?", &stat(1))]);
+    dialogue(&mut modem, &[(OPEN, OPENED)]);
+    talk(&mut modem, &format!("{}\r", ENABLE.replace("20F7", "10F9")));
+    dialogue(&mut modem, &[(read, &forbidden), ("AT+CEREG?", &stat(2))]);
+    dialogue(
+        &mut modem,
+        &[
+            (clear, "\r\n+CRSM: 144,0\r\n\r\nOK\r\n"),
+            (again, DONE),
+            ("AT+CEREG?", &stat(1)),
+            (read, &empty),
+        ],
+    );
+}

@@ -3,7 +3,7 @@
 use super::*;
 
 /// What a modem sends to a card with an enabled profile that has just got its power.
-const START: [&str; 10] = [
+const START: [&str; 12] = [
     "80AA00000AA9088100820101830107",
     "00A40004023F00",
     "00A40004022FE2",
@@ -13,6 +13,8 @@ const START: [&str; 10] = [
     "00A4040407A0000000871002",
     "00A40004026F07",
     "00B0000009",
+    "00A4040407A0000000871002",
+    "00A40004026F7B",
     "801000002201008000",
 ];
 
