@@ -30,6 +30,7 @@ mod lost_answers;
 mod lpactl;
 mod modem_trouble;
 mod modems;
+mod networks;
 mod notifications;
 mod notifications_aside;
 mod operator_reports;

@@ -7,14 +7,15 @@ use std::sync::{Arc, PoisonError};
 use std::{fs, io, mem};
 
 use es9_client::Roots;
+use es10_apdu::types::NotificationEvent;
 use rsp_common::certificate::Role;
 use rsp_common::pki::{CertificateSpec, Pki, PkiOptions};
 use rsp_servers::lpa::Direct;
-use rsp_servers::network::Network;
+use rsp_servers::network::{Network, Reach};
 use rsp_servers::smdp::{Config, Smdp};
 use sim_card_emulator::card::Card;
 use sim_card_emulator::euicc::{Identity, Settings};
-use sim_card_emulator::modem::{self, Card as _, Ended, Modem, ModemControl};
+use sim_card_emulator::modem::{self, Card as _, Data, Ended, Modem, ModemControl};
 use sim_card_emulator::pty::Pty;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, duplex};
 use tokio::net::TcpListener;
@@ -182,6 +183,36 @@ default_smdp = "{HOST_NAME}"
     pub fn change_card(&mut self, card: Card) -> Card {
         self.line.change_card(card.clone());
         mem::replace(&mut self.card, card)
+    }
+
+    /// The same network as it is reached over the modem's interface: only while a context is up.
+    pub fn network_over_modem(&self) -> Network {
+        let data = self.modem.data();
+        let is_unplugged = self.line.is_unplugged.subscribe();
+        self.network.behind(move || match *data.borrow() {
+            _ if *is_unplugged.borrow() => Reach::NoRoute,
+            Data::Down => Reach::NoRoute,
+            Data::Stuck => Reach::Silent,
+            Data::Up => Reach::Open,
+        })
+    }
+
+    /// From now on the modem's network knows of the installations that are reported to the server,
+    /// see [`ModemControl::provisioned`].
+    pub fn provision(&self) {
+        let (smdp, network) = (self.smdp.clone(), self.modem.clone());
+        let mut changes = smdp.changes();
+        tokio::spawn(async move {
+            while changes.changed().await.is_ok() {
+                for received in smdp.notifications() {
+                    if received.event() == Some(NotificationEvent::INSTALL)
+                        && let Some(iccid) = received.iccid()
+                    {
+                        network.provisioned(&iccid);
+                    }
+                }
+            }
+        });
     }
 
     /// The network the server is on, in memory.

@@ -19,11 +19,19 @@ pub enum Reach {
     Silent,
     /// Its name is not known.
     Unknown,
+    /// No way leads to it.
+    NoRoute,
 }
 
 /// A network in memory. Clones are one network.
-#[derive(Clone, Debug, Default)]
-pub struct Network(Arc<Mutex<Hosts>>);
+#[derive(Clone, Default)]
+pub struct Network {
+    hosts: Arc<Mutex<Hosts>>,
+    link: Option<Link>,
+}
+
+/// What a link makes of a connection.
+type Link = Arc<dyn Fn() -> Reach + Send + Sync>;
 
 #[derive(Default)]
 struct Hosts {
@@ -59,6 +67,15 @@ impl Network {
         self.lock().others = Some(in_task(serve));
     }
 
+    /// The same network behind a link that says what becomes of a connection at the time; where it is
+    /// open, the host decides.
+    pub fn behind(&self, link: impl Fn() -> Reach + Send + Sync + 'static) -> Self {
+        Self {
+            hosts: Arc::clone(&self.hosts),
+            link: Some(Arc::new(link)),
+        }
+    }
+
     /// Every host and port asked for, the oldest first.
     pub fn calls(&self) -> Vec<(String, u16)> {
         self.lock().made.clone()
@@ -70,7 +87,7 @@ impl Network {
     }
 
     fn lock(&self) -> MutexGuard<'_, Hosts> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -79,6 +96,15 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     Arc::new(move |stream| drop(tokio::spawn(serve(stream))))
+}
+
+impl fmt::Debug for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Network")
+            .field("hosts", &self.lock())
+            .field("has_link", &self.link.is_some())
+            .finish()
+    }
 }
 
 impl fmt::Debug for Hosts {
@@ -103,10 +129,16 @@ impl Connect for Network {
                 server.or(hosts.others.as_ref()).cloned(),
             )
         };
+        let link = self.link.as_ref().map_or(Reach::Open, |link| link());
+        let reach = match link {
+            Reach::Open => reach,
+            link => link,
+        };
         match reach {
             Reach::Open => {}
             Reach::Refused => return Err(io::ErrorKind::ConnectionRefused.into()),
             Reach::Silent => std::future::pending().await,
+            Reach::NoRoute => return Err(io::ErrorKind::NetworkUnreachable.into()),
             Reach::Unknown => {
                 let cause = io::Error::other("no such host is known");
                 return Err(io::Error::other(NameNotResolved(cause)));
