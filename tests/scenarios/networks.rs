@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 
 /// What becomes of a connection over the modem: the kind of its error; or that nothing is heard.
 async fn connects(bench: &Bench) -> Result<(), Option<ErrorKind>> {
-    let network = bench.network_over_modem();
+    let network = bench.network().over(Some("wwan0"));
     let connecting = network.connect(HOST_NAME, 443);
     match timeout(Duration::from_secs(60), connecting).await {
         Ok(Ok(_)) => Ok(()),
@@ -34,6 +34,7 @@ async fn data_is(bench: &Bench, wanted: Data) {
 #[tokio::test(start_paused = true)]
 async fn a_connection_over_the_modem_needs_a_context_that_is_up() {
     let mut bed = Bed::start().await;
+    bed.bench.set_interface("wwan0");
     let no_route = Err(Some(ErrorKind::NetworkUnreachable));
     assert_eq!(connects(&bed.bench).await, no_route);
     let iccid = bed.install().await;

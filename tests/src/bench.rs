@@ -185,16 +185,17 @@ default_smdp = "{HOST_NAME}"
         mem::replace(&mut self.card, card)
     }
 
-    /// The same network as it is reached over the modem's interface: only while a context is up.
-    pub fn network_over_modem(&self) -> Network {
+    /// Adds the modem's interface to the network: connections over it need a context that is up.
+    pub fn set_interface(&self, name: &str) {
         let data = self.modem.data();
         let is_unplugged = self.line.is_unplugged.subscribe();
-        self.network.behind(move || match *data.borrow() {
-            _ if *is_unplugged.borrow() => Reach::NoRoute,
-            Data::Down => Reach::NoRoute,
-            Data::Stuck => Reach::Silent,
-            Data::Up => Reach::Open,
-        })
+        self.network
+            .set_interface(name, move || match *data.borrow() {
+                _ if *is_unplugged.borrow() => Reach::NoRoute,
+                Data::Down => Reach::NoRoute,
+                Data::Stuck => Reach::Silent,
+                Data::Up => Reach::Open,
+            });
     }
 
     /// From now on the modem's network knows of the installations that are reported to the server,

@@ -322,10 +322,18 @@ impl<C: Card> Modem<C> {
     fn state(&self, registration: Registration, name: &str, level: u8) -> String {
         let stat = match registration.of(name) {
             Stat::Denied if self.has(Quirk::DeniedSearching) => Stat::Searching,
+            Stat::Searching if registration.cause.is_some() && self.has(Quirk::RetryDenied) => {
+                Stat::Denied
+            }
             stat => stat,
         };
         let mut fields = vec![(stat as u8).to_string()];
-        let width = 1 + place(name, 0).len();
+        // What of a place a cause comes after; `+CGREG` may tell a routing area as well.
+        let width = match name {
+            "+CGREG" => 5,
+            "+C5GREG" => 6,
+            _ => 4,
+        };
         if level >= 2 && stat.is_registered() {
             fields.extend(place(name, registration.technology()));
         }

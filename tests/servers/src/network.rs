@@ -23,18 +23,29 @@ pub enum Reach {
     NoRoute,
 }
 
-/// A network in memory. Clones are one network.
-#[derive(Clone, Default)]
-pub struct Network {
-    hosts: Arc<Mutex<Hosts>>,
-    link: Option<Link>,
+impl From<bool> for Reach {
+    /// Whether there is a way.
+    fn from(is_up: bool) -> Self {
+        match is_up {
+            true => Self::Open,
+            false => Self::NoRoute,
+        }
+    }
 }
 
-/// What a link makes of a connection.
+/// A network in memory. Clones are one network, which they see over one interface each, or over any.
+#[derive(Clone, Debug, Default)]
+pub struct Network {
+    hosts: Arc<Mutex<Hosts>>,
+    interface: Option<String>,
+}
+
+/// What an interface makes of a connection.
 type Link = Arc<dyn Fn() -> Reach + Send + Sync>;
 
 #[derive(Default)]
 struct Hosts {
+    interfaces: BTreeMap<String, Link>,
     made: Vec<(String, u16)>,
     reach: BTreeMap<String, Reach>,
     servers: BTreeMap<String, Server>,
@@ -67,13 +78,37 @@ impl Network {
         self.lock().others = Some(in_task(serve));
     }
 
-    /// The same network behind a link that says what becomes of a connection at the time; where it is
-    /// open, the host decides.
-    pub fn behind(&self, link: impl Fn() -> Reach + Send + Sync + 'static) -> Self {
+    /// Adds a network interface: what becomes of connections over it, as long as `link` says so; where
+    /// it is open, the host decides.
+    pub fn set_interface<R: Into<Reach>>(
+        &self,
+        name: &str,
+        link: impl Fn() -> R + Send + Sync + 'static,
+    ) {
+        let link = Arc::new(move || link().into());
+        self.lock().interfaces.insert(name.to_owned(), link);
+    }
+
+    /// The same network over an interface; over any without one.
+    pub fn over(&self, interface: Option<&str>) -> Self {
         Self {
             hosts: Arc::clone(&self.hosts),
-            link: Some(Arc::new(link)),
+            interface: interface.map(str::to_owned),
         }
+    }
+
+    /// Whether an interface has an address.
+    ///
+    /// # Errors
+    /// When there is no such interface.
+    pub fn has_address(&self, interface: &str) -> io::Result<bool> {
+        Ok(!matches!(self.link(interface)?, Reach::NoRoute))
+    }
+
+    fn link(&self, interface: &str) -> io::Result<Reach> {
+        let link = self.lock().interfaces.get(interface).cloned();
+        let link = link.ok_or_else(|| io::Error::other("there is no such interface"))?;
+        Ok(link())
     }
 
     /// Every host and port asked for, the oldest first.
@@ -98,15 +133,6 @@ where
     Arc::new(move |stream| drop(tokio::spawn(serve(stream))))
 }
 
-impl fmt::Debug for Network {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Network")
-            .field("hosts", &self.lock())
-            .field("has_link", &self.link.is_some())
-            .finish()
-    }
-}
-
 impl fmt::Debug for Hosts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hosts")
@@ -129,7 +155,10 @@ impl Connect for Network {
                 server.or(hosts.others.as_ref()).cloned(),
             )
         };
-        let link = self.link.as_ref().map_or(Reach::Open, |link| link());
+        let link = match &self.interface {
+            Some(interface) => self.link(interface)?,
+            None => Reach::Open,
+        };
         let reach = match link {
             Reach::Open => reach,
             link => link,

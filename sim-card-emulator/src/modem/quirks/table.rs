@@ -158,6 +158,8 @@ quirks! {
         "`AT+CREG` and its kind go up to this level, and not to 3 or 5.";
     DeniedSearching "denied-searching" Kind::Flag, "Nordic nRF91",
         "A modem that was refused says that it searches (2), not that it is denied (3).";
+    RetryDenied "retry-denied" Kind::Flag, "modems that tell the last answer of a network",
+        "A modem that was refused for a time says that it is denied (3), although it tries again.";
 
     // APDUs.
     ApduTime "apdu-time" Kind::Time(80), "a card that takes its time (45 to 170 ms are usual)",

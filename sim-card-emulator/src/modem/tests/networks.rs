@@ -220,7 +220,7 @@ fn the_cause_of_a_refusal_is_told_at_the_levels_that_have_it() {
     for (words, line, state) in [
         ("rejects=15", "AT+CREG=3;+CREG?", "+CREG: 3,3,,,,0,15"),
         ("rejects=15", "AT+CREG=2;+CREG?", "+CREG: 2,3"),
-        ("rejects=15", "AT+CGREG=5;+CGREG?", "+CGREG: 5,3,,,,0,15"),
+        ("rejects=15", "AT+CGREG=5;+CGREG?", "+CGREG: 5,3,,,,,0,15"),
         ("rejects=15", "AT+CEREG=4;+CEREG?", "+CEREG: 4,3"),
         ("rejects=17", "AT+CEREG=3;+CEREG?", "+CEREG: 3,2,,,,0,17"),
         (
@@ -278,6 +278,13 @@ fn registration_levels() {
 fn denied_searching() {
     let mut modem = modem_in("rejects=8", &["denied-searching"]);
     let state = "+CEREG: 3,2,,,,0,8";
+    assert_eq!(told(&mut modem, "AT+CEREG=3;+CEREG?"), state);
+}
+
+#[test]
+fn retry_denied() {
+    let mut modem = modem_in("rejects=17", &["retry-denied"]);
+    let state = "+CEREG: 3,3,,,,0,17";
     assert_eq!(told(&mut modem, "AT+CEREG=3;+CEREG?"), state);
 }
 
