@@ -245,7 +245,7 @@ impl<C: Connect> Es9Client<C> {
             stream: dial::open(&self.connect, address).await?,
             traffic: self.traffic.clone(),
         };
-        let stream = dial::secure(self.tls.clone(), address, stream).await?;
+        let stream = dial::secure(self.tls.clone(), address.host(), stream).await?;
         self.handshakes.fetch_add(1, Ordering::Relaxed);
         tracing::debug!(host = address.host(), "a secure connection stands");
         Connection::open(stream).await.map_err(|_| Error::Closed {

@@ -9,7 +9,7 @@ use std::{io, thread};
 
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -29,12 +29,22 @@ pub trait Connect: Send + Sync {
     ) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 }
 
+/// Can be told how to reach hosts.
+pub trait Restrict: Connect + Clone {
+    /// The same over one network interface alone, if one is named, and with no more patience with name
+    /// servers than this.
+    #[must_use]
+    fn restricted(&self, interface: Option<&str>, resolve: Duration) -> Self;
+}
+
 /// Connects over TCP to the first address of a host that answers, as RFC 8305 describes it.
 #[derive(Clone, Debug)]
 pub struct TcpConnect {
     connect_to: HashMap<String, String>,
     resolve: fn(&str) -> io::Result<Vec<SocketAddr>>,
     resolvers: Arc<Semaphore>,
+    interface: Option<Arc<str>>,
+    patience: Duration,
 }
 
 impl TcpConnect {
@@ -51,6 +61,8 @@ impl TcpConnect {
             connect_to: targets.into_iter().map(lower).collect(),
             resolve: |target| Ok(target.to_socket_addrs()?.collect()),
             resolvers: Arc::new(Semaphore::new(MAX_RESOLVERS)),
+            interface: None,
+            patience: RESOLVE,
         }
     }
 
@@ -78,7 +90,7 @@ impl TcpConnect {
                 .await
                 .unwrap_or_else(|gone| Err(io::Error::other(gone)))
         };
-        timeout(RESOLVE, resolved)
+        timeout(self.patience, resolved)
             .await
             .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, SILENT)))
     }
@@ -102,11 +114,35 @@ impl Connect for TcpConnect {
             .addresses(target)
             .await
             .map_err(|cause| io::Error::new(cause.kind(), NameNotResolved(cause)))?;
-        let stream = first_to_connect(interleaved(addresses), TcpStream::connect).await?;
+        let over = |address| open(address, self.interface.clone());
+        let stream = first_to_connect(interleaved(addresses), over).await?;
         // A request goes out in one write and waits for its answer: Nagle's algorithm only delays it.
         stream.set_nodelay(true)?;
         Ok(stream)
     }
+}
+
+impl Restrict for TcpConnect {
+    fn restricted(&self, interface: Option<&str>, resolve: Duration) -> Self {
+        Self {
+            interface: interface.map(Arc::from),
+            patience: resolve.min(self.patience),
+            ..self.clone()
+        }
+    }
+}
+
+/// Connects, over one network interface alone if one is named: the kernel then uses no route that leads
+/// elsewhere. It needs no privilege since Linux 5.7.
+async fn open(address: SocketAddr, interface: Option<Arc<str>>) -> io::Result<TcpStream> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    if let Some(interface) = interface {
+        socket.bind_device(Some(interface.as_bytes()))?;
+    }
+    socket.connect(address).await
 }
 
 /// The inner error of an [`io::Error`] when a host name could not be resolved.
@@ -182,7 +218,7 @@ mod tests {
     use std::sync::Mutex;
     use std::sync::mpsc::channel;
 
-    use tokio::net::{TcpListener, TcpSocket};
+    use tokio::net::TcpListener;
     use tokio::runtime;
     use tokio::time::{Instant, sleep};
 
@@ -287,6 +323,37 @@ mod tests {
         let addresses = vec![dead.local_addr().unwrap(), live];
         let stream = first_to_connect(addresses, TcpStream::connect).await;
         assert_eq!(stream.unwrap().peer_addr().unwrap(), live);
+    }
+
+    #[tokio::test]
+    async fn a_server_is_reached_over_the_interface_that_is_named_and_over_no_other() {
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = server.local_addr().unwrap().port();
+        let over = |interface| {
+            let connect = TcpConnect::new().restricted(Some(interface), RESOLVE);
+            async move { connect.connect("127.0.0.1", port).await }
+        };
+        over("lo").await.unwrap();
+        let error = over("lpad-none").await.unwrap_err();
+        assert!(
+            error
+                .get_ref()
+                .is_none_or(|inner| !inner.is::<NameNotResolved>())
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_check_has_less_patience_with_a_name_server() {
+        let connect = TcpConnect {
+            resolve: |_| sleep_for_ever(),
+            ..TcpConnect::new()
+        };
+        let begin = Instant::now();
+        let patience = Duration::from_secs(5);
+        let restricted = connect.restricted(None, patience);
+        let error = restricted.connect("a.example", 443).await.unwrap_err();
+        assert!(error.get_ref().unwrap().is::<NameNotResolved>());
+        assert_eq!(begin.elapsed(), patience);
     }
 
     #[tokio::test(start_paused = true)]

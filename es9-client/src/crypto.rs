@@ -1,8 +1,9 @@
-//! The cryptography of a connection: what certificates of the GSMA can use, and no more.
+//! The cryptography of a connection: what certificates of the GSMA can use, and what those of web servers
+//! do, and no more.
 //!
-//! Every RSP server has a key on P-256 and must know ECDHE with AES-128 in GCM. What ring has
-//! beside that (RSA, Ed25519, P-384, ChaCha20-Poly1305, and reading private keys) would be a fifth
-//! of all cryptography in the program that no connection can reach, or needs.
+//! Every RSP server has a key on P-256 and must know ECDHE with AES-128 in GCM. Web servers and their
+//! issuers have RSA and P-384 as well. What ring has beside that (Ed25519, ChaCha20-Poly1305, and reading
+//! private keys) would be code in the program that no connection can reach, or needs.
 
 use std::sync::Arc;
 
@@ -27,6 +28,75 @@ pub(crate) static SIGNATURES: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorit
     mapping: &[(SCHEME, &[webpki::ring::ECDSA_P256_SHA256])],
 };
 
+/// The same for web servers.
+pub(crate) static WEB_SIGNATURES: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorithms {
+    all: &[
+        webpki::ring::ECDSA_P256_SHA256,
+        webpki::ring::ECDSA_P256_SHA384,
+        webpki::ring::ECDSA_P384_SHA256,
+        webpki::ring::ECDSA_P384_SHA384,
+        webpki::ring::RSA_PKCS1_2048_8192_SHA256,
+        webpki::ring::RSA_PKCS1_2048_8192_SHA384,
+        webpki::ring::RSA_PKCS1_2048_8192_SHA512,
+        webpki::ring::RSA_PSS_2048_8192_SHA256_LEGACY_KEY,
+        webpki::ring::RSA_PSS_2048_8192_SHA384_LEGACY_KEY,
+        webpki::ring::RSA_PSS_2048_8192_SHA512_LEGACY_KEY,
+    ],
+    // In TLS 1.2 the curve is free, so that each scheme has both.
+    mapping: &[
+        (
+            SignatureScheme::ECDSA_NISTP256_SHA256,
+            &[
+                webpki::ring::ECDSA_P256_SHA256,
+                webpki::ring::ECDSA_P384_SHA256,
+            ],
+        ),
+        (
+            SignatureScheme::ECDSA_NISTP384_SHA384,
+            &[
+                webpki::ring::ECDSA_P384_SHA384,
+                webpki::ring::ECDSA_P256_SHA384,
+            ],
+        ),
+        (
+            SignatureScheme::RSA_PSS_SHA256,
+            &[webpki::ring::RSA_PSS_2048_8192_SHA256_LEGACY_KEY],
+        ),
+        (
+            SignatureScheme::RSA_PSS_SHA384,
+            &[webpki::ring::RSA_PSS_2048_8192_SHA384_LEGACY_KEY],
+        ),
+        (
+            SignatureScheme::RSA_PSS_SHA512,
+            &[webpki::ring::RSA_PSS_2048_8192_SHA512_LEGACY_KEY],
+        ),
+        (
+            SignatureScheme::RSA_PKCS1_SHA256,
+            &[webpki::ring::RSA_PKCS1_2048_8192_SHA256],
+        ),
+        (
+            SignatureScheme::RSA_PKCS1_SHA384,
+            &[webpki::ring::RSA_PKCS1_2048_8192_SHA384],
+        ),
+        (
+            SignatureScheme::RSA_PKCS1_SHA512,
+            &[webpki::ring::RSA_PKCS1_2048_8192_SHA512],
+        ),
+    ],
+};
+
+/// For web servers.
+pub(crate) fn web_provider() -> CryptoProvider {
+    let mut provider = provider();
+    provider.cipher_suites.extend([
+        cipher_suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+        cipher_suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+    ]);
+    provider.signature_verification_algorithms = WEB_SIGNATURES;
+    provider
+}
+
+/// For RSP servers.
 pub(crate) fn provider() -> CryptoProvider {
     CryptoProvider {
         cipher_suites: vec![

@@ -33,18 +33,26 @@ pub(crate) async fn open<C: Connect>(
 /// Puts TLS on a stream.
 pub(crate) async fn secure<S: AsyncRead + AsyncWrite + Unpin>(
     tls: Arc<ClientConfig>,
-    address: &ServerAddress,
+    host: &str,
     stream: S,
 ) -> Result<TlsStream<S>, Error> {
-    let host = || address.host().to_owned();
-    let refused = |cause| Error::Tls {
-        host: host(),
-        cause: Box::new(cause),
-    };
-    let name = ServerName::try_from(host())
-        .map_err(|_| refused(TlsError::Handshake(rustls::Error::UnsupportedNameType)))?;
+    handshake(tls, host, stream)
+        .await
+        .map_err(|cause| Error::Tls {
+            host: host.to_owned(),
+            cause: Box::new(cause),
+        })
+}
+
+pub(crate) async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
+    tls: Arc<ClientConfig>,
+    host: &str,
+    stream: S,
+) -> Result<TlsStream<S>, TlsError> {
+    let name = ServerName::try_from(host.to_owned())
+        .map_err(|_| TlsError::Handshake(rustls::Error::UnsupportedNameType))?;
     let stream = TlsConnector::from(tls).connect(name, stream).await;
-    stream.map_err(|error| refused(error.into()))
+    stream.map_err(TlsError::from)
 }
 
 /// What was not done in time.

@@ -62,17 +62,24 @@ impl Connection {
         request: Request<Full<Bytes>>,
         max_body: usize,
     ) -> Result<Answer, ExchangeError> {
+        read(self.send(request).await?, max_body).await
+    }
+
+    /// Sends one request and reads the head of the answer.
+    pub(crate) async fn send(
+        &mut self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, ExchangeError> {
         // hyper notices here that the server has closed the connection meanwhile.
         if self.sender.ready().await.is_err() {
             return Err(ExchangeError::NotSent);
         }
         // hyper gives the request back only if nothing of it was written.
         let response = self.sender.try_send_request(request).await;
-        let response = response.map_err(|mut error| match error.take_message() {
+        response.map_err(|mut error| match error.take_message() {
             Some(_) => ExchangeError::NotSent,
             None => error.into_error().into(),
-        })?;
-        read(response, max_body).await
+        })
     }
 
     /// Says goodbye to the server, and waits a moment until that is written.

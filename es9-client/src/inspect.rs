@@ -70,7 +70,9 @@ async fn look<C: Connect>(
     let verifier = RspServerVerifier::new(roots).showing(Arc::clone(shown));
     let tls = Arc::new(tls::client_config(verifier, options.clock.clone()));
     let begun = Instant::now();
-    let stream = step().limit(dial::secure(tls, address, stream)).await;
+    let stream = step()
+        .limit(dial::secure(tls, address.host(), stream))
+        .await;
     let stream = stream.map_err(too_late)??;
     found.secured_in = Some(begun.elapsed());
     found.tls = Some(match stream.get_ref().1.protocol_version() {

@@ -21,13 +21,14 @@ mod inspect;
 mod roots;
 mod status;
 mod tls;
+mod web;
 mod wire;
 
 pub mod es9;
 
 pub use certificate::{Certificate, CertificateError, KeyId, Timestamp};
 pub use client::{Counters, Es9Client, Options};
-pub use connect::{Connect, NameNotResolved, TcpConnect};
+pub use connect::{Connect, NameNotResolved, Restrict, TcpConnect};
 pub use deadlines::Deadlines;
 pub use envelope::{Answer, AnswerError, ExecutionStatus, ProtocolError};
 pub use error::{Error, Outcome, Phase};
@@ -36,6 +37,7 @@ pub use inspect::{Inspection, inspect};
 pub use roots::{Root, Roots, RootsError};
 pub use status::{Meaning, NextStep, StatusCodeData};
 pub use tls::{EARLIEST_PLAUSIBLE, RspServerVerifier, TlsError};
+pub use web::{WebClient, WebConnection};
 pub use wire::{AddressError, Opaque, ServerAddress, TransactionId, TransactionIdError};
 
 #[cfg(test)]

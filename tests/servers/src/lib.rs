@@ -5,7 +5,8 @@
 //! * [`profile`]: makes profile packages;
 //! * [`lpa`]: an LPA that checks nothing;
 //! * [`network`]: a network in memory for all of them;
-//! * [`recorder`]: an HTTP server that keeps what it receives.
+//! * [`recorder`]: an HTTP server that keeps what it receives;
+//! * [`web`]: an ordinary web server.
 //!
 //! Section numbers refer to SGP.22 v2.5.
 
@@ -17,3 +18,4 @@ pub mod recorder;
 mod rsp;
 pub mod smdp;
 pub mod smds;
+pub mod web;

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use std::{fmt, io};
 
-use es9_client::{Connect, NameNotResolved};
+use es9_client::{Connect, NameNotResolved, Restrict};
 use tokio::io::{DuplexStream, duplex};
 
 /// What happens to a client that connects to a host.
@@ -177,6 +178,13 @@ impl Connect for Network {
         let (ours, theirs) = duplex(LINE);
         server(theirs);
         Ok(ours)
+    }
+}
+
+impl Restrict for Network {
+    /// Name servers answer at once here.
+    fn restricted(&self, interface: Option<&str>, _resolve: Duration) -> Self {
+        self.over(interface)
     }
 }
 
