@@ -14,7 +14,7 @@ pub mod table;
 pub use self::device::Device;
 pub use self::identity::Identity;
 pub(crate) use self::identity::imei;
-pub(crate) use self::ladder::{Made, SETTLE, run, shown, write, writes};
+pub(crate) use self::ladder::{Made, SETTLE, shown, write, writes};
 pub use self::port::{OpenPort, SerialPort};
 pub(crate) use self::profile_in_use::{ProfileInUse, ReportedProfile};
 pub(crate) use self::registration::{Registration, registration};

@@ -4,3 +4,4 @@ pub(crate) mod backoff;
 pub mod clock;
 pub mod closing;
 pub mod log;
+pub(crate) mod program;

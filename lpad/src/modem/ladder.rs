@@ -1,16 +1,11 @@
 //! Making the modem read the card again, one rung of the ladder at a time.
 
 use std::fmt;
-use std::io;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use es10_apdu::at::AtPort;
 use es10_apdu::transport::{Fault, TransportError};
-use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, sleep};
 
 use crate::config::Rung;
 
@@ -81,69 +76,12 @@ pub(crate) async fn write<S: AsyncRead + AsyncWrite + Unpin + Send>(
     }
 }
 
-/// Runs the program of a rung, and ends it, with all that it started, when it takes longer than `longest`.
-///
-/// # Errors
-/// When it cannot be started, fails or takes too long.
-///
-/// # Cancel safety
-/// The program is ended.
-pub(crate) async fn run(rung: &Rung, longest: Duration) -> io::Result<()> {
-    let Some((program, arguments)) = rung.run.split_first() else {
-        return Ok(());
-    };
-    let child = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        // A group of its own: a script's programs would outlive the script.
-        .process_group(0)
-        .spawn()?;
-    let mut running = Running(child);
-    let end = Instant::now() + longest;
-    loop {
-        if let Some(status) = running.0.try_wait()? {
-            return match status.success() {
-                true => Ok(()),
-                false => Err(io::Error::other(format!("it ended with {status}"))),
-            };
-        }
-        if Instant::now() >= end {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        sleep(LOOK).await;
-    }
-}
-
-/// A program that does not outlive this.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Its id is not given to another process before it is waited for.
-        if let Ok(None) = self.0.try_wait() {
-            let _ = kill_process_group(Pid::from_child(&self.0), Signal::KILL);
-            // It is dead, so that this ends at once.
-            let _ = self.0.wait();
-        }
-    }
-}
-
 /// What modems need between two lines, and before the card answers.
 pub(crate) const SETTLE: Duration = Duration::from_secs(1);
-/// How often is looked whether a program has ended.
-const LOOK: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
-    use std::io::Read;
-
-    use rustix::fs::{CWD, FileType, Mode, mknodat};
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
-    use tokio::sync::oneshot;
-    use tokio::task::spawn_blocking;
-    use tokio::time::timeout;
 
     use super::*;
 
@@ -191,53 +129,5 @@ mod tests {
             ..Rung::default()
         };
         assert_eq!(rung.to_string(), "AT+CFUN=1,1, AT+CPIN=, AT^RESET");
-    }
-
-    /// A script's programs would go on with the modem's power when lpad thinks that they are over.
-    #[tokio::test]
-    async fn a_program_ends_with_all_that_it_started() {
-        let folder = tempfile::tempdir().unwrap();
-        let fifo = folder.path().join("fifo");
-        let mode = Mode::from_raw_mode(0o600);
-        mknodat(CWD, &fifo, FileType::Fifo, mode, 0).unwrap();
-        let script = format!("sleep 600 >{0} & sleep 600 >{0}", fifo.display());
-        let rung = Rung {
-            run: vec!["/bin/sh".to_owned(), "-c".to_owned(), script],
-            ..Rung::default()
-        };
-        let (opened, is_open) = oneshot::channel();
-        let ended = spawn_blocking(move || {
-            let mut fifo = File::open(fifo).unwrap();
-            opened.send(()).unwrap();
-            fifo.read_to_end(&mut Vec::new()).unwrap()
-        });
-        tokio::select! {
-            ended = run(&rung, Duration::from_secs(600)) => panic!("{ended:?}"),
-            opened = is_open => opened.unwrap(),
-        }
-        let ended = timeout(Duration::from_secs(60), ended).await;
-        assert_eq!(ended.unwrap().unwrap(), 0);
-    }
-
-    #[tokio::test]
-    async fn a_program_has_to_succeed_in_time() {
-        let run = async |words: &[&str], longest| {
-            let run = words.iter().map(|&word| word.to_owned()).collect();
-            let rung = Rung {
-                run,
-                ..Rung::default()
-            };
-            super::run(&rung, longest).await
-        };
-        let minute = Duration::from_secs(60);
-        run(&["/bin/sh", "-c", "exit 0"], minute).await.unwrap();
-        let error = run(&["/bin/sh", "-c", "exit 3"], minute).await.unwrap_err();
-        assert!(error.to_string().contains("exit status: 3"), "{error}");
-        let error = run(&["/bin/sleep", "60"], Duration::ZERO)
-            .await
-            .unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        let error = run(&["/nowhere/program"], minute).await.unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 }

@@ -2,6 +2,7 @@
 //! and that it reads the card again.
 
 use std::pin::pin;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use crate::modem::table::Known;
 use crate::modem::{
     self, Device, Identity, Made, OpenPort, ProfileInUse, Registration, ReportedProfile,
 };
+use crate::runtime::program;
 
 impl<O: OpenPort> CardPort<O> {
     /// Asks a modem whose port was just opened who it is, and looks up what is known of it.
@@ -152,7 +154,7 @@ impl<O: OpenPort> CardPort<O> {
             let longest = Duration::from_secs(rung.within_s());
             // It may take the modem's power, and the name of an open port stays taken.
             self.close();
-            let done = pin!(modem::run(rung, longest));
+            let done = pin!(program::run(&rung.run, &[], Stdio::inherit(), longest));
             let done = waits.on(WaitingOn::Modem, longest, done).await;
             if let Err(error) = done {
                 tracing::warn!(%error, "the program that resets the modem failed");
