@@ -1,6 +1,7 @@
 //! What a configuration names outside its file: looked at by `lpad --check`, and before a start.
 
 use std::ffi::OsStr;
+use std::net::IpAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -11,10 +12,11 @@ use rustix::fs::{major, minor};
 use crate::activation_code::ActivationCode;
 use crate::api::Socket;
 use crate::api::actor::Accounts;
-use crate::config::{ApiConfig, Config, ConfigError, EuiccConfig};
+use crate::config::{ApiConfig, Check, Config, ConfigError, EuiccConfig, SwitchConfig};
 use crate::files::{kind, read_code};
 use crate::memory::state_folder::can_be_own;
 use crate::modem::table::Table;
+use crate::reach::issuers;
 
 /// Looks for what a running daemon could not use, and gives what it could do with and should not have
 /// to. `path` is that of the configuration.
@@ -33,14 +35,32 @@ pub fn check(config: &Config, path: &Path) -> Result<Vec<String>, ConfigError> {
     }
     Table::of(config, path)?;
     let mut euiccs = config.euiccs.iter();
-    let wrong = euiccs.find_map(|euicc| no_port(euicc).or_else(|| unusable_code(euicc)));
+    let wrong = euiccs.find_map(|euicc| {
+        let wrong = no_port(euicc).or_else(|| unusable_code(euicc));
+        wrong.or_else(|| unusable_issuers(euicc))
+    });
     let wrong = wrong.or_else(|| port_of_two(config));
     wrong.map_or(Ok(()), |message| Err(unusable(message)))?;
     let euiccs = config.euiccs.iter();
     let away = euiccs
         .filter_map(missing_port)
         .chain(unreadable_codes(config));
-    Ok(unwise(config, path).into_iter().chain(away).collect())
+    let switching = config.euiccs.iter().flat_map(unwise_switch);
+    let warnings = unwise(config, path).into_iter();
+    Ok(warnings.chain(away).chain(switching).collect())
+}
+
+/// What a switch of profiles takes at most, where that is configured: for those who have to wait for a box.
+pub fn longest_switches(config: &Config) -> impl Iterator<Item = String> {
+    let is_configured = |euicc: &&EuiccConfig| euicc.switch != SwitchConfig::default();
+    config.euiccs.iter().filter(is_configured).map(|euicc| {
+        let EuiccConfig { name, switch, .. } = euicc;
+        let minutes = (switch.ladder_s + switch.deadline_s).div_ceil(60);
+        format!(
+            "[[euicc]] \"{name}\": a profile without service is left after at most {minutes} min, and the \
+             one before it is back in service at most {minutes} min later"
+        )
+    })
 }
 
 /// What works and should not be so: every user of this system can do harm by changing the configuration
@@ -218,6 +238,80 @@ fn unusable_code(euicc: &EuiccConfig) -> Option<String> {
     })
 }
 
+/// Issuers of a check that are there and cannot be used.
+fn unusable_issuers(euicc: &EuiccConfig) -> Option<String> {
+    let mut checks = euicc.switch.check.iter();
+    checks.find_map(|check| {
+        let error = issuers(Some(check.ca_file.as_deref()?)).err()?;
+        let is_away = [io::ErrorKind::NotFound, io::ErrorKind::PermissionDenied];
+        let is_wrong = !is_away.contains(&error.kind());
+        is_wrong.then(|| in_switch(euicc, &format!("check ca_file: {error}")))
+    })
+}
+
+/// What may keep a switch of profiles from coming to a good end.
+fn unwise_switch(euicc: &EuiccConfig) -> Vec<String> {
+    let (switch, dialler) = (&euicc.switch, &euicc.dialler);
+    let mut warnings = Vec::new();
+    let checks = switch.check.iter();
+    let programs = checks.map(|check| ("switch check", &check.command));
+    let programs = programs.chain([("dialler down", &dialler.down), ("dialler up", &dialler.up)]);
+    for (key, words) in programs {
+        let Some(program) = words.first() else {
+            continue;
+        };
+        let why = match fs::metadata(program) {
+            Ok(metadata) if metadata.is_file() && metadata.mode() & 0o111 != 0 => continue,
+            Ok(_) => "it cannot be executed".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        warnings.push(format!(
+            "[[euicc]] \"{}\": {key}: {program}: {why}",
+            euicc.name
+        ));
+    }
+    for check in switch.check.iter().filter(|check| check.https.is_some()) {
+        let read = issuers(check.ca_file.as_deref());
+        let is_away = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+        if let Some(error) = read.err().filter(is_away) {
+            warnings.push(in_switch(
+                euicc,
+                &format!("check {}: {error}", check.name()),
+            ));
+        }
+    }
+    let is_name = |check: &Check| {
+        let target = check.target()?.ok()?;
+        let host = target.host.trim_matches(['[', ']']);
+        Some(host.parse::<IpAddr>().is_err())
+    };
+    let mut kinds = switch.check.iter().map(is_name).peekable();
+    if kinds.peek().is_some() && kinds.all(|is_name| is_name == Some(true)) {
+        let why = "check has names only, which a silent name server stops all; add an address";
+        warnings.push(in_switch(euicc, why));
+    }
+    let interface = &*switch.interface;
+    let is_there = Path::new("/sys/class/net").join(interface).exists();
+    if !["", "auto"].contains(&interface) && !is_there {
+        let why = format!("interface: {interface} is not there now; the modem may be off");
+        warnings.push(in_switch(euicc, &why));
+    }
+    if switch.radio_restart_s >= switch.deadline_s {
+        let why = "radio_restart_s is not before deadline_s: the radio is not restarted";
+        warnings.push(in_switch(euicc, why));
+    }
+    let family = euicc.modem.text("family");
+    if SLOW.contains(&family) && switch.deadline_s < PATIENT_S {
+        let why = format!("deadline_s: {family} may need {PATIENT_S} to find a foreign network");
+        warnings.push(in_switch(euicc, &why));
+    }
+    warnings
+}
+
+fn in_switch(euicc: &EuiccConfig, why: &str) -> String {
+    format!("[[euicc]] \"{}\": switch {why}", euicc.name)
+}
+
 /// Codes that the daemon's user, as the package makes it, may not read.
 fn unreadable_codes(config: &Config) -> Vec<String> {
     let accounts = Accounts::read();
@@ -244,7 +338,7 @@ fn unreadable_codes(config: &Config) -> Vec<String> {
     unreadable.collect()
 }
 
-/// The files with codes, each with its place in the configuration.
+/// The files with codes and passwords, each with its place in the configuration.
 fn code_files(euicc: &EuiccConfig) -> impl Iterator<Item = (String, &Path)> {
     let bootstrap = &euicc.bootstrap;
     let files = [
@@ -252,10 +346,15 @@ fn code_files(euicc: &EuiccConfig) -> impl Iterator<Item = (String, &Path)> {
         ("confirmation_code_file", &bootstrap.confirmation_code_file),
     ];
     let name = &euicc.name;
-    files.into_iter().filter_map(move |(key, path)| {
+    let codes = files.into_iter().filter_map(move |(key, path)| {
         let key = format!("[[euicc]] \"{name}\": bootstrap {key}");
         Some((key, path.as_deref()?))
-    })
+    });
+    let passwords = euicc.profiles.iter().filter_map(move |profile| {
+        let key = format!("[[euicc]] \"{name}\": profile password_file");
+        Some((key, profile.password_file.as_deref()?))
+    });
+    codes.chain(passwords)
 }
 
 /// The groups that are configured and do not exist. They let nobody in, which is safe: a gateway that
@@ -277,6 +376,10 @@ fn unknown_groups(config: &ApiConfig) -> Vec<String> {
     unknown.collect()
 }
 
+/// Families with modes that look for a network for long, LTE-M and NB-IoT, in the table of modems.
+const SLOW: &[&str] = &["quectel-bg9x", "ublox-sara-r4r5", "nordic-nrf91"];
+/// What is enough for them, in seconds.
+const PATIENT_S: u64 = 900;
 const ACTIVATION: &str = "activation_code_file";
 /// The user that the packaged unit runs lpad as.
 const DAEMON: &str = "lpad";

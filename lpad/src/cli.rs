@@ -39,8 +39,10 @@ use crate::api::body::{Euicc, EventKind, Operation, Profile};
 use crate::api::euiccs::{EuiccList, ResetRequest};
 use crate::api::health::Health;
 use crate::api::operations::OperationList;
+use crate::api::profiles::ProfileChange;
 use crate::client::{Client, ClientError, EventReader};
-use crate::job::{Answer, OperationId};
+use crate::config::Confirm;
+use crate::job::{Answer, OperationId, Verdict};
 use crate::memory::operations::State;
 use crate::memory::snapshot::{Availability, ProfileState};
 use crate::printable::{printable, without_error_numbers};
@@ -429,21 +431,31 @@ impl Lpactl {
                 let profile = self.profile(&name, &profile).await?;
                 self.show(&profile, render::profile)
             }
-            ProfileCommand::Enable { profile } => {
-                let iccid = self.profile(&name, &profile).await?.iccid;
-                let enabled = client.set_state(&name, &iccid, ProfileState::Enabled);
-                self.change(enabled).await
+            ProfileCommand::Enable(arguments) => {
+                let iccid = self.profile(&name, &arguments.profile).await?.iccid;
+                let change = ProfileChange {
+                    verify: !arguments.no_verify,
+                    confirm: arguments.confirm.map(Confirm::from),
+                    deadline_s: arguments.deadline,
+                    accept_no_return: arguments.accept_no_return,
+                    ..ProfileChange::to(ProfileState::Enabled)
+                };
+                self.change(client.change_profile(&name, &iccid, &change))
+                    .await
             }
-            ProfileCommand::Disable { profile } => {
+            ProfileCommand::Disable { profile, force } => {
                 let iccid = self.profile(&name, &profile).await?.iccid;
-                let disabled = client.set_state(&name, &iccid, ProfileState::Disabled);
-                self.change(disabled).await
+                self.change(client.disable(&name, &iccid, force)).await
             }
             ProfileCommand::Rename { profile, nickname } => {
                 let profile = self.profile(&name, &profile).await?;
                 self.rename(&name, &profile, &nickname).await
             }
-            ProfileCommand::Delete { profile, yes } => {
+            ProfileCommand::Delete {
+                profile,
+                force,
+                yes,
+            } => {
                 let profile = self.profile(&name, &profile).await?;
                 let title = printable(render::title(&profile));
                 confirmed(
@@ -451,7 +463,8 @@ impl Lpactl {
                     &format!("Delete {title} ({}) for ever?", profile.iccid),
                 )
                 .await?;
-                self.change(client.delete(&name, &profile.iccid)).await
+                self.change(client.delete(&name, &profile.iccid, force))
+                    .await
             }
         }
     }
@@ -533,6 +546,12 @@ impl Lpactl {
                 self.change(self.client.answer(id, &answer)).await
             }
             OperationCommand::Cancel { id } => self.cancel(id).await,
+            OperationCommand::Confirm { id } => {
+                self.change(self.client.decide(id, Verdict::Confirm)).await
+            }
+            OperationCommand::Revert { id } => {
+                self.change(self.client.decide(id, Verdict::Revert)).await
+            }
         }
     }
 

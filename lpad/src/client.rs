@@ -25,7 +25,7 @@ use crate::api::health::{Health, Version};
 use crate::api::notifications::NotificationList;
 use crate::api::operations::OperationList;
 use crate::api::profiles::{ProfileChange, ProfileList};
-use crate::job::{Answer, OperationId};
+use crate::job::{Answer, OperationId, Verdict};
 use crate::memory::operations::State;
 use crate::memory::snapshot::ProfileState;
 use crate::problem::{Code, Problem};
@@ -143,19 +143,35 @@ impl Client {
         Ok(self.get::<ProfileList>(&path).await?.profiles)
     }
 
-    /// `PATCH /v1/euiccs/{name}/profiles/{iccid}` with a state.
-    pub async fn set_state(
+    /// `PATCH /v1/euiccs/{name}/profiles/{iccid}`.
+    pub async fn change_profile(
         &self,
         name: &str,
         iccid: &str,
-        state: ProfileState,
+        change: &ProfileChange,
+    ) -> Result<Operation, ClientError> {
+        let path = format!("/v1/euiccs/{name}/profiles/{iccid}");
+        self.call(Method::PATCH, &path, Some(change)).await
+    }
+
+    /// Enables a profile, as configured.
+    pub async fn enable(&self, name: &str, iccid: &str) -> Result<Operation, ClientError> {
+        let change = ProfileChange::to(ProfileState::Enabled);
+        self.change_profile(name, iccid, &change).await
+    }
+
+    /// Disables a profile; with `force` even the one in use.
+    pub async fn disable(
+        &self,
+        name: &str,
+        iccid: &str,
+        force: bool,
     ) -> Result<Operation, ClientError> {
         let change = ProfileChange {
-            state: Some(state),
-            nickname: None,
+            force,
+            ..ProfileChange::to(ProfileState::Disabled)
         };
-        let path = format!("/v1/euiccs/{name}/profiles/{iccid}");
-        self.call(Method::PATCH, &path, Some(&change)).await
+        self.change_profile(name, iccid, &change).await
     }
 
     /// `PATCH /v1/euiccs/{name}/profiles/{iccid}` with a nickname.
@@ -166,16 +182,23 @@ impl Client {
         nickname: &str,
     ) -> Result<Operation, ClientError> {
         let change = ProfileChange {
-            state: None,
             nickname: Some(nickname.to_owned()),
+            ..ProfileChange::default()
         };
-        let path = format!("/v1/euiccs/{name}/profiles/{iccid}");
-        self.call(Method::PATCH, &path, Some(&change)).await
+        self.change_profile(name, iccid, &change).await
     }
 
     /// `DELETE /v1/euiccs/{name}/profiles/{iccid}`.
-    pub async fn delete(&self, name: &str, iccid: &str) -> Result<Operation, ClientError> {
-        let path = format!("/v1/euiccs/{name}/profiles/{iccid}");
+    ///
+    /// With `force` even the last one, or one that is to be kept.
+    pub async fn delete(
+        &self,
+        name: &str,
+        iccid: &str,
+        force: bool,
+    ) -> Result<Operation, ClientError> {
+        let query = if force { "?force=true" } else { "" };
+        let path = format!("/v1/euiccs/{name}/profiles/{iccid}{query}");
         self.call(Method::DELETE, &path, NOTHING).await
     }
 
@@ -310,6 +333,16 @@ impl Client {
     /// `POST /v1/operations/{id}/cancel`.
     pub async fn cancel(&self, id: OperationId) -> Result<Operation, ClientError> {
         let path = format!("/v1/operations/{id}/cancel");
+        self.call(Method::POST, &path, NOTHING).await
+    }
+
+    /// `POST /v1/operations/{id}/confirm` or `/revert`.
+    pub async fn decide(
+        &self,
+        id: OperationId,
+        verdict: Verdict,
+    ) -> Result<Operation, ClientError> {
+        let path = format!("/v1/operations/{id}/{}", verdict.name());
         self.call(Method::POST, &path, NOTHING).await
     }
 

@@ -4,6 +4,7 @@
 //! the pages about the configuration are made of it.
 
 mod modem;
+mod switch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -12,11 +13,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use es9_client::{Deadlines, ServerAddress};
+use es10_apdu::types::Iccid;
 use serde::Deserialize;
 use strsim::levenshtein;
 
 pub use self::modem::{Habits, ModemEntry, Route, Rung, UsbPorts, Verdict};
+pub(crate) use self::switch::Target;
+pub use self::switch::{Check, Confirm, DiallerConfig, Need, ProfileConfig, Roaming, SwitchConfig};
 use crate::files::read_file;
+use crate::printed;
 
 /// The whole configuration of the daemon.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
@@ -180,12 +185,31 @@ pub struct EuiccConfig {
     /// How the modem is made to notice that another profile is enabled.
     #[serde(default)]
     pub after_enable: AfterEnable,
+    /// The profiles to go back to after the one before, in this order.
+    #[serde(default, deserialize_with = "printed::list::deserialize")]
+    pub fallback: Vec<Iccid>,
+    /// Whether any other operational profile may be gone back to at last.
+    #[serde(default = "yes")]
+    pub fallback_any: bool,
     /// `[euicc.modem]`: how its modem is to be handled, where the table of modems says otherwise.
     #[serde(default)]
     pub modem: ModemEntry,
+    /// `[euicc.switch]`: how the profile in use is changed.
+    #[serde(default)]
+    pub switch: SwitchConfig,
+    /// `[euicc.dialler]`: what the program is told that makes the data connection.
+    #[serde(default)]
+    pub dialler: DiallerConfig,
+    /// `[[euicc.profile]]`: what is known of single profiles.
+    #[serde(default, rename = "profile")]
+    pub profiles: Vec<ProfileConfig>,
     /// `[euicc.bootstrap]`: what happens by itself at start; nothing without the section.
     #[serde(default = "no_bootstrap")]
     pub bootstrap: BootstrapConfig,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// A first profile is for those who asked for it.
@@ -408,6 +432,8 @@ struct Section<'n> {
     header: &'static str,
     /// Which of the sections with this header, or below which `[[euicc]]`, counted from 1.
     number: usize,
+    /// Which of the sections with this header below that `[[euicc]]`, counted from 1.
+    nth: usize,
     /// The name of the eUICC it is about.
     euicc: Option<&'n str>,
 }
@@ -422,15 +448,22 @@ struct Wrong {
 struct Place {
     header: &'static str,
     number: usize,
+    nth: usize,
     key: &'static str,
 }
 
 impl From<(Section<'_>, &'static str)> for Place {
     fn from((section, key): (Section<'_>, &'static str)) -> Self {
-        let Section { header, number, .. } = section;
+        let Section {
+            header,
+            number,
+            nth,
+            ..
+        } = section;
         Self {
             header,
             number,
+            nth,
             key,
         }
     }
@@ -439,13 +472,15 @@ impl From<(Section<'_>, &'static str)> for Place {
 impl Place {
     /// The line of the key, unless it is written inside a table on one line.
     fn line_in(&self, text: &str) -> Option<usize> {
-        let (mut euiccs, mut is_inside) = (0, false);
+        let (mut euiccs, mut sections, mut is_inside) = (0, 0, false);
         let line = text.lines().position(|line| {
             let line = line.trim();
             if line.starts_with('[') {
                 let header = line.split('#').next().unwrap_or_default().trim_end();
                 euiccs += usize::from(header == EUICC);
-                is_inside = header == self.header && (euiccs == self.number || euiccs == 0);
+                let is_one = header == self.header && (euiccs == self.number || euiccs == 0);
+                sections += usize::from(is_one);
+                is_inside = is_one && sections == self.nth;
             }
             let after = line.strip_prefix(self.key).map(str::trim_start);
             is_inside && after.is_some_and(|after| after.starts_with('='))
@@ -459,6 +494,7 @@ impl Section<'_> {
         Self {
             header,
             number: 1,
+            nth: 1,
             euicc: None,
         }
     }
@@ -467,7 +503,10 @@ impl Section<'_> {
     fn wrong(self, key: &'static str, why: &str) -> Wrong {
         let inside = match self.header {
             BOOTSTRAP => "bootstrap ",
+            DIALLER => "dialler ",
             MODEM => "modem ",
+            PROFILE => "profile ",
+            SWITCH => "switch ",
             _ => "",
         };
         let message = match self.euicc {
@@ -532,6 +571,11 @@ impl EuiccConfig {
             consent_timeout_s: default_consent_timeout(),
             after_enable: AfterEnable::default(),
             modem: ModemEntry::default(),
+            fallback: Vec::new(),
+            fallback_any: true,
+            switch: SwitchConfig::default(),
+            dialler: DiallerConfig::default(),
+            profiles: Vec::new(),
             bootstrap: no_bootstrap(),
         }
     }
@@ -544,6 +588,18 @@ impl EuiccConfig {
     /// The reader's name, or a part of it, when the port is a PC/SC reader.
     pub fn reader(&self) -> Option<&str> {
         self.port.to_str()?.strip_prefix(READER)
+    }
+
+    /// What is known of a profile: of several sections about it, the one that says most of its ICCID.
+    pub fn profile(&self, iccid: Iccid) -> Option<&ProfileConfig> {
+        let iccid = iccid.to_string();
+        let about = self.profiles.iter().filter(|known| known.is_about(&iccid));
+        about.max_by_key(|known| known.iccid.len())
+    }
+
+    /// Whether this profile is only deleted by force.
+    pub fn is_kept(&self, iccid: Iccid) -> bool {
+        self.profile(iccid).is_some_and(|known| known.keep)
     }
 
     /// Whether the port is a device by its path.
@@ -604,10 +660,39 @@ impl EuiccConfig {
         }
         let checked = self.modem.check();
         checked.map_err(|(key, why)| modem.wrong(key, &why))?;
-        self.bootstrap.check(Section {
-            header: BOOTSTRAP,
-            ..section
-        })
+        let inside = |header| Section { header, ..section };
+        self.check_fallback(section)?;
+        self.switch.check(inside(SWITCH))?;
+        self.dialler.check(inside(DIALLER))?;
+        for (index, profile) in self.profiles.iter().enumerate() {
+            let section = Section {
+                nth: index + 1,
+                ..inside(PROFILE)
+            };
+            profile.check(section)?;
+            if self.profiles[..index]
+                .iter()
+                .any(|other| other.iccid == profile.iccid)
+            {
+                return Err(section.wrong("iccid", "is that of a section before it"));
+            }
+        }
+        self.bootstrap.check(inside(BOOTSTRAP))
+    }
+
+    fn check_fallback(&self, section: Section<'_>) -> Result<(), Wrong> {
+        if self.fallback.len() > MOST_FALLBACKS {
+            return Err(section.wrong("fallback", "has more than 16 profiles"));
+        }
+        let mut seen = BTreeSet::new();
+        match self
+            .fallback
+            .iter()
+            .all(|iccid| seen.insert(iccid.octets()))
+        {
+            true => Ok(()),
+            false => Err(section.wrong("fallback", "has a profile twice")),
+        }
     }
 }
 
@@ -734,18 +819,22 @@ fn nearest<'k>(unknown: &str, known: impl Iterator<Item = &'k str>) -> Option<St
 
 /// The section that a key belongs to, which the example tells.
 fn elsewhere(unknown: &str) -> Option<String> {
-    if let Some(section) = [BOOTSTRAP, MODEM]
+    let is_meant = |section: &&str| {
+        let name = section.trim_matches(['[', ']']).strip_prefix("euicc.");
+        name == Some(unknown)
+    };
+    if let Some(section) = [BOOTSTRAP, DIALLER, MODEM, PROFILE, SWITCH]
         .into_iter()
-        .find(|section| format!("[euicc.{unknown}]") == **section)
+        .find(is_meant)
     {
         return Some(format!("; write {section}, below {EUICC}"));
     }
     let mut header = "";
     let found = Config::EXAMPLE.lines().find(|line| {
+        let line = line.strip_prefix('#').unwrap_or(line);
         if line.starts_with('[') {
             header = line;
         }
-        let line = line.strip_prefix('#').unwrap_or(line);
         line.strip_prefix(unknown)
             .is_some_and(|rest| rest.starts_with(" = "))
     });
@@ -755,9 +844,12 @@ fn elsewhere(unknown: &str) -> Option<String> {
 /// What the parser says, as somebody who writes a configuration would say it.
 fn in_plain_words(message: &str, line: Option<&str>) -> String {
     let message = message.lines().collect::<Vec<_>>().join(", ");
-    let is_single = line.is_some_and(|line| line.trim_start().starts_with("[euicc]"));
-    if is_single && message.starts_with("invalid type: map") {
-        return format!("write {EUICC}, with two brackets: there may be several");
+    let is_single =
+        |header: &&str| line.is_some_and(|line| line.trim() == &header[1..header.len() - 1]);
+    if let Some(header) = [EUICC, PROFILE].into_iter().find(is_single)
+        && message.starts_with("invalid type: map")
+    {
+        return format!("write {header}, with two brackets: there may be several");
     }
     let mut quoted = message.split('`').skip(1);
     if let (Some(number), Some(rest)) = (quoted.next(), quoted.next())
@@ -783,9 +875,14 @@ fn in_plain_words(message: &str, line: Option<&str>) -> String {
 
 const EUICC: &str = "[[euicc]]";
 const BOOTSTRAP: &str = "[euicc.bootstrap]";
+const DIALLER: &str = "[euicc.dialler]";
 const MODEM: &str = "[euicc.modem]";
+const PROFILE: &str = "[[euicc.profile]]";
+const SWITCH: &str = "[euicc.switch]";
 /// What a port begins with that is a PC/SC reader.
 const READER: &str = "pcsc:";
+/// More profiles than a card has.
+const MOST_FALLBACKS: usize = 16;
 /// More than any configuration has.
 const LONGEST_FILE: u64 = 1024 * 1024;
 /// What `sockaddr_un` has room for.
@@ -843,6 +940,36 @@ mod tests {
             load_timeout_s = 5
             consent_timeout_s = 6
             after_enable = "radio"
+            fallback = ["8944500000000000019"]
+            fallback_any = false
+            [euicc.switch]
+            deadline_s = 900
+            radio_restart_s = 0
+            ladder_s = 120
+            reject_grace_s = 60
+            stable_s = 5
+            roaming = "home-only"
+            interface = "wwan0"
+            need = "all"
+            confirm = "client"
+            confirm_s = 300
+            check = [
+                { tcp = "192.0.2.10:443" },
+                { https = "https://a.example/health", status = [200, 204], ca_file = "/etc/ssl/a.pem" },
+                { command = ["/usr/lib/gateway/vpn-up", "-q"], timeout_s = 20 },
+            ]
+            [euicc.dialler]
+            down = ["/usr/lib/gateway/ppp-down"]
+            up = ["/usr/lib/gateway/ppp-up"]
+            [[euicc.profile]]
+            iccid = "89882800*"
+            apn = "iot.example"
+            ip_type = "ipv4v6"
+            user = "gateway"
+            password_file = "/etc/gateway/apn-password"
+            [[euicc.profile]]
+            iccid = "8944500000000000019"
+            keep = true
             [euicc.bootstrap]
             when = "always"
             default_smdp = "smdp.example.com"
@@ -859,6 +986,8 @@ mod tests {
         .unwrap();
         assert_eq!(config.euiccs[0].aids[0].0.len(), 16);
         assert_eq!(config.es9.connect_to["smdp.example.com"].port(), 8443);
+        assert_eq!(config.euiccs[0].switch.check.len(), 3);
+        assert!(config.euiccs[0].profiles[1].keep);
         assert_eq!(config.euiccs[1].name, "right");
     }
 
@@ -884,6 +1013,10 @@ mod tests {
             ("extra_roots", "[trust]"),
             ("baud", "[[euicc]]"),
             ("jitter_s", "[euicc.bootstrap]"),
+            ("fallback", "[[euicc]]"),
+            ("deadline_s", "[euicc.switch]"),
+            ("up", "[euicc.dialler]"),
+            ("apn", "[[euicc.profile]]"),
         ] {
             let hint = elsewhere(key).unwrap();
             assert_eq!(hint, format!("; it belongs below {header}"));
@@ -954,6 +1087,75 @@ mod tests {
             (
                 "[es9]\nconnect_to = { a = \"b\" }",
                 "lpad.toml:2: invalid socket address",
+            ),
+            (
+                "[[euicc]]\nport = \"/x\"\nfallback = [\"89\"]",
+                "lpad.toml:3: ",
+            ),
+            (
+                "[[euicc]]\nport = \"/x\"\n\
+                 fallback = [\"8944500000000000019\", \"8944500000000000019\"]",
+                "lpad.toml:3: [[euicc]] \"default\": fallback has a profile twice",
+            ),
+            (
+                "[[euicc]]\nport = \"/x\"\n[euicc.switch]\ndeadline_s = 5",
+                "lpad.toml:4: [[euicc]] \"default\": switch deadline_s must be between 30 and 7200",
+            ),
+            (
+                "[[euicc]]\nport = \"/x\"\n[euicc.switch]\ncheck = [{ status = [200] }]",
+                "lpad.toml:4: [[euicc]] \"default\": switch check needs one of tcp, https and command",
+            ),
+            (
+                "[[euicc]]\nport = \"/x\"\n[euicc.switch]\n\
+                 check = [{ tcp = \"a.example:1\", command = [\"/bin/true\"] }]",
+                "needs one of tcp, https and command in each entry",
+            ),
+            (
+                "[[euicc]]\nport = \"/x\"\n[euicc.switch]\ncheck = [{ command = [\"true\"] }]",
+                "check has a program whose path does not begin with \"/\"",
+            ),
+            (
+                "[[euicc]]\nport = \"/x\"\n[euicc.switch]\n\
+                 check = [{ tcp = \"a.example:1\", ca_file = \"/x\" }]",
+                "check has a ca_file without https",
+            ),
+            (
+                "[[euicc]]\nport = \"/x\"\n[euicc.switch]\ncheck = [{ tpc = \"a.example:1\" }]",
+                "lpad.toml:4: unknown key \"tpc\"; did you mean \"tcp\"?",
+            ),
+            (
+                "[[euicc]]\nport = \"/x\"\n[euicc.switch]\ninterface = \"a/b\"",
+                "switch interface must be \"auto\"",
+            ),
+            (
+                "[[euicc]]\nport = \"/x\"\n[euicc.dialler]\nup = [\"ppp-up\"]",
+                "dialler up has a program whose path does not begin with \"/\"",
+            ),
+            (
+                "[[euicc]]\nport = \"/x\"\n[[euicc.profile]]\niccid = \"89*\"\n\
+                 [[euicc.profile]]\niccid = \"8*9\"",
+                "lpad.toml:6: [[euicc]] \"default\": profile iccid must have 18 to 20 digits",
+            ),
+            (
+                "[[euicc]]\nport = \"/x\"\n[[euicc.profile]]\niccid = \"89*\"\n\
+                 [[euicc.profile]]\niccid = \"89*\"",
+                "profile iccid is that of a section before it",
+            ),
+            (
+                "[[euicc]]\nport = \"/x\"\n[[euicc.profile]]\niccid = \"89*\"\napn = \"a b\"",
+                "profile apn must have up to 100 characters",
+            ),
+            (
+                "[[euicc]]\nport = \"/x\"\n[euicc.profile]\niccid = \"89*\"",
+                "lpad.toml:3: write [[euicc.profile]], with two brackets",
+            ),
+            (
+                "[[euicc]]\nport = \"/x\"\n[switch]\nconfirm = \"auto\"",
+                "lpad.toml:3: unknown key \"switch\"; write [euicc.switch], below [[euicc]]",
+            ),
+            (
+                "[[euicc]]\nport = \"/x\"\napn = \"iot.example\"",
+                "unknown key \"apn\"; it belongs below [[euicc.profile]]",
             ),
             (
                 "[[euicc]]\nport = \"/x\"\n[[euicc]]\nname = \"b\"\nport = \"/y\"\n\

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
 
-use es9_client::{Connect, Es9Client, Options, Roots, RootsError, TcpConnect};
+use es9_client::{Es9Client, Options, Restrict, Roots, RootsError, TcpConnect};
 use listenfd::ListenFd;
 use rustix::process::Signal;
 use sd_notify::NotifyState;
@@ -30,8 +30,10 @@ use crate::memory::state_folder::StateFolder;
 use crate::modem::table::Table;
 use crate::modem::{OpenPort, SerialPort};
 use crate::problem::Problem;
+use crate::reach::Reach;
 use crate::runtime::clock::Clock;
 use crate::runtime::closing::{Closer, closing};
+use crate::runtime::interfaces::Interfaces;
 
 /// What surrounds the daemon; tests put their own parts in.
 #[derive(Debug)]
@@ -40,6 +42,8 @@ pub struct Parts<P, C> {
     pub ports: P,
     /// Opens byte streams to servers.
     pub connect: C,
+    /// The network interfaces, for checks over one of them.
+    pub interfaces: Interfaces,
     /// Certificate issuers that are trusted; `[trust] extra_roots` come on top.
     pub roots: Roots,
     /// How servers are called; the deadlines are those of the configuration.
@@ -77,11 +81,12 @@ impl Daemon {
     where
         P: FnMut(&EuiccConfig) -> O,
         O: OpenPort,
-        C: Connect + Clone + 'static,
+        C: Restrict + 'static,
     {
         let Parts {
             mut ports,
             connect,
+            interfaces,
             mut roots,
             es9,
             clock,
@@ -134,6 +139,7 @@ impl Daemon {
             let context = Context {
                 config: euicc.clone(),
                 server: Arc::new(server),
+                reach: Reach::new(connect.clone(), interfaces.clone()),
                 modems: modems.clone(),
                 journal: journal.clone(),
                 key: key.clone(),
@@ -257,6 +263,7 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
     let parts = Parts {
         ports: move |euicc: &EuiccConfig| SerialPort::new(euicc, Arc::clone(&modems)),
         connect: TcpConnect::with_targets(config.es9.targets()),
+        interfaces: Interfaces::system(),
         roots: Roots::gsma(),
         es9: Options::default(),
         clock: Clock::system(),

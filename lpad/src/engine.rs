@@ -22,7 +22,7 @@ mod waiting;
 use std::sync::Arc;
 use std::time::Duration;
 
-use es9_client::Connect;
+use es9_client::Restrict;
 use es10_apdu::transport::Fault;
 use es10_apdu::types::Eid;
 use tokio::sync::{oneshot, watch};
@@ -39,12 +39,12 @@ use self::session::show_notifications;
 use self::waiting::Waits;
 use crate::config::EuiccConfig;
 use crate::failure::{Interruption, JobFailure, PortFailure, Told};
-use crate::job::{Achievement, Download, Job, Kind};
+use crate::job::{Achievement, Download, Job, Kind, Switch};
 use crate::memory::events::Events;
 use crate::memory::examination::Examination;
 use crate::memory::journal::{Record, SharedJournal, StartedOperation};
 use crate::memory::operations::{Operations, Ticket};
-use crate::memory::snapshot::{ProfileState, Snapshot};
+use crate::memory::snapshot::Snapshot;
 use crate::modem::OpenPort;
 use crate::modem::table::Table;
 use crate::runtime::clock::Clock;
@@ -72,7 +72,7 @@ enum Wake {
     Closing,
 }
 
-impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
+impl<O: OpenPort, C: Restrict + 'static> Engine<O, C> {
     /// An engine and the side of it that others hold.
     pub(crate) fn new(opener: O, context: Context<C>) -> (Self, EngineHandle) {
         let (handle, inbox) = EngineHandle::new(
@@ -330,20 +330,24 @@ impl<O: OpenPort, C: Connect + 'static> Engine<O, C> {
         self.slot.lose(Arc::new(failure));
     }
 
-    /// Enables the profiles whose downloads were cut off before that.
+    /// Goes on with switches that were cut off, and with downloads that were before theirs.
     async fn resume(&mut self) {
         while let Some(Resumed {
             ticket,
-            mut achieved,
+            download,
+            switch,
         }) = self.slot.resumed.pop_front()
         {
             let busy = self.slot.context.busy(ticket.id());
             let enabled = match self.slot.up(Why::Job).await {
-                Ok(mut up) => up
-                    .enable_installed(&ticket, &mut achieved)
-                    .await
-                    .map(|()| achieved)
-                    .map_err(Arc::new),
+                Ok(mut up) => match (download, switch) {
+                    (Some(achieved), switch) => {
+                        up.enable_installed(&ticket, achieved, switch).await
+                    }
+                    (None, Some(open)) => up.go_on(&ticket, open, false).await,
+                    (None, None) => Ok(Achievement::default()),
+                }
+                .map_err(Arc::new),
                 Err(failure) => Err(Arc::new(JobFailure::in_doubt(failure, None))),
             };
             drop(busy);
@@ -430,7 +434,7 @@ pub async fn examine<O: OpenPort>(
     port.examine(stop).await
 }
 
-impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
+impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
     /// Makes sure of the parts of the card that a job needs; one that could not be read gets a second
     /// chance.
     async fn has_what_it_needs(&mut self, kind: Kind) -> Result<(), JobFailure> {
@@ -454,7 +458,9 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
             ..StartedOperation::new(ticket.id(), name, job.kind())
         };
         match job {
-            Job::Enable(iccid) | Job::Disable(iccid) | Job::Delete(iccid) => StartedOperation {
+            Job::Enable(Switch { iccid, .. })
+            | Job::Disable { iccid, .. }
+            | Job::Delete { iccid, .. } => StartedOperation {
                 iccid: Some(iccid.to_string()),
                 ..started
             },
@@ -487,9 +493,9 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
     async fn job(&mut self, job: Job, ticket: &Ticket) -> Result<Achievement, JobFailure> {
         match job {
             Job::Download(request) => self.download(ticket, request).await,
-            Job::Enable(iccid) => self.switch(ticket, iccid, ProfileState::Enabled).await,
-            Job::Disable(iccid) => self.switch(ticket, iccid, ProfileState::Disabled).await,
-            Job::Delete(iccid) => self.delete(ticket, iccid).await,
+            Job::Enable(order) => self.enable(ticket, &order).await,
+            Job::Disable { iccid, force } => self.disable(ticket, iccid, force).await,
+            Job::Delete { iccid, force } => self.delete(ticket, iccid, force).await,
             Job::Rename { iccid, nickname } => self.rename(ticket, iccid, &nickname).await,
             Job::SetDefaultSmdp(address) => self.set_default_smdp(ticket, &address).await,
             Job::DeliverNotifications => self.deliver(ticket).await,

@@ -3,9 +3,9 @@
 //! A [`JobFailure`] travels up unchanged and is kept as it is. Decisions are taken on it and on nothing
 //! else; what people read is made of it at the edge, by [`Problem`](crate::problem::Problem).
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::{fmt, io};
 
 use es9_client::{AddressError, NextStep};
 use es10_apdu::apdu::StatusWord;
@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::commit::Cancelled;
-use crate::job::Part;
+use crate::job::{Outcome as SwitchOutcome, Part, Tried};
 use crate::procedure::FunctionError;
 use crate::procedure::download::{DownloadError, Failure, SessionEnd};
 use crate::secret::shorten_numbers;
@@ -106,6 +106,13 @@ pub enum JobFailure {
     /// The switch was accepted, and did not happen.
     #[error("{0}")]
     NotSwitched(Holdout),
+
+    /// The profile got no service; what became of it.
+    #[error("{0}")]
+    NoService(Box<Returned>),
+    /// It would leave the box without a profile that it can use.
+    #[error("{0}")]
+    WouldStrand(Guard),
 
     /// The answer was lost, and the card, read since, is not as was asked.
     #[error("the answer was lost ({}), and the card was read since: this was not done", fault(.0))]
@@ -210,6 +217,54 @@ pub enum Holdout {
     Modem,
 }
 
+/// What became of a switch to a profile that got no service.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Returned {
+    /// How it ended.
+    pub outcome: SwitchOutcome,
+    /// What was tried, and why it was given up.
+    pub failed: Vec<Tried>,
+    /// The profile in use now.
+    pub on: Option<Iccid>,
+    /// What helps on this modem, when that is known.
+    pub hint: Option<String>,
+}
+
+impl fmt::Display for Returned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, tried) in self.failed.iter().enumerate() {
+            let before = if index == 0 { "" } else { "; " };
+            write!(f, "{before}{tried}")?;
+        }
+        match (self.outcome, self.on) {
+            (SwitchOutcome::Stranded, Some(on)) => {
+                write!(f, "; {on} is enabled, without service")
+            }
+            (SwitchOutcome::Stranded, None) => f.write_str("; no profile is enabled"),
+            (SwitchOutcome::Unverified, Some(on)) => write!(f, "; {on} is enabled again"),
+            (_, Some(on)) => write!(f, "; {on} is in service again"),
+            (_, None) => Ok(()),
+        }
+    }
+}
+
+/// Why a profile is not switched off or deleted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Guard {
+    /// It is the one in use.
+    #[error("this profile is in use: without it the box has no network")]
+    InUse,
+    /// There is no other operational one.
+    #[error("this is the last operational profile on the card")]
+    Last,
+    /// The configuration says so.
+    #[error("the configuration says that this profile is to be kept")]
+    Kept,
+    /// It could not be disabled again.
+    #[error("the profile's rules (PPR1) do not allow that it is ever disabled")]
+    NoWayBack,
+}
+
 /// How far an operation was when the daemon ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Interruption {
@@ -291,6 +346,8 @@ impl JobFailure {
             | Self::NoDefaultSmdp
             | Self::StoredAddress { .. }
             | Self::NotSwitched(_)
+            | Self::NoService(_)
+            | Self::WouldStrand(_)
             | Self::LastProfile
             | Self::NotDone(_)
             | Self::CutOff(_)
@@ -323,6 +380,8 @@ impl JobFailure {
             | Self::Function(_)
             | Self::PartUnknown { .. }
             | Self::NotSwitched(_)
+            | Self::NoService(_)
+            | Self::WouldStrand(_)
             | Self::LastProfile
             | Self::NotDone(_)
             | Self::CutOff(_)

@@ -6,7 +6,8 @@
 //! | kind | needs | can be cancelled until | a lost answer is settled by | after a restart |
 //! |---|---|---|---|---|
 //! | `download` | the EID | the first segment goes to the card | the result of its session in the notifications, else the profile list | the same; if asked for, the profile is enabled |
-//! | `enable`, `disable` | profiles | EnableProfile, DisableProfile | profile list, then the ICCID the modem uses | profile list |
+//! | `enable` | profiles | EnableProfile | profile list, then the ICCID the modem uses, then whether it is in service | the same: an open switch goes on, or back |
+//! | `disable` | profiles | DisableProfile | profile list, then the ICCID the modem uses | profile list |
 //! | `delete` | profiles | DeleteProfile | profile list | profile list |
 //! | `rename` | profiles | SetNickname | the nickname in the list | the nickname in the list |
 //! | `set-default-smdp` | addresses | SetDefaultDpAddress | addresses | addresses |
@@ -27,24 +28,36 @@ mod id;
 mod offer;
 mod part;
 mod stage;
+mod switch;
 
 pub use achievement::Achievement;
 pub use id::{NotANumber, OperationId};
 pub use offer::{Answer, Decision, Offer, Reply};
 pub use part::Part;
 pub use stage::{Progress, Stage, Waiting, WaitingOn};
+pub use switch::{Outcome, Reason, Switch, Switching, Tried, Verdict};
 
 /// What an engine can be asked to do.
 #[derive(Clone, Debug)]
 pub enum Job {
     /// Download a profile.
     Download(Download),
-    /// Enable the profile with this ICCID; a success when it is enabled already.
-    Enable(Iccid),
+    /// Enable a profile; a success when it is enabled already.
+    Enable(Switch),
     /// Disable the profile with this ICCID; a success when it is disabled already.
-    Disable(Iccid),
+    Disable {
+        /// The profile's ICCID.
+        iccid: Iccid,
+        /// Even if that leaves the box without a profile in use.
+        force: bool,
+    },
     /// Delete the disabled profile with this ICCID.
-    Delete(Iccid),
+    Delete {
+        /// The profile's ICCID.
+        iccid: Iccid,
+        /// Even if it is the last one, or is to be kept.
+        force: bool,
+    },
     /// Give the profile a nickname; an empty one removes it.
     Rename {
         /// The profile's ICCID.
@@ -66,8 +79,8 @@ impl Job {
         match self {
             Self::Download(_) => Kind::Download,
             Self::Enable(_) => Kind::Enable,
-            Self::Disable(_) => Kind::Disable,
-            Self::Delete(_) => Kind::Delete,
+            Self::Disable { .. } => Kind::Disable,
+            Self::Delete { .. } => Kind::Delete,
             Self::Rename { .. } => Kind::Rename,
             Self::SetDefaultSmdp(_) => Kind::SetDefaultSmdp,
             Self::DeliverNotifications => Kind::DeliverNotifications,

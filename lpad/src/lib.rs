@@ -20,6 +20,7 @@ pub mod client;
 pub mod commit;
 pub mod config;
 mod daemon;
+mod dialler;
 pub mod engine;
 pub mod failure;
 mod files;
@@ -31,8 +32,9 @@ pub mod printable;
 mod printed;
 pub mod problem;
 pub mod procedure;
+mod reach;
 pub mod runtime;
 pub mod secret;
 
-pub use check::{check, unwise};
+pub use check::{check, longest_switches, unwise};
 pub use daemon::{Daemon, DaemonError, HELP, Parts, run};

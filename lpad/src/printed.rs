@@ -45,3 +45,18 @@ pub(crate) mod optional {
             .transpose()
     }
 }
+
+/// The same for a list.
+pub(crate) mod list {
+    use super::{Deserialize, Deserializer, Display, FromStr, de};
+
+    pub(crate) fn deserialize<'de, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
+    where
+        T: FromStr<Err: Display>,
+        D: Deserializer<'de>,
+    {
+        let texts = Vec::<String>::deserialize(deserializer)?;
+        let values = texts.iter().map(|text| text.parse());
+        values.collect::<Result<_, _>>().map_err(de::Error::custom)
+    }
+}

@@ -13,8 +13,8 @@ pub use code::Code;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::failure::{Holdout, Interruption, JobFailure, Told};
-use crate::job::OperationId;
+use crate::failure::{Guard, Holdout, Interruption, JobFailure, Returned, Told};
+use crate::job::{OperationId, Outcome, Reason};
 use crate::memory::operations::OperationError;
 use crate::printable::without_error_numbers;
 use crate::secret::shorten_numbers;
@@ -236,6 +236,18 @@ impl From<&JobFailure> for Problem {
             JobFailure::NotSwitched(Holdout::Modem) => {
                 Self::because(Code::SwitchNotConfirmed, failure)
             }
+            JobFailure::NoService(returned) => {
+                let problem = Self::because(no_service(returned), failure).hint(&returned.hint);
+                match returned.failed.first().map(|tried| tried.reason) {
+                    Some(Reason::ModemKeptOld) => {
+                        problem.next_step(
+                            "Add a rung that restarts the modem to ladder in [euicc.modem], then try again.",
+                        )
+                    }
+                    _ => problem,
+                }
+            }
+            JobFailure::WouldStrand(guard) => Self::because(guarded(*guard), failure),
             JobFailure::NotDone(lost) => Self::from(&**lost)
                 .detail(sentence(failure))
                 .next_step("Ask again."),
@@ -259,6 +271,24 @@ impl From<&JobFailure> for Problem {
                 .unwrap_or_else(|| Self::because(Code::FailedEarlier, failure)),
             JobFailure::InDoubt { lost, since } => in_doubt(lost, since.as_deref()),
         }
+    }
+}
+
+fn no_service(returned: &Returned) -> Code {
+    let reason = returned.failed.first().map(|tried| tried.reason);
+    match returned.outcome {
+        Outcome::Stranded => Code::SwitchStranded,
+        Outcome::Diverted => Code::SwitchDiverted,
+        _ if reason == Some(Reason::NotConfirmed) => Code::NotConfirmed,
+        _ => Code::SwitchReverted,
+    }
+}
+
+fn guarded(guard: Guard) -> Code {
+    match guard {
+        Guard::InUse | Guard::Last => Code::WouldStrand,
+        Guard::Kept => Code::ProfileKept,
+        Guard::NoWayBack => Code::NoWayBack,
     }
 }
 

@@ -3,5 +3,6 @@
 pub(crate) mod backoff;
 pub mod clock;
 pub mod closing;
+pub mod interfaces;
 pub mod log;
 pub(crate) mod program;

@@ -266,6 +266,54 @@ fn a_code_that_every_user_can_read_is_warned_of() {
 }
 
 #[test]
+fn what_may_keep_a_switch_from_a_good_end_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let issuers = folder.path().join("issuers.pem");
+    fs::write(&issuers, "nothing\n").unwrap();
+    let (issuers, missing) = (issuers.display(), folder.path().join("missing"));
+    let missing = missing.display();
+    let switch = |lines: &str| {
+        let euicc = "[[euicc]]\nport = \"auto\"\n[euicc.modem]\nfamily = \"quectel-bg9x\"\n";
+        check(&format!("{euicc}[euicc.switch]\n{lines}"))
+    };
+    let checked = switch(&format!(
+        "check = [{{ https = \"https://a.example\", ca_file = \"{issuers}\" }}]\n"
+    ));
+    let why = format!("switch check ca_file: {issuers}: no certificate issuer is in it (PEM)\n");
+    assert_eq!(checked.code, 2);
+    assert!(checked.err.ends_with(&why), "{}", checked.err);
+    let checked = switch(&format!(
+        "radio_restart_s = 500\n\
+         interface = \"lpad-none\"\n\
+         check = [{{ https = \"https://a.example/?secret\", ca_file = \"{missing}\" }}]\n\
+         [euicc.dialler]\n\
+         down = [\"/etc/passwd\"]\n\
+         up = [\"{missing}\", \"-q\"]\n"
+    ));
+    assert_eq!(
+        (checked.code, &*checked.out),
+        (
+            0,
+            "lpad.toml: fine\n[[euicc]] \"default\": a profile without service is left after at most \
+             10 min, and the one before it is back in service at most 10 min later\n"
+        )
+    );
+    let warnings = [
+        "dialler down: /etc/passwd: it cannot be executed".to_owned(),
+        format!("dialler up: {missing}: No such file or directory"),
+        format!("switch check a.example: {missing}: No such file or directory"),
+        "switch check has names only, which a silent name server stops all; add an address".into(),
+        "switch interface: lpad-none is not there now; the modem may be off".into(),
+        "switch radio_restart_s is not before deadline_s: the radio is not restarted".into(),
+        "switch deadline_s: quectel-bg9x may need 900 to find a foreign network".into(),
+    ];
+    let warnings = warnings.map(|why| format!("lpad: warning: [[euicc]] \"default\": {why}\n"));
+    assert_eq!(checked.err, warnings.concat());
+    let checked = switch("deadline_s = 900\ncheck = [{ tcp = \"192.0.2.10:443\" }]\n");
+    assert_eq!((checked.code, &*checked.err), (0, ""));
+}
+
+#[test]
 fn a_configuration_that_is_not_there_is_told_with_its_path() {
     let output = lpad(&["--check", "--config", "/nowhere/lpad.toml"]);
     let checked = Checked::of(&output);

@@ -42,9 +42,9 @@ pub fn sections() -> Vec<Section> {
             comment.clear();
         } else if let Some(text) = line.strip_prefix("# ") {
             comment.push(text);
-        } else if line.starts_with('[') {
+        } else if let Some(header) = header(line) {
             sections.push(Section {
-                header: line.to_owned(),
+                header: header.to_owned(),
                 text: take(&mut comment).join(" "),
                 keys: Vec::new(),
             });
@@ -64,6 +64,12 @@ pub fn sections() -> Vec<Section> {
         }
     }
     sections
+}
+
+/// The header in a line; a section that is there only as an example has a `#` before it.
+fn header(line: &str) -> Option<&str> {
+    let line = line.strip_prefix('#').unwrap_or(line);
+    line.starts_with('[').then_some(line)
 }
 
 /// `docs/configuration.md`.

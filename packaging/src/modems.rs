@@ -187,7 +187,6 @@ fn settings(entry: &ModemEntry) -> String {
         "close_s",
         "block_s",
         "question_s",
-        "registration_s",
     ];
     let settings = keys.into_iter().filter_map(|key| {
         let value = entry.get(key)?;
@@ -273,9 +272,8 @@ follow, one after the other, until the ICCID is right; each rung has its time, a
 it is waited for. With `after_enable = \"nothing\"` in `lpad.toml` there is no ladder, with `\"radio\"` it
 begins at once.
 
-When the ICCID is right, lpad asks whether the modem is registered in a network, for `registration_s` seconds.
-That it is not fails nothing: the operation ends with a warning, and with what is known to help on that
-modem.
+When the ICCID is right, lpad waits until the profile is in service, and goes back if it is not in time: see
+[The safe switch](safe-switch.md). `registration`, `reject_cause` and `address` are what the modem is asked.
 
 A modem that passes nothing on to a card without an enabled profile (`needs_profile`) is never left without
 one: lpad refuses to disable the last one.

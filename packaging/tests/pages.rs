@@ -6,8 +6,8 @@ use std::fs;
 use std::path::Path;
 
 use lpad::config::{
-    ApiConfig, BootstrapConfig, Config, Es9Config, EuiccConfig, LogConfig, ModemEntry,
-    ModemsConfig, StateConfig, TrustConfig,
+    ApiConfig, BootstrapConfig, Config, DiallerConfig, Es9Config, EuiccConfig, LogConfig,
+    ModemEntry, ModemsConfig, ProfileConfig, StateConfig, SwitchConfig, TrustConfig,
 };
 use lpad_packaging::configuration::{Section, sections};
 use lpad_packaging::{book, description, manual};
@@ -61,7 +61,14 @@ fn the_example_configuration_has_every_key_and_no_other() {
         "[[euicc]]",
     ];
     assert_eq!(headers[..7], tables);
-    assert_eq!(headers[7..], ["[euicc.modem]", "[euicc.bootstrap]"]);
+    let parts = [
+        "[euicc.modem]",
+        "[euicc.switch]",
+        "[euicc.dialler]",
+        "[[euicc.profile]]",
+        "[euicc.bootstrap]",
+    ];
+    assert_eq!(headers[7..], parts);
     let tables = tables.map(|header| header.trim_matches(['[', ']']));
     assert_eq!(tables[..], known::<Config>());
     let keys = |number: usize| -> Vec<_> {
@@ -75,25 +82,38 @@ fn the_example_configuration_has_every_key_and_no_other() {
     assert_eq!(keys(4), known::<Es9Config>());
     assert_eq!(keys(5), known::<ModemsConfig>());
     let mut euicc = keys(6);
-    euicc.extend(["modem", "bootstrap"].map(str::to_owned));
+    let names = parts.map(|header| header.trim_matches(['[', ']']).replace("euicc.", ""));
+    euicc.extend(names);
     assert_eq!(euicc, known::<EuiccConfig>());
     let mut modem = known::<ModemEntry>();
     // These say which modems an entry of the table is for.
     modem.retain(|key| !["id", "makers", "models", "verdict", "usb", "page"].contains(&&**key));
     assert_eq!(keys(7), modem);
-    assert_eq!(keys(8), known::<BootstrapConfig>());
+    assert_eq!(keys(8), known::<SwitchConfig>());
+    assert_eq!(keys(9), known::<DiallerConfig>());
+    assert_eq!(keys(10), known::<ProfileConfig>());
+    assert_eq!(keys(11), known::<BootstrapConfig>());
 }
 
 #[test]
 fn what_has_no_default_is_shown_as_an_example_that_can_be_used() {
+    let parse = |text: &str| Config::parse(text, Path::new("lpad.toml"));
+    let example = parse(Config::EXAMPLE).unwrap();
+    let set =
+        |text: &str, line: &str| text.replace(&format!("\n#{line}\n"), &format!("\n{line}\n"));
     for Section { header, keys, .. } in sections() {
-        for key in keys.iter().filter(|key| !key.has_default) {
-            let shown = format!("\n#{} = {}\n", key.name, key.value);
-            let set = Config::EXAMPLE.replace(&shown, &shown.replacen('#', "", 1));
-            let set = Config::parse(&set, Path::new("lpad.toml"))
-                .unwrap_or_else(|error| panic!("{header} {}: {error}", key.name));
-            let example = Config::parse(Config::EXAMPLE, Path::new("lpad.toml")).unwrap();
-            assert_ne!(set, example, "{header} {}", key.name);
+        let line = |number: usize| format!("{} = {}", keys[number].name, keys[number].value);
+        // A section that is an example as a whole needs the key that it begins with.
+        let with_section = set(Config::EXAMPLE, &header);
+        let around = match with_section == Config::EXAMPLE {
+            true => with_section,
+            false => set(&with_section, &line(0)),
+        };
+        for number in (0..keys.len()).filter(|number| !keys[*number].has_default) {
+            let text = set(&around, &line(number));
+            let key = &keys[number].name;
+            let config = parse(&text).unwrap_or_else(|error| panic!("{header} {key}: {error}"));
+            assert_ne!(config, example, "{header} {key}");
         }
     }
 }

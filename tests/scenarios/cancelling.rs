@@ -7,7 +7,7 @@ use lpad::job::OperationId;
 use lpad::memory::operations::State;
 use lpad::memory::snapshot::ProfileState;
 use lpad::problem::{Code, CodeConsumed};
-use lpad_tests::bed::{Bed, EUICC, accepting, succeeded};
+use lpad_tests::bed::{Bed, EUICC, accepting, set_state, succeeded};
 use lpad_tests::bench::HOST_NAME;
 use rsp_servers::network::Reach;
 use rsp_servers::smdp::{Calls, Fault, Function, OrderState};
@@ -55,12 +55,12 @@ impl Change {
             default_smdp: true,
         };
         let operation = match self {
-            Self::Delete => client.delete(EUICC, other).await,
+            Self::Delete => client.delete(EUICC, other, true).await,
             Self::Disable => {
                 let state = ProfileState::Disabled;
-                client.set_state(EUICC, enabled, state).await
+                set_state(client, enabled, state).await
             }
-            Self::Enable => client.set_state(EUICC, other, ProfileState::Enabled).await,
+            Self::Enable => set_state(client, other, ProfileState::Enabled).await,
             Self::Rename => client.rename(EUICC, other, "Renamed").await,
             Self::Reset => client.reset(EUICC, &everything).await,
             Self::SetDefaultSmdp => client.set_default_smdp(EUICC, "new.example.com").await,

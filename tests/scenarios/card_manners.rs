@@ -43,7 +43,9 @@ async fn the_life_of_a_profile_is_the_same_on_cards_with_other_manners() {
                 "{manner}"
             );
         }
-        let deleted = bed.ended(bed.client.delete(EUICC, &second).await).await;
+        let deleted = bed
+            .ended(bed.client.delete(EUICC, &second, true).await)
+            .await;
         assert_eq!(
             deleted.problem.map(|problem| problem.title),
             None,

@@ -45,7 +45,7 @@ async fn work_that_waits_for_one_card_is_not_done_on_another() {
             default_smdp: true,
         };
         let waiting = [
-            bed.client.delete(EUICC, &iccid).await.unwrap().id,
+            bed.client.delete(EUICC, &iccid, true).await.unwrap().id,
             bed.client.reset(EUICC, &everything).await.unwrap().id,
             bed.client
                 .set_default_smdp(EUICC, HOST_NAME)
@@ -72,7 +72,9 @@ async fn work_that_waits_for_one_card_is_not_done_on_another() {
         assert_eq!(told(&bed).await, [iccid.as_str()]);
 
         // Asked for again, it is done on this card.
-        let deleted = bed.ended(bed.client.delete(EUICC, &iccid).await).await;
+        let deleted = bed
+            .ended(bed.client.delete(EUICC, &iccid, true).await)
+            .await;
         assert_eq!(deleted.state, State::Succeeded, "{deleted:?}");
         assert_eq!(iccids(&other), [""; 0]);
         assert_eq!(iccids(&first), [iccid]);
@@ -127,7 +129,9 @@ async fn a_reading_after_a_change_of_cards_tells_the_new_one_and_never_a_mixture
     assert_eq!(told(&bed).await, iccids(&first));
     let addresses = bed.client.addresses(EUICC).await.unwrap();
     assert_eq!(addresses.default_smdp.as_deref(), Some(HOST_NAME));
-    let deleted = bed.ended(bed.client.delete(EUICC, &second).await).await;
+    let deleted = bed
+        .ended(bed.client.delete(EUICC, &second, true).await)
+        .await;
     assert_eq!(deleted.state, State::Succeeded, "{deleted:?}");
 }
 

@@ -89,7 +89,7 @@ async fn the_life_of_a_profile_on_the_command_line() {
         refused.err
     );
     said(
-        lpactl(&bed, &["profile", "disable", "Lager"]).await,
+        lpactl(&bed, &["profile", "disable", "Lager", "--force"]).await,
         "Lager (8901999000000000012) is disabled; notifications delivered: 1.\n",
     );
     said(
@@ -101,7 +101,11 @@ async fn the_life_of_a_profile_on_the_command_line() {
         "Profile 1 (8901999000000000012) has no nickname.\n",
     );
     said(
-        lpactl(&bed, &["profile", "delete", "Profile 1", "--yes"]).await,
+        lpactl(
+            &bed,
+            &["profile", "delete", "Profile 1", "--yes", "--force"],
+        )
+        .await,
         "Profile 1 (8901999000000000012) is deleted; notifications delivered: 1.\n",
     );
     said(
@@ -288,6 +292,7 @@ async fn what_is_done_and_cannot_be_shown_has_an_exit_code_of_its_own() {
     for (json, state) in [(false, "enable"), (true, "disable")] {
         let mut arguments = vec!["profile", state, &iccid];
         arguments.extend(json.then_some("--json"));
+        arguments.extend((state == "disable").then_some("--force"));
         let mut command = command(bed.client.socket(), &arguments);
         let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
         let child = command.stdout(full).stderr(Stdio::piped()).spawn();

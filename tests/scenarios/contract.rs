@@ -5,6 +5,7 @@ mod description;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::Duration;
 use std::{fmt, fs};
 
 use hyper::Method;
@@ -21,9 +22,10 @@ use lpad::api::operations::OperationList;
 use lpad::api::profiles::{ProfileChange, ProfileList};
 use lpad::api::routes::route;
 use lpad::api::status::{ErrorResponse, status_of};
-use lpad::config::Route;
+use lpad::config::{Confirm, Route};
 use lpad::job::{
-    Answer, Consent, Decision, Kind, OperationId, Part, Progress, Stage, Waiting, WaitingOn,
+    Answer, Consent, Decision, Kind, OperationId, Outcome, Part, Progress, Reason, Stage,
+    Switching, Tried, Waiting, WaitingOn,
 };
 use lpad::memory::operations::{ClientProcess, QUEUE_LENGTH, State};
 use lpad::memory::snapshot::{Availability, FirstProfileState, ProfileState};
@@ -37,6 +39,7 @@ use serde_json::{Value, json};
 use sim_card_emulator::modem::{Effect, Fault, Moment, Pattern};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
+use tokio::time::sleep;
 
 use self::call::{Call, Reply};
 use self::description::{Description, Operation};
@@ -48,6 +51,7 @@ async fn every_answer_is_as_described_and_every_described_answer_is_given() {
     api.reading_works(&mut bed).await;
     api.changing_works(&mut bed).await;
     api.offers_are_answered(&mut bed).await;
+    api.switches_are_decided_on(&mut bed).await;
     api.repeated_requests_are_recognised(&mut bed).await;
     api.a_full_queue_takes_no_more(&mut bed).await;
     api.what_is_not_there_is_not_found(&bed).await;
@@ -127,6 +131,7 @@ async fn members_values_and_codes_are_the_programs_own() {
         ("CardStatus", names::<CardStatus>()),
         ("ClientProcess", names::<ClientProcess>()),
         ("CodeConsumed", names::<CodeConsumed>()),
+        ("Confirm", names::<Confirm>()),
         ("Consent", names::<Consent>()),
         ("Decision", names::<Decision>()),
         ("DownloadRequest", names::<DownloadRequest>()),
@@ -158,6 +163,10 @@ async fn members_values_and_codes_are_the_programs_own() {
         ("Route", names::<Route>()),
         ("Sgp22Status", names::<Sgp22Status>()),
         ("Stage", names::<Stage>()),
+        ("SwitchOutcome", names::<Outcome>()),
+        ("SwitchReason", names::<Reason>()),
+        ("Switching", names::<Switching>()),
+        ("Tried", names::<Tried>()),
         ("Modem", names::<Modem>()),
         ("Trying", names::<Trying>()),
         ("UnknownPart", names::<UnknownPart>()),
@@ -429,9 +438,13 @@ impl Api {
             ("PATCH", profile.clone(), json!({"nickname": "Lager"})),
             ("PATCH", profile.clone(), json!({"state": "enabled"})),
             ("PATCH", profile.clone(), json!({"state": "enabled"})),
-            ("PATCH", profile.clone(), json!({"state": "disabled"})),
+            (
+                "PATCH",
+                profile.clone(),
+                json!({"state": "disabled", "force": true}),
+            ),
             ("GET", profile.clone(), json!(null)),
-            ("DELETE", profile.clone(), json!(null)),
+            ("DELETE", format!("{profile}?force=true"), json!(null)),
             (
                 "POST",
                 format!("{euicc}/downloads"),
@@ -486,6 +499,33 @@ impl Api {
         ] {
             let reply = self.ask(bed, method, &target, "").await;
             assert_eq!(reply.json["code"], "operation-ended");
+        }
+    }
+
+    async fn switches_are_decided_on(&mut self, bed: &mut Bed) {
+        let enable = json!({"state": "enabled", "confirm": "client", "deadline_s": 60});
+        for (verdict, state) in [("confirm", "succeeded"), ("revert", "failed")] {
+            let iccid = bed.install().await;
+            let profile = format!("/v1/euiccs/default/profiles/{iccid}");
+            let asked = enable.to_string();
+            let started = self.ask(bed, "PATCH", &profile, &asked).await;
+            let operation = &started.headers["location"];
+            loop {
+                let now = self.ask(bed, "GET", operation, "").await;
+                if now.json["stage"] == "awaiting-confirm" {
+                    assert_eq!(now.json["switch"]["profile"], iccid);
+                    break;
+                }
+                assert_eq!(now.json["state"], "running", "{now:?}");
+                sleep(Duration::from_secs(1)).await;
+            }
+            let decide = format!("{operation}/{verdict}");
+            let decided = self.ask(bed, "POST", &decide, "").await;
+            assert_eq!(decided.status, 200, "{decided:?}");
+            let ended = self.ended(bed, &started).await;
+            assert_eq!(ended["state"], state, "{ended}");
+            let late = self.ask(bed, "POST", &decide, "").await;
+            assert_eq!(late.json["code"], "operation-ended");
         }
     }
 

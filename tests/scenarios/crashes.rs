@@ -17,6 +17,7 @@ use lpad::memory::snapshot::Availability;
 use lpad::modem::{Device, OpenPort};
 use lpad::problem::Code;
 use lpad::runtime::clock::Clock;
+use lpad::runtime::interfaces::Interfaces;
 use lpad::{Daemon, DaemonError, Parts};
 use lpad_tests::bed::{Bed, EUICC, accepting, succeeded};
 use lpad_tests::bench::{Bench, HOST_NAME};
@@ -51,6 +52,7 @@ async fn a_daemon_that_has_lost_an_engine_to_a_mistake_does_not_go_on_without_it
     let parts = Parts {
         ports: |_: &EuiccConfig| Mistake,
         connect: bed.bench.network(),
+        interfaces: Interfaces::system(),
         roots: Roots::empty(),
         es9: Options::default(),
         clock: Clock::system(),

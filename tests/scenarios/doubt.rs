@@ -22,7 +22,9 @@ async fn a_hiccup_that_left_nothing_unknown_costs_no_reading_of_the_whole_card()
                 executed,
             },
         });
-        let deleted = bed.ended(bed.client.delete(EUICC, &iccid).await).await;
+        let deleted = bed
+            .ended(bed.client.delete(EUICC, &iccid, true).await)
+            .await;
         assert_eq!(
             deleted.state,
             State::Succeeded,

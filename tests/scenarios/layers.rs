@@ -41,7 +41,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
             &["engine::handle", "engine::routes", "engine::waiting"],
             &["memory"],
             &["failure"],
-            &["procedure", "modem"],
+            &["dialler", "procedure", "modem", "reach"],
             &["job"],
             &[
                 "activation_code",
@@ -72,7 +72,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
         &[
             &["smds"],
             &["smdp", "rsp"],
-            &["clock", "lpa", "network", "profile", "recorder"],
+            &["clock", "lpa", "network", "profile", "recorder", "web"],
         ],
     ),
 ];

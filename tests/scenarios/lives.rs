@@ -7,7 +7,7 @@ use std::time::Duration;
 use lpad::api::downloads::DownloadRequest;
 use lpad::api::euiccs::ResetRequest;
 use lpad::memory::snapshot::ProfileState;
-use lpad_tests::bed::{Bed, EUICC, accepting};
+use lpad_tests::bed::{Bed, EUICC, accepting, set_state};
 use lpad_tests::bench::{Bench, HOST_NAME};
 use rsp_common::pki::{Pki, PkiOptions};
 use rsp_servers::smdp::{OrderRequest, OrderState};
@@ -100,9 +100,9 @@ async fn do_something(bed: &mut Bed, chance: &mut Chance, number: u32) {
     let names: Vec<&str> = iccids.iter().map(String::as_str).collect();
     let client = bed.client.clone();
     let asked = match (chance.below(7), chance.one_of(&names)) {
-        (0, Some(iccid)) => client.set_state(EUICC, iccid, ProfileState::Enabled).await,
-        (1, Some(iccid)) => client.set_state(EUICC, iccid, ProfileState::Disabled).await,
-        (2, Some(iccid)) => client.delete(EUICC, iccid).await,
+        (0, Some(iccid)) => set_state(&client, iccid, ProfileState::Enabled).await,
+        (1, Some(iccid)) => set_state(&client, iccid, ProfileState::Disabled).await,
+        (2, Some(iccid)) => client.delete(EUICC, iccid, true).await,
         (3, Some(iccid)) => client.rename(EUICC, iccid, "Uplink").await,
         (4, _) => client.deliver_notifications(EUICC).await,
         (5, _) => return first_boot(bed, chance).await,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use lpad::api::body::{Notification, Operation};
 use lpad::memory::operations::State;
 use lpad::memory::snapshot::ProfileState::{Disabled, Enabled};
-use lpad_tests::bed::{Bed, EUICC, succeeded};
+use lpad_tests::bed::{Bed, EUICC, set_state, succeeded};
 use lpad_tests::bench::HOST_NAME;
 use rsp_servers::smdp::{Calls, Fault, Function, OrderRequest, Verdict};
 use sim_card_emulator::modem::{self, Effect, Pattern};
@@ -172,7 +172,7 @@ async fn what_waits_for_a_server_that_is_left_alone_is_not_read_again_and_again(
     succeeded(&bed.switch(&iccid, Enabled).await);
     let contents_read = || bed.bench.card.counters().borrow().calls(0xBF2B);
     let before = contents_read();
-    let operation = bed.client.set_state(EUICC, &iccid, Disabled).await.unwrap();
+    let operation = set_state(&bed.client, &iccid, Disabled).await.unwrap();
     let operation = bed.client.operation(operation.id, 5).await.unwrap();
     succeeded(&operation);
     assert_eq!(operation.result.unwrap().notifications_pending, 2);
@@ -209,7 +209,9 @@ async fn a_profile_that_wants_no_notification_causes_only_that_of_its_installati
     let iccid = operation.result.unwrap().iccid.unwrap();
     succeeded(&bed.switch(&iccid, Enabled).await);
     succeeded(&bed.switch(&iccid, Disabled).await);
-    let deleted = bed.ended(bed.client.delete(EUICC, &iccid).await).await;
+    let deleted = bed
+        .ended(bed.client.delete(EUICC, &iccid, true).await)
+        .await;
     succeeded(&deleted);
     assert_eq!(deleted.result.unwrap().notifications_delivered, 0);
     assert_eq!(bed.bench.smdp.notifications().len(), 1);

@@ -333,7 +333,7 @@ impl Ended {
     }
 
     async fn delete(bed: &Bed, iccid: &str) -> Self {
-        let deleted = async { bed.ended(bed.client.delete(EUICC, iccid).await).await };
+        let deleted = async { bed.ended(bed.client.delete(EUICC, iccid, true).await).await };
         Self::in_time(deleted).await
     }
 

@@ -83,7 +83,9 @@ async fn an_enabled_profile_is_not_deleted_and_a_disabled_one_is() {
     let mut bed = Bed::start().await;
     let iccid = bed.install().await;
     bed.switch(&iccid, Enabled).await;
-    let refused = bed.ended(bed.client.delete(EUICC, &iccid).await).await;
+    let refused = bed
+        .ended(bed.client.delete(EUICC, &iccid, true).await)
+        .await;
     let problem = refused.problem.unwrap();
     assert_eq!(problem.code, Code::ProfileEnabled);
     assert_eq!(problem.title, "The profile is enabled");
@@ -99,7 +101,9 @@ async fn an_enabled_profile_is_not_deleted_and_a_disabled_one_is() {
     assert_eq!(states(&bed).await, [(iccid.clone(), Enabled)]);
 
     bed.switch(&iccid, Disabled).await;
-    let deleted = bed.ended(bed.client.delete(EUICC, &iccid).await).await;
+    let deleted = bed
+        .ended(bed.client.delete(EUICC, &iccid, true).await)
+        .await;
     succeeded(&deleted);
     assert_eq!(deleted.result.unwrap().notifications_delivered, 1);
     assert_eq!(states(&bed).await, []);
@@ -144,7 +148,8 @@ async fn a_profile_that_is_not_there_cannot_be_changed() {
     for operation in [
         bed.switch(&missing, Enabled).await,
         bed.switch(&missing, Disabled).await,
-        bed.ended(bed.client.delete(EUICC, &missing).await).await,
+        bed.ended(bed.client.delete(EUICC, &missing, true).await)
+            .await,
         bed.ended(bed.client.rename(EUICC, &missing, "x").await)
             .await,
     ] {
@@ -186,7 +191,10 @@ async fn an_iccid_has_eighteen_to_twenty_digits_and_stays_as_it_is() {
         let shown = bed.client.profiles(EUICC).await.unwrap();
         assert_eq!(shown[0].iccid, digits);
         assert_eq!(shown[0].nickname.as_deref(), Some("mine"));
-        succeeded(&bed.ended(bed.client.delete(EUICC, digits).await).await);
+        succeeded(
+            &bed.ended(bed.client.delete(EUICC, digits, true).await)
+                .await,
+        );
     }
     bed.must_be_sound().await;
 }
@@ -320,7 +328,9 @@ async fn policy_rules_are_shown_to_the_person_asked_and_then_kept_by_the_card() 
     succeeded(&ended);
     let iccid = ended.result.unwrap().iccid.unwrap();
 
-    let deleted = bed.ended(bed.client.delete(EUICC, &iccid).await).await;
+    let deleted = bed
+        .ended(bed.client.delete(EUICC, &iccid, true).await)
+        .await;
     assert_eq!(deleted.problem.unwrap().code, Code::DisallowedByPolicy);
     succeeded(&bed.switch(&iccid, Enabled).await);
     let disabled = bed.switch(&iccid, Disabled).await.problem.unwrap();

@@ -17,7 +17,7 @@ use lpad::job::{Answer, Decision};
 use lpad::memory::operations::State;
 use lpad::memory::snapshot::{Availability, ProfileState};
 use lpad::problem::Code;
-use lpad_tests::bed::{EUICC, accepting, asking, succeeded};
+use lpad_tests::bed::{EUICC, accepting, asking, set_state, succeeded};
 use lpad_tests::bench::{Bench, HOST_NAME};
 use rsp_servers::profile::{Iccid, Profile};
 use rsp_servers::smdp::{OrderRequest, OrderState};
@@ -175,7 +175,7 @@ impl Machine {
     }
 
     async fn switch(&self, iccid: &str, state: ProfileState) -> Operation {
-        let started = self.client.set_state(EUICC, iccid, state).await.unwrap();
+        let started = set_state(&self.client, iccid, state).await.unwrap();
         self.ended(started).await
     }
 
@@ -231,7 +231,7 @@ async fn a_profile_is_downloaded_enabled_disabled_and_deleted_on_a_card_in_a_rea
     let enabled = [(iccid.clone(), ProfileState::Enabled)];
     assert_eq!(machine.profiles().await, enabled);
     succeeded(&machine.switch(&iccid, ProfileState::Disabled).await);
-    let deleted = machine.client.delete(EUICC, &iccid).await.unwrap();
+    let deleted = machine.client.delete(EUICC, &iccid, true).await.unwrap();
     succeeded(&machine.ended(deleted).await);
     assert_eq!(machine.profiles().await, []);
     machine.is_clean().await;

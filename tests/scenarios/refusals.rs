@@ -417,7 +417,7 @@ pub(crate) fn by_default() -> DownloadRequest {
 }
 
 async fn delete(bed: &Bed, iccid: &str) {
-    let ended = bed.ended(bed.client.delete(EUICC, iccid).await).await;
+    let ended = bed.ended(bed.client.delete(EUICC, iccid, true).await).await;
     succeeded(&ended);
 }
 

@@ -10,6 +10,7 @@ use lpad::memory::operations::State;
 use lpad::memory::snapshot::Availability;
 use lpad::problem::{Code, CodeConsumed, Problem};
 use lpad::runtime::clock::Clock;
+use lpad::runtime::interfaces::Interfaces;
 use lpad::{Daemon, Parts};
 use lpad_tests::bed::{Bed, EUICC, accepting, asking, problem, succeeded};
 use lpad_tests::bench::{Bench, HOST_NAME};
@@ -312,6 +313,7 @@ async fn a_server_that_is_silent_for_one_euicc_does_not_delay_another() {
                 _ => other.clone(),
             },
             connect: bed.bench.network(),
+            interfaces: Interfaces::system(),
             roots: Roots::empty(),
             es9: es9_client::Options::default(),
             clock: Clock::system(),

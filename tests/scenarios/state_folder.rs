@@ -31,7 +31,7 @@ async fn a_number_that_was_told_is_never_told_again() {
         .bench
         .modem
         .hold(Pattern::ANY, 1, Moment::BeforeExecution);
-    let holder = bed.client.delete(EUICC, &iccid).await.unwrap().id;
+    let holder = bed.client.delete(EUICC, &iccid, true).await.unwrap().id;
     hold.reached().await;
     let queued = bed.client.rename(EUICC, &iccid, "Uplink").await.unwrap();
     assert_eq!(queued.state, State::Queued);
@@ -75,12 +75,16 @@ async fn how_each_operation_ended_is_told_the_same_after_each_restart() {
     let postponed = bed.answer(&offered, Decision::Postpone, "").await;
     let offered = bed.offered(&request).await;
     let cancelled = bed.ended(bed.client.cancel(offered.id).await).await;
-    let in_use = bed.ended(bed.client.delete(EUICC, &iccid).await).await;
+    let in_use = bed
+        .ended(bed.client.delete(EUICC, &iccid, true).await)
+        .await;
     let unchanged = bed.switch(&iccid, ProfileState::Enabled).await;
     let renamed = bed.client.rename(EUICC, &iccid, "Uplink").await;
     let renamed = bed.ended(renamed).await;
     let disabled = bed.switch(&iccid, ProfileState::Disabled).await;
-    let deleted = bed.ended(bed.client.delete(EUICC, &iccid).await).await;
+    let deleted = bed
+        .ended(bed.client.delete(EUICC, &iccid, true).await)
+        .await;
     let ended = [
         nothing, failed, installed, delivered, postponed, cancelled, in_use, unchanged, renamed,
         disabled, deleted,
@@ -156,7 +160,7 @@ async fn a_daemon_that_is_told_to_end_tells_what_waits_that_nothing_was_done() {
     let mut bed = Bed::start().await;
     let iccid = bed.install().await;
     let mut hold = bed.bench.modem.hold(Pattern::ANY, 1, Moment::BeforeAnswer);
-    bed.client.delete(EUICC, &iccid).await.unwrap();
+    bed.client.delete(EUICC, &iccid, true).await.unwrap();
     hold.reached().await;
     let queued = bed.client.rename(EUICC, &iccid, "Uplink").await.unwrap();
     tokio::join!(bed.stop(), async { hold.release() });
@@ -196,7 +200,8 @@ async fn a_key_that_was_used_for_another_request_is_refused_and_nothing_is_done(
 async fn a_repeated_request_is_the_same_operation_after_a_restart() {
     let mut bed = Bed::start().await;
     let iccid = bed.install().await;
-    let path = format!("/v1/euiccs/default/profiles/{iccid}");
+    let profile = format!("/v1/euiccs/default/profiles/{iccid}");
+    let path = format!("{profile}?force=true");
     let key = ["Idempotency-Key: k1"];
     let deleted = ask_with(&bed, "DELETE", &path, &key, "").await;
     let id: OperationId = deleted.json["id"].as_str().unwrap().parse().unwrap();
@@ -208,7 +213,7 @@ async fn a_repeated_request_is_the_same_operation_after_a_restart() {
         assert_eq!(again.status, 202);
         assert_eq!(again.json["id"], id.to_string());
         assert_eq!(again.json["state"], "succeeded");
-        let other = ask_with(&bed, "DELETE", &format!("{path}1"), &key, "").await;
+        let other = ask_with(&bed, "DELETE", &format!("{profile}1"), &key, "").await;
         other.is_problem(422, "idempotency-key-reused");
     }
 }
@@ -217,7 +222,7 @@ async fn a_repeated_request_is_the_same_operation_after_a_restart() {
 async fn the_key_of_an_operation_that_was_killed_is_known_before_the_card_has_told() {
     let mut bed = Bed::start().await;
     let iccid = bed.install().await;
-    let path = format!("/v1/euiccs/default/profiles/{iccid}");
+    let path = format!("/v1/euiccs/default/profiles/{iccid}?force=true");
     let key = ["Idempotency-Key: k1"];
     let mut hold = bed.bench.modem.hold(Pattern::ANY, 9, Moment::BeforeAnswer);
     let deleted = ask_with(&bed, "DELETE", &path, &key, "").await;

@@ -60,7 +60,10 @@ impl Life {
                 let second = bed.install().await;
                 bed.fail("UNHEARD-OF").await;
                 refuse_notifications(bed);
-                succeeded(&bed.ended(bed.client.delete(EUICC, &second).await).await);
+                succeeded(
+                    &bed.ended(bed.client.delete(EUICC, &second, true).await)
+                        .await,
+                );
                 succeeded(&bed.switch(&first, ProfileState::Disabled).await);
             }
             Self::InDoubt => {
@@ -69,7 +72,7 @@ impl Life {
                 // In its session GetEID is first.
                 let modem = bed.bench.modem.clone();
                 let mut hold = modem.hold(Pattern::LAST_BLOCK, 2, Moment::BeforeAnswer);
-                bed.client.delete(EUICC, &first).await.unwrap();
+                bed.client.delete(EUICC, &first, true).await.unwrap();
                 hold.reached().await;
                 bed.kill().await;
                 hold.release();

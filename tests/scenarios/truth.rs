@@ -71,7 +71,7 @@ impl Story {
             Task::FirstBoot => self.first_profile().await,
             Task::Switch => bed.switch(iccid, ProfileState::Enabled).await,
             Task::Delete => {
-                let operation = bed.client.delete(EUICC, iccid).await.unwrap();
+                let operation = bed.client.delete(EUICC, iccid, true).await.unwrap();
                 bed.client.wait(operation.id).await.unwrap()
             }
         }

@@ -7,7 +7,7 @@ use lpad::client::EventReader;
 use lpad::job::{OperationId, Waiting, WaitingOn};
 use lpad::memory::operations::State;
 use lpad::memory::snapshot::ProfileState;
-use lpad_tests::bed::{Bed, EUICC, accepting};
+use lpad_tests::bed::{Bed, EUICC, accepting, set_state};
 use lpad_tests::bench::HOST_NAME;
 use rsp_servers::smdp::{Calls, Fault, Function};
 use sim_card_emulator::modem::{Moment, Pattern, Quirk};
@@ -20,7 +20,7 @@ async fn a_card_that_takes_its_time_is_what_is_waited_for_until_it_answers() {
     let moment = Moment::BeforeAnswer;
     let hold = bed.bench.modem.hold(Pattern::LAST_BLOCK, 2, moment);
     let mut waits = Waits::of(&bed).await;
-    waits.follow(bed.client.delete(EUICC, &iccid).await.unwrap());
+    waits.follow(bed.client.delete(EUICC, &iccid, true).await.unwrap());
     let waiting = waits.next().await.unwrap();
     assert_eq!(waiting.on, WaitingOn::Card);
     assert!(seconds_from_now(waiting) <= 60, "{waiting:?}");
@@ -61,7 +61,7 @@ async fn a_modem_that_does_not_follow_a_switch_is_what_is_waited_for() {
         .set_quirks(|quirks| quirks.turn_on(Quirk::IgnoresRefresh));
     let mut waits = Waits::of(&bed).await;
     let enabled = ProfileState::Enabled;
-    waits.follow(bed.client.set_state(EUICC, &iccid, enabled).await.unwrap());
+    waits.follow(set_state(&bed.client, &iccid, enabled).await.unwrap());
     assert_eq!(waits.next().await.unwrap().on, WaitingOn::Modem);
     let ended = bed.client.wait(waits.id).await.unwrap();
     assert_eq!(

@@ -18,6 +18,7 @@ use lpad::memory::snapshot::{Availability, ProfileState};
 use lpad::modem::{Device, OpenPort, SerialPort};
 use lpad::problem::Problem;
 use lpad::runtime::clock::Clock;
+use lpad::runtime::interfaces::Interfaces;
 use lpad::secret::Secret;
 use lpad::{Daemon, Parts};
 use rsp_servers::network::Network;
@@ -34,6 +35,18 @@ use crate::bench::{Bench, HOST_NAME, Line};
 
 /// The eUICC's name in the daemon.
 pub const EUICC: &str = "default";
+
+/// Asks for a profile to be enabled, or to be disabled whatever that means for the box.
+pub async fn set_state(
+    client: &Client,
+    iccid: &str,
+    state: ProfileState,
+) -> Result<Operation, ClientError> {
+    match state {
+        ProfileState::Enabled => client.enable(EUICC, iccid).await,
+        ProfileState::Disabled => client.disable(EUICC, iccid, true).await,
+    }
+}
 
 /// A daemon at work; dropping it ends everything at once.
 #[derive(Debug)]
@@ -313,7 +326,7 @@ impl Bed {
 
     /// Enables or disables a profile, and gives the operation when it has ended.
     pub async fn switch(&self, iccid: &str, state: ProfileState) -> Operation {
-        let operation = self.client.set_state(EUICC, iccid, state).await;
+        let operation = set_state(&self.client, iccid, state).await;
         let operation = operation.expect("it is queued");
         self.client
             .wait(operation.id)
@@ -406,6 +419,7 @@ impl Bed {
                 others.get(&euicc.port).unwrap_or(&line).clone()
             },
             connect: self.bench.network(),
+            interfaces: interfaces(self.bench.network()),
             roots: Roots::empty(),
             es9: Options::default(),
             clock: Clock::system(),
@@ -424,12 +438,18 @@ impl Bed {
                 SerialPort::below(&root, euicc, Arc::default())
             },
             connect: TcpConnect::with_targets(targets),
+            interfaces: Interfaces::system(),
             roots: Roots::empty(),
             es9: Options::default(),
             clock: Clock::system(),
             listener: None,
         }
     }
+}
+
+/// The network interfaces that this network was given.
+fn interfaces(network: Network) -> Interfaces {
+    Interfaces::new(move |name| network.has_address(name))
 }
 
 fn plug_pty(bench: &Bench, folder: &Path) {

@@ -124,6 +124,9 @@ connect_to = {{ "{HOST_NAME}" = "{smdp}" }}
 [[euicc]]
 port = "{folder}/modem"
 
+[euicc.switch]
+stable_s = 0
+
 [euicc.bootstrap]
 when = "{when}"
 default_smdp = "{HOST_NAME}"

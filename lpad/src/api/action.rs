@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 
 use super::json;
 use super::status::ErrorResponse;
-use crate::job::{Answer, Job, OperationId};
+use crate::job::{Answer, Job, OperationId, Verdict};
 use crate::memory::operations::State;
 use crate::problem::{Code, Problem};
 
@@ -95,6 +95,13 @@ pub enum Action {
     },
     /// Stop an operation.
     Cancel(OperationId),
+    /// Say what is to become of a switch of profiles.
+    Decide {
+        /// The operation.
+        id: OperationId,
+        /// Whether the new profile stays.
+        verdict: Verdict,
+    },
     /// Follow what happens.
     Events {
         /// The last event the reader saw.
@@ -106,9 +113,11 @@ impl Action {
     /// What the caller must be allowed to do.
     pub fn access(&self) -> Access {
         match self {
-            Self::Start { .. } | Self::Examine { .. } | Self::Answer { .. } | Self::Cancel(_) => {
-                Access::Change
-            }
+            Self::Start { .. }
+            | Self::Examine { .. }
+            | Self::Answer { .. }
+            | Self::Cancel(_)
+            | Self::Decide { .. } => Access::Change,
             _ => Access::Read,
         }
     }
@@ -178,6 +187,16 @@ impl Request<'_> {
             Some(_) => Err(Problem::new(Code::InvalidRequest).detail(format!(
                 "wait is a number of seconds up to {LONGEST_WAIT_S}."
             ))),
+        }
+    }
+
+    /// Whether a key of the query says `true`.
+    pub(super) fn flag(&self, key: &str) -> Result<bool, Problem> {
+        match self.value_of(key) {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => Err(Problem::new(Code::InvalidRequest)
+                .detail(format!("{key} is either true or false."))),
         }
     }
 

@@ -163,6 +163,10 @@ impl Api {
                 let answered = self.operations.answer(id, answer)?;
                 Ok(ok(&body::Operation::from(&answered)))
             }
+            Action::Decide { id, verdict } => {
+                let decided = self.operations.decide(id, verdict)?;
+                Ok(ok(&body::Operation::from(&decided)))
+            }
             Action::Cancel(id) => Ok(accepted(&self.operations.cancel(id)?)),
             Action::Events { last_seen } => {
                 answering.follows()?;

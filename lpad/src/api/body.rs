@@ -16,6 +16,6 @@ pub use operation::{Achievement, Offer, Operation};
 pub use profile::{Notification, Profile};
 
 /// Whether a count or a flag says nothing that its absence does not say.
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }

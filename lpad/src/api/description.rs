@@ -229,6 +229,16 @@ fn parameters() -> Value {
                 "default": 30
             }
         },
+        "Force": {
+            "name": "force",
+            "in": "query",
+            "required": false,
+            "description": "Even if it is the last operational profile, or is to be kept.",
+            "schema": {
+                "type": "boolean",
+                "default": false
+            }
+        },
         "State": {
             "name": "state",
             "in": "query",

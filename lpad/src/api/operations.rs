@@ -1,4 +1,4 @@
-//! `/v1/operations`, `/v1/operations/{id}`, its `cancel` and its `answer`.
+//! `/v1/operations`, `/v1/operations/{id}`, and what is said to it: `cancel`, `answer`, `confirm`, `revert`.
 
 use hyper::Method;
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::action::{Action, Request};
 use super::body::Operation;
 use super::status::ErrorResponse;
-use crate::job::{Answer, OperationId};
+use crate::job::{Answer, OperationId, Verdict};
 use crate::memory::operations::State;
 use crate::problem::{Code, Problem};
 
@@ -31,10 +31,18 @@ pub(super) fn route(request: &Request<'_>, rest: &[&str]) -> Result<Action, Erro
             Method::DELETE => Ok(Action::Cancel(parse(id)?)),
             _ => Err(request.not_allowed(&["GET", "DELETE"])),
         },
-        [_, "cancel" | "answer"] if *request.method != Method::POST => {
+        [_, "cancel" | "answer" | "confirm" | "revert"] if *request.method != Method::POST => {
             Err(request.not_allowed(&["POST"]))
         }
         [id, "cancel"] => Ok(Action::Cancel(parse(id)?)),
+        [id, "confirm"] => Ok(Action::Decide {
+            id: parse(id)?,
+            verdict: Verdict::Confirm,
+        }),
+        [id, "revert"] => Ok(Action::Decide {
+            id: parse(id)?,
+            verdict: Verdict::Revert,
+        }),
         [id, "answer"] => {
             let answer: Answer = request.json()?;
             Ok(Action::Answer {

@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::action::{Action, CARD_S, Request};
 use super::body::Profile;
+use super::body::is_default;
 use super::status::ErrorResponse;
-use crate::job::Job;
+use crate::config::Confirm;
+use crate::job::{Job, Switch};
 use crate::memory::snapshot::ProfileState;
 use crate::problem::{Code, Problem};
 
@@ -26,16 +28,64 @@ pub struct ProfileList {
 }
 
 /// Either a state or a nickname.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct ProfileChange {
     /// The state the profile should have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<ProfileState>,
+    /// With `enabled`: whether the profile must get service, or else the one before is used again.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub verify: bool,
+    /// With `enabled`: who has the last word, where that differs from the configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<Confirm>,
+    /// With `enabled`: how long the profile may take to get service, in seconds, where that differs from the
+    /// configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_s: Option<u64>,
+    /// With `enabled`: whether it may be a profile that forbids being disabled.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub accept_no_return: bool,
+    /// With `disabled`: even if that leaves the box without a profile in use.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub force: bool,
     /// At most 64 bytes of UTF-8; an empty text removes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nickname: Option<String>,
+}
+
+impl Default for ProfileChange {
+    fn default() -> Self {
+        Self {
+            state: None,
+            verify: true,
+            confirm: None,
+            deadline_s: None,
+            accept_no_return: false,
+            force: false,
+            nickname: None,
+        }
+    }
+}
+
+impl ProfileChange {
+    /// To this state, as configured.
+    pub fn to(state: ProfileState) -> Self {
+        Self {
+            state: Some(state),
+            ..Self::default()
+        }
+    }
+}
+
+const fn yes() -> bool {
+    true
+}
+
+fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 pub(super) fn route(
@@ -60,7 +110,10 @@ pub(super) fn route(
             wait_s: request.wait(CARD_S)?,
         }),
         Method::PATCH => Ok(request.start(euicc, change(request, iccid)?)),
-        Method::DELETE => Ok(request.start(euicc, Job::Delete(iccid))),
+        Method::DELETE => {
+            let force = request.flag("force")?;
+            Ok(request.start(euicc, Job::Delete { iccid, force }))
+        }
         _ => Err(request.not_allowed(&["GET", "PATCH", "DELETE"])),
     }
 }
@@ -73,22 +126,45 @@ fn parse(iccid: &str) -> Result<Iccid, Problem> {
 
 fn change(request: &Request<'_>, iccid: Iccid) -> Result<Job, Problem> {
     let invalid = |detail: &str| Err(Problem::new(Code::InvalidRequest).detail(detail));
-    match request.json()? {
-        ProfileChange {
-            state: Some(ProfileState::Enabled),
-            nickname: None,
-        } => Ok(Job::Enable(iccid)),
-        ProfileChange {
-            state: Some(ProfileState::Disabled),
-            nickname: None,
-        } => Ok(Job::Disable(iccid)),
-        ProfileChange {
-            state: None,
-            nickname: Some(nickname),
-        } => match nickname.len() {
-            0..=64 => Ok(Job::Rename { iccid, nickname }),
-            _ => invalid("a nickname has at most 64 bytes."),
-        },
-        _ => invalid("give either \"state\" or \"nickname\"."),
+    let asked: ProfileChange = request.json()?;
+    let plain = ProfileChange {
+        state: asked.state,
+        nickname: asked.nickname.clone(),
+        ..ProfileChange::default()
+    };
+    let (job, takes) = match (asked.state, &asked.nickname) {
+        (Some(ProfileState::Enabled), None) => {
+            let takes = ProfileChange {
+                force: false,
+                ..asked.clone()
+            };
+            let job = Job::Enable(Switch {
+                iccid,
+                verify: asked.verify,
+                confirm: asked.confirm,
+                deadline_s: asked.deadline_s,
+                accept_no_return: asked.accept_no_return,
+            });
+            (job, takes)
+        }
+        (Some(ProfileState::Disabled), None) => {
+            let force = asked.force;
+            let takes = ProfileChange { force, ..plain };
+            (Job::Disable { iccid, force }, takes)
+        }
+        (None, Some(nickname)) if nickname.len() <= 64 => {
+            let nickname = nickname.clone();
+            (Job::Rename { iccid, nickname }, plain)
+        }
+        (None, Some(_)) => return invalid("a nickname has at most 64 bytes."),
+        _ => return invalid("give either \"state\" or \"nickname\"."),
+    };
+    // A member that does not belong to it would be passed over in silence.
+    if takes != asked {
+        return invalid("a member belongs to another state than the one given.");
+    }
+    match asked.deadline_s {
+        Some(0 | 86_401..) => invalid("deadline_s is a number of seconds from 1 to 86400."),
+        _ => Ok(job),
     }
 }

@@ -3,6 +3,7 @@
 use super::action::{Action, Request};
 use super::status::ErrorResponse;
 use super::{downloads, euiccs, events, notifications, operations, profiles};
+use crate::job::Job;
 
 /// Tells what is asked.
 pub fn route(request: &Request<'_>) -> Result<Action, ErrorResponse> {
@@ -19,6 +20,10 @@ pub fn route(request: &Request<'_>) -> Result<Action, ErrorResponse> {
         | Action::Notifications { .. }
         | Action::Operation { .. } => &["wait"],
         Action::Operations { .. } => &["state"],
+        Action::Start {
+            job: Job::Delete { .. },
+            ..
+        } => &["force"],
         _ => &[],
     })?;
     Ok(action)
@@ -45,7 +50,8 @@ mod tests {
     use super::super::action::Access;
     use super::*;
     use crate::job::{
-        Answer, Consent, Decision, Download, DownloadSource, Job, OperationId, ResetScope,
+        Answer, Consent, Decision, Download, DownloadSource, OperationId, ResetScope, Switch,
+        Verdict,
     };
     use crate::memory::operations::State;
     use crate::problem::{Code, Problem};
@@ -136,12 +142,15 @@ mod tests {
             (
                 format!("PATCH {profile}"),
                 r#"{"state":"enabled"}"#,
-                starts(Job::Enable(number())),
+                starts(Job::Enable(Switch::to(number()))),
             ),
             (
                 format!("PATCH {profile}"),
                 r#"{"state":"disabled"}"#,
-                starts(Job::Disable(number())),
+                starts(Job::Disable {
+                    iccid: number(),
+                    force: false,
+                }),
             ),
             (
                 format!("PATCH {profile}"),
@@ -154,7 +163,10 @@ mod tests {
             (
                 format!("DELETE {profile}"),
                 "",
-                starts(Job::Delete(number())),
+                starts(Job::Delete {
+                    iccid: number(),
+                    force: false,
+                }),
             ),
             (
                 format!("POST {}", at("/downloads")),
@@ -230,6 +242,14 @@ mod tests {
                 "POST /v1/operations/7/cancel".into(),
                 "",
                 Action::Cancel(OperationId(7)),
+            ),
+            (
+                "POST /v1/operations/7/revert".into(),
+                "",
+                Action::Decide {
+                    id: OperationId(7),
+                    verdict: Verdict::Revert,
+                },
             ),
             (
                 "POST /v1/operations/7/answer".into(),

@@ -175,7 +175,10 @@ impl Api {
                 key,
                 actor.uid,
                 head.method.as_str(),
-                head.uri.path(),
+                // Who asks by force asks for something else.
+                head.uri
+                    .path_and_query()
+                    .map_or_else(|| head.uri.path(), |asked| asked.as_str()),
                 &body,
             )),
             _ => None,

@@ -61,6 +61,11 @@ pub fn status_of(code: Code) -> u16 {
         | Code::CardRefused
         | Code::FailedEarlier
         | Code::LastProfile
+        | Code::SwitchReverted
+        | Code::SwitchDiverted
+        | Code::WouldStrand
+        | Code::ProfileKept
+        | Code::NoWayBack
         | Code::OtherCard => 409,
         Code::BodyTooLarge => 413,
         Code::InvalidActivationCode
@@ -87,6 +92,8 @@ pub fn status_of(code: Code) -> u16 {
         | Code::ModemTimeout
         | Code::CardNotSwitched
         | Code::SwitchNotConfirmed
+        | Code::SwitchStranded
+        | Code::NotConfirmed
         | Code::Interrupted
         | Code::StateUnwritable => 503,
         Code::NoAnswer | Code::ServerUnreachable | Code::ServerTimeout => 504,

@@ -21,6 +21,7 @@ use crate::memory::snapshot::Availability;
 use crate::modem::{Device, OpenPort};
 use crate::problem::{Code, Problem};
 use crate::runtime::clock::Clock;
+use crate::runtime::interfaces::Interfaces;
 use crate::{Daemon, Parts};
 
 /// A port that is not there.
@@ -68,6 +69,7 @@ impl Bed {
         let parts = Parts {
             ports: |_: &EuiccConfig| Unplugged,
             connect: TcpConnect::new(),
+            interfaces: Interfaces::system(),
             roots: Roots::empty(),
             es9: Options::default(),
             clock: Clock::system(),

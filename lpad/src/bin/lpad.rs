@@ -36,7 +36,11 @@ async fn main() -> ExitCode {
                 &format!("lpad: warning: {}", printable(&warning)),
             );
         }
-        return say(&format!("{}: fine\n", arguments.config.display()));
+        let mut text = format!("{}: fine\n", arguments.config.display());
+        for line in lpad::longest_switches(&config) {
+            text += &format!("{line}\n");
+        }
+        return say(&text);
     }
     log::init(config.log.level);
     for warning in lpad::unwise(&config, &arguments.config) {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::config::Confirm;
 use crate::job::{Decision, OperationId};
 
 /// Manage the eSIM of this gateway.
@@ -110,15 +111,15 @@ pub enum ProfileCommand {
         /// Its ICCID or name
         profile: String,
     },
-    /// Switch to this profile
-    Enable {
-        /// Its ICCID or name
-        profile: String,
-    },
+    /// Switch to this profile, and back if it gets no service
+    Enable(EnableArguments),
     /// Stop using this profile
     Disable {
         /// Its ICCID or name
         profile: String,
+        /// Even if it is the one in use: the box is then without a network
+        #[arg(long)]
+        force: bool,
     },
     /// Give the profile a name of your own
     Rename {
@@ -131,10 +132,50 @@ pub enum ProfileCommand {
     Delete {
         /// Its ICCID or name
         profile: String,
+        /// Even if it is the last operational one, or is to be kept
+        #[arg(long)]
+        force: bool,
         /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
     },
+}
+
+/// `lpactl profile enable …`.
+#[derive(Args, Debug)]
+pub struct EnableArguments {
+    /// Its ICCID or name
+    pub profile: String,
+    /// Whether you have to confirm it, with lpactl operation confirm, or it goes back
+    #[arg(long, value_enum, value_name = "WHO")]
+    pub confirm: Option<ConfirmArgument>,
+    /// How long it may take to get service, in seconds
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub deadline: Option<u64>,
+    /// Do not look whether it gets service, and do not go back
+    #[arg(long, conflicts_with_all = ["confirm", "deadline"])]
+    pub no_verify: bool,
+    /// Even if its rules do not allow that it is ever disabled
+    #[arg(long)]
+    pub accept_no_return: bool,
+}
+
+/// Who confirms a switch.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum ConfirmArgument {
+    /// lpad: it is in service
+    Auto,
+    /// You, over the new profile
+    Client,
+}
+
+impl From<ConfirmArgument> for Confirm {
+    fn from(who: ConfirmArgument) -> Self {
+        match who {
+            ConfirmArgument::Auto => Self::Auto,
+            ConfirmArgument::Client => Self::Client,
+        }
+    }
 }
 
 /// `lpactl download …`.
@@ -223,6 +264,16 @@ pub enum OperationCommand {
     /// Cancel the operation, if that is still possible
     Cancel {
         /// Its number
+        id: OperationId,
+    },
+    /// Confirm the new profile: it stays
+    Confirm {
+        /// The number of the switch
+        id: OperationId,
+    },
+    /// Go back to the profile before
+    Revert {
+        /// The number of the switch
         id: OperationId,
     },
 }

@@ -152,6 +152,7 @@ mod tests {
             stage: Some(Stage::Installing),
             progress: Some(Progress { done, total: 1000 }),
             waiting: None,
+            switch: None,
             cancellable: false,
             offer: None,
             result: None,

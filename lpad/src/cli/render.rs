@@ -9,7 +9,7 @@ use crate::api::body::{
     Achievement, Addresses, Euicc, Event, EventKind, Notification, Offer, Operation, Profile,
     UnknownPart,
 };
-use crate::job::{Kind, Waiting};
+use crate::job::{Kind, OperationId, Stage, Switching, Waiting};
 use crate::memory::operations::{ClientProcess, State};
 use crate::printable::printable;
 use crate::problem::{CodeConsumed, Problem};
@@ -189,6 +189,9 @@ pub(super) fn operation(operation: &Operation, width: Width) -> String {
         let end = until(until_s, Timestamp::now());
         lines.push(("Waits for", format!("the {}; given up {end}", on.name())));
     }
+    if let Some(switch) = &operation.switch {
+        lines.extend(self::switch(switch, operation.id, operation.stage));
+    }
     if operation.state == State::AwaitingAnswer {
         lines.push(("Asks", asked_client(operation, Timestamp::now())));
     }
@@ -225,6 +228,39 @@ pub(super) fn outcome(ended: &Operation, width: Width) -> String {
         (None, Some(found)) => problem(found, width),
         (None, None) => format!("The operation is {}.\n", ended.state.name()),
     }
+}
+
+/// Where a change of the profile in use stands.
+fn switch(
+    switch: &Switching,
+    id: OperationId,
+    stage: Option<Stage>,
+) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
+    for tried in &switch.failed {
+        lines.push(("Tried", tried.to_string()));
+    }
+    match (switch.outcome, switch.profile) {
+        (Some(outcome), Some(profile)) => {
+            lines.push(("Switch", format!("{}, to {profile}", outcome.name())));
+        }
+        (Some(outcome), None) => lines.push(("Switch", outcome.name().to_owned())),
+        (None, Some(profile)) => {
+            let end = switch
+                .deadline_s
+                .map(|end_s| until(end_s, Timestamp::now()));
+            let end = end
+                .map(|end| format!("; given up {end}"))
+                .unwrap_or_default();
+            lines.push(("Switch", format!("to {profile}{end}")));
+        }
+        (None, None) => {}
+    }
+    if stage == Some(Stage::AwaitingConfirm) && switch.outcome.is_none() {
+        let ask = format!("lpactl operation confirm {id}, or lpactl operation revert {id}");
+        lines.push(("Asks", ask));
+    }
+    lines
 }
 
 /// What was achieved, and what became of the notifications about it.

@@ -85,8 +85,10 @@ habits! {
     needs_profile: bool,
     /// Commands that ask whether the modem is registered in a network.
     registration: Vec<String>,
-    /// Longest time for a registration after a profile was enabled; 0 does not ask for it.
-    registration_s: u64,
+    /// Commands that make the modem say why a network refuses it.
+    reject_cause: Vec<String>,
+    /// Commands that ask for the addresses of its data connections.
+    address: Vec<String>,
     /// Whether the card is to ask for a REFRESH when profiles are switched.
     refresh_flag: bool,
     /// How long the modem may take to act on REFRESH.
@@ -128,7 +130,8 @@ const KEYS: &[&str] = &[
     "no_profile_iccids",
     "needs_profile",
     "registration",
-    "registration_s",
+    "reject_cause",
+    "address",
     "refresh_flag",
     "refresh_s",
     "reset_s",
@@ -137,6 +140,9 @@ const KEYS: &[&str] = &[
     "not_registered",
     "no_isd_r",
 ];
+
+/// Keys that are lists of AT lines.
+const LINES: &[&str] = &["iccid", "imei", "registration", "reject_cause", "address"];
 
 /// How much is known of lpad's work with a modem.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -329,9 +335,10 @@ impl ModemEntry {
         };
         let mut left_out = Vec::new();
         for (key, value) in &mut self.0 {
-            if let ("ladder" | "iccid" | "imei" | "registration", Value::Array(values)) =
-                (*key, value)
-            {
+            let Value::Array(values) = value else {
+                continue;
+            };
+            if *key == "ladder" || LINES.contains(key) {
                 values.retain(|value| match forbidden(key, value) {
                     None => true,
                     Some(line) => {
@@ -364,7 +371,7 @@ fn check(key: &str, value: &Value) -> Result<(), String> {
                 )),
             }
         }
-        "iccid" | "imei" | "registration" | "never" => check_lines(&Vec::from_value(value)?),
+        _ if key == "never" || LINES.contains(&key) => check_lines(&Vec::from_value(value)?),
         "block_size" => check_number(value, SMALLEST_BLOCK, 255, "bytes"),
         "line_limit" => match value.as_u64() {
             Some(0 | SHORTEST_LIMIT..) => Ok(()),
@@ -372,7 +379,7 @@ fn check(key: &str, value: &Value) -> Result<(), String> {
                 "must be 0, or at least {SHORTEST_LIMIT} characters"
             )),
         },
-        "refresh_s" | "registration_s" => check_number(value, 0, LONGEST_WAIT_S, "seconds"),
+        "refresh_s" => check_number(value, 0, LONGEST_WAIT_S, "seconds"),
         _ if key.ends_with("_s") => check_number(value, 1, LONGEST_WAIT_S, "seconds"),
         "ladder" => check_ladder(&Vec::from_value(value)?),
         _ => Ok(()),

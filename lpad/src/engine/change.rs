@@ -2,9 +2,9 @@
 
 use std::pin::pin;
 
-use es9_client::Connect;
+use es9_client::Restrict;
 use es10_apdu::transport::Outcome;
-use es10_apdu::types::{Iccid, ResetOptions};
+use es10_apdu::types::{Iccid, ProfileClass, ResetOptions};
 
 use super::desk::{MODEM_RETURNS, Session};
 use super::life::Up;
@@ -14,11 +14,11 @@ use super::session::{Finished, ReadBackNow, show_notifications};
 use super::settle::{self, ReadBack, Settled, after_loss};
 use super::waiting::Patience;
 use crate::commit::Committed;
-use crate::failure::{Interruption, JobFailure};
+use crate::failure::{Guard, Interruption, JobFailure};
 use crate::job::{Achievement, Part, ResetScope, Stage, WaitingOn};
 use crate::memory::journal::StartedOperation;
 use crate::memory::operations::Ticket;
-use crate::memory::snapshot::{Known, Profile, find};
+use crate::memory::snapshot::{Known, Profile, ProfileState, find};
 use crate::modem::OpenPort;
 use crate::procedure::{FunctionError, euicc, profiles};
 
@@ -31,16 +31,29 @@ pub(super) struct Back {
     pub(super) finished: Finished,
 }
 
-impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
+/// Whether what waits on the card is delivered when it was read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Deliver {
+    Now,
+    /// There may be no network yet.
+    Later,
+}
+
+impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
     pub(super) async fn delete(
         &mut self,
         ticket: &Ticket,
         iccid: Iccid,
+        force: bool,
     ) -> Result<Achievement, JobFailure> {
         ticket.stage(Stage::Deleting);
         let (context, known) = (self.context, self.context.known());
-        let profiles = known.profiles.value();
-        let profile = profiles.and_then(|profiles| find(profiles, iccid).ok());
+        let profiles = known.profiles.of(Part::Profiles)?;
+        let profile = find(profiles, iccid).ok();
+        if !force {
+            may_be_deleted(context.config.is_kept(iccid), profiles, iccid)
+                .map_err(JobFailure::WouldStrand)?;
+        }
         let deleted = self
             .change(ticket, async |session, committed| {
                 let deleted = profiles::delete(&mut session.card, iccid, &committed).await;
@@ -108,9 +121,17 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
     }
 
     pub(super) async fn deliver(&mut self, ticket: &Ticket) -> Result<Achievement, JobFailure> {
+        self.deliver_as(ticket, Urgency::Now).await
+    }
+
+    /// Delivers what is this urgent, and what becomes due meanwhile.
+    pub(super) async fn deliver_as(
+        &mut self,
+        ticket: &Ticket,
+        mut urgency: Urgency,
+    ) -> Result<Achievement, JobFailure> {
         ticket.stage(Stage::DeliveringNotifications);
         let waits = self.context.waits();
-        let mut urgency = Urgency::Now;
         let mut achieved = Achievement::default();
         loop {
             let delivered = self
@@ -161,9 +182,12 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
             })
             .await?;
         // An enabled profile that was erased makes the card ask for a reset: the channel is gone.
-        let back = self.when_back(ticket, None).await.map_err(|since| {
-            JobFailure::in_doubt(JobFailure::Interrupted(Interruption::Running), Some(since))
-        })?;
+        let back = self
+            .when_back(ticket, None, Deliver::Now)
+            .await
+            .map_err(|since| {
+                JobFailure::in_doubt(JobFailure::Interrupted(Interruption::Running), Some(since))
+            })?;
         Ok(back.finished.add_to(reset))
     }
 
@@ -203,7 +227,7 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
         let Some(started) = self.context.started(ticket.id()) else {
             return Err(lost);
         };
-        match self.when_back(ticket, Some(&started)).await {
+        match self.when_back(ticket, Some(&started), Deliver::Now).await {
             Ok(Back {
                 settled: Some(settled),
                 finished,
@@ -220,6 +244,7 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
         &mut self,
         ticket: &Ticket,
         started: Option<&StartedOperation>,
+        deliver: Deliver,
     ) -> Result<Back, JobFailure> {
         ticket.stage(Stage::ReadingCard);
         let waits = self.context.waits();
@@ -247,7 +272,10 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
                         known.changed();
                     });
                     session.card.was_read();
-                    let finished = session.finish(context, ticket, ReadBackNow::No).await;
+                    let finished = match deliver {
+                        Deliver::Now => session.finish(context, ticket, ReadBackNow::No).await,
+                        Deliver::Later => Finished::default(),
+                    };
                     show_notifications(context, session.outbox);
                     Ok(Back {
                         settled,
@@ -261,6 +289,21 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
                 ended => return ended,
             }
         }
+    }
+}
+
+/// The last way into a network is not deleted by mistake. One in use is not deleted by the card.
+fn may_be_deleted(is_kept: bool, profiles: &[Profile], iccid: Iccid) -> Result<(), Guard> {
+    let is_operational = |profile: &&Profile| profile.class == ProfileClass::OPERATIONAL;
+    let mut operational = profiles.iter().filter(is_operational);
+    let is_one = operational
+        .clone()
+        .any(|one| one.iccid == iccid && one.state == ProfileState::Disabled);
+    let has_others = operational.any(|profile| profile.iccid != iccid);
+    match () {
+        () if is_kept => Err(Guard::Kept),
+        () if is_one && !has_others => Err(Guard::Last),
+        () => Ok(()),
     }
 }
 

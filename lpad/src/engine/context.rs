@@ -22,6 +22,7 @@ use crate::memory::operations::Operations;
 use crate::memory::snapshot::{Attempt as Bringing, Known, Notification, Shown, Snapshot, find};
 use crate::modem::table::Table;
 use crate::procedure::download::Order;
+use crate::reach::Reach;
 use crate::runtime::clock::Clock;
 use crate::secret::Secret;
 
@@ -30,6 +31,7 @@ use crate::secret::Secret;
 pub(crate) struct Context<C> {
     pub(crate) config: EuiccConfig,
     pub(crate) server: Arc<Es9Client<C>>,
+    pub(crate) reach: Reach<C>,
     pub(crate) modems: Arc<Table>,
     pub(crate) journal: SharedJournal,
     pub(crate) key: Key,

@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use es9_client::{Connect, Es9Client, ServerAddress};
+use es9_client::{Connect, Es9Client, Restrict, ServerAddress};
 use es10_apdu::asn1::Raw;
 use es10_apdu::es10b::{CancelSessionReason, EuiccInfo1};
 
@@ -13,11 +13,11 @@ use super::session::ReadBackNow;
 use super::waiting::{InSight, Waits};
 use crate::failure::JobFailure;
 use crate::job::{
-    Achievement, Consent, Decision, Download, Offer as Shown, Progress, Reply, Stage, WaitingOn,
+    Achievement, Consent, Decision, Download, Offer as Shown, Progress, Reply, Stage, Switch,
+    WaitingOn,
 };
-use crate::memory::journal::Record;
+use crate::memory::journal::{OpenSwitch, Record};
 use crate::memory::operations::Ticket;
-use crate::memory::snapshot::ProfileState;
 use crate::modem::OpenPort;
 use crate::procedure::download::{
     Device, DownloadError, Failure, InDoubt, Initiated, Installed, Offer, Order, SessionEnd, Step,
@@ -26,7 +26,7 @@ use crate::procedure::interruptible::Interruptible;
 use crate::procedure::{Card, FunctionError};
 use crate::secret::Secret;
 
-impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
+impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
     pub(super) async fn download(
         &mut self,
         ticket: &Ticket,
@@ -47,22 +47,27 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
             Err(failure) => return Err(failure),
         };
         if enable {
-            self.enable_installed(ticket, &mut achieved).await?;
+            achieved = self.enable_installed(ticket, achieved, None).await?;
         }
         Ok(achieved)
     }
 
-    /// Enables the profile that was installed. It is installed whatever comes of that, so a
-    /// failure is told as a warning; when the modem is away, it is enabled once that is back.
+    /// Enables the profile that was installed, or goes on with that. It is installed whatever comes of it, so
+    /// a failure is told as a warning; when the modem is away, it is enabled once that is back.
     pub(super) async fn enable_installed(
         &mut self,
         ticket: &Ticket,
-        achieved: &mut Achievement,
-    ) -> Result<(), JobFailure> {
+        mut achieved: Achievement,
+        switch: Option<OpenSwitch>,
+    ) -> Result<Achievement, JobFailure> {
         let Some(iccid) = achieved.iccid else {
-            return Ok(());
+            return Ok(achieved);
         };
-        match self.switch(ticket, iccid, ProfileState::Enabled).await {
+        let switched = match switch {
+            Some(open) => self.go_on(ticket, open, true).await,
+            None => self.enable(ticket, &Switch::to(iccid)).await,
+        };
+        match switched {
             Ok(switched) => {
                 achieved.enabled = Some(true);
                 achieved.notifications_delivered += switched.notifications_delivered;
@@ -74,11 +79,17 @@ impl<O: OpenPort, C: Connect + 'static> Up<'_, O, C> {
                 return Err(JobFailure::in_doubt(failure, None));
             }
             Err(failure) => {
-                let warning = format!("It could not be enabled: {failure}.");
+                let warning = match failure {
+                    JobFailure::NoService(_) => {
+                        format!("It is installed, and not in use: {failure}.")
+                    }
+                    _ => format!("It could not be enabled: {failure}."),
+                };
+                achieved.enabled = Some(false);
                 achieved.warnings.push(warning);
             }
         }
-        Ok(())
+        Ok(achieved)
     }
 
     async fn install(

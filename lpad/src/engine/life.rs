@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use es9_client::Connect;
+use es9_client::Restrict;
 use es10_apdu::asn1::Raw;
 use es10_apdu::es10b::EuiccInfo1;
 use es10_apdu::types::Eid;
@@ -18,9 +18,10 @@ use super::reading::{CardState, known};
 use super::routes::Routes;
 use super::settle::{self, ReadBack, Settled};
 use crate::failure::{JobFailure, PortFailure};
-use crate::job::{Achievement, Stage};
-use crate::memory::journal::StartedOperation;
+use crate::job::{Achievement, Kind, Stage};
+use crate::memory::journal::{OpenSwitch, StartedOperation};
 use crate::memory::operations::{Operation, State, Ticket};
+use crate::memory::snapshot::find;
 use crate::modem::OpenPort;
 use crate::runtime::backoff::Backoff;
 use crate::secret::Shortened;
@@ -31,15 +32,18 @@ pub(super) struct Slot<O: OpenPort, C> {
     pub(super) context: Arc<Context<C>>,
     life: Life,
     pub(super) first_boot: FirstBoot,
-    /// Downloads of an earlier life of the daemon whose profiles are installed and wait to be
-    /// enabled. They go before everything else.
+    /// What an earlier life of the daemon, or a loss of the card, left half done. It goes before everything
+    /// else.
     pub(super) resumed: VecDeque<Resumed>,
 }
 
-/// A download that goes on with enabling its profile.
+/// An operation that goes on with a switch of profiles.
 pub(super) struct Resumed {
     pub(super) ticket: Ticket,
-    pub(super) achieved: Achievement,
+    /// What its download has achieved, if it is one.
+    pub(super) download: Option<Achievement>,
+    /// The switch, if that was begun.
+    pub(super) switch: Option<OpenSwitch>,
 }
 
 /// Whether the card can be used.
@@ -100,7 +104,7 @@ impl Life {
     }
 }
 
-impl<O: OpenPort, C: Connect + 'static> Slot<O, C> {
+impl<O: OpenPort, C: Restrict + 'static> Slot<O, C> {
     /// A slot whose card is to be read at once.
     pub(super) fn new(desk: Desk<O, C>, context: Context<C>) -> Self {
         Self {
@@ -233,6 +237,20 @@ impl<O: OpenPort, C: Connect + 'static> Slot<O, C> {
                     context.operations.leave(&left);
                 }
                 for started in open {
+                    let id = started.operation;
+                    let switch = context.journal.look(|intent| intent.switch_of(id));
+                    if let Some(switch) = switch {
+                        let profiles = state.profiles.value().map_or(&[][..], Vec::as_slice);
+                        let achieved = find(profiles, switch.to).map(|to| to.achieved());
+                        let is_download = started.kind == Kind::Download;
+                        tracing::info!(operation = %id, "a switch of profiles goes on");
+                        resumed.push_back(Resumed {
+                            ticket: context.operations.resume(as_it_was(&started)),
+                            download: achieved.ok().filter(|_| is_download),
+                            switch: Some(switch),
+                        });
+                        continue;
+                    }
                     let settled =
                         settle::operation(&mut session.card, &started, &ReadBack::of(&state))
                             .await?;
@@ -312,15 +330,18 @@ fn settle_in_history<C>(
 ) {
     let id = started.operation;
     let operation = Operation {
-        cancellable: false,
         finished_at_s: Some(context.clock.unix_seconds()),
-        ..Operation::new(id, &started.euicc, started.kind)
+        ..as_it_was(started)
     };
     let operation = match settled {
         Settled::Done(achieved) if started.enable && achieved.enabled == Some(false) => {
             tracing::info!(operation = %id, "the profile is installed and waits to be enabled");
             let ticket = context.operations.resume(operation);
-            resumed.push_back(Resumed { ticket, achieved });
+            resumed.push_back(Resumed {
+                ticket,
+                download: Some(achieved),
+                switch: None,
+            });
             return;
         }
         Settled::Done(achieved) => Operation {
@@ -343,6 +364,14 @@ fn settle_in_history<C>(
     };
     tracing::info!(operation = %id, outcome = operation.state.name(), "the card told how it ended");
     context.operations.restore(operation);
+}
+
+/// An operation of an earlier life of the daemon.
+fn as_it_was(started: &StartedOperation) -> Operation {
+    Operation {
+        cancellable: false,
+        ..Operation::new(started.operation, &started.euicc, started.kind)
+    }
 }
 
 /// A job that comes this soon after a failed attempt gets its failure.

@@ -332,6 +332,11 @@ impl<O: OpenPort> CardPort<O> {
         self.routes.known().is_some() && self.routes.proven().is_none()
     }
 
+    /// The card could not be asked: it is to be read anew.
+    pub(super) fn is_away(&mut self) {
+        self.answer_lost = true;
+    }
+
     /// Whether the answer to a change was lost and the card not read since, or the port is lost.
     pub(super) fn is_in_doubt(&self) -> bool {
         self.answer_lost || self.port.as_ref().is_none_or(Device::is_closed)

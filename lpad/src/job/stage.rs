@@ -31,6 +31,12 @@ pub enum Stage {
     Writing,
     /// The modem is made to notice the change.
     RefreshingModem,
+    /// The modem looks for a network, and what must be reachable is tried.
+    Verifying,
+    /// A client has to confirm the profile.
+    AwaitingConfirm,
+    /// Another profile is brought back into service.
+    Returning,
     /// The card is read again.
     ReadingCard,
     /// Nothing is left to do.
@@ -38,6 +44,14 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// Whether a switch that has come so far can be undone.
+    pub(crate) fn is_undoable(self) -> bool {
+        matches!(
+            self,
+            Self::RefreshingModem | Self::Verifying | Self::AwaitingConfirm
+        )
+    }
+
     /// The name used in the API.
     pub fn name(self) -> &'static str {
         match self {
@@ -53,6 +67,9 @@ impl Stage {
             Self::Deleting => "deleting",
             Self::Writing => "writing",
             Self::RefreshingModem => "refreshing-modem",
+            Self::Verifying => "verifying",
+            Self::AwaitingConfirm => "awaiting-confirm",
+            Self::Returning => "returning",
             Self::ReadingCard => "reading-card",
             Self::Done => "done",
         }

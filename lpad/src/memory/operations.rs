@@ -11,7 +11,9 @@ use tokio::time::timeout;
 
 use crate::commit::{Cancellation, TooLate};
 use crate::failure::{Interruption, JobFailure, Told};
-use crate::job::{Achievement, Answer, Decision, Kind, OperationId, Progress, Stage, Waiting};
+use crate::job::{
+    Achievement, Answer, Decision, Kind, OperationId, Progress, Stage, Verdict, Waiting,
+};
 use crate::memory::events::{Change, Events};
 use crate::memory::journal::{
     AskedOperation, EndDetails, EndedOperation, Ending, HISTORY_KEPT, Intent, Record, RequestKey,
@@ -63,6 +65,8 @@ struct Entry {
     resumed: bool,
     /// What no text may hold that the journal keeps.
     codes: Vec<Secret>,
+    /// What a client says of its switch; `None` unless there is one that may still be decided on.
+    verdict: watch::Sender<Option<Verdict>>,
 }
 
 impl Entry {
@@ -75,6 +79,7 @@ impl Entry {
             request,
             resumed: false,
             codes: Vec::new(),
+            verdict: watch::Sender::default(),
         }
     }
 }
@@ -469,6 +474,26 @@ impl Operations {
         self.find(id)
     }
 
+    /// Says that the new profile of a switch stays, or that the one before is to be used again.
+    pub fn decide(&self, id: OperationId, verdict: Verdict) -> Result<Operation, OperationError> {
+        let operation = self.find(id)?;
+        if operation.state.is_final() {
+            return Err(OperationError::Ended(id));
+        }
+        let is_asked = match verdict {
+            Verdict::Confirm => operation.stage == Some(Stage::AwaitingConfirm),
+            Verdict::Revert => operation.stage.is_some_and(Stage::is_undoable),
+        };
+        let is_forward = (operation.switch.as_ref()).is_some_and(|switch| switch.failed.is_empty());
+        if !is_asked || !is_forward {
+            return Err(OperationError::NotAsking(id));
+        }
+        if let Some(entry) = self.table().entries.get(&id) {
+            entry.verdict.send_replace(Some(verdict));
+        }
+        Ok(operation)
+    }
+
     fn watch(&self, id: OperationId) -> Result<watch::Receiver<Operation>, OperationError> {
         let table = self.table();
         let entry = table.entries.get(&id).ok_or(OperationError::Unknown(id))?;
@@ -547,6 +572,7 @@ impl Operations {
             at_s: ended.finished_at_s,
             stage: ended.stage,
             progress: ended.progress,
+            switch: ended.switch.clone().map(Box::new),
             result,
             problem,
         };

@@ -146,6 +146,27 @@ pub(super) fn of_one_modem(found: Vec<Candidate>) -> io::Result<Vec<Candidate>> 
     }
 }
 
+/// The network interface of the modem that has this port, or of the one modem there is if `port` is `None`.
+/// Of several, which share a connection, it is the first by name.
+pub(crate) fn interface(root: &Path, port: Option<&Path>, modems: &Table) -> Option<String> {
+    let wanted = port.and_then(|port| fs::canonicalize(port).ok());
+    let mut found = candidates(root, modems).into_iter();
+    let port = found.find(|found| match (&wanted, port) {
+        (Some(wanted), _) => fs::canonicalize(&found.path).is_ok_and(|path| path == *wanted),
+        (None, Some(_)) => false,
+        (None, None) => found.verdict != Verdict::NoModem,
+    })?;
+    let entries = |folder: PathBuf| {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path())
+    };
+    // On USB, the interfaces of the device have it; on PCIe, the modem itself.
+    let parts = entries(port.modem.clone()).chain([port.modem]);
+    let names = parts.flat_map(|part| entries(part.join("net")));
+    let names = names.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()));
+    names.min()
+}
+
 /// Whether a port answers `AT`.
 pub(super) async fn answers_at(port: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> bool {
     let mut room = MOST_HEARD;
@@ -298,6 +319,8 @@ const MOST_HEARD: usize = 2048;
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use tokio::io::{DuplexStream, duplex};
 
     use super::*;
@@ -314,6 +337,69 @@ mod tests {
             }
         });
         answers_at(&mut port).await
+    }
+
+    /// Two modems on USB and one on PCIe.
+    fn machine() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        let make = |path: &str| fs::create_dir_all(root.join(path)).unwrap();
+        let write = |path: &str, text: &str| fs::write(root.join(path), text).unwrap();
+        make("dev/serial/by-id");
+        make("sys/class/tty");
+        make("sys/class/wwan");
+        for (number, network) in [("1", "wwan0"), ("2", "usb0")] {
+            let device = format!("sys/devices/usb1/1-{number}");
+            let port = format!("{device}/1-{number}:1.2/ttyUSB{number}");
+            make(&format!("{port}/tty/ttyUSB{number}"));
+            make(&format!("{device}/1-{number}:1.4/net/{network}"));
+            write(&format!("{device}/idVendor"), "2c7c\n");
+            write(&format!("{device}/idProduct"), "0125\n");
+            for file in [
+                "bInterfaceNumber",
+                "bInterfaceClass",
+                "bInterfaceSubClass",
+                "bInterfaceProtocol",
+            ] {
+                write(&format!("{device}/1-{number}:1.2/{file}"), "02\n");
+            }
+            let tty = root.join(&port).join(format!("tty/ttyUSB{number}"));
+            symlink(root.join(&port), tty.join("device")).unwrap();
+            symlink(&tty, root.join(format!("sys/class/tty/ttyUSB{number}"))).unwrap();
+            write(&format!("dev/ttyUSB{number}"), "");
+        }
+        symlink("../../ttyUSB2", root.join("dev/serial/by-id/modem")).unwrap();
+        let wwan = "sys/devices/pci0/0000:01:00.0/wwan/wwan0";
+        make(&format!("{wwan}/wwan0at0"));
+        make(&format!("{wwan}/net/wwan1"));
+        write(&format!("{wwan}/wwan0at0/type"), "AT\n");
+        write(&format!("{wwan}/wwan0at0/dev"), "511:0\n");
+        write("dev/wwan0at0", "");
+        symlink(
+            root.join(wwan).join("wwan0at0"),
+            root.join("sys/class/wwan/wwan0at0"),
+        )
+        .unwrap();
+        folder
+    }
+
+    #[test]
+    fn the_network_interface_is_that_of_the_port_s_own_device() {
+        let machine = machine();
+        let table = Table::default();
+        for (port, expected) in [
+            ("dev/ttyUSB1", Some("wwan0")),
+            ("dev/ttyUSB2", Some("usb0")),
+            ("dev/serial/by-id/modem", Some("usb0")),
+            ("dev/wwan0at0", Some("wwan1")),
+            ("dev/ttyS0", None),
+        ] {
+            let port = machine.path().join(port);
+            let found = interface(machine.path(), Some(&port), &table);
+            assert_eq!(found.as_deref(), expected, "{}", port.display());
+        }
+        let any = interface(machine.path(), None, &table);
+        assert!(any.is_some(), "{any:?}");
     }
 
     #[tokio::test(start_paused = true)]

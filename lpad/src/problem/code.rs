@@ -200,6 +200,27 @@ codes! {
     /// The modem did not take the new profile.
     SwitchNotConfirmed = "switch-not-confirmed", false,
         "The card switched, but the modem still uses the old profile", "Restart the modem.";
+    /// The new profile got no service, and was left again.
+    SwitchReverted = "switch-reverted", false,
+        "The profile got no service; the previous one is in use again", "Check subscription and APN of the profile, with the reason given here, then try again.";
+    /// Neither the new nor the previous profile got service.
+    SwitchDiverted = "switch-diverted", false,
+        "Neither the new nor the previous profile got service; another one is in use", "Check both subscriptions.";
+    /// No profile got service.
+    SwitchStranded = "switch-stranded", true,
+        "No profile of this card gets service here", "Check antenna and coverage.";
+    /// No client confirmed the new profile.
+    NotConfirmed = "not-confirmed", true,
+        "Nobody confirmed the new profile in time; the previous one is in use again", "Check the way to the box over the new profile, then try again.";
+    /// The box would be left without a profile that it can use.
+    WouldStrand = "would-strand", false,
+        "This would leave the box without a usable profile", "Enable another profile instead; or use force.";
+    /// The profile is to be kept.
+    ProfileKept = "profile-kept", false,
+        "The profile is to be kept", "Take keep off the profile in the configuration; or use force.";
+    /// The profile could not be left again.
+    NoWayBack = "no-way-back", false,
+        "The profile forbids that it is disabled, so that lpad could not go back", "Accept it expressly, with --accept-no-return.";
     /// The daemon was stopped on the way.
     Interrupted = "interrupted", true,
         "lpad was stopped before this had ended", "The card has been read again: look at its profiles, then try again.";

@@ -120,11 +120,10 @@ impl Description {
                 .into_iter()
                 .find(|(_, known)| known["name"] == name && known["in"] == place)
                 .unwrap_or_else(|| panic!("{place} parameter {name} of {call:?}"));
-            let number = value.parse::<u64>().ok().map(Value::from);
-            let is_number = self.document.pointer(&format!("{pointer}/schema/type"));
-            let value = match number.filter(|_| is_number == Some(&"integer".into())) {
-                Some(number) => number,
-                None => value.into(),
+            let kind = self.document.pointer(&format!("{pointer}/schema/type"));
+            let value = match kind.and_then(Value::as_str) {
+                Some("integer" | "boolean") => serde_json::from_str(value).unwrap(),
+                _ => value.into(),
             };
             self.must_fit(&format!("{pointer}/schema"), &value);
         }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::is_default;
 use super::profile::{class, rules};
-use crate::job::{self, Kind, OperationId, Progress, Stage, Waiting};
+use crate::job::{self, Kind, OperationId, Progress, Stage, Switching, Waiting};
 use crate::memory::operations::{self, ClientProcess, State};
 use crate::problem::Problem;
 
@@ -34,6 +34,9 @@ pub struct Operation {
     /// The profile that waits for an answer; only in state `awaiting-answer`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offer: Option<Offer>,
+    /// Where the change of the profile in use stands, or how it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub switch: Option<Switching>,
     /// What it achieved; only in state `succeeded`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Achievement>,
@@ -126,6 +129,7 @@ impl From<&operations::Operation> for Operation {
             waiting: known.waiting,
             cancellable: known.cancellable,
             offer: known.offer.as_ref().map(Offer::from),
+            switch: known.switch.clone(),
             result: known.result.as_ref().map(Achievement::from),
             problem: problem.map(|problem| problem.of_operation(known.id)),
             client: known.client,

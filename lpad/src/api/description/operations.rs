@@ -192,7 +192,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         path: "/v1/euiccs/{euicc}/profiles/{iccid}",
         tag: "profiles",
         summary: "Enable, disable or rename a profile",
-        description: "With `state`, starts an operation of kind `enable` or `disable`; a profile that is in that state already is a success. With `nickname`, starts an operation of kind `rename`. Whether the card has the profile is found out by the operation.",
+        description: "With `state`, starts an operation of kind `enable` or `disable`; a profile that is in that state already is a success. A profile that is enabled and gets no service is left again for the one before, and the operation fails with `switch-reverted`; `switch` of the operation tells what was tried. The profile in use is disabled only with `force`. With `nickname`, starts an operation of kind `rename`. Whether the card has the profile is found out by the operation.",
         access: Access::Change,
         parameters: &["IdempotencyKey"],
         body: Some("ProfileChange"),
@@ -210,9 +210,9 @@ pub(super) const OPERATIONS: &[Operation] = &[
         path: "/v1/euiccs/{euicc}/profiles/{iccid}",
         tag: "profiles",
         summary: "Delete a profile",
-        description: "Starts an operation of kind `delete`. The profile must be disabled. It cannot be brought back: most activation codes work only once.",
+        description: "Starts an operation of kind `delete`. The profile must be disabled. The last operational profile, and one that the configuration keeps, is deleted only with `force=true`. It cannot be brought back: most activation codes work only once.",
         access: Access::Change,
-        parameters: &["IdempotencyKey"],
+        parameters: &["IdempotencyKey", "Force"],
         body: None,
         answer: (202, "The operation was started.", "Operation"),
         refusals: &[
@@ -404,6 +404,42 @@ pub(super) const OPERATIONS: &[Operation] = &[
             ),
         ],
     },
+    Operation {
+        id: "confirmSwitch",
+        method: "post",
+        path: "/v1/operations/{id}/confirm",
+        tag: "operations",
+        summary: "Confirm the new profile",
+        description: "For a switch of profiles in stage `awaiting-confirm`: the new profile stays. Without it the one before is used again when the time is over.",
+        access: Access::Change,
+        parameters: &[],
+        body: None,
+        answer: (200, "The operation, which goes on.", "Operation"),
+        refusals: NOT_DECIDED,
+    },
+    Operation {
+        id: "revertSwitch",
+        method: "post",
+        path: "/v1/operations/{id}/revert",
+        tag: "operations",
+        summary: "Go back to the profile before",
+        description: "For a switch of profiles that has not ended: the profile before is used again, and has to get into service in its turn.",
+        access: Access::Change,
+        parameters: &[],
+        body: None,
+        answer: (200, "The operation, which goes on.", "Operation"),
+        refusals: NOT_DECIDED,
+    },
+];
+
+const NOT_DECIDED: &[(u16, Refusal)] = &[
+    (404, Refusal::Named("UnknownOperation")),
+    (
+        409,
+        Refusal::Own(
+            "`operation-ended`: it has ended. `not-awaiting-answer`: it is no switch, or has not come so far, or goes back already.",
+        ),
+    ),
 ];
 
 /// What both ways to cancel an operation are answered with.

@@ -15,9 +15,7 @@ use crate::engine::waiting::Patience;
 use crate::failure::{JobFailure, PortFailure};
 use crate::job::WaitingOn;
 use crate::modem::table::Known;
-use crate::modem::{
-    self, Device, Identity, Made, OpenPort, ProfileInUse, Registration, ReportedProfile,
-};
+use crate::modem::{self, Device, Identity, Look, Made, OpenPort, ProfileInUse, ReportedProfile};
 use crate::runtime::program;
 
 impl<O: OpenPort> CardPort<O> {
@@ -257,19 +255,16 @@ impl<O: OpenPort> CardPort<O> {
         written.map_err(|error| PortFailure::from(error).into())
     }
 
-    /// Whether the modem is registered, which is waited for as long as its habits say.
-    pub(crate) async fn registration(&mut self) -> Result<Registration, JobFailure> {
-        let longest = Duration::from_secs(self.known.habits.registration_s);
-        if longest.is_zero() {
-            return Ok(Registration::NotReported);
-        }
+    /// Asks once what the modem says of its service; a reader has nothing to say.
+    pub(crate) async fn service(&mut self) -> Result<Look, JobFailure> {
         self.at().await?;
         let Some(port) = self.port.as_mut().and_then(Device::modem) else {
-            return Ok(Registration::NotReported);
+            return Ok(Look::default());
         };
-        let asked = pin!(modem::registration(port, &self.known.habits, longest));
-        let told = self.waits.on(WaitingOn::Modem, longest, asked).await;
-        told.map_err(|error| PortFailure::from(error).into())
+        let longest = Duration::from_secs(self.known.habits.question_s);
+        let looked = pin!(modem::look(port, &self.known.habits));
+        let looked = self.waits.on(WaitingOn::Modem, longest, looked).await;
+        looked.map_err(|error| PortFailure::from(error).into())
     }
 }
 

@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use es10_apdu::apdu::Channel;
 use es10_apdu::channel::Place;
 use es10_apdu::transport::Session;
-use es10_apdu::types::Eid;
+use es10_apdu::types::{Eid, Iccid};
 
 use super::FORMAT;
-use super::record::{AskedOperation, Attempt, EndDetails, Ending, Record, StartedOperation};
+use super::record::{
+    AskedOperation, Attempt, EndDetails, Ending, OpenSwitch, Record, StartedOperation,
+};
 use crate::job::OperationId;
 use crate::memory::digest::Digest;
 use crate::memory::link::FoundLink;
@@ -25,6 +27,10 @@ pub struct Intent {
     pub asked: BTreeMap<OperationId, AskedOperation>,
     /// Operations that were under way when the daemon ended.
     pub operations: BTreeMap<OperationId, StartedOperation>,
+    /// Changes of the profile in use that have not ended, by the card.
+    pub switches: BTreeMap<Eid, OpenSwitch>,
+    /// The profile that was in service last, by the card; the latest one last.
+    pub last_good: Vec<(Eid, Iccid)>,
     /// The latest operations that ended, and how. A request is kept only of those that must not be
     /// carried out again under the same key.
     pub ended: BTreeMap<OperationId, EndedOperation>,
@@ -142,6 +148,20 @@ impl Intent {
             .collect()
     }
 
+    /// The change of the profile in use that is part of an operation.
+    pub fn switch_of(&self, operation: OperationId) -> Option<OpenSwitch> {
+        let mut switches = self.switches.values();
+        switches
+            .find(|switch| switch.operation == operation)
+            .cloned()
+    }
+
+    /// The profile of a card that was in service last.
+    pub fn last_good(&self, eid: Eid) -> Option<Iccid> {
+        let known = self.last_good.iter().find(|(of, _)| *of == eid);
+        known.map(|(_, iccid)| *iccid)
+    }
+
     /// The attempts at an order for a card.
     pub fn attempts_at(&self, eid: Eid, order: Digest) -> Option<Attempt> {
         let mut attempts = self.attempts.iter();
@@ -204,6 +224,18 @@ impl Intent {
                     started.iccid = Some(iccid);
                 }
             }
+            Record::Switch(switch) => {
+                self.switches.insert(switch.eid, *switch);
+                while self.switches.len() > CARDS_KEPT {
+                    self.switches.pop_first();
+                }
+            }
+            Record::InService { eid, iccid } => {
+                self.last_good.retain(|(of, _)| *of != eid);
+                self.last_good.push((eid, iccid));
+                let beyond = self.last_good.len().saturating_sub(CARDS_KEPT);
+                self.last_good.drain(..beyond);
+            }
             Record::OperationFinished {
                 operation,
                 ending,
@@ -239,6 +271,8 @@ impl Intent {
     /// What failed or was cancelled may be asked for again under the same key after a restart:
     /// nothing is done twice by it. What succeeded, or was told to have never begun, is not.
     fn finish(&mut self, operation: OperationId, ending: Option<Ending>, details: EndDetails) {
+        self.switches
+            .retain(|_, switch| switch.operation != operation);
         let started = self.operations.remove(&operation);
         let asked = self.asked.remove(&operation);
         let asked = asked.or_else(|| started.as_ref().map(AskedOperation::from));
@@ -299,12 +333,18 @@ impl Intent {
                 host: host.clone(),
                 port: *port,
             });
+        let switches = self.switches.values().cloned();
+        let switches = switches.map(|switch| Record::Switch(Box::new(switch)));
+        let in_service = self.last_good.iter();
+        let in_service = in_service.map(|&(eid, iccid)| Record::InService { eid, iccid });
         [started, last]
             .into_iter()
             .chain(ports)
             .chain(ended)
             .chain(asked)
             .chain(operations)
+            .chain(switches)
+            .chain(in_service)
             .chain(attempts)
             .chain(host_ports)
     }
@@ -352,6 +392,8 @@ fn keep_latest<T>(operations: &mut BTreeMap<OperationId, T>, limit: usize) {
 const HOST_PORTS_KEPT: usize = 64;
 /// How many operations that have not ended are remembered: cards that never come back leave some.
 const OPEN_KEPT: usize = 256;
+/// Of how many cards it is remembered which profile is in use or was in service.
+const CARDS_KEPT: usize = 16;
 /// How many operations that have ended are remembered.
 pub const HISTORY_KEPT: usize = 100;
 /// For how many orders attempts are counted.
@@ -500,6 +542,7 @@ mod tests {
                 at_s: Some(1_700_000_000),
                 stage: Some(Stage::Done),
                 progress: None,
+                switch: None,
                 result: Some(Achievement {
                     iccid: "8901999000000000012".parse().ok(),
                     profile_name: Some("Acme IoT".into()),

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 
 use crc::{CRC_32_ISO_HDLC, Crc, NoTable};
 use es10_apdu::channel::Place;
-use es10_apdu::types::Eid;
+use es10_apdu::types::{Eid, Iccid};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::failure::Told;
-use crate::job::{Achievement, Kind, OperationId, Progress, ResetScope, Stage};
+use crate::job::{Achievement, Kind, OperationId, Progress, ResetScope, Stage, Switching, Tried};
 use crate::memory::digest::Digest;
 use crate::memory::link::FoundLink;
 use crate::printed;
@@ -89,6 +89,17 @@ pub enum Record {
         transaction_id: String,
         /// The profile.
         iccid: String,
+    },
+    /// A change of the profile in use is about to begin, or has come further.
+    Switch(Box<OpenSwitch>),
+    /// A profile is in service.
+    InService {
+        /// The card.
+        #[serde(with = "printed")]
+        eid: Eid,
+        /// The profile.
+        #[serde(with = "printed")]
+        iccid: Iccid,
     },
     /// An operation ended and its outcome is known.
     OperationFinished {
@@ -253,6 +264,54 @@ impl StartedOperation {
     }
 }
 
+/// A change of the profile in use that has not ended: with the profile list it is all that is needed to
+/// go on, or back.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct OpenSwitch {
+    /// The operation.
+    pub operation: OperationId,
+    /// The card.
+    #[serde(with = "printed")]
+    pub eid: Eid,
+    /// The profile that was in use before.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "printed::optional"
+    )]
+    pub from: Option<Iccid>,
+    /// Whether that one was in service.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub was_in_service: bool,
+    /// The profile that is wanted.
+    #[serde(with = "printed")]
+    pub to: Iccid,
+    /// The profile that is brought into service now.
+    #[serde(with = "printed")]
+    pub candidate: Iccid,
+    /// How often it was begun to look whether that one is in service; 0 before the card was asked for it.
+    #[serde(default)]
+    pub looks: u32,
+    /// Whether a client has to confirm it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub asks_client: bool,
+    /// Whether the wanted profile may be one that cannot be left again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub accepts_no_return: bool,
+    /// How long each profile has to get into service, in seconds.
+    pub deadline_s: u64,
+    /// The profiles that got no service.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<Tried>,
+}
+
+impl OpenSwitch {
+    /// Whether the wanted profile was given up.
+    pub fn is_returning(&self) -> bool {
+        !self.failed.is_empty()
+    }
+}
+
 /// How an operation ended.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -292,6 +351,13 @@ pub struct EndDetails {
         skip_serializing_if = "Option::is_none"
     )]
     pub progress: Option<Progress>,
+    /// What became of the profile in use, when that was to be changed.
+    #[serde(
+        default,
+        deserialize_with = "known",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub switch: Option<Box<Switching>>,
     /// What it achieved, when it succeeded.
     #[serde(
         default,

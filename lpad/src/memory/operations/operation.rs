@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::asker::ClientProcess;
 use crate::failure::{Interruption, JobFailure};
-use crate::job::{Achievement, Kind, Offer, OperationId, Progress, Stage, Waiting};
+use crate::job::{Achievement, Kind, Offer, OperationId, Progress, Stage, Switching, Waiting};
 use crate::memory::journal::{AskedOperation, EndDetails, Ending};
 
 /// Where an operation stands.
@@ -96,6 +96,8 @@ pub struct Operation {
     pub cancellable: bool,
     /// The profile that waits for an answer.
     pub offer: Option<Offer>,
+    /// What became of the profile in use, when that was to be changed.
+    pub switch: Option<Switching>,
     /// What it achieved, once it has succeeded.
     pub result: Option<Achievement>,
     /// Why it failed or was cancelled.
@@ -120,6 +122,7 @@ impl Operation {
             stage: None,
             progress: None,
             waiting: None,
+            switch: None,
             cancellable: true,
             offer: None,
             result: None,
@@ -146,6 +149,9 @@ impl Operation {
         self.offer = None;
         self.waiting = None;
         self.asked_at_s = None;
+        if let Some(switch) = &mut self.switch {
+            switch.deadline_s = None;
+        }
         self.result = result;
         self.failure = failure;
         self.finished_at_s = Some(at_s);
@@ -172,6 +178,7 @@ impl Operation {
         let mut operation = Self {
             stage: details.stage,
             progress: details.progress,
+            switch: details.switch.map(|switch| *switch),
             cancellable: false,
             created_at_s: asked.at_s,
             ..Self::new(asked.operation, &asked.euicc, asked.kind)

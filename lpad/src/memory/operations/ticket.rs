@@ -9,7 +9,9 @@ use tokio::time::timeout;
 use super::{Operations, State};
 use crate::commit::{Cancellation, Cancelled, Committed};
 use crate::failure::{Interruption, JobFailure};
-use crate::job::{Achievement, Answer, Decision, Offer, OperationId, Progress, Reply, Stage};
+use crate::job::{
+    Achievement, Answer, Decision, Offer, OperationId, Progress, Reply, Stage, Switching, Verdict,
+};
 use crate::memory::journal::Ending;
 use crate::secret::Secret;
 
@@ -56,6 +58,42 @@ impl Ticket {
     pub fn progress(&self, progress: Progress) {
         self.operations
             .change(self.id, |operation| operation.progress = Some(progress));
+    }
+
+    /// Says where the change of the profile in use stands.
+    pub(crate) fn switching(&self, switch: Switching) {
+        self.operations
+            .change(self.id, |operation| operation.switch = Some(switch));
+    }
+
+    /// Forgets what clients said of a switch: it is about another profile now.
+    pub(crate) fn forget_verdict(&self) {
+        if let Some(entry) = self.operations.table().entries.get(&self.id) {
+            entry.verdict.send_replace(None);
+        }
+    }
+
+    /// Resolves when a client has said one of these of the switch; gives which.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost: what was said stays said.
+    pub(crate) async fn verdict(&self, any_of: &[Verdict]) -> Verdict {
+        let said = {
+            let table = self.operations.table();
+            let entry = table.entries.get(&self.id);
+            entry.map(|entry| entry.verdict.subscribe())
+        };
+        if let Some(mut said) = said {
+            let is_one = |said: &Option<Verdict>| said.is_some_and(|said| any_of.contains(&said));
+            if let Ok(said) = said.wait_for(is_one).await
+                && let Some(said) = *said
+            {
+                return said;
+            }
+        }
+        // One that is forgotten is not decided on any more.
+        std::future::pending().await
     }
 
     /// Passes the point of no return: from here on it can no longer be cancelled.

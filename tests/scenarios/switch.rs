@@ -1,0 +1,484 @@
+//! A profile that gets no service is left again: the box is never stranded on it.
+
+use std::time::Duration;
+
+use lpad::api::body::Operation;
+use lpad::api::profiles::ProfileChange;
+use lpad::client::ClientError;
+use lpad::config::{Confirm, ProfileConfig, SwitchConfig};
+use lpad::job::{Outcome, Reason, Stage, Verdict};
+use lpad::memory::operations::State;
+use lpad::memory::snapshot::ProfileState;
+use lpad::problem::Code;
+use lpad_tests::bed::{Bed, EUICC, accepting, problem, set_state, succeeded};
+use lpad_tests::bench::{Bench, HOST_NAME};
+use rsp_common::pki::{Pki, PkiOptions};
+use sim_card_emulator::card::PowerCut;
+use sim_card_emulator::modem::{Effect, Fault, Moment, Network, Pattern};
+use tokio::time::Instant;
+
+/// A daemon whose card has these many profiles; the first one is in use, and in service.
+async fn bed(profiles: usize) -> (Bed, Vec<String>) {
+    let mut bed = Bed::start().await;
+    bed.stop().await;
+    bed.configuration().euiccs[0].switch = SwitchConfig::default();
+    bed.resume().await;
+    let mut iccids = Vec::new();
+    for _ in 0..profiles {
+        iccids.push(bed.install().await);
+    }
+    let switched = bed.switch(&iccids[0], ProfileState::Enabled).await;
+    succeeded(&switched);
+    assert_eq!(outcome(&switched), Some(Outcome::Confirmed));
+    (bed, iccids)
+}
+
+fn outcome(operation: &Operation) -> Option<Outcome> {
+    operation.switch.as_ref().and_then(|switch| switch.outcome)
+}
+
+/// What was tried in vain, by profile and reason.
+fn failed(operation: &Operation) -> Vec<(String, Reason)> {
+    let switch = operation.switch.as_ref().expect("it is a switch");
+    let tried = switch.failed.iter();
+    tried
+        .map(|tried| (tried.iccid.to_string(), tried.reason))
+        .collect()
+}
+
+/// Checks that the card and the modem use this profile.
+fn must_use(bed: &Bed, iccid: &str) {
+    let memory = bed.bench.card.memory();
+    let enabled = memory.profiles.iter().find(|profile| profile.enabled);
+    let enabled = enabled.map(|profile| profile.iccid.to_string());
+    assert_eq!(enabled.as_deref(), Some(iccid));
+}
+
+/// The operation is told in the same words after a restart.
+async fn must_be_told_the_same_after_a_restart(bed: &mut Bed, before: &Operation) {
+    for is_killed in [false, true] {
+        match is_killed {
+            true => bed.kill().await,
+            false => bed.stop().await,
+        }
+        bed.resume().await;
+        let after = bed.client.operation(before.id, 0).await.unwrap();
+        let without_client = |operation: &Operation| Operation {
+            client: None,
+            ..operation.clone()
+        };
+        assert_eq!(without_client(before), without_client(&after));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_profile_that_never_registers_is_left_again_in_time() {
+    let (mut bed, iccids) = bed(2).await;
+    let modem = bed.bench.modem.clone();
+    modem.set_network(Some(&iccids[1]), network("never"));
+    let begun = Instant::now();
+    let switched = bed.switch(&iccids[1], ProfileState::Enabled).await;
+    let took = begun.elapsed().as_secs();
+    assert!((420..600).contains(&took), "{took} s");
+    assert_eq!(switched.state, State::Failed);
+    assert_eq!(outcome(&switched), Some(Outcome::Reverted));
+    assert_eq!(
+        failed(&switched),
+        [(iccids[1].clone(), Reason::NotRegistered)]
+    );
+    let said = problem(switched.clone());
+    assert_eq!(said.code, Code::SwitchReverted);
+    assert!(
+        said.detail.ends_with(&format!(
+            "the modem is not registered in a network; {} is in service again.",
+            iccids[0]
+        )),
+        "{}",
+        said.detail
+    );
+    must_use(&bed, &iccids[0]);
+    must_be_told_the_same_after_a_restart(&mut bed, &switched).await;
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_of_the_network_is_believed_after_a_while_and_a_restart_of_the_radio() {
+    let (mut bed, iccids) = bed(2).await;
+    let modem = bed.bench.modem.clone();
+    modem.set_network(Some(&iccids[1]), network("rejects-sim"));
+    let begun = Instant::now();
+    let switched = bed.switch(&iccids[1], ProfileState::Enabled).await;
+    let took = begun.elapsed().as_secs();
+    assert!((180..300).contains(&took), "{took} s");
+    assert_eq!(failed(&switched), [(iccids[1].clone(), Reason::Denied)]);
+    must_use(&bed, &iccids[0]);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscription_that_is_provisioned_late_stays() {
+    let (mut bed, iccids) = bed(2).await;
+    let modem = bed.bench.modem.clone();
+    modem.set_network(Some(&iccids[1]), network("rejects-sim"));
+    let started = bed.client.enable(EUICC, &iccids[1]).await.unwrap();
+    in_stage(&bed, &started, Stage::Verifying).await;
+    tokio::time::advance(Duration::from_secs(120)).await;
+    modem.set_network(Some(&iccids[1]), Network::default());
+    let switched = bed.ended(Ok(started)).await;
+    succeeded(&switched);
+    assert_eq!(outcome(&switched), Some(Outcome::Confirmed));
+    must_use(&bed, &iccids[1]);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_neither_is_in_service_another_profile_takes_over_in_the_configured_order() {
+    let (mut bed, iccids) = bed(4).await;
+    bed.stop().await;
+    bed.configuration().euiccs[0].fallback = vec![iccids[3].parse().unwrap()];
+    bed.resume().await;
+    let modem = bed.bench.modem.clone();
+    for dead in &iccids[..2] {
+        modem.set_network(Some(dead), network("never"));
+    }
+    // The one in use was lost before the switch, and is no rescue: it was the last in service, and gets one try.
+    let switched = bed.switch(&iccids[1], ProfileState::Enabled).await;
+    assert_eq!(outcome(&switched), Some(Outcome::Diverted));
+    let lost = [&iccids[1], &iccids[0]].map(|iccid| (iccid.clone(), Reason::NotRegistered));
+    assert_eq!(failed(&switched), lost);
+    assert_eq!(problem(switched.clone()).code, Code::SwitchDiverted);
+    must_use(&bed, &iccids[3]);
+    must_be_told_the_same_after_a_restart(&mut bed, &switched).await;
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_any_service_the_profile_that_had_it_last_stays_in_use() {
+    let (mut bed, iccids) = bed(3).await;
+    bed.bench.modem.set_network(None, network("never"));
+    let switched = bed.switch(&iccids[1], ProfileState::Enabled).await;
+    assert_eq!(outcome(&switched), Some(Outcome::Stranded));
+    assert_eq!(failed(&switched).len(), 3);
+    assert_eq!(problem(switched.clone()).code, Code::SwitchStranded);
+    must_use(&bed, &iccids[0]);
+    must_be_told_the_same_after_a_restart(&mut bed, &switched).await;
+    bed.bench.modem.set_network(None, Network::default());
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_only_profile_stays_in_use_without_service_and_says_so() {
+    let mut bed = Bed::start().await;
+    let iccid = bed.install().await;
+    bed.bench.modem.set_network(None, network("never"));
+    let switched = bed.switch(&iccid, ProfileState::Enabled).await;
+    succeeded(&switched);
+    assert_eq!(outcome(&switched), Some(Outcome::Unverified));
+    let warnings = switched.result.unwrap().warnings;
+    assert!(
+        warnings[0].ends_with("and there is no other profile to go back to."),
+        "{warnings:?}"
+    );
+    must_use(&bed, &iccid);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_box_that_is_switched_off_again_and_again_goes_back_all_the_same() {
+    let (mut bed, iccids) = bed(2).await;
+    let modem = bed.bench.modem.clone();
+    modem.set_network(Some(&iccids[1]), network("never"));
+    let started = bed.client.enable(EUICC, &iccids[1]).await.unwrap();
+    for _ in 0..2 {
+        in_stage(&bed, &started, Stage::Verifying).await;
+        tokio::time::advance(Duration::from_secs(60)).await;
+        bed.kill().await;
+        bed.resume().await;
+    }
+    let switched = bed.ended(bed.client.operation(started.id, 0).await).await;
+    assert_eq!(outcome(&switched), Some(Outcome::Reverted));
+    assert_eq!(failed(&switched), [(iccids[1].clone(), Reason::GivenUp)]);
+    must_use(&bed, &iccids[0]);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_may_have_the_last_word() {
+    let (mut bed, iccids) = bed(2).await;
+    bed.stop().await;
+    bed.configuration().euiccs[0].switch.confirm = Confirm::Client;
+    bed.resume().await;
+    for (verdict, reason, in_use) in [
+        (Some(Verdict::Revert), Some(Reason::Reverted), 0),
+        (None, Some(Reason::NotConfirmed), 0),
+        (Some(Verdict::Confirm), None, 1),
+    ] {
+        let started = bed.client.enable(EUICC, &iccids[1]).await.unwrap();
+        in_stage(&bed, &started, Stage::AwaitingConfirm).await;
+        if let Some(verdict) = verdict {
+            bed.client.decide(started.id, verdict).await.unwrap();
+        }
+        let switched = bed.ended(Ok(started)).await;
+        let expected = reason.map(|reason| (iccids[1].clone(), reason));
+        assert_eq!(failed(&switched), Vec::from_iter(expected));
+        must_use(&bed, &iccids[in_use]);
+        let too_late = bed.client.decide(switched.id, Verdict::Revert).await;
+        assert_eq!(code(too_late), Code::OperationEnded);
+    }
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_may_undo_a_switch_that_has_not_ended_and_confirm_nothing_else() {
+    let (mut bed, iccids) = bed(2).await;
+    let modem = bed.bench.modem.clone();
+    modem.set_network(Some(&iccids[1]), network("never"));
+    let started = bed.client.enable(EUICC, &iccids[1]).await.unwrap();
+    in_stage(&bed, &started, Stage::Verifying).await;
+    let unasked = bed.client.decide(started.id, Verdict::Confirm).await;
+    assert_eq!(code(unasked), Code::NotAwaitingAnswer);
+    bed.client
+        .decide(started.id, Verdict::Revert)
+        .await
+        .unwrap();
+    let begun = Instant::now();
+    let switched = bed.ended(Ok(started)).await;
+    assert!(begun.elapsed() < Duration::from_secs(60));
+    assert_eq!(failed(&switched), [(iccids[1].clone(), Reason::Reverted)]);
+    must_use(&bed, &iccids[0]);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_switch_that_is_not_to_be_verified_is_over_when_the_modem_uses_the_profile() {
+    let (mut bed, iccids) = bed(2).await;
+    let modem = bed.bench.modem.clone();
+    modem.set_network(Some(&iccids[1]), network("never"));
+    let change = ProfileChange {
+        verify: false,
+        ..ProfileChange::to(ProfileState::Enabled)
+    };
+    let started = bed.client.change_profile(EUICC, &iccids[1], &change).await;
+    let begun = Instant::now();
+    let switched = bed.ended(started).await;
+    assert!(begun.elapsed() < Duration::from_secs(60));
+    succeeded(&switched);
+    assert_eq!(outcome(&switched), Some(Outcome::Unverified));
+    must_use(&bed, &iccids[1]);
+    // Enabled already: that it is not in service is said.
+    let again = bed.switch(&iccids[1], ProfileState::Enabled).await;
+    let result = again.result.unwrap();
+    assert!(result.nothing_to_change);
+    assert_eq!(
+        result.warnings,
+        ["The profile is not in service: the modem is not registered in a network."]
+    );
+    modem.set_network(Some(&iccids[1]), Network::default());
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_download_that_enables_a_profile_without_service_goes_back_and_keeps_the_profile() {
+    let (mut bed, iccids) = bed(1).await;
+    bed.bench.modem.set_network(None, network("never"));
+    bed.bench
+        .modem
+        .set_network(Some(&iccids[0]), Network::default());
+    bed.order("NEW");
+    let mut request = accepting(&format!("1${HOST_NAME}$NEW"));
+    request.enable = true;
+    let downloaded = bed.download_as(&request).await;
+    succeeded(&downloaded);
+    assert_eq!(outcome(&downloaded), Some(Outcome::Reverted));
+    let result = downloaded.result.clone().unwrap();
+    assert_eq!(result.enabled, Some(false));
+    assert!(
+        result.warnings[0].starts_with("It is installed, and not in use: "),
+        "{:?}",
+        result.warnings
+    );
+    must_use(&bed, &iccids[0]);
+    must_be_told_the_same_after_a_restart(&mut bed, &downloaded).await;
+    bed.bench.modem.set_network(None, Network::default());
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_way_into_a_network_is_not_given_up_by_mistake() {
+    let (mut bed, iccids) = bed(2).await;
+    let refused = bed.ended(bed.client.disable(EUICC, &iccids[0], false).await);
+    assert_eq!(problem(refused.await).code, Code::WouldStrand);
+    bed.stop().await;
+    bed.configuration().euiccs[0].profiles = vec![ProfileConfig {
+        keep: true,
+        ..ProfileConfig::about(&iccids[1])
+    }];
+    bed.resume().await;
+    let kept = bed.ended(bed.client.delete(EUICC, &iccids[1], false).await);
+    assert_eq!(problem(kept.await).code, Code::ProfileKept);
+    succeeded(
+        &bed.ended(bed.client.delete(EUICC, &iccids[1], true).await)
+            .await,
+    );
+    succeeded(
+        &bed.ended(set_state(&bed.client, &iccids[0], ProfileState::Disabled).await)
+            .await,
+    );
+    let last = bed.ended(bed.client.delete(EUICC, &iccids[0], false).await);
+    assert_eq!(problem(last.await).code, Code::WouldStrand);
+    succeeded(
+        &bed.ended(bed.client.delete(EUICC, &iccids[0], true).await)
+            .await,
+    );
+    bed.must_be_sound().await;
+}
+
+fn code<T: std::fmt::Debug>(answer: Result<T, ClientError>) -> Code {
+    match answer {
+        Err(ClientError::Problem(problem)) => problem.code,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Waits until an operation is in this stage.
+async fn in_stage(bed: &Bed, operation: &Operation, stage: Stage) {
+    let mut events = bed.client.events(Some(0)).await.unwrap();
+    loop {
+        let now = bed.client.operation(operation.id, 0).await.unwrap();
+        if now.stage == Some(stage) {
+            return;
+        }
+        assert!(!now.state.is_final(), "{now:?}");
+        events.next().await.unwrap();
+    }
+}
+
+/// What goes wrong at one APDU of a switch that has to be undone.
+#[derive(Clone, Copy, Debug)]
+enum Mishap {
+    /// The daemon is killed.
+    Kill(Moment),
+    /// The card loses its power for a moment, and the modem with it.
+    PowerCut(PowerCut),
+    /// The answer never comes.
+    Silence,
+}
+
+/// Lets it go wrong at the `nth` APDU; `false` when there are fewer.
+async fn goes_wrong_at(pki: &Pki, mishap: Mishap, nth: u32) -> bool {
+    // Only seen when the test fails.
+    eprintln!("{mishap:?} at APDU {nth}");
+    let mut bed = Bed::with(Bench::with_pki(pki.clone()), "never").await;
+    bed.stop().await;
+    let switch = &mut bed.configuration().euiccs[0].switch;
+    (switch.deadline_s, switch.radio_restart_s) = (30, 0);
+    bed.resume().await;
+    let iccids = [bed.install().await, bed.install().await];
+    succeeded(&bed.switch(&iccids[0], ProfileState::Enabled).await);
+    let (card, modem) = (bed.bench.card.clone(), bed.bench.modem.clone());
+    modem.set_network(Some(&iccids[1]), network("never"));
+    let started = match mishap {
+        Mishap::Kill(moment) => {
+            let mut hold = modem.hold(Pattern::ANY, nth, moment);
+            let started = bed.client.enable(EUICC, &iccids[1]).await.unwrap();
+            let ended = tokio::select! {
+                biased;
+                () = hold.reached() => None,
+                ended = bed.ended(Ok(started.clone())) => Some(ended),
+            };
+            if let Some(ended) = ended {
+                assert_eq!(outcome(&ended), Some(Outcome::Reverted));
+                return false;
+            }
+            bed.kill().await;
+            hold.release();
+            bed.resume().await;
+            started
+        }
+        Mishap::PowerCut(when) => {
+            card.cut_power(u64::from(nth), when);
+            let mut counters = card.counters();
+            let returns = tokio::spawn(async move {
+                let is_cut = counters.wait_for(|so_far| so_far.power_cuts > 0).await;
+                is_cut.unwrap();
+                modem.hang_up();
+            });
+            let started = bed.client.enable(EUICC, &iccids[1]).await.unwrap();
+            let ended = bed.ended(Ok(started.clone())).await;
+            if card.counters().borrow().power_cuts == 0 {
+                assert_eq!(outcome(&ended), Some(Outcome::Reverted));
+                returns.abort();
+                return false;
+            }
+            returns.await.unwrap();
+            started
+        }
+        Mishap::Silence => {
+            modem.inject(Fault {
+                pattern: Pattern::ANY,
+                nth,
+                effect: Effect::Silence { executed: true },
+            });
+            let started = bed.client.enable(EUICC, &iccids[1]).await.unwrap();
+            let ended = bed.ended(Ok(started.clone())).await;
+            if modem.waiting_faults() > 0 {
+                assert_eq!(outcome(&ended), Some(Outcome::Reverted));
+                return false;
+            }
+            started
+        }
+    };
+    bed.settle().await;
+    let ended = bed.ended(bed.client.operation(started.id, 0).await).await;
+    assert_eq!(ended.state, State::Failed, "{ended:?}");
+    let is_told = match outcome(&ended) {
+        Some(outcome) => outcome == Outcome::Reverted,
+        // It had not begun.
+        None => failed_before(&ended),
+    };
+    assert!(is_told, "{ended:?}");
+    bed.settle().await;
+    must_use(&bed, &iccids[0]);
+    bed.must_tell_the_truth().await;
+    assert_eq!(bed.bench.card.open_channels(), [0; 0]);
+    true
+}
+
+fn failed_before(operation: &Operation) -> bool {
+    operation
+        .switch
+        .as_ref()
+        .is_none_or(|switch| switch.failed.is_empty())
+}
+
+async fn wherever_it_goes_wrong(mishaps: &[Mishap]) {
+    let pki = Pki::generate(&PkiOptions::default()).unwrap();
+    for mishap in mishaps {
+        let mut nth = 1;
+        while goes_wrong_at(&pki, *mishap, nth).await {
+            nth += 1;
+        }
+        assert!(nth > 20, "{mishap:?}: {nth}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn wherever_the_daemon_is_killed_the_profile_in_service_is_in_use_at_the_end() {
+    let moments = [Moment::BeforeExecution, Moment::BeforeAnswer];
+    wherever_it_goes_wrong(&moments.map(Mishap::Kill)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn wherever_power_is_lost_the_profile_in_service_is_in_use_at_the_end() {
+    let moments = [PowerCut::BeforeExecution, PowerCut::AfterExecution];
+    wherever_it_goes_wrong(&moments.map(Mishap::PowerCut)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn wherever_an_answer_is_lost_the_profile_in_service_is_in_use_at_the_end() {
+    wherever_it_goes_wrong(&[Mishap::Silence]).await;
+}
+
+fn network(text: &str) -> Network {
+    text.parse().unwrap()
+}
