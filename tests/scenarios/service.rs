@@ -3,7 +3,7 @@
 use std::fs;
 
 use lpad::api::body::Operation;
-use lpad::config::{Check, Need, ProfileConfig, SwitchConfig};
+use lpad::config::{Check, Need, ProfileConfig, Roaming, SwitchConfig};
 use lpad::job::{Outcome, Reason};
 use lpad::memory::snapshot::ProfileState;
 use lpad_tests::bed::{Bed, EUICC, succeeded};
@@ -17,6 +17,7 @@ use tokio::io::AsyncWriteExt;
 async fn bed(configure: impl FnOnce(&Bed, &[String; 2]) -> SwitchConfig) -> (Bed, [String; 2]) {
     let mut bed = Bed::start().await;
     let iccids = [bed.install().await, bed.install().await];
+    bed.bench.set_interface("wwan0");
     succeeded(&bed.switch(&iccids[0], ProfileState::Enabled).await);
     bed.stop().await;
     let configured = configure(&bed, &iccids);
@@ -81,13 +82,10 @@ fn lack(operation: &Operation) -> Option<Reason> {
 
 #[tokio::test(start_paused = true)]
 async fn a_profile_is_in_service_when_the_checks_succeed_over_its_interface() {
-    let (mut bed, iccids) = bed(|bed, iccids| {
-        bed.bench.network().set_interface("wwan0", || true);
-        SwitchConfig {
-            interface: "wwan0".to_owned(),
-            check: vec![web(bed, &iccids[1], Answer::Status(200))],
-            ..SwitchConfig::default()
-        }
+    let (mut bed, iccids) = bed(|bed, iccids| SwitchConfig {
+        interface: "wwan0".to_owned(),
+        check: vec![web(bed, &iccids[1], Answer::Status(200))],
+        ..SwitchConfig::default()
     })
     .await;
     let switched = bed.switch(&iccids[1], ProfileState::Enabled).await;
@@ -120,21 +118,48 @@ async fn a_profile_without_what_is_to_be_reached_is_left_again_and_says_why() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_profile_without_an_address_is_left_again() {
-    let (mut bed, iccids) = bed(|bed, iccids| {
-        let (card, first) = (bed.bench.card.clone(), iccids[0].clone());
-        let network = bed.bench.network();
-        network.set_interface("wwan0", move || is_in_use(&card, &first));
-        SwitchConfig {
-            interface: "wwan0".to_owned(),
+async fn a_profile_that_registers_and_carries_nothing_is_left_again() {
+    for (network, interface, has_check, reason) in [
+        ("no-address", "", false, Reason::NoAddress),
+        ("no-address", "wwan0", false, Reason::NoAddress),
+        ("no-packets", "wwan0", true, Reason::Connect),
+    ] {
+        let (mut bed, iccids) = bed(|bed, iccids| SwitchConfig {
+            interface: interface.to_owned(),
+            check: match has_check {
+                true => vec![web(bed, &iccids[1], Answer::Status(200))],
+                false => Vec::new(),
+            },
             ..SwitchConfig::default()
-        }
-    })
-    .await;
-    let switched = bed.switch(&iccids[1], ProfileState::Enabled).await;
-    assert_eq!(outcome(&switched), Some(Outcome::Reverted));
-    assert_eq!(lack(&switched), Some(Reason::NoAddress));
-    bed.must_be_sound().await;
+        })
+        .await;
+        let network = network.parse().unwrap();
+        bed.bench.modem.set_network(Some(&iccids[1]), network);
+        let switched = bed.switch(&iccids[1], ProfileState::Enabled).await;
+        assert_eq!(outcome(&switched), Some(Outcome::Reverted));
+        assert_eq!(lack(&switched), Some(reason));
+        assert!(is_in_use(&bed.bench.card, &iccids[0]));
+        bed.must_be_sound().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_foreign_network_will_do_unless_only_the_home_network_does() {
+    for (roaming, expected) in [
+        (Roaming::Allow, None),
+        (Roaming::HomeOnly, Some(Reason::HomeOnly)),
+    ] {
+        let (mut bed, iccids) = bed(|_, _| SwitchConfig {
+            roaming,
+            ..SwitchConfig::default()
+        })
+        .await;
+        let network = "roaming".parse().unwrap();
+        bed.bench.modem.set_network(Some(&iccids[1]), network);
+        let switched = bed.switch(&iccids[1], ProfileState::Enabled).await;
+        assert_eq!(lack(&switched), expected);
+        bed.must_be_sound().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
