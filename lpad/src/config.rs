@@ -948,6 +948,7 @@ mod tests {
             ladder_s = 120
             reject_grace_s = 60
             stable_s = 5
+            probation_s = 0
             roaming = "home-only"
             interface = "wwan0"
             need = "all"

@@ -12,6 +12,7 @@ mod handle;
 mod life;
 mod outbox;
 mod port;
+mod probation;
 mod reading;
 mod routes;
 mod session;
@@ -39,12 +40,12 @@ use self::session::show_notifications;
 use self::waiting::Waits;
 use crate::config::EuiccConfig;
 use crate::failure::{Interruption, JobFailure, PortFailure, Told};
-use crate::job::{Achievement, Download, Job, Kind, Switch};
+use crate::job::{Achievement, Download, Job, Kind, Switch, Tried};
 use crate::memory::events::Events;
 use crate::memory::examination::Examination;
 use crate::memory::journal::{Record, SharedJournal, StartedOperation};
 use crate::memory::operations::{Operations, Ticket};
-use crate::memory::snapshot::Snapshot;
+use crate::memory::snapshot::{Profile, ProfileState, Snapshot};
 use crate::modem::OpenPort;
 use crate::modem::table::Table;
 use crate::runtime::clock::Clock;
@@ -177,6 +178,7 @@ impl<O: OpenPort, C: Restrict + 'static> Engine<O, C> {
             [
                 self.slot.desk.outbox.next_attempt(),
                 self.slot.first_boot.next_attempt(),
+                self.slot.probation.next_look(),
             ]
             .into_iter()
             .flatten()
@@ -231,6 +233,52 @@ impl<O: OpenPort, C: Restrict + 'static> Engine<O, C> {
         }
         if self.slot.is_ready() && is_due(self.slot.first_boot.next_attempt()) {
             self.look_for_first_profile().await;
+        }
+        if self.slot.is_ready() && is_due(self.slot.probation.next_look()) {
+            self.look_after_service().await;
+        }
+    }
+
+    /// Looks whether a profile that is watched is still in service; one that has been without for long is
+    /// left.
+    async fn look_after_service(&mut self) {
+        let Ok(mut up) = self.slot.up(Why::Due).await else {
+            return;
+        };
+        let known = up.context.known();
+        let is_in_use = |profiles: &Vec<Profile>| {
+            let mut profiles = profiles.iter();
+            profiles.any(|one| one.state == ProfileState::Enabled && up.probation.is_of(one.iccid))
+        };
+        // Another one was enabled meanwhile.
+        if !known.profiles.value().is_none_or(is_in_use) {
+            return up.probation.end();
+        }
+        let (eid, lack) = (up.card.eid, up.lacks().await);
+        let patience = Duration::from_secs(self.slot.context.config.switch.deadline_s);
+        let Some(lost) = self.slot.probation.looked(lack, patience) else {
+            return;
+        };
+        let job = Job::Leave {
+            iccid: lost.profile.iccid,
+            before: lost.profile.before,
+            reason: lost.reason,
+            cause: lost.cause,
+            after_s: lost.after.as_secs(),
+        };
+        let name = &self.slot.context.config.name;
+        let operations = &self.slot.context.operations;
+        match operations.start(name, Some(eid), job.kind(), None) {
+            Ok(ticket) => {
+                let eid = Some(eid);
+                // Its outcome is told by the operation.
+                let _ = self.carry_out(Work { job, ticket, eid }).await;
+            }
+            // What clients want goes first; it is looked again afterwards.
+            Err(error) => {
+                tracing::warn!(%error, "a profile without service is not left yet");
+                self.slot.probation.begin(lost.profile, patience);
+            }
         }
     }
 
@@ -459,6 +507,7 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
         };
         match job {
             Job::Enable(Switch { iccid, .. })
+            | Job::Leave { iccid, .. }
             | Job::Disable { iccid, .. }
             | Job::Delete { iccid, .. } => StartedOperation {
                 iccid: Some(iccid.to_string()),
@@ -494,6 +543,21 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
         match job {
             Job::Download(request) => self.download(ticket, request).await,
             Job::Enable(order) => self.enable(ticket, &order).await,
+            Job::Leave {
+                iccid,
+                before,
+                reason,
+                cause,
+                after_s,
+            } => {
+                let lost = Tried {
+                    iccid,
+                    reason,
+                    cause,
+                    after_s,
+                };
+                self.leave(ticket, before, lost).await
+            }
             Job::Disable { iccid, force } => self.disable(ticket, iccid, force).await,
             Job::Delete { iccid, force } => self.delete(ticket, iccid, force).await,
             Job::Rename { iccid, nickname } => self.rename(ticket, iccid, &nickname).await,

@@ -44,6 +44,19 @@ pub enum Job {
     Download(Download),
     /// Enable a profile; a success when it is enabled already.
     Enable(Switch),
+    /// Leave a profile that has lost its service for another one; no client asks for it.
+    Leave {
+        /// The profile.
+        iccid: Iccid,
+        /// The profile that was in use before it.
+        before: Option<Iccid>,
+        /// What it lacks.
+        reason: Reason,
+        /// The network's reason, when it gave one.
+        cause: Option<u8>,
+        /// How long it has been without service, in seconds.
+        after_s: u64,
+    },
     /// Disable the profile with this ICCID; a success when it is disabled already.
     Disable {
         /// The profile's ICCID.
@@ -78,7 +91,7 @@ impl Job {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Download(_) => Kind::Download,
-            Self::Enable(_) => Kind::Enable,
+            Self::Enable(_) | Self::Leave { .. } => Kind::Enable,
             Self::Disable { .. } => Kind::Disable,
             Self::Delete { .. } => Kind::Delete,
             Self::Rename { .. } => Kind::Rename,

@@ -36,7 +36,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
             &["engine::life"],
             &["engine::session", "engine::settle"],
             &["engine::context"],
-            &["engine::desk", "engine::first_boot"],
+            &["engine::desk", "engine::first_boot", "engine::probation"],
             &["engine::outbox", "engine::port", "engine::reading"],
             &["engine::handle", "engine::routes", "engine::waiting"],
             &["memory"],

@@ -353,6 +353,107 @@ async fn in_stage(bed: &Bed, operation: &Operation, stage: Stage) {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_daemon_that_is_told_to_end_does_not_wait_for_the_network() {
+    let (mut bed, iccids) = bed(2).await;
+    let modem = bed.bench.modem.clone();
+    modem.set_network(Some(&iccids[1]), network("never"));
+    for stage in [Stage::Verifying, Stage::AwaitingConfirm] {
+        let change = ProfileChange {
+            confirm: Some(Confirm::Client),
+            ..ProfileChange::to(ProfileState::Enabled)
+        };
+        let started = bed.client.change_profile(EUICC, &iccids[1], &change).await;
+        let started = started.unwrap();
+        in_stage(&bed, &started, stage).await;
+        let begun = Instant::now();
+        bed.stop().await;
+        assert!(begun.elapsed() < Duration::from_secs(5), "{stage:?}");
+        bed.resume().await;
+        // The next life looks anew, and asks the client again.
+        in_stage(&bed, &started, stage).await;
+        bed.client
+            .decide(started.id, Verdict::Revert)
+            .await
+            .unwrap();
+        let ended = bed.ended(bed.client.operation(started.id, 0).await).await;
+        assert_eq!(outcome(&ended), Some(Outcome::Reverted));
+        must_use(&bed, &iccids[0]);
+        modem.set_network(Some(&iccids[1]), Network::default());
+    }
+    bed.must_be_sound().await;
+}
+
+/// Waits for an operation that no client asked for, and gives it when it has ended.
+async fn by_itself(bed: &Bed, after: &Operation) -> Operation {
+    let mut events = bed.client.events(Some(0)).await.unwrap();
+    loop {
+        let operations = bed.client.operations().await.unwrap();
+        let newest = operations.into_iter().max_by_key(|one| one.id).unwrap();
+        if newest.id > after.id {
+            return bed.ended(Ok(newest)).await;
+        }
+        events.next().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_profile_that_loses_its_service_soon_after_the_switch_is_left_again() {
+    for is_restarted in [false, true] {
+        let (mut bed, iccids) = bed(2).await;
+        let modem = bed.bench.modem.clone();
+        modem.set_network(Some(&iccids[1]), network("registers,loses-after=10m"));
+        let switched = bed.switch(&iccids[1], ProfileState::Enabled).await;
+        assert_eq!(outcome(&switched), Some(Outcome::Confirmed));
+        let begun = Instant::now();
+        if is_restarted {
+            tokio::time::sleep(Duration::from_secs(300)).await;
+            bed.kill().await;
+            bed.resume().await;
+        }
+        let left = by_itself(&bed, &switched).await;
+        let took = begun.elapsed().as_secs();
+        assert!((1020..1200).contains(&took), "{took} s");
+        assert_eq!(outcome(&left), Some(Outcome::Reverted));
+        assert_eq!(failed(&left), [(iccids[1].clone(), Reason::NotRegistered)]);
+        must_use(&bed, &iccids[0]);
+        must_be_told_the_same_after_a_restart(&mut bed, &left).await;
+        // It is not tried again by itself, and nothing is left of what is in service.
+        tokio::time::sleep(Duration::from_secs(24 * 3600)).await;
+        must_use(&bed, &iccids[0]);
+        let operations = bed.client.operations().await.unwrap();
+        assert_eq!(operations.iter().map(|one| one.id).max(), Some(left.id));
+        bed.must_be_sound().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_short_loss_a_late_one_and_one_of_a_profile_that_is_not_watched_change_nothing() {
+    for (network_of_new, probation_s) in [
+        ("registers,loses-after=10m,lost-for=5m", 1800),
+        ("registers,loses-after=1h", 1800),
+        ("registers,loses-after=10m", 0),
+    ] {
+        let (mut bed, iccids) = bed(2).await;
+        bed.stop().await;
+        bed.configuration().euiccs[0].switch.probation_s = probation_s;
+        bed.resume().await;
+        let modem = bed.bench.modem.clone();
+        modem.set_network(Some(&iccids[1]), network(network_of_new));
+        let switched = bed.switch(&iccids[1], ProfileState::Enabled).await;
+        tokio::time::sleep(Duration::from_secs(24 * 3600)).await;
+        must_use(&bed, &iccids[1]);
+        let operations = bed.client.operations().await.unwrap();
+        assert_eq!(
+            operations.iter().map(|one| one.id).max(),
+            Some(switched.id),
+            "{network_of_new}"
+        );
+        modem.set_network(Some(&iccids[1]), Network::default());
+        bed.must_be_sound().await;
+    }
+}
+
 /// What goes wrong at one APDU of a switch that has to be undone.
 #[derive(Clone, Copy, Debug)]
 enum Mishap {

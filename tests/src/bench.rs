@@ -126,6 +126,7 @@ port = "{folder}/modem"
 
 [euicc.switch]
 stable_s = 0
+probation_s = 0
 
 [euicc.bootstrap]
 when = "{when}"

@@ -33,6 +33,8 @@ pub struct SwitchConfig {
     pub confirm: Confirm,
     /// How long a client has to confirm, in seconds.
     pub confirm_s: u64,
+    /// How long service is watched after a switch, in seconds; 0 does not.
+    pub probation_s: u64,
     /// What must be reachable; without any, being registered is enough.
     pub check: Vec<Check>,
 }
@@ -50,6 +52,7 @@ impl Default for SwitchConfig {
             need: Need::default(),
             confirm: Confirm::default(),
             confirm_s: 600,
+            probation_s: 1800,
             check: Vec::new(),
         }
     }
@@ -257,6 +260,7 @@ impl SwitchConfig {
             ("ladder_s", self.ladder_s, 10, 3600),
             ("reject_grace_s", self.reject_grace_s, 0, 3600),
             ("stable_s", self.stable_s, 0, 120),
+            ("probation_s", self.probation_s, 0, 86_400),
             ("confirm_s", self.confirm_s, 30, 86_400),
         ] {
             if !(least..=most).contains(&seconds) {

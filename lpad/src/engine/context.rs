@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::first_boot::FirstBoot;
+use super::probation::Probation;
 use super::reading::CardState;
 use super::waiting::Waits;
 use crate::config::{EuiccConfig, Route};
@@ -19,7 +20,9 @@ use crate::memory::events::{Change, Events};
 use crate::memory::journal::{Attempt, Record, SharedJournal, StartedOperation};
 use crate::memory::key::Key;
 use crate::memory::operations::Operations;
-use crate::memory::snapshot::{Attempt as Bringing, Known, Notification, Shown, Snapshot, find};
+use crate::memory::snapshot::{
+    Attempt as Bringing, Known, Notification, ProfileState, Shown, Snapshot, find,
+};
 use crate::modem::table::Table;
 use crate::procedure::download::Order;
 use crate::reach::Reach;
@@ -140,6 +143,28 @@ impl<C> Context<C> {
     pub(super) fn consider(&self, first_boot: &mut FirstBoot, eid: Eid) {
         first_boot.consider(eid, &self.known(), |order| self.attempts_at(eid, order));
         self.show_first_boot(first_boot);
+    }
+
+    /// Goes on with watching a profile that is in use since before a restart.
+    pub(super) fn watch_again(&self, probation: &mut Probation, eid: Eid) {
+        if probation.next_look().is_some() {
+            return;
+        }
+        let known = self.known();
+        let Some(profile) = self.journal.look(|intent| intent.last_good(eid)) else {
+            return;
+        };
+        let mut profiles = known.profiles.value().into_iter().flatten();
+        let is_in_use =
+            profiles.any(|one| one.iccid == profile.iccid && one.state == ProfileState::Enabled);
+        let left_s = profile
+            .watched_until_s
+            .saturating_sub(self.clock.unix_seconds());
+        // The clock may have been set meanwhile.
+        let left_s = left_s.min(self.config.switch.probation_s);
+        if is_in_use && left_s > 0 {
+            probation.begin(profile, Duration::from_secs(left_s));
+        }
     }
 
     /// What the first boot downloads now, if anything.

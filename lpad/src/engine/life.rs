@@ -14,6 +14,7 @@ use super::context::Context;
 use super::desk::Desk;
 use super::first_boot::FirstBoot;
 use super::outbox::Urgency;
+use super::probation::Probation;
 use super::reading::{CardState, known};
 use super::routes::Routes;
 use super::settle::{self, ReadBack, Settled};
@@ -32,6 +33,7 @@ pub(super) struct Slot<O: OpenPort, C> {
     pub(super) context: Arc<Context<C>>,
     life: Life,
     pub(super) first_boot: FirstBoot,
+    pub(super) probation: Probation,
     /// What an earlier life of the daemon, or a loss of the card, left half done. It goes before everything
     /// else.
     pub(super) resumed: VecDeque<Resumed>,
@@ -81,6 +83,7 @@ pub(super) struct Up<'e, O: OpenPort, C> {
     pub(super) context: &'e Context<C>,
     pub(super) card: &'e Card,
     pub(super) first_boot: &'e mut FirstBoot,
+    pub(super) probation: &'e mut Probation,
 }
 
 /// What asks for the card.
@@ -110,6 +113,7 @@ impl<O: OpenPort, C: Restrict + 'static> Slot<O, C> {
         Self {
             desk,
             first_boot: FirstBoot::new(context.config.bootstrap.clone(), context.key.clone()),
+            probation: Probation::default(),
             context: Arc::new(context),
             life: Life::absent(Duration::ZERO),
             resumed: VecDeque::new(),
@@ -148,6 +152,7 @@ impl<O: OpenPort, C: Restrict + 'static> Slot<O, C> {
             desk,
             context,
             first_boot,
+            probation,
             ..
         } = self
         else {
@@ -159,6 +164,7 @@ impl<O: OpenPort, C: Restrict + 'static> Slot<O, C> {
             context,
             card,
             first_boot,
+            probation,
         })
     }
 
@@ -213,6 +219,7 @@ impl<O: OpenPort, C: Restrict + 'static> Slot<O, C> {
             desk,
             context,
             first_boot,
+            probation,
             resumed,
             ..
         } = self;
@@ -276,6 +283,7 @@ impl<O: OpenPort, C: Restrict + 'static> Slot<O, C> {
         let info1 = state.info1.clone();
         context.card_was_read(state, notifications);
         context.consider(first_boot, eid);
+        context.watch_again(probation, eid);
         Ok(Card { eid, imei, info1 })
     }
 

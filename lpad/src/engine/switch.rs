@@ -31,7 +31,7 @@ use crate::config::{AfterEnable, Confirm};
 use crate::dialler::Hook;
 use crate::failure::{Guard, Holdout, Interruption, JobFailure, Returned};
 use crate::job::{Achievement, Outcome, Part, Reason, Stage, Switch, Switching, Tried, Verdict};
-use crate::memory::journal::{OpenSwitch, Record};
+use crate::memory::journal::{InService, OpenSwitch, Record};
 use crate::memory::operations::Ticket;
 use crate::memory::snapshot::{Known, Profile, ProfileState, find};
 use crate::modem::{OpenPort, ReportedProfile};
@@ -285,7 +285,9 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
         let context = self.context;
         let known = context.known();
         let profiles = known.profiles.value().map_or(&[][..], Vec::as_slice);
-        let last_good = context.journal.look(|intent| intent.last_good(open.eid));
+        let last_good = context
+            .journal
+            .look(|intent| intent.last_good(open.eid).map(|good| good.iccid));
         let Some(next) = way_back::next(open, last_good, &context.config, profiles) else {
             return false;
         };
@@ -319,7 +321,7 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
         let last_good = self
             .context
             .journal
-            .look(|intent| intent.last_good(open.eid));
+            .look(|intent| intent.last_good(open.eid).map(|good| good.iccid));
         let rest = last_good.or(open.from).unwrap_or(open.to);
         open.candidate = rest;
         self.bring(ticket, &mut open).await?;
@@ -410,13 +412,19 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
                 Outcome::Unverified
             }
             Verified::Lacks(reason, cause) => return Ok(Came::ToNothing(reason, cause)),
+            Verified::LeftOpen => return Err(left_open()),
         };
         if open.asks_client && !is_returning {
             let seconds = self.context.config.switch.confirm_s;
             self.until(ticket, open, seconds);
             ticket.stage(Stage::AwaitingConfirm);
             let verdict = ticket.verdict(&[Verdict::Confirm, Verdict::Revert]);
-            match timeout(Duration::from_secs(seconds), verdict).await {
+            let verdict = timeout(Duration::from_secs(seconds), verdict);
+            let verdict = tokio::select! {
+                verdict = verdict => verdict,
+                () = ticket.daemon_ends() => return Err(left_open()),
+            };
+            match verdict {
                 Ok(Verdict::Confirm) => {}
                 Ok(Verdict::Revert) => return Ok(Came::ToNothing(Reason::Reverted, None)),
                 Err(_) => return Ok(Came::ToNothing(Reason::NotConfirmed, None)),
@@ -446,8 +454,7 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
     ) -> Result<Achievement, JobFailure> {
         let iccid = in_use.profile.iccid;
         if outcome == Outcome::Confirmed {
-            let eid = open.eid;
-            self.context.journal.note(Record::InService { eid, iccid });
+            self.is_in_service_since_now(open, iccid);
         }
         let achieved = Achievement {
             warnings: in_use.warnings,
@@ -465,6 +472,58 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
             true => Ok(achieved),
             false => Err(self.no_service(outcome, open, Some(iccid))),
         }
+    }
+
+    /// Keeps which profile was in service last. The one that was wanted is watched for a while.
+    fn is_in_service_since_now(&mut self, open: &OpenSwitch, iccid: Iccid) {
+        let watched_s = match iccid == open.to {
+            true => self.context.config.switch.probation_s,
+            false => 0,
+        };
+        let profile = InService {
+            eid: open.eid,
+            iccid,
+            before: open.from,
+            watched_until_s: match watched_s {
+                0 => 0,
+                seconds => self.context.clock.unix_seconds().saturating_add(seconds),
+            },
+        };
+        self.context
+            .journal
+            .note(Record::InService(profile.clone()));
+        if watched_s > 0 {
+            self.probation
+                .begin(profile, Duration::from_secs(watched_s));
+        }
+    }
+
+    /// Leaves a profile that has lost its service.
+    pub(super) async fn leave(
+        &mut self,
+        ticket: &Ticket,
+        before: Option<Iccid>,
+        lost: Tried,
+    ) -> Result<Achievement, JobFailure> {
+        let open = OpenSwitch {
+            operation: ticket.id(),
+            eid: self.card.eid,
+            from: before,
+            was_in_service: before.is_some(),
+            to: lost.iccid,
+            candidate: lost.iccid,
+            looks: 1,
+            asks_client: false,
+            accepts_no_return: false,
+            deadline_s: self.context.config.switch.deadline_s,
+            failed: Vec::new(),
+        };
+        self.context
+            .intend(Record::Switch(Box::new(open.clone())))?;
+        // The way back is not called off.
+        ticket.commit()?;
+        self.go_back(ticket, open, lost.reason, lost.cause, lost.after_s)
+            .await
     }
 
     /// Shows where the switch stands, or how it ended.
@@ -713,6 +772,11 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
             }
         }
     }
+}
+
+/// The daemon ends: the journal keeps the switch open, and the next start goes on.
+fn left_open() -> JobFailure {
+    JobFailure::in_doubt(JobFailure::Interrupted(Interruption::Running), None)
 }
 
 /// What a failure to bring a profile into use means for a switch.

@@ -30,7 +30,8 @@ pub use self::intent::{
 };
 use self::record::Line;
 pub use self::record::{
-    AskedOperation, Attempt, EndDetails, Ending, OpenSwitch, Record, RequestKey, StartedOperation,
+    AskedOperation, Attempt, EndDetails, Ending, InService, OpenSwitch, Record, RequestKey,
+    StartedOperation,
 };
 use crate::memory::state_folder::StateFolder;
 

@@ -45,6 +45,8 @@ struct Shared {
     events: Events,
     clock: Clock,
     tell: fn(&JobFailure) -> Told,
+    /// Whether the daemon ends.
+    is_ending: watch::Sender<bool>,
 }
 
 #[derive(Debug)]
@@ -136,6 +138,7 @@ impl Operations {
                 events,
                 clock,
                 tell,
+                is_ending: watch::Sender::default(),
             }),
         };
         operations.recall(&intent);
@@ -408,6 +411,7 @@ impl Operations {
     /// The daemon ends: every operation stops that still can. Those that wait are never begun, and are
     /// told the same as after the next start.
     pub fn end_all(&self) {
+        self.shared.is_ending.send_replace(true);
         for operation in self.list() {
             if operation.state != State::Queued {
                 // One that has ended or is past the point of no return is left alone.

@@ -23,6 +23,8 @@ pub(super) enum Verified {
     Untold,
     /// It is not.
     Lacks(Reason, Option<u8>),
+    /// The daemon ends, and its next life looks anew.
+    LeftOpen,
 }
 
 /// What one look found.
@@ -79,6 +81,14 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
     /// Whether the profile in use is in service now.
     pub(super) async fn is_in_service(&mut self) -> bool {
         matches!(self.look().await, Found::InService)
+    }
+
+    /// What the profile in use lacks, if anything, and the network's reason.
+    pub(crate) async fn lacks(&mut self) -> Option<(Reason, Option<u8>)> {
+        match self.look().await {
+            Found::Lacks(Lack { reason, cause, .. }) => Some((reason, cause)),
+            Found::InService | Found::Untold => None,
+        }
     }
 
     /// What to tell of a profile that is in use and not in service.
@@ -146,6 +156,7 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
                         _ = ticket.verdict(&[Verdict::Revert]), if !open.is_returning() => {
                             return Verified::Lacks(Reason::Reverted, None);
                         }
+                        () = ticket.daemon_ends() => return Verified::LeftOpen,
                     }
                 }
                 Err(lack) => Found::Lacks(lack),
@@ -202,6 +213,7 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
                 _ = ticket.verdict(&[Verdict::Revert]), if !open.is_returning() => {
                     return Verified::Lacks(Reason::Reverted, None);
                 }
+                () = ticket.daemon_ends() => return Verified::LeftOpen,
                 () = sleep(pause) => {}
             }
         }

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use es10_apdu::apdu::Channel;
 use es10_apdu::channel::Place;
 use es10_apdu::transport::Session;
-use es10_apdu::types::{Eid, Iccid};
+use es10_apdu::types::Eid;
 
 use super::FORMAT;
 use super::record::{
-    AskedOperation, Attempt, EndDetails, Ending, OpenSwitch, Record, StartedOperation,
+    AskedOperation, Attempt, EndDetails, Ending, InService, OpenSwitch, Record, StartedOperation,
 };
 use crate::job::OperationId;
 use crate::memory::digest::Digest;
@@ -30,7 +30,7 @@ pub struct Intent {
     /// Changes of the profile in use that have not ended, by the card.
     pub switches: BTreeMap<Eid, OpenSwitch>,
     /// The profile that was in service last, by the card; the latest one last.
-    pub last_good: Vec<(Eid, Iccid)>,
+    pub last_good: Vec<InService>,
     /// The latest operations that ended, and how. A request is kept only of those that must not be
     /// carried out again under the same key.
     pub ended: BTreeMap<OperationId, EndedOperation>,
@@ -157,9 +157,9 @@ impl Intent {
     }
 
     /// The profile of a card that was in service last.
-    pub fn last_good(&self, eid: Eid) -> Option<Iccid> {
-        let known = self.last_good.iter().find(|(of, _)| *of == eid);
-        known.map(|(_, iccid)| *iccid)
+    pub fn last_good(&self, eid: Eid) -> Option<InService> {
+        let mut known = self.last_good.iter();
+        known.find(|known| known.eid == eid).cloned()
     }
 
     /// The attempts at an order for a card.
@@ -230,9 +230,9 @@ impl Intent {
                     self.switches.pop_first();
                 }
             }
-            Record::InService { eid, iccid } => {
-                self.last_good.retain(|(of, _)| *of != eid);
-                self.last_good.push((eid, iccid));
+            Record::InService(profile) => {
+                self.last_good.retain(|known| known.eid != profile.eid);
+                self.last_good.push(profile);
                 let beyond = self.last_good.len().saturating_sub(CARDS_KEPT);
                 self.last_good.drain(..beyond);
             }
@@ -335,8 +335,7 @@ impl Intent {
             });
         let switches = self.switches.values().cloned();
         let switches = switches.map(|switch| Record::Switch(Box::new(switch)));
-        let in_service = self.last_good.iter();
-        let in_service = in_service.map(|&(eid, iccid)| Record::InService { eid, iccid });
+        let in_service = self.last_good.iter().cloned().map(Record::InService);
         [started, last]
             .into_iter()
             .chain(ports)

@@ -93,14 +93,7 @@ pub enum Record {
     /// A change of the profile in use is about to begin, or has come further.
     Switch(Box<OpenSwitch>),
     /// A profile is in service.
-    InService {
-        /// The card.
-        #[serde(with = "printed")]
-        eid: Eid,
-        /// The profile.
-        #[serde(with = "printed")]
-        iccid: Iccid,
-    },
+    InService(InService),
     /// An operation ended and its outcome is known.
     OperationFinished {
         /// The operation.
@@ -303,6 +296,27 @@ pub struct OpenSwitch {
     /// The profiles that got no service.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<Tried>,
+}
+
+/// A profile that is in service.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct InService {
+    /// The card.
+    #[serde(with = "printed")]
+    pub eid: Eid,
+    /// The profile.
+    #[serde(with = "printed")]
+    pub iccid: Iccid,
+    /// The profile that was in use before it.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "printed::optional"
+    )]
+    pub before: Option<Iccid>,
+    /// Until when it is watched, in seconds since 1970; 0 if it is not.
+    #[serde(default)]
+    pub watched_until_s: u64,
 }
 
 impl OpenSwitch {

@@ -54,6 +54,13 @@ impl Ticket {
             .change(self.id, |operation| operation.stage = Some(stage));
     }
 
+    /// Resolves when the daemon ends: what may take long is left to its next life.
+    pub(crate) async fn daemon_ends(&self) {
+        let mut is_ending = self.operations.shared.is_ending.subscribe();
+        // The ticket holds the sender.
+        let _ = is_ending.wait_for(|is_ending| *is_ending).await;
+    }
+
     /// Says how much of the package the card has.
     pub fn progress(&self, progress: Progress) {
         self.operations
