@@ -51,7 +51,7 @@ pub fn check(config: &Config, path: &Path) -> Result<Vec<String>, ConfigError> {
 }
 
 /// What a switch of profiles takes at most, where that is configured: for those who have to wait for a box.
-pub fn longest_switches(config: &Config) -> impl Iterator<Item = String> {
+pub(crate) fn longest_switches(config: &Config) -> impl Iterator<Item = String> {
     let is_configured = |euicc: &&EuiccConfig| euicc.switch != SwitchConfig::default();
     config.euiccs.iter().filter(is_configured).map(|euicc| {
         let EuiccConfig { name, switch, .. } = euicc;

@@ -32,6 +32,7 @@ use self::args::{
     Arguments, Command, EuiccCommand, NotificationCommand, OperationCommand, ProfileCommand,
     ResetArguments, ResetScopeArguments,
 };
+use self::doctor::program::Program;
 use self::progress::ProgressLine;
 use self::status::Overview;
 use self::table::Width;
@@ -49,8 +50,8 @@ use crate::printable::{printable, without_error_numbers};
 use crate::problem::{Code, Problem};
 use crate::runtime::closing::{Closing, closing};
 
-/// Runs `lpactl` and tells how it went.
-pub fn run(arguments: Arguments) -> ExitCode {
+/// Runs `lpactl` and tells how it went. `program` is the daemon's, for what needs no daemon.
+pub fn run(arguments: Arguments, program: Program) -> ExitCode {
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
@@ -59,13 +60,13 @@ pub fn run(arguments: Arguments) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let code = runtime.block_on(carry_out(arguments));
+    let code = runtime.block_on(carry_out(arguments, program));
     // A question that was interrupted still waits for its line.
     runtime.shutdown_background();
     code
 }
 
-async fn carry_out(arguments: Arguments) -> ExitCode {
+async fn carry_out(arguments: Arguments, program: Program) -> ExitCode {
     let given = arguments.socket.clone();
     let socket = match socket(given, std::env::var_os("LPAD_SOCKET")) {
         Ok(socket) => socket,
@@ -79,6 +80,7 @@ async fn carry_out(arguments: Arguments) -> ExitCode {
         client: Client::new(socket),
         json: arguments.json,
         euicc: arguments.euicc.clone(),
+        program,
         interruption,
     };
     let cleans_up = matches!(arguments.command, Command::Doctor(_));
@@ -182,6 +184,9 @@ enum CliError {
     /// What was to be said of them is said.
     #[error("Failed checks: {0}")]
     Unwell(usize),
+    /// With what to do.
+    #[error("The ports cannot be listed: {0}")]
+    Unlisted(String, String),
     #[error("Interrupted")]
     Interrupted,
     #[error("The terminal cannot be used: {0}")]
@@ -207,7 +212,7 @@ impl CliError {
             }
             Self::Usage(_) => 2,
             Self::NothingToDownload => 6,
-            Self::NotReady(_) | Self::Unwell(_) => 7,
+            Self::NotReady(_) | Self::Unwell(_) | Self::Unlisted(..) => 7,
             Self::Output(_) => 8,
             // As a shell tells that a program was ended by this signal.
             Self::Interrupted => 130,
@@ -224,6 +229,7 @@ impl CliError {
                 format!("{}.\n{}\n", self.words(), unreachable_hint(source.kind()))
             }
             Self::Client(ClientError::Timeout(_)) => format!("{}.\n{SILENT}\n", self.words()),
+            Self::Unlisted(_, next) => format!("{}.\n{}\n", self.words(), printable(next)),
             Self::NothingToDownload => String::new(),
             Self::Interrupted => "\n".to_owned(),
             Self::Client(_)
@@ -283,6 +289,7 @@ struct Lpactl {
     client: Client,
     json: bool,
     euicc: Option<String>,
+    program: Program,
     interruption: Closing,
 }
 
@@ -916,6 +923,7 @@ mod tests {
                 client: Client::new(arguments.socket.unwrap()),
                 json: false,
                 euicc: arguments.euicc,
+                program: Program::installed(),
                 interruption: closing().1,
             };
             let error = lpactl.command(arguments.command).await.unwrap_err();

@@ -385,17 +385,3 @@ impl DaemonError {
         }
     }
 }
-
-/// What `lpad --help` prints.
-pub const HELP: &str = "\
-Local Profile Assistant: downloads and switches the eSIM profiles of this gateway
-
-Usage: lpad [OPTIONS]
-
-Options:
-      --config <FILE>   The configuration file [default: /etc/lpad/lpad.toml]
-      --check           Check the configuration and exit
-      --example-config  Print a configuration: every key with its default and its meaning
-  -h, --help            Print help
-  -V, --version         Print version
-";

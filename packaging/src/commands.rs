@@ -29,6 +29,11 @@ pub fn lpad() -> Command {
             .arg(
                 flag("example-config")
                     .help("Print a configuration: every key with its default and its meaning"),
+            )
+            .arg(
+                option("look")
+                    .value_name("WHAT")
+                    .help("Print what lpactl doctor needs, as JSON, and exit"),
             ),
     )
 }

@@ -249,6 +249,8 @@ const DESCRIPTIONS: &[(&str, &[&str])] = &[
             "It runs as the systemd service lpad.service and is controlled over HTTP on a Unix socket: by \
              lpactl, or by any program that speaks HTTP. The API is described at /v1/openapi.json.",
             "lpad logs to standard error. It reads its configuration once, at start.",
+            "--look is for lpactl doctor. WHAT is configuration, ports, euicc=NAME or server=ADDRESS; what is \
+             printed may change with each version.",
         ],
     ),
     (
@@ -258,6 +260,9 @@ const DESCRIPTIONS: &[(&str, &[&str])] = &[
              and the members of the daemon's admin group (lpad), may do everything; members of its reader \
              group may look.",
             "An operation continues in the daemon when lpactl is interrupted; lpactl operation shows it.",
+            "lpactl doctor starts the program lpad(8) with --look for what needs no daemon: the configuration, \
+             the ports, a card without a daemon, and a server. It takes the one beside itself, in ../sbin, or in \
+             a folder of PATH.",
         ],
     ),
 ];

@@ -536,7 +536,7 @@ async fn a_state_folder_that_cannot_be_used_is_named() {
     fs::write(&state, "not a folder").unwrap();
     let ended = lpad(&configuration).stderr(Stdio::piped()).output().await;
     let ended = ended.unwrap();
-    assert_eq!(ended.status.code(), Some(1));
+    assert_eq!(ended.status.code(), Some(2));
     let said = String::from_utf8(ended.stderr).unwrap();
     let words = format!(
         "lpad: [state] directory {}: it is a file, not a folder",

@@ -407,7 +407,7 @@ async fn the_trouble_of_every_modem_is_named_with_what_helps() {
             Ok(found) => found,
             Err(error) => panic!("{name}: {error}"),
         };
-        let checks = checks::of(&found, "the port", &Table::default(), None);
+        let checks = checks::of(&found, "the port");
         let failed: Vec<_> = checks
             .iter()
             .filter(|check| check.verdict == Verdict::Failure)
@@ -434,7 +434,7 @@ async fn a_modem_that_is_away_or_silent_is_told() {
     let found = bed.client.examine(EUICC).await.unwrap();
     let problem = found.port_problem.as_ref().unwrap();
     assert_eq!(problem.code, Code::ModemUnavailable);
-    let checks = checks::of(&found, "the port", &Table::default(), None);
+    let checks = checks::of(&found, "the port");
     let told: Vec<_> = checks
         .iter()
         .map(|check| (check.what, check.verdict))

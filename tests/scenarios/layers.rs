@@ -25,7 +25,8 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
     (
         "lpad/src",
         &[
-            &["daemon", "cli"],
+            &["program", "cli"],
+            &["daemon", "look"],
             &["check", "client"],
             &["api"],
             // Nothing below decides on what people read, or names it.

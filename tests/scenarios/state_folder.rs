@@ -295,7 +295,7 @@ async fn a_folder_that_is_not_lpads_own_is_refused_without_advice_that_harms() {
         ),
     ] {
         let folder = tempfile::tempdir().unwrap();
-        let said = refused(folder.path(), |configuration| {
+        let said = refused(folder.path(), 2, |configuration| {
             let own = format!("{}/state", folder.path().display());
             configuration.replace(&own, directory)
         })
@@ -356,7 +356,7 @@ async fn a_reader_that_comes_back_after_a_restart_is_told_that_it_missed_events(
 async fn a_second_daemon_on_the_same_state_folder_is_refused() {
     let bed = Bed::start().await;
     let folder = tempfile::tempdir().unwrap();
-    let said = refused(folder.path(), |configuration| {
+    let said = refused(folder.path(), 1, |configuration| {
         let own = format!("{}/state", folder.path().display());
         let other = bed.folder().join("state");
         configuration.replace(&own, &other.display().to_string())
@@ -375,7 +375,7 @@ async fn a_journal_that_is_a_link_is_refused_and_what_it_names_is_left_alone() {
     for target in [&*other, Path::new("/dev/full")] {
         let journal = state.join("journal.ndjson");
         symlink(target, &journal).unwrap();
-        let said = refused(folder.path(), |configuration| configuration).await;
+        let said = refused(folder.path(), 1, |configuration| configuration).await;
         assert!(said.contains("journal.ndjson is a symbolic link"), "{said}");
         fs::remove_file(&journal).unwrap();
         fs::remove_file(folder.path().join("lpad.toml")).unwrap();
@@ -415,8 +415,12 @@ pub(crate) async fn told_of(bed: &Bed, ids: &[OperationId]) -> Vec<Told> {
     told
 }
 
-/// Starts a daemon that must end at once, and gives what it said.
-pub(crate) async fn refused(folder: &Path, change: impl FnOnce(String) -> String) -> String {
+/// Starts a daemon that must end at once, with this code, and gives what it said.
+pub(crate) async fn refused(
+    folder: &Path,
+    code: i32,
+    change: impl FnOnce(String) -> String,
+) -> String {
     let address = "127.0.0.1:1".parse().unwrap();
     let configuration = Bench::new().configure(folder, address, "never").unwrap();
     let text = change(fs::read_to_string(&configuration).unwrap());
@@ -424,6 +428,6 @@ pub(crate) async fn refused(folder: &Path, change: impl FnOnce(String) -> String
     let ended = lpad(&configuration).stderr(Stdio::piped()).output();
     let ended = timeout(Duration::from_secs(60), ended).await;
     let ended = ended.expect("it ends").unwrap();
-    assert_eq!(ended.status.code(), Some(1));
+    assert_eq!(ended.status.code(), Some(code));
     String::from_utf8(ended.stderr).unwrap()
 }

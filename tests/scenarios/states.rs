@@ -193,7 +193,7 @@ async fn a_journal_of_a_later_format_is_refused_with_the_way_out() {
         "\n"
     );
     fs::write(state.join("journal.ndjson"), journal).unwrap();
-    let said = refused(folder.path(), |configuration| configuration).await;
+    let said = refused(folder.path(), 1, |configuration| configuration).await;
     assert!(said.contains("a later lpad wrote the journal"), "{said}");
     assert!(said.contains("install that lpad again"), "{said}");
     assert_eq!(

@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use lpad::cli;
 use lpad::cli::args::Arguments;
-use lpad::cli::{self};
+use lpad::cli::doctor::program::Program;
 
 fn main() -> ExitCode {
-    cli::run(Arguments::parse())
+    cli::run(Arguments::parse(), Program::installed())
 }

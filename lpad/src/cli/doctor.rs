@@ -1,31 +1,26 @@
 //! `lpactl doctor`: looks at everything between here, the card and a server, and says what to do.
 
-mod alone;
 mod bundle;
 pub mod checks;
+pub mod program;
 
-use std::env;
-use std::path::Path;
-use std::sync::Arc;
+use std::time::Duration;
 
-use es9_client::{Options, Roots, ServerAddress, TcpConnect, inspect};
+use es9_client::ServerAddress;
 use jiff::Timestamp;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use self::alone::Alone;
 use self::checks::{Check, Server, Verdict};
+use self::program::Unseen;
 use super::args::DoctorArguments;
 use super::table::{Table as Grid, Width, facts};
 use super::{CliError, Lpactl, stdout, unreachable_hint};
 use crate::api::body::Examination;
-use crate::check::check;
 use crate::client::ClientError;
-use crate::config::{Config, ConfigError};
-use crate::memory::state_folder;
-use crate::modem::ports::{Candidate, candidates};
-use crate::modem::table::Table;
+use crate::look::{Configuration, Look, Port};
 use crate::printable::printable;
-use crate::problem::{Code, Problem};
+use crate::problem::Code;
 
 /// What was looked at, and what came of it.
 #[derive(Debug, Serialize)]
@@ -50,38 +45,39 @@ struct Examined {
     found: Option<Examination>,
 }
 
-/// The configuration of the daemon, as far as it may be read.
-struct Configured {
-    config: Option<Config>,
-    table: Arc<Table>,
-}
-
 impl Lpactl {
     /// Examines through the daemon, or without one when none answers.
     pub(super) async fn doctor(&self, arguments: &DoctorArguments) -> Result<(), CliError> {
         if arguments.ports {
-            return self.ports(arguments);
+            return self.ports(arguments).await;
         }
         let named = arguments.smdp.as_deref().map(parse_address).transpose()?;
         if let Some(file) = &arguments.bundle {
             bundle::must_be_new(file)?;
         }
-        let (configured, read) = Configured::read(&arguments.config);
-        let mut checks = vec![read];
+        let look = Look::Configuration;
+        let configured = match self.look(&look, arguments, LOOKING).await {
+            Err(Unseen::Interrupted) => return Err(CliError::Interrupted),
+            configured => configured,
+        };
+        let mut checks = vec![read(&configured, arguments)];
         let euiccs = match self.client.must_be_served().await {
             Ok(()) => {
                 checks.extend(self.daemon().await?);
-                self.unless_interrupted(self.through_daemon(&configured))
-                    .await?
+                let known = configured.as_ref().ok();
+                self.unless_interrupted(self.through_daemon(known)).await?
             }
             Err(error) => match without_daemon(&error) {
-                Some(why) => self.without_daemon(&configured, &why, &mut checks).await?,
+                Some(why) => {
+                    self.without_daemon(&configured, arguments, &why, &mut checks)
+                        .await?
+                }
                 None => return Err(error.into()),
             },
         };
-        let server = async { Ok(configured.server(named, &euiccs).await) };
-        let server = self.unless_interrupted(server).await?;
-        checks.push(checks::clock(server.error.as_ref()));
+        let configured = configured.unwrap_or_default();
+        let server = self.server(named, &configured, arguments, &euiccs).await?;
+        checks.push(checks::clock(server.refusal.as_ref()));
         let report = Report {
             lpactl: env!("CARGO_PKG_VERSION"),
             at: Timestamp::now().to_string(),
@@ -90,7 +86,7 @@ impl Lpactl {
             server,
         };
         if let Some(file) = &arguments.bundle {
-            bundle::write(file, &report, &arguments.config)?;
+            bundle::write(file, &report, configured.values)?;
         }
         match self.json {
             true => self.print_json(&report)?,
@@ -119,14 +115,30 @@ impl Lpactl {
         }
     }
 
-    fn ports(&self, arguments: &DoctorArguments) -> Result<(), CliError> {
-        let (configured, _) = Configured::read(&arguments.config);
-        let found = candidates(Path::new("/"), &configured.table);
-        if self.json {
-            let ports: Vec<_> = found.iter().map(Port::of).collect();
-            return self.print_json(&ports);
-        }
-        self.print(&ports(&found, Width::of(stdout())))
+    async fn ports(&self, arguments: &DoctorArguments) -> Result<(), CliError> {
+        let found: Vec<Port> = match self.look(&Look::Ports, arguments, LOOKING).await {
+            Ok(found) => found,
+            Err(Unseen::Interrupted) => return Err(CliError::Interrupted),
+            Err(error) => {
+                let Check {
+                    says, next_step, ..
+                } = error.check(Verdict::Failure, "Ports");
+                let next = next_step.unwrap_or_default();
+                return Err(CliError::Unlisted(says, next));
+            }
+        };
+        self.show(&found, |found, width| ports(found, width))
+    }
+
+    /// Has the program of the daemon look at something.
+    async fn look<T: DeserializeOwned>(
+        &self,
+        what: &Look,
+        arguments: &DoctorArguments,
+        longest: Duration,
+    ) -> Result<T, Unseen> {
+        let (config, stop) = (&arguments.config, &self.interruption);
+        self.program.look(what, config, longest, stop).await
     }
 
     /// The daemon, which answers, and what it has to tell of itself.
@@ -140,53 +152,64 @@ impl Lpactl {
         Ok([answers].into_iter().chain(problems).collect())
     }
 
-    async fn through_daemon(&self, configured: &Configured) -> Result<Vec<Examined>, CliError> {
+    async fn through_daemon(
+        &self,
+        configured: Option<&Configuration>,
+    ) -> Result<Vec<Examined>, CliError> {
         let mut examined = Vec::new();
         for euicc in self.chosen(self.client.euiccs().await?)? {
             let found = match self.client.examine(&euicc.name).await {
                 Ok(found) => Ok(found),
                 Err(ClientError::Problem(problem)) if problem.code != Code::Forbidden => {
-                    Err(problem)
+                    Err(Check::failed("Examination", &problem))
                 }
                 Err(error) => return Err(error.into()),
             };
-            examined.push(configured.examined(euicc.name, euicc.port, found));
+            let mut known = configured.into_iter().flat_map(|config| &config.euiccs);
+            let known = known.find(|known| known.name == euicc.name);
+            let baud = known.and_then(|known| known.baud);
+            examined.push(Examined::of(euicc.name, euicc.port, baud, found));
         }
         Ok(examined)
     }
 
     async fn without_daemon(
         &self,
-        configured: &Configured,
+        configured: &Result<Configuration, Unseen>,
+        arguments: &DoctorArguments,
         why: &Check,
         checks: &mut Vec<Check>,
     ) -> Result<Vec<Examined>, CliError> {
-        let Some(config) = &configured.config else {
-            // Nothing could be examined, which is no success.
-            let verdict = Verdict::Failure;
-            let says = "none answers, and without the configuration lpactl cannot look by itself";
-            checks.push(Check {
-                verdict,
-                says: says.to_owned(),
-                ..why.clone()
-            });
-            return Ok(Vec::new());
+        let blind = |says: String, next_step| Check {
+            verdict: Verdict::Failure,
+            says,
+            next_step,
+            ..why.clone()
         };
-        let folder = &config.state.directory;
-        if state_folder::is_held(folder) {
-            checks.push(Check::new(
-                Verdict::Failure,
-                "Daemon",
-                format!(
-                    "none answers on {}, but an lpad runs: it holds {}",
-                    self.client.socket().display(),
-                    folder.display()
-                ),
-                "Name its socket with --socket, or stop it and try again.",
-            ));
+        let config = match configured {
+            Ok(config) if !config.euiccs.is_empty() => config,
+            // Nothing could be examined, which is no success.
+            unread => {
+                let without = match unread {
+                    Ok(_) => "the configuration",
+                    Err(_) => "the program lpad",
+                };
+                let says =
+                    format!("none answers, and without {without} lpactl cannot look by itself");
+                checks.push(blind(says, why.next_step.clone()));
+                return Ok(Vec::new());
+            }
+        };
+        if config.is_held {
+            let says = format!(
+                "none answers on {}, but an lpad runs: it holds {}",
+                self.client.socket().display(),
+                config.state
+            );
+            let next = "Name its socket with --socket, or stop it and try again.";
+            checks.push(blind(says, Some(next.to_owned())));
             return Ok(Vec::new());
         }
-        checks.push(why.clone());
         let mut names = config.euiccs.iter().map(|euicc| euicc.name.as_str());
         if let Some(name) = &self.euicc
             && !names.any(|known| known == name)
@@ -194,155 +217,116 @@ impl Lpactl {
             let problem = format!("The configuration has no eUICC called \"{name}\"");
             return Err(CliError::Usage(problem));
         }
-        let alone = match Alone::new(Arc::clone(&configured.table)) {
-            Ok(alone) => alone,
-            Err(error) => {
-                let folder = env::temp_dir();
-                checks.push(Check::new(
-                    Verdict::Failure,
-                    "Daemon",
-                    format!(
-                        "none answers, and lpactl cannot look by itself: {}: {error}",
-                        folder.display()
-                    ),
-                    "Make room there, or name another folder with TMPDIR.",
-                ));
-                return Ok(Vec::new());
-            }
-        };
         let mut examined = Vec::new();
         for euicc in &config.euiccs {
             if self.euicc.as_ref().is_some_and(|name| *name != euicc.name) {
                 continue;
             }
-            let found = alone.examine(euicc, self.interruption.announced()).await;
-            if self.interruption.is_announced() {
-                return Err(CliError::Interrupted);
-            }
-            let (name, port) = (euicc.name.clone(), euicc.port.display().to_string());
-            examined.push(configured.examined(name, port, Ok(found)));
+            let look = Look::Euicc(euicc.name.clone());
+            let found = match self.look(&look, arguments, EXAMINING).await {
+                Ok(found) => found,
+                Err(Unseen::Interrupted) => return Err(CliError::Interrupted),
+                Err(error) => {
+                    let Check {
+                        says, next_step, ..
+                    } = error.check(Verdict::Failure, "Daemon");
+                    let says = format!("none answers, and lpactl cannot look by itself: {says}");
+                    checks.push(blind(says, next_step));
+                    return Ok(examined);
+                }
+            };
+            let (name, port) = (euicc.name.clone(), euicc.port.clone());
+            examined.push(Examined::of(name, port, euicc.baud, Ok(found)));
         }
+        checks.push(why.clone());
         Ok(examined)
+    }
+
+    /// Connects to the server that is named, else to the default one of a card, else to the configured one.
+    async fn server(
+        &self,
+        named: Option<ServerAddress>,
+        configured: &Configuration,
+        arguments: &DoctorArguments,
+        examined: &[Examined],
+    ) -> Result<Server, CliError> {
+        let found = || examined.iter().filter_map(|euicc| euicc.found.as_ref());
+        let on_card = || {
+            let mut addresses = found().filter_map(|found| found.addresses.as_ref());
+            addresses.find_map(|addresses| addresses.default_smdp.as_deref()?.parse().ok())
+        };
+        let in_file = || {
+            let mut euiccs = configured.euiccs.iter();
+            euiccs.find_map(|euicc| euicc.default_smdp.as_deref()?.parse().ok())
+        };
+        let Some(address) = named.or_else(on_card).or_else(in_file) else {
+            return Ok(Server::none());
+        };
+        let issuers = found().filter_map(|found| found.info.as_ref());
+        let issuers: Vec<_> = issuers
+            .flat_map(|info| info.ci_keys_for_verification.iter().cloned())
+            .collect();
+        let shown = address.to_string();
+        // There are two steps, for the connection and for the handshake.
+        let longest = LOOKING + 2 * Duration::from_secs(configured.connect_s);
+        match self.look(&Look::Server(address), arguments, longest).await {
+            Ok(found) => Ok(Server::of(&shown, found, &issuers)),
+            Err(Unseen::Interrupted) => Err(CliError::Interrupted),
+            Err(error) => {
+                let check = error.check(Verdict::NotLookedAt, "Server");
+                Ok(Server::unseen(&shown, check))
+            }
+        }
     }
 }
 
-impl Configured {
-    /// Reads the configuration. Who may not read it can still ask the daemon.
-    fn read(path: &Path) -> (Self, Check) {
-        let shown = path.display();
-        let read = Config::load(path).and_then(|config| {
-            let table = Table::of(&config, path)?;
-            Ok((config, table))
-        });
-        let (config, table) = match read {
-            Ok(read) => read,
-            Err(error) => {
-                let unread = Self {
-                    config: None,
-                    table: Arc::default(),
-                };
-                let said = error.to_string();
-                let check = match error {
-                    ConfigError::Syntax { .. } | ConfigError::Value { .. } => {
-                        let next = "Correct it; `sudo lpad --check` looks at it again.";
-                        Check::new(Verdict::Failure, "Configuration", said, next)
-                    }
-                    _ => {
-                        let next = "Name it with --config, or run lpactl as root.";
-                        Check::new(Verdict::NotLookedAt, "Configuration", said, next)
-                    }
-                };
-                return (unread, check);
-            }
-        };
-        let check = match check(&config, path) {
-            Ok(warnings) if warnings.is_empty() => {
-                Check::ok("Configuration", format!("{shown} is fine"))
-            }
-            Ok(warnings) => Check {
-                verdict: Verdict::Warning,
-                ..Check::ok("Configuration", warnings.join("; "))
-            },
-            Err(error) => {
-                let next = "Correct it; `sudo lpad --check` looks at it again.";
-                Check::new(Verdict::Failure, "Configuration", error.to_string(), next)
-            }
-        };
-        let configured = Self {
-            config: Some(config),
-            table: Arc::new(table),
-        };
-        (configured, check)
-    }
-
-    fn examined(
-        &self,
+impl Examined {
+    fn of(
         name: String,
         port: String,
-        found: Result<Examination, Box<Problem>>,
-    ) -> Examined {
-        let config = self.config.as_ref();
-        let mut euiccs = config.into_iter().flat_map(|config| &config.euiccs);
-        let euicc = euiccs.find(|euicc| euicc.name == name);
-        let opened = match euicc {
-            Some(euicc) if euicc.reader().is_none() => format!("{port} at {} baud", euicc.baud),
-            _ => port.clone(),
-        };
+        baud: Option<u32>,
+        found: Result<Examination, Check>,
+    ) -> Self {
         let (found, checks) = match found {
             Ok(found) => {
-                let modem = euicc.map(|euicc| &euicc.modem);
-                let checks = checks::of(&found, &opened, &self.table, modem);
+                let opened = match baud {
+                    Some(baud) => format!("{port} at {baud} baud"),
+                    None => port.clone(),
+                };
+                let checks = checks::of(&found, &opened);
                 (Some(found), checks)
             }
-            Err(problem) => (None, vec![Check::failed("Examination", &problem)]),
+            Err(check) => (None, vec![check]),
         };
-        Examined {
+        Self {
             name,
             port,
             checks,
             found,
         }
     }
+}
 
-    /// Connects to the server that is named, else to the default one of a card, else to the configured one.
-    async fn server(&self, named: Option<ServerAddress>, examined: &[Examined]) -> Server {
-        let on_card = || {
-            let found = examined.iter().filter_map(|euicc| euicc.found.as_ref());
-            let mut addresses = found.filter_map(|found| found.addresses.as_ref());
-            addresses.find_map(|addresses| addresses.default_smdp.as_deref()?.parse().ok())
-        };
-        let config = self.config.as_ref();
-        let in_file = || {
-            let mut euiccs = config.into_iter().flat_map(|config| &config.euiccs);
-            euiccs.find_map(|euicc| euicc.bootstrap.default_smdp.as_deref()?.parse().ok())
-        };
-        let Some(address) = named.or_else(on_card).or_else(in_file) else {
-            return Server::none();
-        };
-        let mut roots = Roots::gsma();
-        if let Some(folder) = config.and_then(|config| config.trust.extra_roots.as_deref())
-            && let Err(error) = roots.add_folder(folder)
-        {
-            // It is in the verdict on the configuration as well.
-            tracing::debug!(%error, "no further certificate issuers");
+/// The verdict on the configuration. Who may not read it can still ask the daemon.
+fn read(configured: &Result<Configuration, Unseen>, arguments: &DoctorArguments) -> Check {
+    let what = "Configuration";
+    let configured = match configured {
+        Ok(configured) => configured,
+        Err(error) => return error.check(Verdict::NotLookedAt, what),
+    };
+    match &configured.error {
+        Some(error) if configured.is_wrong => {
+            let next = "Correct it; `sudo lpad --check` looks at it again.";
+            Check::new(Verdict::Failure, what, error, next)
         }
-        let mut options = Options::default();
-        let mut targets = Vec::new();
-        if let Some(Config { es9, .. }) = config {
-            options.deadlines = es9.deadlines();
-            targets.extend(es9.targets());
+        Some(error) => {
+            let next = "Name it with --config, or run lpactl as root.";
+            Check::new(Verdict::NotLookedAt, what, error, next)
         }
-        let is_host = |(known, _): &&(String, String)| known.eq_ignore_ascii_case(address.host());
-        let target = targets.iter().find(is_host);
-        let target = target.map(|(_, target)| target.clone());
-        let connect = TcpConnect::with_targets(targets);
-        let found = inspect(&connect, roots, &options, &address).await;
-        let issuers = examined.iter().filter_map(|euicc| euicc.found.as_ref());
-        let issuers = issuers.filter_map(|found| found.info.as_ref());
-        let issuers: Vec<_> = issuers
-            .flat_map(|info| info.ci_keys_for_verification.iter().cloned())
-            .collect();
-        Server::of(&address, found, target.as_deref(), &issuers)
+        None if configured.warnings.is_empty() => {
+            Check::ok(what, format!("{} is fine", arguments.config.display()))
+        }
+        None => Check::new(Verdict::Warning, what, configured.warnings.join("; "), ""),
     }
 }
 
@@ -388,37 +372,15 @@ fn lines(checks: &[Check], width: Width) -> String {
     facts(&lines, width)
 }
 
-/// A port as programs read it.
-#[derive(Serialize)]
-struct Port {
-    port: String,
-    device: String,
-    modem: String,
-    verdict: &'static str,
-    may_be_at: bool,
-}
-
-impl Port {
-    fn of(found: &Candidate) -> Self {
-        Self {
-            port: found.name().display().to_string(),
-            device: found.path.display().to_string(),
-            modem: found.description.clone(),
-            verdict: found.verdict.words(),
-            may_be_at: found.verdict.may_be_asked(),
-        }
-    }
-}
-
-fn ports(found: &[Candidate], width: Width) -> String {
+fn ports(found: &[Port], width: Width) -> String {
     if found.is_empty() {
         return "No port of a modem is found on USB or PCIe. A modem on a UART is not found by itself: \
                 set port to its device.\n"
             .to_owned();
     }
     let mut table = Grid::new(["PORT", "MODEM", "WHAT IT IS"], width);
-    for port in found.iter().map(Port::of) {
-        table.row([port.port, port.modem, port.verdict.to_owned()]);
+    for port in found {
+        table.row([&port.port, &port.modem, &port.verdict].map(Clone::clone));
     }
     table.render()
 }
@@ -452,31 +414,30 @@ fn without_daemon(error: &ClientError) -> Option<Check> {
     }
 }
 
+/// How long looking at files takes at most, or what comes on top of waiting for others.
+const LOOKING: Duration = Duration::from_secs(30);
+/// How long an examination takes at most, with closing what it has opened.
+const EXAMINING: Duration = Duration::from_secs(150);
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::modem::ports::{Reason, Verdict as PortVerdict};
 
     #[test]
     fn ports_are_listed_with_the_names_to_configure() {
-        let port = |path: &str, stable: Option<&str>, verdict| Candidate {
-            path: path.into(),
-            stable: stable.map(Into::into),
-            modem: "/sys/devices/usb1/1-1".into(),
-            description: "Quectel EG25-G 2c7c:0125".into(),
-            usb: None,
-            verdict,
-        };
         let stays = "/dev/serial/by-id/usb-Quectel_EG25-G-if02-port0";
-        let found = [
-            port("/dev/ttyUSB2", Some(stays), PortVerdict::ListedAt(0)),
-            port("/dev/ttyUSB0", None, PortVerdict::NotAt(Reason::Diagnosis)),
-        ];
+        let found = [Port {
+            port: stays.to_owned(),
+            device: "/dev/ttyUSB2".to_owned(),
+            modem: "Quectel EG25-G 2c7c:0125".to_owned(),
+            verdict: "known".to_owned(),
+            may_be_at: true,
+        }];
         let text = ports(&found, Width::UNLIMITED);
         let lines: Vec<_> = text.lines().collect();
         assert!(lines[0].starts_with("PORT "), "{text}");
-        assert!(lines[1].starts_with(&format!("{stays}  Quectel EG25-G 2c7c:0125  known ")));
-        assert!(lines[2].starts_with("/dev/ttyUSB0 ") && lines[2].ends_with("says the modem"));
+        let line = format!("{stays}  Quectel EG25-G 2c7c:0125  known");
+        assert_eq!(lines[1].trim_end(), line);
         assert!(ports(&[], Width::UNLIMITED).starts_with("No port of a modem is found"));
     }
 }

@@ -94,7 +94,6 @@ impl HeldFolder {
 }
 
 /// Whether a daemon holds this folder, as far as may be seen. Nothing is changed.
-#[cfg(feature = "cli")]
 pub(crate) fn is_held(folder: &Path) -> bool {
     let Ok(file) = File::open(folder.join(LOCK)) else {
         return false;

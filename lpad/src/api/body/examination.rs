@@ -4,7 +4,7 @@ use es10_apdu::link::{GetResponseClass, Le};
 use serde::{Deserialize, Serialize};
 
 use super::{Addresses, EuiccInfo, Modem, UnknownPart};
-use crate::config::Route;
+use crate::config::{Route, Verdict};
 use crate::failure::JobFailure;
 use crate::job::Part;
 use crate::memory::examination;
@@ -22,6 +22,15 @@ pub struct Examination {
     /// The modem; absent when it does not answer, and where the port is a reader.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modem: Option<Modem>,
+    /// What helps, if lpad knows that such a modem refuses; absent otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known_to_refuse: Option<String>,
+    /// Bytes of data in one command that such a modem is known to take; absent without a modem.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known_block_size: Option<u8>,
+    /// Whether such a modem is known to pass nothing on without an enabled profile.
+    #[serde(default)]
+    pub needs_profile: bool,
     /// Its IMEI, shortened; absent when it does not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub imei: Option<String>,
@@ -84,6 +93,7 @@ impl From<&examination::Examination> for Examination {
     fn from(found: &examination::Examination) -> Self {
         let mut works = found.routes.iter();
         let in_use = works.find(|tried| tried.found.is_ok());
+        let known = found.modem.as_deref();
         let profiles = found.profiles.value();
         let is_enabled = |state| state == ProfileState::Enabled;
         let unknown = [
@@ -93,10 +103,15 @@ impl From<&examination::Examination> for Examination {
         ];
         Self {
             port_problem: found.port.as_ref().map(shortened),
-            modem: found.modem.as_deref().map(|modem| Modem {
+            modem: known.map(|known| Modem {
                 apdu: in_use.map(|tried| tried.route),
-                ..modem.into()
+                ..known.into()
             }),
+            known_to_refuse: known
+                .filter(|known| known.verdict == Verdict::KnownNotToWork)
+                .map(|known| known.habits.no_isd_r.clone()),
+            known_block_size: known.map(|known| known.habits.most_in_a_block()),
+            needs_profile: known.is_some_and(|known| known.habits.needs_profile),
             imei: found.imei.clone(),
             sim: shorten_numbers(&found.sim),
             iccid: found.iccid.clone(),

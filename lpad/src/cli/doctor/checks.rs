@@ -2,15 +2,12 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use es9_client::{
-    CertificateError, EARLIEST_PLAUSIBLE, Error, Inspection, ServerAddress, Timestamp, TlsError,
-};
+use es9_client::{EARLIEST_PLAUSIBLE, Timestamp};
 use serde::Serialize;
 
-use crate::api::body::{Examination, ExaminedRoute};
-use crate::config::{ModemEntry, Verdict as KnownVerdict};
-use crate::modem::Identity;
-use crate::modem::table::{Known, Table};
+use crate::api::body::{Examination, ExaminedRoute, Modem};
+use crate::look;
+use crate::look::{Certificate, Refusal, Step};
 use crate::problem::{Code, Problem};
 
 /// What came of looking at something.
@@ -85,14 +82,8 @@ impl Check {
     }
 }
 
-/// The verdicts on the way to a card. `opened` names the port, `configured` is what the configuration says
-/// of the modem.
-pub fn of(
-    found: &Examination,
-    opened: &str,
-    table: &Table,
-    configured: Option<&ModemEntry>,
-) -> Vec<Check> {
+/// The verdicts on the way to a card; `opened` names the port.
+pub fn of(found: &Examination, opened: &str) -> Vec<Check> {
     let mut checks = Vec::new();
     match &found.port_problem {
         None => checks.push(Check::ok("Port", opened)),
@@ -106,27 +97,18 @@ pub fn of(
             return checks;
         }
     }
-    let none = ModemEntry::default();
-    let known = found.modem.as_ref().map(|modem| {
-        let identity = Identity {
-            manufacturer: modem.manufacturer.clone(),
-            model: modem.model.clone(),
-            firmware: modem.firmware.clone(),
-        };
-        table.look_up(identity, configured.unwrap_or(&none))
-    });
     // A reader has none.
-    if let (Some(modem), Some(known)) = (&found.modem, &known) {
-        checks.push(named(found, known));
-        checks.push(handled(&modem.profile, &modem.because, known));
+    if let Some(modem) = &found.modem {
+        checks.push(named(found, modem));
+        checks.push(handled(found, modem));
         let is_reached = found.eid.is_some() && found.card_problem.is_none();
         checks.push(sim(found, is_reached));
     }
     let works = found.routes.iter().any(|route| route.problem.is_none());
     for route in &found.routes {
-        checks.push(channel(route, works, known.is_some()));
+        checks.push(channel(route, works, found.modem.is_some()));
     }
-    checks.extend(known.and_then(|known| quirks(found, &known)));
+    checks.extend(quirks(found));
     checks.extend(card(found));
     checks.extend(speed(&found.apdu_us));
     if found.cut_off {
@@ -141,16 +123,15 @@ pub fn of(
     checks
 }
 
-fn named(found: &Examination, known: &Known) -> Check {
-    let identity = &known.identity;
-    let mut says = match (&identity.manufacturer, &identity.model) {
+fn named(found: &Examination, modem: &Modem) -> Check {
+    let mut says = match (&modem.manufacturer, &modem.model) {
         (None, None) => "it does not say who made it".to_owned(),
         (maker, model) => {
             let words = [maker, model].into_iter().flatten();
             words.map(String::as_str).collect::<Vec<_>>().join(" ")
         }
     };
-    for (what, value) in [("firmware", &identity.firmware), ("IMEI", &found.imei)] {
+    for (what, value) in [("firmware", &modem.firmware), ("IMEI", &found.imei)] {
         if let Some(value) = value {
             says.push_str(&format!(", {what} {value}"));
         }
@@ -159,15 +140,14 @@ fn named(found: &Examination, known: &Known) -> Check {
 }
 
 /// The entry of the table, and what is known of lpad's work with such a modem.
-fn handled(profile: &str, because: &str, known: &Known) -> Check {
-    let says = format!("handled as {profile}: {because}");
-    match known.verdict {
-        KnownVerdict::KnownNotToWork => {
+fn handled(found: &Examination, modem: &Modem) -> Check {
+    let says = format!("handled as {}: {}", modem.profile, modem.because);
+    match &found.known_to_refuse {
+        Some(next) => {
             let says = format!("{says}, and knows that it refuses");
-            let next = &known.habits.no_isd_r;
-            Check::new(Verdict::Warning, "Profile", says, next.as_str())
+            Check::new(Verdict::Warning, "Profile", says, next)
         }
-        _ => Check::ok("Profile", says),
+        None => Check::ok("Profile", says),
     }
 }
 
@@ -215,10 +195,10 @@ fn channel(route: &ExaminedRoute, another_works: bool, by_modem: bool) -> Check 
 }
 
 /// What of the way that is used is not as the table of modems has it.
-fn quirks(found: &Examination, known: &Known) -> Option<Check> {
+fn quirks(found: &Examination) -> Option<Check> {
+    let room = found.known_block_size?;
     let used = found.routes.iter().find(|route| route.problem.is_none())?;
     let mut met = Vec::new();
-    let room = known.habits.most_in_a_block();
     if let Some(size) = used.block_size.filter(|size| *size < room) {
         met.push(format!("takes {size} bytes in one command, not {room}"));
     }
@@ -228,7 +208,7 @@ fn quirks(found: &Examination, known: &Known) -> Option<Check> {
     if used.interindustry == Some(true) {
         met.push("GET RESPONSE has a class byte of its own".to_owned());
     }
-    if known.habits.needs_profile {
+    if found.needs_profile {
         met.push("passes nothing on without an enabled profile".to_owned());
     }
     Some(match met.is_empty() {
@@ -303,7 +283,7 @@ fn speed(times_us: &[u64]) -> Option<Check> {
 }
 
 /// The clock, and what a server's certificate says about it.
-pub fn clock(error: Option<&Error>) -> Check {
+pub fn clock(refusal: Option<&Refusal>) -> Check {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
     let now = Timestamp(now);
@@ -312,26 +292,14 @@ pub fn clock(error: Option<&Error>) -> Check {
         let says = format!("it was never set: it says {now}");
         return Check::new(Verdict::Failure, "Clock", says, next);
     }
-    match certificate_error(error) {
-        Some(refusal @ CertificateError::NotYetValid { .. }) => {
-            Check::new(Verdict::Warning, "Clock", refusal.to_string(), next)
-        }
-        _ => Check::ok("Clock", format!("it says {now}")),
-    }
-}
-
-fn certificate_error(error: Option<&Error>) -> Option<&CertificateError> {
-    match error? {
-        Error::Tls { cause, .. } => match &**cause {
-            TlsError::Certificate(refusal) => Some(refusal),
-            _ => None,
-        },
-        _ => None,
+    match refusal.and_then(|refusal| refusal.not_yet_valid.as_deref()) {
+        Some(says) => Check::new(Verdict::Warning, "Clock", says, next),
+        None => Check::ok("Clock", format!("it says {now}")),
     }
 }
 
 /// What a server showed.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct Server {
     /// Its address; `None` when there was none to connect to.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -339,24 +307,10 @@ pub struct Server {
     /// The verdicts.
     pub checks: Vec<Check>,
     /// Its certificates, its own first.
-    pub certificates: Vec<Shown>,
+    pub certificates: Vec<Certificate>,
     /// Why there is no secure connection.
     #[serde(skip)]
-    pub error: Option<Error>,
-}
-
-/// A certificate that a server showed.
-#[derive(Debug, Serialize)]
-pub struct Shown {
-    /// Whose it is.
-    pub subject: String,
-    /// The key identifier of who issued it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub issuer: Option<String>,
-    /// From when it is valid.
-    pub not_before: String,
-    /// Until when.
-    pub not_after: String,
+    pub refusal: Option<Refusal>,
 }
 
 impl Server {
@@ -364,82 +318,66 @@ impl Server {
         let says = "neither the card nor the configuration names one";
         let next = "Name one with --smdp.";
         Self {
-            address: None,
             checks: vec![Check::new(Verdict::NotLookedAt, "Server", says, next)],
-            certificates: Vec::new(),
-            error: None,
+            ..Self::default()
         }
     }
 
-    /// The verdicts on a server; `target` is where the configuration says it is, `issuers` are the key
-    /// identifiers that cards trust.
-    pub fn of(
-        address: &ServerAddress,
-        found: Inspection,
-        target: Option<&str>,
-        issuers: &[String],
-    ) -> Self {
-        let certificates: Vec<_> = found
-            .chain
-            .iter()
-            .map(|certificate| Shown {
-                subject: certificate.subject(),
-                issuer: certificate.authority_key_id().map(ToString::to_string),
-                not_before: certificate.not_before().to_string(),
-                not_after: certificate.not_after().to_string(),
-            })
-            .collect();
+    /// One that was not looked at, or could not be.
+    pub(super) fn unseen(address: &str, check: Check) -> Self {
         Self {
-            address: Some(address.to_string()),
-            checks: server(&found, target, &certificates, issuers),
-            certificates,
-            error: found.error,
+            address: Some(address.to_owned()),
+            checks: vec![check],
+            ..Self::default()
+        }
+    }
+
+    /// The verdicts on a server; `issuers` are the key identifiers that cards trust.
+    pub fn of(address: &str, found: look::Server, issuers: &[String]) -> Self {
+        Self {
+            address: Some(address.to_owned()),
+            checks: server(&found, issuers),
+            certificates: found.certificates,
+            refusal: found.refusal,
         }
     }
 }
 
-fn server(
-    found: &Inspection,
-    target: Option<&str>,
-    shown: &[Shown],
-    issuers: &[String],
-) -> Vec<Check> {
-    let problem = found.error.as_ref().map(Problem::from);
-    let failed = |what| problem.as_ref().map(|problem| Check::failed(what, problem));
-    let name = match target {
+fn server(found: &look::Server, issuers: &[String]) -> Vec<Check> {
+    let failed_at = found.refusal.as_ref().map(|refusal| refusal.step);
+    let failed = |what| {
+        let refusal = found.refusal.as_ref();
+        refusal.map(|refusal| Check::failed(what, &refusal.problem))
+    };
+    if failed_at == Some(Step::Name) {
+        let mut checks = Vec::from_iter(failed("DNS"));
+        checks.push(Check::not_looked_at("TCP", "there is no address"));
+        checks.push(Check::not_looked_at("TLS", "there is no connection"));
+        return checks;
+    }
+    let mut checks = vec![match &found.target {
         Some(target) => Check::not_looked_at("DNS", &format!("connect_to says {target}")),
         None => Check::ok("DNS", "the name is resolved"),
-    };
-    let mut checks = Vec::new();
-    let Some(connected) = found.connected_in else {
-        if matches!(found.error, Some(Error::Dns { .. })) {
-            checks.extend(failed("DNS"));
-            checks.push(Check::not_looked_at("TCP", "there is no address"));
-        } else {
-            checks.push(name);
-            checks.extend(failed("TCP"));
-        }
+    }];
+    let Some(connected) = found.connected_ms else {
+        checks.extend(failed("TCP"));
         checks.push(Check::not_looked_at("TLS", "there is no connection"));
         return checks;
     };
-    checks.push(name);
-    let says = format!("connected in {} ms", connected.as_millis());
-    checks.push(Check::ok("TCP", says));
-    let refusal = certificate_error(found.error.as_ref());
-    match (found.secured_in, found.tls) {
+    checks.push(Check::ok("TCP", format!("connected in {connected} ms")));
+    match (found.secured_ms, &found.tls) {
         (Some(secured), Some(version)) => {
-            let says = format!("{version}, in {} ms", secured.as_millis());
-            checks.push(Check::ok("TLS", says));
+            checks.push(Check::ok("TLS", format!("{version}, in {secured} ms")));
         }
-        _ if refusal.is_some() => {
+        _ if failed_at == Some(Step::Certificate) => {
             checks.push(Check::not_looked_at("TLS", "the certificate is refused"));
         }
         _ => checks.extend(failed("TLS")),
     }
-    let own = shown.first();
-    match (own, refusal) {
-        (_, Some(_)) => checks.extend(failed("Certificate")),
-        (Some(own), None) if found.error.is_none() => {
+    match (found.certificates.first(), failed_at) {
+        (_, Some(Step::Certificate)) => checks.extend(failed("Certificate")),
+        (Some(own), None) => {
+            let shown = &found.certificates;
             let issuer = shown.last().and_then(|last| last.issuer.as_deref());
             let says = format!(
                 "{}, {} in the chain, issued below {}, valid until {}",
@@ -478,82 +416,51 @@ const SLOW_US: u64 = 1_000_000;
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-    use std::time::Duration;
-
-    use es9_client::Phase;
-
     use super::*;
 
-    fn verdicts(found: Inspection) -> Vec<(&'static str, Verdict)> {
-        let address = "smdp.example.com".parse().unwrap();
-        let server = Server::of(&address, found, None, &[]);
-        let checks = server.checks.into_iter();
-        checks.map(|check| (check.what, check.verdict)).collect()
-    }
-
     #[test]
-    fn the_step_that_a_server_fails_at_is_named() {
+    fn a_server_is_looked_at_as_far_as_it_can_be_reached() {
         use Verdict::{Failure, NotLookedAt, Ok};
-        let host = || "smdp.example.com".to_owned();
-        let cause = || io::Error::from(io::ErrorKind::ConnectionRefused);
-        let failed = |error, connected_in: Option<u64>| {
-            verdicts(Inspection {
-                connected_in: connected_in.map(Duration::from_millis),
-                error: Some(error),
-                ..Inspection::default()
-            })
-        };
-        let dns = Error::Dns {
-            host: host(),
-            cause: cause(),
-        };
-        let [dns, tcp, tls] = failed(dns, None)[..] else {
-            panic!()
+        let verdicts = |step, connected_ms| {
+            let found = look::Server {
+                connected_ms,
+                refusal: Some(Refusal {
+                    step,
+                    problem: Problem::new(Code::ServerUnreachable),
+                    not_yet_valid: Some("it begins tomorrow".to_owned()),
+                }),
+                ..look::Server::default()
+            };
+            assert_eq!(clock(found.refusal.as_ref()).verdict, Verdict::Warning);
+            let server = Server::of("smdp.example.com", found, &[]);
+            let checks = server.checks.into_iter();
+            let verdicts = checks.map(|check| (check.what, check.verdict));
+            verdicts.collect::<Vec<_>>()
         };
         assert_eq!(
-            (dns, tcp.1, tls.1),
-            (("DNS", Failure), NotLookedAt, NotLookedAt)
+            verdicts(Step::Name, None),
+            [("DNS", Failure), ("TCP", NotLookedAt), ("TLS", NotLookedAt)]
         );
-        let connect = Error::Connect {
-            host: host(),
-            cause: cause(),
-        };
         assert_eq!(
-            failed(connect, None),
+            verdicts(Step::Connection, None),
             [("DNS", Ok), ("TCP", Failure), ("TLS", NotLookedAt)]
         );
-        let timeout = Error::Timeout {
-            host: host(),
-            phase: Phase::Connect,
-            after: Duration::from_secs(30),
+        let after = |tls, certificate| {
+            [
+                ("DNS", Ok),
+                ("TCP", Ok),
+                ("TLS", tls),
+                ("Certificate", certificate),
+            ]
         };
-        let after_tcp = [
-            ("DNS", Ok),
-            ("TCP", Ok),
-            ("TLS", Failure),
-            ("Certificate", NotLookedAt),
-        ];
-        assert_eq!(failed(timeout, Some(10)), after_tcp);
-        let now = Timestamp(1_735_700_000);
-        let early = CertificateError::NotYetValid {
-            subject: host(),
-            not_before: Timestamp(1_835_700_000),
-            now,
-        };
-        let early = Error::Tls {
-            host: host(),
-            cause: Box::new(TlsError::Certificate(early)),
-        };
-        let verdict = clock(Some(&early));
-        assert_eq!(verdict.verdict, Verdict::Warning, "{verdict:?}");
-        let after_tls = [
-            ("DNS", Ok),
-            ("TCP", Ok),
-            ("TLS", NotLookedAt),
-            ("Certificate", Failure),
-        ];
-        assert_eq!(failed(early, Some(10)), after_tls);
+        assert_eq!(
+            verdicts(Step::Handshake, Some(10)),
+            after(Failure, NotLookedAt)
+        );
+        assert_eq!(
+            verdicts(Step::Certificate, Some(10)),
+            after(NotLookedAt, Failure)
+        );
     }
 
     #[test]

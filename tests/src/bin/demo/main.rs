@@ -9,18 +9,19 @@ mod operator;
 mod world;
 
 use std::error::Error;
+use std::ffi::OsString;
 use std::io::{IsTerminal, stdout};
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
 use lpad::api::body::Operation;
 use lpad::cli;
-use lpad::config::Config;
+use lpad::cli::doctor::program::Program;
 use lpad::job::Kind;
 use lpad::memory::operations::State;
 use lpad::memory::snapshot::ProfileState;
+use lpad::program;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{sleep, timeout};
 
@@ -35,43 +36,33 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
-        Err(error) => return failed("the demo", &error),
-    };
     let mut arguments = std::env::args().skip(1).peekable();
     match arguments.next_if(|role| role == LPAD || role == LPACTL) {
-        Some(role) if role == LPAD => runtime.block_on(daemon(arguments.next())),
+        Some(role) if role == LPAD => {
+            // The daemon's own file is enough to start it.
+            let config = arguments.peek().filter(|first| !first.starts_with("--"));
+            let config = config.map(|_| "--config".to_owned());
+            let arguments = config.into_iter().chain(arguments).map(OsString::from);
+            program::run(arguments.collect())
+        }
         Some(role) => {
             let arguments = std::iter::once(role).chain(arguments);
-            cli::run(cli::args::Arguments::parse_from(arguments))
+            let arguments = cli::args::Arguments::parse_from(arguments);
+            cli::run(arguments, Program::own(LPAD))
         }
-        None => match runtime.block_on(run(Arguments::parse().keep)) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => failed("the demo", &*error),
-        },
+        None => demo(Arguments::parse().keep),
     }
 }
 
-/// The daemon, as its own binary runs it.
-async fn daemon(configuration: Option<String>) -> ExitCode {
-    let run = async {
-        let config = Config::load(Path::new(&configuration.unwrap_or_default()))?;
-        lpad::runtime::log::init(config.log.level);
-        Ok::<_, Box<dyn Error>>(lpad::run(config).await?)
-    };
-    match run.await {
+#[tokio::main(flavor = "current_thread")]
+async fn demo(keep: bool) -> ExitCode {
+    match run(keep).await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(LPAD, &*error),
+        Err(error) => {
+            eprintln!("the demo: {error}");
+            ExitCode::FAILURE
+        }
     }
-}
-
-fn failed(what: &str, error: &dyn Error) -> ExitCode {
-    eprintln!("{what}: {error}");
-    ExitCode::FAILURE
 }
 
 async fn run(keep: bool) -> Result<(), Box<dyn Error>> {
