@@ -8,6 +8,7 @@ use std::{env, fs, io};
 
 fn main() -> io::Result<()> {
     pack(DOCUMENT, compact)?;
+    pack(EXAMPLE, str::to_owned)?;
     pack(MODEMS, compact_modems)?;
     println!("cargo::rerun-if-changed={NO_UNWINDING}");
     if discards_unwinding() {
@@ -109,6 +110,7 @@ fn discards_unwinding() -> bool {
 }
 
 const DOCUMENT: &str = "openapi.json";
+const EXAMPLE: &str = "lpad.toml";
 const MODEMS: &str = "modems.toml";
 const PAGE: &str = "[modem.page]";
 const NO_UNWINDING: &str = "no-unwinding.ld";

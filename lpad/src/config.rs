@@ -21,7 +21,7 @@ pub use self::modem::{Habits, ModemEntry, Route, Rung, UsbPorts, Verdict};
 pub(crate) use self::switch::Target;
 pub use self::switch::{Check, Confirm, DiallerConfig, Need, ProfileConfig, Roaming, SwitchConfig};
 use crate::files::read_file;
-use crate::printed;
+use crate::{packed, printed};
 
 /// The whole configuration of the daemon.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
@@ -334,7 +334,8 @@ impl TryFrom<String> for HexBytes {
 }
 
 impl Config {
-    /// Every key with its default and its meaning, as `lpad --example-config` prints it.
+    /// Every key with its default and its meaning, as `lpad --example-config` prints it. The daemon has it
+    /// packed.
     pub const EXAMPLE: &str = include_str!("../lpad.toml");
 
     /// Reads and checks a configuration file.
@@ -830,7 +831,8 @@ fn elsewhere(unknown: &str) -> Option<String> {
         return Some(format!("; write {section}, below {EUICC}"));
     }
     let mut header = "";
-    let found = Config::EXAMPLE.lines().find(|line| {
+    let example = packed::EXAMPLE.text();
+    let found = example.lines().find(|line| {
         let line = line.strip_prefix('#').unwrap_or(line);
         if line.starts_with('[') {
             header = line;

@@ -7,6 +7,8 @@ pub(crate) struct Packed(&'static [u8]);
 
 /// The description of the API in OpenAPI 3.1, `lpad/openapi.json`.
 pub(crate) const OPENAPI: Packed = Packed(include_bytes!(concat!(env!("OUT_DIR"), "/openapi.lz4")));
+/// A configuration with every key, `lpad/lpad.toml`.
+pub(crate) const EXAMPLE: Packed = Packed(include_bytes!(concat!(env!("OUT_DIR"), "/lpad.lz4")));
 /// The built-in table of modems, `lpad/modems.toml`.
 pub(crate) const MODEMS: Packed = Packed(include_bytes!(concat!(env!("OUT_DIR"), "/modems.lz4")));
 
@@ -29,6 +31,7 @@ mod tests {
     fn every_text_is_unpacked_and_small_for_what_it_says() {
         for (packed, first, most) in [
             (OPENAPI, "{\"openapi\":", 25_000),
+            (EXAMPLE, "# ", 9_000),
             (MODEMS, "[[modem]]\n", 7_000),
         ] {
             let text = packed.text();

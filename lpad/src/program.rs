@@ -1,5 +1,6 @@
 //! The program `lpad`: its options, and what each does.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -14,6 +15,7 @@ use crate::check::{check, longest_switches, unwise};
 use crate::config::Config;
 use crate::daemon;
 use crate::look::Look;
+use crate::packed;
 use crate::printable::printable;
 use crate::runtime::log;
 
@@ -34,7 +36,7 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
 
 async fn carry_out(arguments: Arguments) -> ExitCode {
     if let Some(text) = arguments.text {
-        return say(text);
+        return say(&text);
     }
     if let Some(look) = arguments.look {
         return match look.seen(&arguments.config).await {
@@ -81,7 +83,7 @@ struct Arguments {
     /// What `lpactl doctor` wants to know.
     look: Option<Look>,
     /// What was asked for in place of a daemon.
-    text: Option<&'static str>,
+    text: Option<Cow<'static, str>>,
 }
 
 impl Arguments {
@@ -103,9 +105,9 @@ impl Arguments {
                     let what = given.next().unwrap_or_default();
                     arguments.look = Some(what.to_string_lossy().parse()?);
                 }
-                Some("-h" | "--help") => arguments.text = Some(HELP),
-                Some("-V" | "--version") => arguments.text = Some(VERSION),
-                Some("--example-config") => arguments.text = Some(Config::EXAMPLE),
+                Some("-h" | "--help") => arguments.text = Some(HELP.into()),
+                Some("-V" | "--version") => arguments.text = Some(VERSION.into()),
+                Some("--example-config") => arguments.text = Some(packed::EXAMPLE.text().into()),
                 Some(option) if option.starts_with("--config=") => {
                     arguments.config = PathBuf::from(&option["--config=".len()..]);
                 }
