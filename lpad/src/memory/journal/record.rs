@@ -16,9 +16,10 @@ use crate::memory::digest::Digest;
 use crate::memory::link::FoundLink;
 use crate::printed;
 
-/// One record of intent.
+/// One record of intent. In a line, its kind is the member `type`: [`line_of`] and [`Line::parse`] put it
+/// there and take it out, because what serde does with a tag inside is a fiftieth of the daemon.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(tag = "type", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Record {
     /// The daemon was started.
@@ -102,7 +103,7 @@ pub enum Record {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         ending: Option<Ending>,
         /// What else is known of its end.
-        #[serde(flatten)]
+        #[serde(flatten, skip_deserializing)]
         details: EndDetails,
     },
     /// A profile is about to be looked for without being asked.
@@ -156,7 +157,8 @@ impl Record {
 
     /// The line it is written in: checksum, length, record.
     pub(super) fn line(&self) -> io::Result<String> {
-        Ok(line_of(&serde_json::to_string(self)?))
+        let json = serde_json::to_string(self)?;
+        Ok(line_of(&with_type_inside(&json).unwrap_or(json)))
     }
 }
 
@@ -500,11 +502,28 @@ impl Line {
         let Some((text, json)) = whole(octets) else {
             return Self::Torn;
         };
-        match serde_json::from_str(json) {
-            Ok(record) => Self::Record(record),
-            Err(_) => Self::Foreign(text.to_owned()),
-        }
+        let record = with_type_outside(json).and_then(|outside| {
+            let mut record = serde_json::from_str(&outside).ok()?;
+            if let Record::OperationFinished { details, .. } = &mut record {
+                *details = serde_json::from_str(json).ok()?;
+            }
+            Some(record)
+        });
+        record.map_or_else(|| Self::Foreign(text.to_owned()), Self::Record)
     }
+}
+
+/// `{"attempt":{…}}` as `{"type":"attempt",…}`.
+fn with_type_inside(json: &str) -> Option<String> {
+    let (kind, members) = json.strip_prefix("{\"")?.split_once("\":{")?;
+    let members = members.strip_suffix('}')?;
+    Some(format!("{{\"type\":\"{kind}\",{members}"))
+}
+
+/// `{"type":"attempt",…}` as `{"attempt":{…}}`.
+fn with_type_outside(json: &str) -> Option<String> {
+    let (kind, members) = json.strip_prefix("{\"type\":\"")?.split_once("\",")?;
+    Some(format!("{{\"{kind}\":{{{members}}}"))
 }
 
 /// The line with the JSON of a record.
