@@ -1,5 +1,6 @@
 //! A typed client of the API, used by `lpactl` and by tests.
 
+use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -228,7 +229,7 @@ impl Client {
         let call = async {
             let mut sender = self.connect().await?;
             let response = sender.send_request(request).await?;
-            let operation = read(response.status(), response.into_body()).await?;
+            let operation = parsed(read(response).await?)?;
             let _connection = sender;
             Ok((operation, Attendance { _connection }))
         };
@@ -361,10 +362,10 @@ impl Client {
                 body: response.into_body(),
                 text: String::new(),
             }),
-            status => Err(read(status, response.into_body())
-                .await
-                .map(|_: Health| ())
-                .map_or_else(|error| error, |()| ClientError::Garbled(status.to_string()))),
+            status => {
+                read(response).await?;
+                Err(ClientError::Garbled(status.to_string()))
+            }
         }
     }
 
@@ -379,27 +380,33 @@ impl Client {
         body: Option<&impl Serialize>,
     ) -> Result<T, ClientError> {
         let body = body.map(json).transpose()?.unwrap_or_default();
-        let call = async {
-            let mut tries = 0;
-            loop {
-                let request = self.request(method.clone(), path, body.clone())?;
-                let answer = async {
-                    let response = self.send(request).await?;
-                    read(response.status(), response.into_body()).await
-                };
-                match answer.await {
-                    // In a crowd the daemon closes connections that have not asked yet.
-                    Err(ClientError::Connection(_)) if method == Method::GET && tries < TRIES => {
-                        tries += 1;
-                        sleep(BUSY_PAUSE).await;
-                    }
-                    answer => return answer,
-                }
-            }
-        };
-        timeout(DEADLINE, call)
+        let call = self.exchange(&method, path, body);
+        let answer = timeout(DEADLINE, call)
             .await
-            .map_err(|_| ClientError::Timeout(DEADLINE))?
+            .map_err(|_| ClientError::Timeout(DEADLINE))??;
+        parsed(answer)
+    }
+
+    /// The same for all types.
+    async fn exchange(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<(StatusCode, Bytes), ClientError> {
+        let mut tries = 0;
+        loop {
+            let request = self.request(method.clone(), path, body.clone())?;
+            let answer = async { read(self.send(request).await?).await };
+            match answer.await {
+                // In a crowd the daemon closes connections that have not asked yet.
+                Err(ClientError::Connection(_)) if *method == Method::GET && tries < TRIES => {
+                    tries += 1;
+                    sleep(BUSY_PAUSE).await;
+                }
+                answer => return answer,
+            }
+        }
     }
 
     fn request(
@@ -458,18 +465,27 @@ fn json(body: &impl Serialize) -> Result<Bytes, ClientError> {
         .map_err(|error| ClientError::Garbled(error.to_string()))
 }
 
-async fn read<T: DeserializeOwned>(status: StatusCode, body: Incoming) -> Result<T, ClientError> {
-    let garbled =
-        |error: &dyn std::fmt::Display| ClientError::Garbled(format!("{status}, {error}"));
-    let body = Limited::new(body, ANSWER_LIMIT).collect().await;
-    let body = body.map_err(|error| garbled(&error))?.to_bytes();
+/// The body of a success; anything else is an error.
+async fn read(response: Response<Incoming>) -> Result<(StatusCode, Bytes), ClientError> {
+    let status = response.status();
+    let body = Limited::new(response.into_body(), ANSWER_LIMIT).collect();
+    let body = body.await.map_err(|error| garbled(status, &error))?;
+    let body = body.to_bytes();
     if status.is_success() {
-        return serde_json::from_slice(&body).map_err(|error| garbled(&error));
+        return Ok((status, body));
     }
-    match serde_json::from_slice(&body) {
-        Ok(problem) => Err(ClientError::Problem(Box::new(problem))),
-        Err(error) => Err(garbled(&error)),
-    }
+    Err(match serde_json::from_slice(&body) {
+        Ok(problem) => ClientError::Problem(Box::new(problem)),
+        Err(error) => garbled(status, &error),
+    })
+}
+
+fn parsed<T: DeserializeOwned>((status, body): (StatusCode, Bytes)) -> Result<T, ClientError> {
+    serde_json::from_slice(&body).map_err(|error| garbled(status, &error))
+}
+
+fn garbled(status: StatusCode, error: &dyn Display) -> ClientError {
+    ClientError::Garbled(format!("{status}, {error}"))
 }
 
 /// Reads server-sent events.
