@@ -169,10 +169,11 @@ impl Table {
     fn make_room(&mut self, uid: u32) -> bool {
         loop {
             let load = self.load();
-            let own = load.get(&uid).copied().unwrap_or_default();
+            let own = load.iter().find(|(user, _)| *user == uid);
+            let own = own.map_or(0, |(_, count)| *count);
             let gone = if own >= self.limits.most_of_one {
                 self.longest_idle(uid)
-            } else if load.values().sum::<usize>() >= self.limits.most {
+            } else if load.iter().map(|(_, count)| count).sum::<usize>() >= self.limits.most {
                 self.longest_idle(uid)
                     .or_else(|| self.longest_idle_of_most(&load))
             } else {
@@ -188,10 +189,13 @@ impl Table {
     }
 
     /// How many connections each user has that do not wait.
-    fn load(&self) -> BTreeMap<u32, usize> {
-        let mut load = BTreeMap::new();
+    fn load(&self) -> Vec<(u32, usize)> {
+        let mut load: Vec<(u32, usize)> = Vec::new();
         for open in self.open.values().filter(|open| !open.is_waiting()) {
-            *load.entry(open.uid).or_default() += 1;
+            match load.iter_mut().find(|(uid, _)| *uid == open.uid) {
+                Some((_, count)) => *count += 1,
+                None => load.push((open.uid, 1)),
+            }
         }
         load
     }
@@ -202,7 +206,7 @@ impl Table {
         idle.min().map(|(_, number)| number)
     }
 
-    fn longest_idle_of_most(&self, load: &BTreeMap<u32, usize>) -> Option<u64> {
+    fn longest_idle_of_most(&self, load: &[(u32, usize)]) -> Option<u64> {
         let idle = load
             .iter()
             .filter_map(|(uid, count)| Some((count, self.longest_idle(*uid)?)));

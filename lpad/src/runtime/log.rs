@@ -9,6 +9,8 @@ use serde::de::value::{Error, StrDeserializer};
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 
 use crate::config::LogLevel;
 use crate::printable::{printable, without_error_numbers};
@@ -23,12 +25,10 @@ pub fn init(configured: LogLevel) {
     let builder = tracing_subscriber::fmt()
         .with_writer(log)
         .with_max_level(filter(level.unwrap_or(configured)))
-        .with_target(false);
-    // The journal writes the time itself. A second call, in tests, changes nothing.
-    let _ = match log.is_journal {
-        true => builder.without_time().try_init(),
-        false => builder.try_init(),
-    };
+        .with_target(false)
+        .with_timer(log);
+    // A second call, in tests, changes nothing.
+    let _ = builder.try_init();
     if level.is_none() && wanted.is_some() {
         tracing::warn!("LPAD_LOG must be one of error, warn, info, debug and trace");
     }
@@ -66,6 +66,17 @@ impl Log {
         Line {
             priority: if self.is_journal { priority(level) } else { "" },
             out: stderr(),
+        }
+    }
+}
+
+/// The journal writes the time itself. `without_time` makes a subscriber of another type, which is all of
+/// it a second time.
+impl FormatTime for Log {
+    fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
+        match self.is_journal {
+            true => Ok(()),
+            false => SystemTime.format_time(writer),
         }
     }
 }
@@ -108,6 +119,11 @@ impl<W: Write> Write for Line<W> {
         let (line, end) = match text.strip_suffix('\n') {
             Some(line) => (line, "\n"),
             None => (&*text, ""),
+        };
+        // Behind the time that the journal is not told.
+        let line = match self.priority {
+            "" => line,
+            _ => line.strip_prefix(' ').unwrap_or(line),
         };
         let line = without_error_numbers(line);
         let line = format!("{}{}{end}", self.priority, printable(&line));
