@@ -456,6 +456,9 @@ impl<O: OpenPort, C: Restrict + 'static> Engine<O, C> {
                 ticket.fail(Arc::clone(failure));
                 if failure.loses_card() && self.slot.is_ready() {
                     self.slot.lose(Arc::clone(failure));
+                } else if failure.is_in_doubt() && self.slot.is_ready() {
+                    // The card is there, and what would tell cannot be read now.
+                    self.slot.ask_again();
                 }
             }
         }

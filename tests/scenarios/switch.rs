@@ -14,7 +14,7 @@ use lpad_tests::bed::{Bed, EUICC, accepting, problem, set_state, succeeded};
 use lpad_tests::bench::{Bench, HOST_NAME};
 use rsp_common::pki::{Pki, PkiOptions};
 use sim_card_emulator::card::PowerCut;
-use sim_card_emulator::modem::{Effect, Fault, Moment, Network, Pattern};
+use sim_card_emulator::modem::{Effect, Fault, Moment, Network, Pattern, Quirk};
 use tokio::time::Instant;
 
 /// A daemon whose card has these many profiles; the first one is in use, and in service.
@@ -381,6 +381,99 @@ async fn a_daemon_that_is_told_to_end_does_not_wait_for_the_network() {
         must_use(&bed, &iccids[0]);
         modem.set_network(Some(&iccids[1]), Network::default());
     }
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_modem_that_is_silent_for_a_while_proves_nothing() {
+    for seconds in [40, 90] {
+        let (mut bed, iccids) = bed(2).await;
+        let modem = bed.bench.modem.clone();
+        modem.set_network(Some(&iccids[1]), network("never"));
+        let started = bed.client.enable(EUICC, &iccids[1]).await.unwrap();
+        in_stage(&bed, &started, Stage::Verifying).await;
+        modem.set_quirks(|quirks| quirks.turn_on(Quirk::Mute));
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        modem.set_quirks(|quirks| quirks.turn_off(Quirk::Mute));
+        let switched = bed.ended(Ok(started)).await;
+        assert_eq!(outcome(&switched), Some(Outcome::Reverted), "{seconds} s");
+        must_use(&bed, &iccids[0]);
+        bed.must_be_sound().await;
+    }
+}
+
+/// Whichever command it is, and before and after a restart.
+#[tokio::test(start_paused = true)]
+async fn a_profile_list_that_cannot_be_read_for_once_does_not_end_the_switch() {
+    let unreadable = vec![0xBF, 0x2D, 0x03, 0x81, 0x01, 0x7F, 0x90, 0x00];
+    for is_restarted in [false, true] {
+        for nth in 1..=12 {
+            let (mut bed, iccids) = bed(2).await;
+            let modem = bed.bench.modem.clone();
+            modem.set_network(Some(&iccids[1]), network("never"));
+            let fault = Fault {
+                pattern: Pattern::LAST_BLOCK,
+                nth,
+                effect: Effect::Instead {
+                    response: unreadable.clone(),
+                },
+            };
+            if !is_restarted {
+                modem.inject(fault.clone());
+            }
+            let started = bed.client.enable(EUICC, &iccids[1]).await.unwrap();
+            if is_restarted {
+                in_stage(&bed, &started, Stage::Verifying).await;
+                bed.kill().await;
+                modem.inject(fault);
+                bed.resume().await;
+            }
+            tokio::time::sleep(Duration::from_secs(3600)).await;
+            let ended = bed.client.operation(started.id, 0).await.unwrap();
+            assert!(ended.state.is_final(), "{is_restarted} {nth} {ended:?}");
+            let memory = bed.bench.card.memory();
+            let is_used = memory
+                .profiles
+                .iter()
+                .any(|one| one.enabled && one.iccid.to_string() == iccids[0]);
+            assert!(is_used, "{is_restarted} {nth} {ended:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_modem_that_is_away_for_long_after_a_restart_does_not_end_the_switch() {
+    let (mut bed, iccids) = bed(2).await;
+    let modem = bed.bench.modem.clone();
+    modem.set_network(Some(&iccids[1]), network("never"));
+    let started = bed.client.enable(EUICC, &iccids[1]).await.unwrap();
+    in_stage(&bed, &started, Stage::Verifying).await;
+    bed.kill().await;
+    bed.resume().await;
+    bed.bench.unplug();
+    tokio::time::sleep(Duration::from_secs(200)).await;
+    bed.bench.plug_in();
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    let ended = bed.ended(bed.client.operation(started.id, 0).await).await;
+    assert_eq!(outcome(&ended), Some(Outcome::Reverted), "{ended:?}");
+    must_use(&bed, &iccids[0]);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_is_impatient_with_the_new_profile_is_not_with_the_one_before() {
+    let (mut bed, iccids) = bed(2).await;
+    bed.bench
+        .modem
+        .set_network(None, network("registers-after=20s"));
+    let change = ProfileChange {
+        deadline_s: Some(1),
+        ..ProfileChange::to(ProfileState::Enabled)
+    };
+    let started = bed.client.change_profile(EUICC, &iccids[1], &change).await;
+    let switched = bed.ended(started).await;
+    assert_eq!(outcome(&switched), Some(Outcome::Reverted));
+    must_use(&bed, &iccids[0]);
     bed.must_be_sound().await;
 }
 

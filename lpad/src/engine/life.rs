@@ -294,6 +294,12 @@ impl<O: OpenPort, C: Restrict + 'static> Slot<O, C> {
         self.life = Life::absent(Duration::ZERO);
     }
 
+    /// The card answers, and did not tell what became of an operation: it is read again after a while.
+    pub(super) fn ask_again(&mut self) {
+        self.read_anew();
+        self.life = Life::absent(ASK_AGAIN);
+    }
+
     /// The card cannot be used until it was read anew.
     pub(super) fn lose(&mut self, failure: Arc<JobFailure>) {
         self.read_anew();
@@ -382,6 +388,8 @@ fn as_it_was(started: &StartedOperation) -> Operation {
     }
 }
 
+/// How long a card is left alone that did not tell.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
 /// A job that comes this soon after a failed attempt gets its failure.
 const JUST_NOW: Duration = Duration::from_secs(1);
 /// How often the log is told again that the card cannot be used, for the same reason.

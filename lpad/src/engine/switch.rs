@@ -12,7 +12,8 @@ mod way_back;
 use std::time::Duration;
 
 use es9_client::Restrict;
-use es10_apdu::es10c::EnableResult;
+use es10_apdu::es10c::{EnableProfileRequest, EnableResult};
+use es10_apdu::function::Es10Function;
 use es10_apdu::transport::Outcome as Answer;
 use es10_apdu::types::{Iccid, PprIds, ProfileClass};
 use tokio::time::{Instant, sleep, timeout};
@@ -188,14 +189,15 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
         is_download: bool,
     ) -> Result<Achievement, JobFailure> {
         let known = self.context.known();
-        let profiles = known.profiles.of(Part::Profiles)?;
+        let profiles = known.profiles.of(Part::Profiles);
+        let profiles = profiles.map_err(|failure| JobFailure::in_doubt(failure, None))?;
         match in_use(profiles) {
             Some(enabled) if enabled == open.candidate => {
                 open.looks += 1;
                 self.context
                     .journal
                     .note(Record::Switch(Box::new(open.clone())));
-                if open.looks > STARTS {
+                if open.looks > STARTS && !open.is_returning() {
                     tracing::warn!("this profile was given enough starts");
                     self.show(ticket, &open, None);
                     return self.go_back(ticket, open, Reason::GivenUp, None, 0).await;
@@ -324,7 +326,25 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
             .look(|intent| intent.last_good(open.eid).map(|good| good.iccid));
         let rest = last_good.or(open.from).unwrap_or(open.to);
         open.candidate = rest;
-        self.bring(ticket, &mut open).await?;
+        let rest = match self.bring(ticket, &mut open).await {
+            Ok(_) => rest,
+            Err(failure) if failure.loses_card() || failure.is_in_doubt() => {
+                return Err(JobFailure::in_doubt(failure, None));
+            }
+            Err(failure) => {
+                let shown = failure.shortened();
+                tracing::warn!(
+                    failure = shown,
+                    "the last profile with service is not enabled"
+                );
+                let known = self.context.known();
+                let profiles = known.profiles.value().map_or(&[][..], Vec::as_slice);
+                in_use(profiles).unwrap_or(rest)
+            }
+        };
+        // The network may come later, and then the dialler has to know.
+        self.tell_dialler(Hook::Up, open.from, Some(rest), None)
+            .await;
         let outcome = Outcome::Stranded;
         self.show(ticket, &open, Some((outcome, Some(rest))));
         Err(self.no_service(outcome, &open, Some(rest)))
@@ -391,7 +411,7 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
             Ok(Brought::Unchanged(profile)) => return Ok(Came::Unchanged(profile)),
             Ok(Brought::InUse(in_use)) => in_use,
             Err(failure) => {
-                let came = came_to(failure, is_returning);
+                let came = came_to(failure, open);
                 if came.is_err() && !is_returning && from != to {
                     // The one before is still in use, and the dialler was told to give it up.
                     self.tell_dialler(Hook::Up, from, from, None).await;
@@ -412,7 +432,15 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
                 Outcome::Unverified
             }
             Verified::Lacks(reason, cause) => return Ok(Came::ToNothing(reason, cause)),
-            Verified::LeftOpen => return Err(left_open()),
+            Verified::LeftOpen => {
+                // A restart in good order is not held against the profile.
+                if !is_returning && open.looks > 1 {
+                    open.looks -= 1;
+                    let record = Record::Switch(Box::new(open.clone()));
+                    self.context.journal.note(record);
+                }
+                return Err(left_open());
+            }
         };
         if open.asks_client && !is_returning {
             let seconds = self.context.config.switch.confirm_s;
@@ -780,12 +808,14 @@ fn left_open() -> JobFailure {
 }
 
 /// What a failure to bring a profile into use means for a switch.
-fn came_to(failure: JobFailure, is_returning: bool) -> Result<Came, JobFailure> {
+fn came_to(failure: JobFailure, open: &OpenSwitch) -> Result<Came, JobFailure> {
+    let is_returning = open.is_returning();
+    let has_begun = open.looks > 0;
     Ok(Came::ToNothing(
         match failure {
             JobFailure::NotSwitched(Holdout::Modem) => Reason::ModemKeptOld,
             JobFailure::NotSwitched(Holdout::Card) if is_returning => Reason::CardKeptOld,
-            JobFailure::UnknownProfile(_) if is_returning => Reason::CardRefused,
+            JobFailure::UnknownProfile(_) if has_begun => Reason::CardRefused,
             JobFailure::Function(error) if is_returning && error.outcome() == Answer::Refused => {
                 tracing::warn!(%error, "the way back is refused");
                 Reason::CardRefused
@@ -794,10 +824,28 @@ fn came_to(failure: JobFailure, is_returning: bool) -> Result<Came, JobFailure> 
             failure if is_returning && !failure.is_in_doubt() => {
                 return Err(JobFailure::in_doubt(failure, None));
             }
+            // The card may have switched: only what says that it has not ends the switch.
+            failure if has_begun && !left_as_it_was(&failure) && !failure.is_in_doubt() => {
+                return Err(JobFailure::in_doubt(failure, None));
+            }
             failure => return Err(failure),
         },
         None,
     ))
+}
+
+/// Whether nothing was changed when this came of an order to the card.
+fn left_as_it_was(failure: &JobFailure) -> bool {
+    match failure {
+        JobFailure::Function(FunctionError::Refused { function, .. }) => {
+            *function == EnableProfileRequest::NAME
+        }
+        JobFailure::Cancelled
+        | JobFailure::WouldStrand(_)
+        | JobFailure::NotSwitched(_)
+        | JobFailure::Journal(_) => true,
+        _ => false,
+    }
 }
 
 /// The profile in use.

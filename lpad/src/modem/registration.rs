@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use es10_apdu::at::AtPort;
-use es10_apdu::transport::TransportError;
+use es10_apdu::transport::{DeviceRefusalKind, Fault, TransportError};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::cause::Cause;
@@ -19,6 +19,8 @@ pub(crate) struct Look {
     /// Whether a context has an address; `None` when it does not tell, which is no failure. It is looked
     /// for only once it is registered.
     pub(crate) has_address: Option<bool>,
+    /// Whether it tells no registration, and may only be unable to answer now.
+    pub(crate) is_silent: bool,
 }
 
 /// What a modem says of its registration. Of several networks the one counts that is named last here.
@@ -87,13 +89,21 @@ async fn ask<S: AsyncRead + AsyncWrite + Unpin + Send>(
     let deadline = Duration::from_secs(habits.question_s);
     let mut best = Look::default();
     let mut tells_packet = false;
+    let mut is_silent = false;
     for question in &habits.registration {
         // Calls may be possible where data is not. Where the modem has nothing else to say of 2G and 3G,
         // this is all there is.
         if tells_packet && question.contains("+CREG") {
             continue;
         }
-        let answer = lines(port, question, deadline).await?;
+        let answer = match port.command(question, deadline).await {
+            Ok(answer) => answer,
+            Err(error) if error.is_gone() => return Err(error),
+            Err(error) => {
+                is_silent |= !refuses(&error);
+                continue;
+            }
+        };
         let Some(said) = answer.iter().rev().find_map(|line| of_line(line)) else {
             continue;
         };
@@ -105,7 +115,16 @@ async fn ask<S: AsyncRead + AsyncWrite + Unpin + Send>(
             best = said;
         }
     }
+    best.is_silent = is_silent && best.registration == Registration::NotReported;
     Ok(best)
+}
+
+/// Whether the modem does not know the question. Silence, noise and a busy card say nothing of that.
+fn refuses(error: &TransportError) -> bool {
+    match &error.fault {
+        Fault::Device(refusal) => refusal.kind != DeviceRefusalKind::Busy,
+        _ => false,
+    }
 }
 
 /// Asks for the addresses of contexts. Only a modem that names a context, and none with an address, is
@@ -171,6 +190,7 @@ fn of_line(line: &str) -> Option<Look> {
             .filter(|_| !registration.is_registered())
             .map(Cause::Mobility),
         has_address: None,
+        is_silent: false,
     })
 }
 
@@ -309,6 +329,7 @@ mod tests {
                 registration: Registration::Home,
                 cause: None,
                 has_address: expected,
+                ..Look::default()
             };
             assert_eq!(seen(answers).await, expected, "{answers:?}");
         }
@@ -364,6 +385,7 @@ mod tests {
                 registration: Registration::Denied,
                 cause: expected,
                 has_address: None,
+                ..Look::default()
             };
             assert_eq!(seen(answers).await, expected, "{answers:?}");
         }

@@ -123,7 +123,12 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
         let config = &self.context.config.switch;
         let seconds = Duration::from_secs;
         let begun = Instant::now();
-        let end = begun + seconds(open.deadline_s);
+        // A client that is impatient with the new profile is not with the way back.
+        let deadline_s = match open.is_returning() {
+            true => open.deadline_s.max(config.deadline_s),
+            false => open.deadline_s,
+        };
+        let end = begun + seconds(deadline_s);
         let restart_at = match config.radio_restart_s {
             0 => None,
             after_s => Some(begun + seconds(after_s)).filter(|at| *at < end),
@@ -134,7 +139,7 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
         let mut has_restarted = false;
         let mut in_service_since = None;
         let mut refused_since = None;
-        self.until(ticket, open, open.deadline_s);
+        self.until(ticket, open, deadline_s);
         loop {
             let registration = self.registration().await;
             if let Ok(look) = &registration
@@ -257,6 +262,7 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
             Registration::Roaming if self.context.config.switch.roaming == Roaming::HomeOnly => {
                 Err(Lack::of(Reason::HomeOnly))
             }
+            Registration::NotReported if look.is_silent => Err(Lack::of(Reason::ModemGone)),
             Registration::NotReported | Registration::Roaming | Registration::Home => Ok(look),
         }
     }

@@ -12,7 +12,7 @@ use super::FORMAT;
 use super::record::{
     AskedOperation, Attempt, EndDetails, Ending, InService, OpenSwitch, Record, StartedOperation,
 };
-use crate::job::OperationId;
+use crate::job::{Kind, OperationId};
 use crate::memory::digest::Digest;
 use crate::memory::link::FoundLink;
 
@@ -276,6 +276,13 @@ impl Intent {
         let started = self.operations.remove(&operation);
         let asked = self.asked.remove(&operation);
         let asked = asked.or_else(|| started.as_ref().map(AskedOperation::from));
+        // What a later order was carried out against is not gone on with.
+        if let Some(asked) = &asked
+            && ending == Some(Ending::Succeeded)
+            && matches!(asked.kind, Kind::Enable | Kind::Disable)
+        {
+            self.switches.retain(|eid, _| asked.eid != Some(*eid));
+        }
         if let (Some(mut asked), Some(ending)) = (asked, ending) {
             if matches!(ending, Ending::Failed | Ending::Cancelled) {
                 asked.request = None;
