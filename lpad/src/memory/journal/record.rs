@@ -16,7 +16,7 @@ use crate::memory::digest::Digest;
 use crate::memory::link::FoundLink;
 use crate::printed;
 
-/// One record of intent. In a line, its kind is the member `type`: [`line_of`] and [`Line::parse`] put it
+/// One record of intent. In a line, its kind is the member `type`: `line_of` and `Line::parse` put it
 /// there and take it out, because what serde does with a tag inside is a fiftieth of the daemon.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
