@@ -45,9 +45,11 @@ pub fn check(config: &Config, path: &Path) -> Result<Vec<String>, ConfigError> {
     let away = euiccs
         .filter_map(missing_port)
         .chain(unreadable_codes(config));
+    let alarm = not_runnable(&config.alarm.command);
+    let alarm = alarm.map(|why| format!("[alarm] command: {why}"));
     let switching = config.euiccs.iter().flat_map(unwise_switch);
     let warnings = unwise(config, path).into_iter();
-    Ok(warnings.chain(away).chain(switching).collect())
+    Ok(warnings.chain(away).chain(alarm).chain(switching).collect())
 }
 
 /// What a switch of profiles takes at most, where that is configured: for those who have to wait for a box.
@@ -249,6 +251,16 @@ fn unusable_issuers(euicc: &EuiccConfig) -> Option<String> {
     })
 }
 
+/// Why a program that is configured cannot be run, as far as its file tells.
+fn not_runnable(words: &[String]) -> Option<String> {
+    let program = words.first()?;
+    match fs::metadata(program) {
+        Ok(metadata) if metadata.is_file() && metadata.mode() & 0o111 != 0 => None,
+        Ok(_) => Some(format!("{program}: it cannot be executed")),
+        Err(error) => Some(format!("{program}: {error}")),
+    }
+}
+
 /// What may keep a switch of profiles from coming to a good end.
 fn unwise_switch(euicc: &EuiccConfig) -> Vec<String> {
     let (switch, dialler) = (&euicc.switch, &euicc.dialler);
@@ -257,18 +269,9 @@ fn unwise_switch(euicc: &EuiccConfig) -> Vec<String> {
     let programs = checks.map(|check| ("switch check", &check.command));
     let programs = programs.chain([("dialler down", &dialler.down), ("dialler up", &dialler.up)]);
     for (key, words) in programs {
-        let Some(program) = words.first() else {
-            continue;
-        };
-        let why = match fs::metadata(program) {
-            Ok(metadata) if metadata.is_file() && metadata.mode() & 0o111 != 0 => continue,
-            Ok(_) => "it cannot be executed".to_owned(),
-            Err(error) => error.to_string(),
-        };
-        warnings.push(format!(
-            "[[euicc]] \"{}\": {key}: {program}: {why}",
-            euicc.name
-        ));
+        if let Some(why) = not_runnable(words) {
+            warnings.push(format!("[[euicc]] \"{}\": {key}: {why}", euicc.name));
+        }
     }
     for check in switch.check.iter().filter(|check| check.https.is_some()) {
         let read = issuers(check.ca_file.as_deref());

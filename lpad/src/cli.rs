@@ -261,6 +261,7 @@ pub fn problem_exit_code(code: Code) -> u8 {
         | Code::InvalidAddress
         | Code::UnknownEuicc
         | Code::UnknownProfile
+        | Code::UnknownNotification
         | Code::UnknownOperation => 2,
         Code::NothingToDownload => 6,
         _ => 1,
@@ -513,8 +514,24 @@ impl Lpactl {
                 self.note_age(list.problem.as_ref(), list.read_at_s);
                 Ok(())
             }
-            NotificationCommand::Deliver => {
+            NotificationCommand::Show { number } => {
+                let one = self.client.notification(&name, number).await?;
+                self.show(&one, |one, width| {
+                    render::notifications(std::slice::from_ref(one), width)
+                })
+            }
+            NotificationCommand::Deliver { number: None } => {
                 self.change(self.client.deliver_notifications(&name)).await
+            }
+            NotificationCommand::Deliver {
+                number: Some(number),
+            } => {
+                self.change(self.client.deliver_notification(&name, number))
+                    .await
+            }
+            NotificationCommand::Remove { number, force } => {
+                self.change(self.client.remove_notification(&name, number, force))
+                    .await
             }
         }
     }
@@ -692,7 +709,7 @@ impl Lpactl {
                     return Ok(operation);
                 }
                 EventKind::Missed => return Ok(self.client.operation(id, 0).await?),
-                EventKind::Operation | EventKind::Euicc => {}
+                EventKind::Operation | EventKind::Euicc | EventKind::Alarm => {}
             }
         }
         if operation.offer.is_some() {

@@ -261,6 +261,36 @@ impl Client {
         Ok(self.get::<NotificationList>(&path).await?.notifications)
     }
 
+    /// `GET /v1/euiccs/{name}/notifications/{number}`.
+    pub async fn notification(&self, name: &str, number: u64) -> Result<Notification, ClientError> {
+        self.get(&format!("/v1/euiccs/{name}/notifications/{number}"))
+            .await
+    }
+
+    /// `POST /v1/euiccs/{name}/notifications/{number}/deliver`.
+    pub async fn deliver_notification(
+        &self,
+        name: &str,
+        number: u64,
+    ) -> Result<Operation, ClientError> {
+        let path = format!("/v1/euiccs/{name}/notifications/{number}/deliver");
+        self.call(Method::POST, &path, NOTHING).await
+    }
+
+    /// `DELETE /v1/euiccs/{name}/notifications/{number}`.
+    ///
+    /// Without `force` one that was not delivered stays.
+    pub async fn remove_notification(
+        &self,
+        name: &str,
+        number: u64,
+        force: bool,
+    ) -> Result<Operation, ClientError> {
+        let query = if force { "?force=true" } else { "" };
+        let path = format!("/v1/euiccs/{name}/notifications/{number}{query}");
+        self.call(Method::DELETE, &path, NOTHING).await
+    }
+
     /// `POST /v1/euiccs/{name}/notifications/deliver`.
     pub async fn deliver_notifications(&self, name: &str) -> Result<Operation, ClientError> {
         let path = format!("/v1/euiccs/{name}/notifications/deliver");

@@ -37,6 +37,8 @@ pub struct Config {
     pub trust: TrustConfig,
     /// `[es9]`: how servers are reached.
     pub es9: Es9Config,
+    /// `[alarm]`: who hears of what people should hear of.
+    pub alarm: AlarmConfig,
     /// `[modems]`: what is known of modems beside what is built in.
     pub modems: ModemsConfig,
     /// `[[euicc]]`: the eUICCs, one section each.
@@ -84,6 +86,14 @@ impl Default for StateConfig {
             directory: PathBuf::from("/var/lib/lpad"),
         }
     }
+}
+
+/// `[alarm]`.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct AlarmConfig {
+    /// A program and its arguments, which reads the alarm as JSON; none when empty.
+    pub command: Vec<String>,
 }
 
 /// `[log]`.
@@ -382,6 +392,8 @@ impl Config {
         if let Some(table) = &self.modems.table {
             Section::new("[modems]").check_path("table", table)?;
         }
+        let program = switch::check_program(&self.alarm.command);
+        program.map_err(|why| Section::new("[alarm]").wrong("command", why))?;
         for host in self.es9.connect_to.keys() {
             let named = host.parse::<ServerAddress>().ok();
             if named.is_none_or(|named| !named.host().eq_ignore_ascii_case(host)) {

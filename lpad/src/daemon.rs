@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
 use std::{fs, io};
 
 use es9_client::{Es9Client, Options, Restrict, Roots, RootsError, TcpConnect};
@@ -34,6 +36,8 @@ use crate::reach::Reach;
 use crate::runtime::clock::Clock;
 use crate::runtime::closing::{Closer, closing};
 use crate::runtime::interfaces::Interfaces;
+use crate::runtime::program;
+use crate::runtime::uplink::Uplink;
 
 /// What surrounds the daemon; tests put their own parts in.
 #[derive(Debug)]
@@ -44,6 +48,8 @@ pub struct Parts<P, C> {
     pub connect: C,
     /// The network interfaces, for checks over one of them.
     pub interfaces: Interfaces,
+    /// Tells when a network has come up.
+    pub uplink: Uplink,
     /// Certificate issuers that are trusted; `[trust] extra_roots` come on top.
     pub roots: Roots,
     /// How servers are called; the deadlines are those of the configuration.
@@ -63,6 +69,8 @@ pub struct Daemon {
     engines: JoinSet<()>,
     engines_closer: Closer,
     api: JoinSet<()>,
+    /// Runs the program that is told of alarms.
+    alarms: JoinSet<()>,
     api_closer: Closer,
     operations: Operations,
     journal: SharedJournal,
@@ -87,6 +95,7 @@ impl Daemon {
             mut ports,
             connect,
             interfaces,
+            uplink,
             mut roots,
             es9,
             clock,
@@ -128,6 +137,13 @@ impl Daemon {
             deadlines: config.es9.deadlines(),
             ..es9
         };
+        let mut alarms = JoinSet::new();
+        if !config.alarm.command.is_empty() {
+            alarms.spawn(tell_alarms(
+                config.alarm.command.clone(),
+                events.follow(None),
+            ));
+        }
         let modems = Arc::new(modems);
         let (engines_closer, engines_closing) = closing();
         let mut engines = JoinSet::new();
@@ -140,6 +156,7 @@ impl Daemon {
                 config: euicc.clone(),
                 server: Arc::new(server),
                 reach: Reach::new(connect.clone(), interfaces.clone()),
+                uplink: uplink.clone(),
                 modems: modems.clone(),
                 journal: journal.clone(),
                 key: key.clone(),
@@ -169,6 +186,7 @@ impl Daemon {
             engines,
             engines_closer,
             api: serving,
+            alarms,
             api_closer,
             operations,
             journal,
@@ -219,12 +237,33 @@ impl Daemon {
             tracing::warn!("an eUICC's engine does not end in time; lpad ends without it");
         }
         self.journal.make_up();
+        self.alarms.abort_all();
         self.api_closer.close();
         while self.api.join_next().await.is_some() {}
         if self.keeps_socket
             && let Err(error) = fs::remove_file(&self.socket)
         {
             tracing::debug!(%error, "the socket is gone already");
+        }
+    }
+}
+
+/// Runs a program for each alarm, one after the other.
+async fn tell_alarms(words: Vec<String>, mut events: Follower) {
+    while let Some(event) = events.next().await {
+        let alarm = match event.change {
+            Change::Alarm(alarm) => alarm,
+            Change::Missed { .. } => {
+                tracing::warn!("the program for alarms takes long, and may have missed some");
+                continue;
+            }
+            Change::Operation(_) | Change::Euicc(_) => continue,
+        };
+        // A text and numbers can be written.
+        let input = serde_json::to_vec(&alarm).unwrap_or_default();
+        let run = program::run(&words, &input, Stdio::inherit(), ALARM).await;
+        if let (Err(error), Some(program)) = (run, words.first()) {
+            tracing::warn!(%error, program, "the program for alarms fails");
         }
     }
 }
@@ -264,6 +303,7 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
         ports: move |euicc: &EuiccConfig| SerialPort::new(euicc, Arc::clone(&modems)),
         connect: TcpConnect::with_targets(config.es9.targets()),
         interfaces: Interfaces::system(),
+        uplink: Uplink::system(),
         roots: Roots::gsma(),
         es9: Options::default(),
         clock: Clock::system(),
@@ -385,3 +425,6 @@ impl DaemonError {
         }
     }
 }
+
+/// How long the program may take that is told of an alarm.
+const ALARM: Duration = Duration::from_secs(30);

@@ -41,6 +41,7 @@ use self::waiting::Waits;
 use crate::config::EuiccConfig;
 use crate::failure::{Interruption, JobFailure, PortFailure, Told};
 use crate::job::{Achievement, Download, Job, Kind, Switch, Tried};
+use crate::memory::alarm::AlarmCode;
 use crate::memory::events::Events;
 use crate::memory::examination::Examination;
 use crate::memory::journal::{Record, SharedJournal, StartedOperation};
@@ -50,11 +51,13 @@ use crate::modem::OpenPort;
 use crate::modem::table::Table;
 use crate::runtime::clock::Clock;
 use crate::runtime::closing::Closing;
+use crate::runtime::uplink::Uplink;
 
 /// The task's state.
 pub(crate) struct Engine<O: OpenPort, C> {
     slot: Slot<O, C>,
     inbox: Inbox,
+    uplink: Uplink,
 }
 
 /// What wakes an engine.
@@ -65,6 +68,8 @@ enum Wake {
     Readers,
     Delivered,
     Due,
+    /// A network has come up.
+    Uplink,
     Gone(Fault),
     /// The port of a card that is absent may be there again.
     PortChanged,
@@ -93,9 +98,18 @@ impl<O: OpenPort, C: Restrict + 'static> Engine<O, C> {
             context.modems.clone(),
             context.waits(),
         );
-        let outbox = Outbox::new(context.server.clone(), context.journal.clone());
+        let outbox = Outbox::new(
+            context.server.clone(),
+            context.journal.clone(),
+            context.clock.clone(),
+        );
+        let uplink = context.uplink.clone();
         let slot = Slot::new(Desk::new(port, outbox), context);
-        let engine = Self { slot, inbox };
+        let engine = Self {
+            slot,
+            inbox,
+            uplink,
+        };
         (engine, handle)
     }
 
@@ -143,7 +157,11 @@ impl<O: OpenPort, C: Restrict + 'static> Engine<O, C> {
     async fn next_wake(&mut self, closing: &Closing) -> Wake {
         let due = self.next_due();
         let ready = self.slot.is_ready();
-        let Self { slot, inbox } = self;
+        let Self {
+            slot,
+            inbox,
+            uplink,
+        } = self;
         let desk = &mut slot.desk;
         let port = async {
             match ready {
@@ -168,6 +186,7 @@ impl<O: OpenPort, C: Restrict + 'static> Engine<O, C> {
             Ok(()) = inbox.readers.changed() => Wake::Readers,
             Some(asked) = inbox.examiners.recv() => Wake::Examine(asked),
             () = desk.outbox.settle() => Wake::Delivered,
+            () = uplink.comes_up() => Wake::Uplink,
             wake = port => wake,
             () = timer => Wake::Due,
         }
@@ -199,6 +218,11 @@ impl<O: OpenPort, C: Restrict + 'static> Engine<O, C> {
                 self.slot.lose(Arc::new(PortFailure::Gone.into()));
             }
             Wake::Due => self.due().await,
+            Wake::Uplink => {
+                self.slot.desk.outbox.network_came_up();
+                self.slot.first_boot.network_came_up();
+                self.slot.context.show_first_boot(&self.slot.first_boot);
+            }
             Wake::PortChanged => {
                 self.slot.port_changed();
                 self.due().await;
@@ -291,13 +315,13 @@ impl<O: OpenPort, C: Restrict + 'static> Engine<O, C> {
         };
         let job = Job::Download(download);
         let name = self.slot.context.config.name.clone();
-        let outcome = match self
-            .slot
-            .context
-            .operations
-            .start(&name, eid, job.kind(), None)
-        {
-            Ok(ticket) => self.carry_out(Work { job, ticket, eid }).await,
+        let operations = &self.slot.context.operations;
+        let mut id = None;
+        let outcome = match operations.start(&name, eid, job.kind(), None) {
+            Ok(ticket) => {
+                id = Some(ticket.id());
+                self.carry_out(Work { job, ticket, eid }).await
+            }
             // The queue is full, which goes first, or the state cannot be written.
             Err(_) => Err(Arc::new(JobFailure::Interrupted(Interruption::Queued))),
         };
@@ -306,6 +330,11 @@ impl<O: OpenPort, C: Restrict + 'static> Engine<O, C> {
             self.slot.context.keep(attempt);
         }
         self.slot.context.show_first_boot(&self.slot.first_boot);
+        if let Some(last) = self.slot.first_boot.stopped_by() {
+            let detail = format!("No first profile is looked for any more: {last}");
+            let code = AlarmCode::BootstrapStopped;
+            self.slot.context.alarm(code, id, detail);
+        }
     }
 
     /// Deliveries in the background had something to say, or notifications are due.
@@ -332,6 +361,10 @@ impl<O: OpenPort, C: Restrict + 'static> Engine<O, C> {
             }
         }
         show_notifications(&self.slot.context, &self.slot.desk.outbox);
+        if let Some(detail) = self.slot.desk.outbox.stuck() {
+            let code = AlarmCode::NotificationsStuck;
+            self.slot.context.alarm(code, None, detail);
+        }
         if !self.slot.desk.outbox.is_busy() {
             self.slot.context.server.close().await;
         }
@@ -453,7 +486,13 @@ impl<O: OpenPort, C: Restrict + 'static> Engine<O, C> {
         match &outcome {
             Ok(achieved) => ticket.succeed(achieved.clone()),
             Err(failure) => {
+                let id = ticket.id();
                 ticket.fail(Arc::clone(failure));
+                if let JobFailure::NoService(returned) = &**failure
+                    && let Some(code) = AlarmCode::of_switch(returned.outcome)
+                {
+                    self.slot.context.alarm(code, Some(id), failure.to_string());
+                }
                 if failure.loses_card() && self.slot.is_ready() {
                     self.slot.lose(Arc::clone(failure));
                 } else if failure.is_in_doubt() && self.slot.is_ready() {
@@ -538,7 +577,11 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
                 enable: *enable,
                 ..started
             },
-            Job::DeliverNotifications => started,
+            Job::DeliverNotifications(_) => started,
+            Job::RemoveNotification { number, .. } => StartedOperation {
+                value: Some(number.to_string()),
+                ..started
+            },
         }
     }
 
@@ -565,7 +608,10 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
             Job::Delete { iccid, force } => self.delete(ticket, iccid, force).await,
             Job::Rename { iccid, nickname } => self.rename(ticket, iccid, &nickname).await,
             Job::SetDefaultSmdp(address) => self.set_default_smdp(ticket, &address).await,
-            Job::DeliverNotifications => self.deliver(ticket).await,
+            Job::DeliverNotifications(number) => self.deliver(ticket, number).await,
+            Job::RemoveNotification { number, force } => {
+                self.remove_notification(ticket, number, force).await
+            }
             Job::Reset(scope) => self.reset(ticket, scope).await,
         }
     }

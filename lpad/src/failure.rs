@@ -41,6 +41,9 @@ pub enum JobFailure {
     /// No such profile.
     #[error("no profile {0} is on the card")]
     UnknownProfile(Iccid),
+    /// The card has no such notification.
+    #[error("there is no notification with number {0} on the card")]
+    UnknownNotification(i64),
     /// The profile on offer is there already; the order stays.
     #[error("the profile {0} is installed already")]
     ProfileInstalled(Iccid),
@@ -248,7 +251,7 @@ impl fmt::Display for Returned {
     }
 }
 
-/// Why a profile is not switched off or deleted.
+/// Why a profile is not switched off or deleted, or a notification not removed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Guard {
     /// It is the one in use.
@@ -263,6 +266,9 @@ pub enum Guard {
     /// It could not be disabled again.
     #[error("the profile's rules (PPR1) do not allow that it is ever disabled")]
     NoWayBack,
+    /// Its recipient has not got it.
+    #[error("this notification was not delivered, and its recipient would never hear of it")]
+    Undelivered,
 }
 
 /// How far an operation was when the daemon ended.
@@ -342,6 +348,7 @@ impl JobFailure {
             Self::PartUnknown { because, .. } => because.loses_card(),
             Self::Cancelled
             | Self::UnknownProfile(_)
+            | Self::UnknownNotification(_)
             | Self::ProfileInstalled(_)
             | Self::NoDefaultSmdp
             | Self::StoredAddress { .. }
@@ -354,6 +361,17 @@ impl JobFailure {
             | Self::Journal(_)
             | Self::Interrupted(_)
             | Self::FailedEarlier(_) => false,
+        }
+    }
+
+    /// Whether a server was not reached, so that a network that comes up may help.
+    pub fn is_of_network(&self) -> bool {
+        match self {
+            Self::Download(error) => match &error.failure {
+                Failure::Server(error) => error.next_step() == NextStep::CheckNetwork,
+                _ => false,
+            },
+            _ => false,
         }
     }
 
@@ -372,6 +390,7 @@ impl JobFailure {
             | Self::NothingToDownload(_)
             | Self::NoDefaultSmdp
             | Self::UnknownProfile(_)
+            | Self::UnknownNotification(_)
             | Self::OtherCard { .. }
             | Self::Port(_)
             | Self::ModemRefusedChannel { .. }

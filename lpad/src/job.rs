@@ -12,6 +12,7 @@
 //! | `rename` | profiles | SetNickname | the nickname in the list | the nickname in the list |
 //! | `set-default-smdp` | addresses | SetDefaultDpAddress | addresses | addresses |
 //! | `deliver-notifications` | notifications | always | nothing: it is delivered again | ended as interrupted, deliveries go on |
+//! | `remove-notification` | notifications | RemoveNotificationFromList | the card's list | the card's list |
 //! | `reset` | the EID | eUICCMemoryReset | profile list and addresses | profile list and addresses |
 //!
 //! A part that a job needs and that cannot be read fails the job before anything is sent.
@@ -80,8 +81,16 @@ pub enum Job {
     },
     /// Store the default SM-DP+ address on the card; an empty one removes it.
     SetDefaultSmdp(String),
-    /// Deliver what waits, now.
-    DeliverNotifications,
+    /// Deliver what waits, now: all of it, or the notification with this number and those before it that
+    /// have the same recipient.
+    DeliverNotifications(Option<i64>),
+    /// Remove a notification that was not delivered.
+    RemoveNotification {
+        /// Its sequence number.
+        number: i64,
+        /// Even though its recipient never hears of it.
+        force: bool,
+    },
     /// Erase profiles.
     Reset(ResetScope),
 }
@@ -96,7 +105,8 @@ impl Job {
             Self::Delete { .. } => Kind::Delete,
             Self::Rename { .. } => Kind::Rename,
             Self::SetDefaultSmdp(_) => Kind::SetDefaultSmdp,
-            Self::DeliverNotifications => Kind::DeliverNotifications,
+            Self::DeliverNotifications(_) => Kind::DeliverNotifications,
+            Self::RemoveNotification { .. } => Kind::RemoveNotification,
             Self::Reset(_) => Kind::Reset,
         }
     }
@@ -184,6 +194,8 @@ pub enum Kind {
     SetDefaultSmdp,
     /// Deliver pending notifications, section 3.5.
     DeliverNotifications,
+    /// Remove a notification that was not delivered, section 3.5.
+    RemoveNotification,
     /// Erase profiles from the card, section 3.3.2.
     Reset,
 }
@@ -195,7 +207,7 @@ impl Kind {
             Self::Download | Self::Reset => &[],
             Self::Enable | Self::Disable | Self::Delete | Self::Rename => &[Part::Profiles],
             Self::SetDefaultSmdp => &[Part::Addresses],
-            Self::DeliverNotifications => &[Part::Notifications],
+            Self::DeliverNotifications | Self::RemoveNotification => &[Part::Notifications],
         }
     }
 
@@ -209,6 +221,7 @@ impl Kind {
             Self::Rename => "rename",
             Self::SetDefaultSmdp => "set-default-smdp",
             Self::DeliverNotifications => "deliver-notifications",
+            Self::RemoveNotification => "remove-notification",
             Self::Reset => "reset",
         }
     }

@@ -1,5 +1,6 @@
 //! What the daemon knows: intent that must survive, operations, events, and what the card said last.
 
+pub mod alarm;
 pub mod digest;
 pub mod events;
 pub mod examination;

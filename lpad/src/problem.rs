@@ -212,6 +212,7 @@ impl From<&JobFailure> for Problem {
                 ..error.into()
             },
             JobFailure::UnknownProfile(_) => Self::because(Code::UnknownProfile, failure),
+            JobFailure::UnknownNotification(_) => Self::because(Code::UnknownNotification, failure),
             JobFailure::ProfileInstalled(_) => {
                 Self::because(Code::ProfileInstalled, failure).code_consumed(CodeConsumed::No)
             }
@@ -289,6 +290,7 @@ fn guarded(guard: Guard) -> Code {
         Guard::InUse | Guard::Last => Code::WouldStrand,
         Guard::Kept => Code::ProfileKept,
         Guard::NoWayBack => Code::NoWayBack,
+        Guard::Undelivered => Code::NotificationUndelivered,
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use es9_client::{Connect, Es9Client, Es9Function, ServerAddress};
+use es9_client::{Connect, Es9Client, Es9Function, NextStep, ServerAddress};
 use es10_apdu::asn1::Raw;
 use es10_apdu::es10b::ProfileInstallationResult;
 use es10_apdu::function::Es10Function;
@@ -96,6 +96,16 @@ pub enum ServerError {
     /// The job was cancelled while the server was waited for.
     #[error("the server was not waited for any longer")]
     Interrupted,
+}
+
+impl ServerError {
+    /// Whether the server was not reached, so that a network that comes up may help.
+    pub fn is_of_network(&self) -> bool {
+        match self {
+            Self::Failed(error) => error.next_step() == NextStep::CheckNetwork,
+            Self::Interrupted => false,
+        }
+    }
 }
 
 impl<C: Connect> Server for Es9Client<C> {

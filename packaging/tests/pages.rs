@@ -6,8 +6,8 @@ use std::fs;
 use std::path::Path;
 
 use lpad::config::{
-    ApiConfig, BootstrapConfig, Config, DiallerConfig, Es9Config, EuiccConfig, LogConfig,
-    ModemEntry, ModemsConfig, ProfileConfig, StateConfig, SwitchConfig, TrustConfig,
+    AlarmConfig, ApiConfig, BootstrapConfig, Config, DiallerConfig, Es9Config, EuiccConfig,
+    LogConfig, ModemEntry, ModemsConfig, ProfileConfig, StateConfig, SwitchConfig, TrustConfig,
 };
 use lpad_packaging::configuration::{Section, sections};
 use lpad_packaging::{book, description, manual};
@@ -57,10 +57,11 @@ fn the_example_configuration_has_every_key_and_no_other() {
         "[log]",
         "[trust]",
         "[es9]",
+        "[alarm]",
         "[modems]",
         "[[euicc]]",
     ];
-    assert_eq!(headers[..7], tables);
+    assert_eq!(headers[..8], tables);
     let parts = [
         "[euicc.modem]",
         "[euicc.switch]",
@@ -68,7 +69,7 @@ fn the_example_configuration_has_every_key_and_no_other() {
         "[[euicc.profile]]",
         "[euicc.bootstrap]",
     ];
-    assert_eq!(headers[7..], parts);
+    assert_eq!(headers[8..], parts);
     let tables = tables.map(|header| header.trim_matches(['[', ']']));
     assert_eq!(tables[..], known::<Config>());
     let keys = |number: usize| -> Vec<_> {
@@ -80,19 +81,20 @@ fn the_example_configuration_has_every_key_and_no_other() {
     assert_eq!(keys(2), known::<LogConfig>());
     assert_eq!(keys(3), known::<TrustConfig>());
     assert_eq!(keys(4), known::<Es9Config>());
-    assert_eq!(keys(5), known::<ModemsConfig>());
-    let mut euicc = keys(6);
+    assert_eq!(keys(5), known::<AlarmConfig>());
+    assert_eq!(keys(6), known::<ModemsConfig>());
+    let mut euicc = keys(7);
     let names = parts.map(|header| header.trim_matches(['[', ']']).replace("euicc.", ""));
     euicc.extend(names);
     assert_eq!(euicc, known::<EuiccConfig>());
     let mut modem = known::<ModemEntry>();
     // These say which modems an entry of the table is for.
     modem.retain(|key| !["id", "makers", "models", "verdict", "usb", "page"].contains(&&**key));
-    assert_eq!(keys(7), modem);
-    assert_eq!(keys(8), known::<SwitchConfig>());
-    assert_eq!(keys(9), known::<DiallerConfig>());
-    assert_eq!(keys(10), known::<ProfileConfig>());
-    assert_eq!(keys(11), known::<BootstrapConfig>());
+    assert_eq!(keys(8), modem);
+    assert_eq!(keys(9), known::<SwitchConfig>());
+    assert_eq!(keys(10), known::<DiallerConfig>());
+    assert_eq!(keys(11), known::<ProfileConfig>());
+    assert_eq!(keys(12), known::<BootstrapConfig>());
 }
 
 #[test]

@@ -27,6 +27,7 @@ use lpad::job::{
     Answer, Consent, Decision, Kind, OperationId, Outcome, Part, Progress, Reason, Stage,
     Switching, Tried, Waiting, WaitingOn,
 };
+use lpad::memory::alarm::{Alarm, AlarmCode};
 use lpad::memory::operations::{ClientProcess, QUEUE_LENGTH, State};
 use lpad::memory::snapshot::{Availability, FirstProfileState, ProfileState};
 use lpad::problem::{CardStatus, Code, CodeConsumed, Problem, Sgp22Status};
@@ -126,6 +127,8 @@ async fn members_values_and_codes_are_the_programs_own() {
         ("Achievement", names::<Achievement>()),
         ("Addresses", names::<Addresses>()),
         ("AddressesChange", names::<AddressesChange>()),
+        ("Alarm", names::<Alarm>()),
+        ("AlarmCode", names::<AlarmCode>()),
         ("Answer", names::<Answer>()),
         ("Availability", names::<Availability>()),
         ("CardStatus", names::<CardStatus>()),
@@ -464,6 +467,14 @@ impl Api {
         let gone = json!({"state": "enabled"});
         let ended = self.change(bed, "PATCH", &profile, &gone).await;
         assert_eq!(ended["problem"]["code"], "unknown-profile");
+        let notification = format!("{euicc}/notifications/4711");
+        for (method, target) in [
+            ("POST", format!("{notification}/deliver")),
+            ("DELETE", format!("{notification}?force=true")),
+        ] {
+            let ended = self.change(bed, method, &target, &json!(null)).await;
+            assert_eq!(ended["problem"]["code"], "unknown-notification");
+        }
         let unknown = json!({"activation_code": code("NEVER"), "consent": "accept"});
         let ended = self.change(bed, "POST", DOWNLOADS, &unknown).await;
         assert_eq!(ended["problem"]["sgp22"]["subject"], "8.2.6");
@@ -786,6 +797,7 @@ impl Api {
         for part in [
             "addresses",
             "notifications",
+            "notifications/2",
             "profiles",
             "profiles/8901999000000000017",
         ] {
@@ -819,6 +831,7 @@ fn target(operation: &Operation, euicc: &str, id: &str) -> String {
         .template
         .replace("{euicc}", euicc)
         .replace("{iccid}", ICCID)
+        .replace("{number}", NUMBER)
         .replace("{id}", id)
 }
 
@@ -943,4 +956,6 @@ impl Error for Names {
 
 const DOWNLOADS: &str = "/v1/euiccs/default/downloads";
 /// A profile that is on no card here.
+/// The card's second notification, which is the first that waits.
+const NUMBER: &str = "2";
 const ICCID: &str = "8901999000000000017";

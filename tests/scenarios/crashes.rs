@@ -18,6 +18,7 @@ use lpad::modem::{Device, OpenPort};
 use lpad::problem::Code;
 use lpad::runtime::clock::Clock;
 use lpad::runtime::interfaces::Interfaces;
+use lpad::runtime::uplink::Uplink;
 use lpad::{Daemon, DaemonError, Parts};
 use lpad_tests::bed::{Bed, EUICC, accepting, succeeded};
 use lpad_tests::bench::{Bench, HOST_NAME};
@@ -53,6 +54,7 @@ async fn a_daemon_that_has_lost_an_engine_to_a_mistake_does_not_go_on_without_it
         ports: |_: &EuiccConfig| Mistake,
         connect: bed.bench.network(),
         interfaces: Interfaces::system(),
+        uplink: Uplink::system(),
         roots: Roots::empty(),
         es9: Options::default(),
         clock: Clock::system(),

@@ -7,12 +7,14 @@ use es10_apdu::apdu::StatusWord;
 use lpad::api::body::{Euicc, Operation};
 use lpad::config::{BootstrapConfig, BootstrapWhen, Config};
 use lpad::job::{Consent, Kind};
+use lpad::memory::alarm::{Alarm, AlarmCode};
 use lpad::memory::operations::State;
 use lpad::memory::snapshot::ProfileState::{Disabled, Enabled};
 use lpad::memory::snapshot::{Availability, FirstProfileState};
 use lpad::problem::Code;
 use lpad_tests::bed::{Bed, EUICC, succeeded};
 use lpad_tests::bench::HOST_NAME;
+use rsp_servers::network::Reach;
 use rsp_servers::profile::ProfileClass;
 use rsp_servers::smdp::{Calls, Fault, Function, OrderId, OrderRequest, OrderState, Smdp};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -47,6 +49,30 @@ async fn the_configured_smdp_fills_an_empty_card_and_a_restart_asks_no_more() {
         bed.bench.smdp.order(second).unwrap().state(),
         OrderState::Released
     );
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn days_without_network_use_up_no_attempt_and_end_when_it_comes_up() {
+    let mut bed = Bed::start().await;
+    let order = order_for_eid(&mut bed);
+    let network = bed.bench.network();
+    network.set_reach(HOST_NAME, Reach::NoRoute);
+    first_boot(&mut bed, |bootstrap| bootstrap.attempts = 1).await;
+    for _ in 0..3 {
+        a_day_passes().await;
+    }
+    let tried = network.calls().len();
+    assert!((50..300).contains(&tried), "{tried} attempts");
+    let told = bed.client.euicc(EUICC).await.unwrap().first_profile;
+    let told = told.unwrap();
+    assert_eq!(told.state, FirstProfileState::BackingOff);
+    assert_eq!(told.attempts, 0);
+    network.set_reach(HOST_NAME, Reach::Open);
+    let up = Instant::now();
+    bed.network_comes_up();
+    installed(&bed, order).await;
+    assert!(up.elapsed() < Duration::from_secs(60), "{:?}", up.elapsed());
     bed.must_be_sound().await;
 }
 
@@ -377,6 +403,31 @@ async fn a_code_is_downloaded_once_even_if_the_rule_is_always() {
     bed.resume().await;
     installed(&bed, second).await;
     bed.must_be_sound().await;
+}
+
+/// In real time: programs take what they take.
+#[tokio::test]
+async fn people_hear_of_a_first_profile_that_is_given_up() {
+    let mut bed = Bed::over_kernel_devices().await;
+    let (code, pipe) = (bed.folder().join("ac"), bed.folder().join("alarms"));
+    fs::write(&code, format!("LPA:1${HOST_NAME}$UNHEARD-OF\n")).unwrap();
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RWXU, 0).unwrap();
+    let words = ["/bin/sh", "-c", "cat >$0", pipe.to_str().unwrap()];
+    bed.configuration().alarm.command = words.map(str::to_owned).into();
+    first_boot(&mut bed, |bootstrap| {
+        bootstrap.default_smdp = None;
+        bootstrap.activation_code_file = Some(code);
+    })
+    .await;
+    let heard = tokio::task::spawn_blocking(|| fs::read_to_string(pipe));
+    let heard = timeout(Duration::from_secs(60), heard).await;
+    let alarm: Alarm = serde_json::from_str(&heard.unwrap().unwrap().unwrap()).unwrap();
+    assert_eq!(alarm.code, AlarmCode::BootstrapStopped);
+    let operation = last(&bed).await;
+    assert_eq!(alarm.operation, Some(operation.id));
+    let words = "No first profile is looked for any more: ";
+    assert!(alarm.detail.starts_with(words), "{}", alarm.detail);
+    assert!(!alarm.detail.contains("UNHEARD"), "{}", alarm.detail);
 }
 
 #[tokio::test(start_paused = true)]

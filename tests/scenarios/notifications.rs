@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
-use lpad::api::body::{Notification, Operation};
+use lpad::api::body::{EventKind, Notification, Operation};
+use lpad::client::{ClientError, EventReader};
+use lpad::job::Kind;
+use lpad::memory::alarm::{Alarm, AlarmCode};
 use lpad::memory::operations::State;
 use lpad::memory::snapshot::ProfileState::{Disabled, Enabled};
-use lpad_tests::bed::{Bed, EUICC, set_state, succeeded};
+use lpad::problem::Code;
+use lpad_tests::bed::{Bed, EUICC, problem, set_state, succeeded};
 use lpad_tests::bench::HOST_NAME;
+use rsp_servers::network::Reach;
 use rsp_servers::smdp::{Calls, Fault, Function, OrderRequest, Verdict};
 use sim_card_emulator::modem::{self, Effect, Pattern};
 use tokio::time::{Instant, timeout};
@@ -236,6 +241,176 @@ async fn a_failed_installation_is_reported_too() {
     bed.must_be_sound().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_sm_dp_that_is_away_for_three_days_is_not_asked_without_end_and_gets_all_in_order() {
+    let mut bed = Bed::start().await;
+    let iccid = bed.install().await;
+    let network = bed.bench.network();
+    network.set_reach(HOST_NAME, Reach::NoRoute);
+    for state in [Enabled, Disabled, Enabled, Disabled, Enabled] {
+        succeeded(&bed.switch(&iccid, state).await);
+    }
+    let before = network.calls().len();
+    for _ in 0..3 {
+        tokio::time::sleep(DAY).await;
+        // The power is out for a moment each day.
+        bed.kill().await;
+        bed.resume().await;
+    }
+    // Any time up to an hour apart, and sooner after each start.
+    let attempts = network.calls().len() - before;
+    eprintln!("{attempts} attempts in three days");
+    assert!((72..300).contains(&attempts), "{attempts} attempts");
+    assert_eq!(bed.client.notifications(EUICC).await.unwrap().len(), 5);
+    network.set_reach(HOST_NAME, Reach::Open);
+    arrive(&bed, 6).await;
+    in_order(&bed);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_network_that_comes_up_ends_the_wait_for_it() {
+    let mut bed = Bed::start().await;
+    let iccid = bed.install().await;
+    let network = bed.bench.network();
+    network.set_reach(HOST_NAME, Reach::NoRoute);
+    succeeded(&bed.switch(&iccid, Enabled).await);
+    tokio::time::sleep(DAY).await;
+    network.set_reach(HOST_NAME, Reach::Open);
+    let up = Instant::now();
+    bed.network_comes_up();
+    arrive(&bed, 2).await;
+    assert!(up.elapsed() < Duration::from_secs(32), "{:?}", up.elapsed());
+    // One that comes up when nothing waits for it does nothing.
+    let calls = network.calls().len();
+    bed.network_comes_up();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(network.calls().len(), calls);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_applet_leaves_on_the_card_is_found_within_a_day() {
+    let mut bed = Bed::start().await;
+    let iccid = bed.install().await;
+    refuse(&bed, Calls::Every);
+    succeeded(&bed.switch(&iccid, Enabled).await);
+    let memory = bed.bench.card.memory();
+    bed.bench.smdp.clear_faults();
+    arrive(&bed, 2).await;
+    // As if the card had made it just now.
+    bed.bench.card.restore(memory);
+    let found = bed
+        .bench
+        .smdp
+        .wait_until(|smdp| smdp.notifications().len() == 3);
+    assert!(timeout(DAY + Duration::from_secs(60), found).await.is_ok());
+    bed.settle().await;
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_stuck_for_a_day_is_told_once_a_day_also_after_a_restart() {
+    let mut bed = Bed::start().await;
+    let iccid = bed.install().await;
+    bed.bench.network().set_reach(HOST_NAME, Reach::NoRoute);
+    succeeded(&bed.switch(&iccid, Enabled).await);
+    succeeded(&bed.switch(&iccid, Disabled).await);
+    let waiting = bed.client.notifications(EUICC).await.unwrap();
+    let since = waiting[0].waiting_since_s.unwrap();
+    // Half of the day before the power is out, half of it afterwards.
+    tokio::time::sleep(DAY / 2).await;
+    bed.kill().await;
+    bed.resume().await;
+    let mut events = bed.client.events(None).await.unwrap();
+    tokio::time::sleep(DAY / 2 - Duration::from_secs(60)).await;
+    let alarm = next_alarm(&mut events).await;
+    assert_eq!(alarm.code, AlarmCode::NotificationsStuck);
+    assert_eq!(alarm.euicc, EUICC);
+    let day = since + DAY.as_secs();
+    assert!((day..day + 7200).contains(&alarm.at_s), "{alarm:?}");
+    let words = "2 of the card's notifications could not be delivered for a day or longer, number 2 for \
+                 smdp.example.com: smdp.example.com cannot be reached";
+    assert!(alarm.detail.starts_with(words), "{}", alarm.detail);
+    let next = timeout(DAY - Duration::from_secs(60), next_alarm(&mut events));
+    assert!(next.await.is_err(), "it is told once a day");
+    next_alarm(&mut events).await;
+    let after = bed.client.notifications(EUICC).await.unwrap();
+    assert_eq!(after[0].waiting_since_s, Some(since));
+    bed.bench.network().set_reach(HOST_NAME, Reach::Open);
+    bed.network_comes_up();
+    arrive(&bed, 3).await;
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_notification_is_shown_delivered_in_its_turn_or_removed_by_force() {
+    let mut bed = Bed::start().await;
+    let mut profile = bed.profile();
+    profile.metadata.notification_address = Some("dead.example.com".into());
+    bed.bench
+        .smdp
+        .create_order(OrderRequest::with_matching_id(profile, "DEAD"));
+    let dead = bed.download_id("DEAD").await.result.unwrap();
+    let dead = dead.iccid.unwrap();
+    let living = bed.install().await;
+    let refused = Reach::Refused;
+    bed.bench.network().set_reach(HOST_NAME, refused);
+    bed.bench.network().set_reach("dead.example.com", refused);
+    for iccid in [&dead, &living, &dead] {
+        succeeded(&bed.switch(iccid, Enabled).await);
+    }
+    let waiting = bed.client.notifications(EUICC).await.unwrap();
+    let of = |address: &str| -> Vec<u64> {
+        let waiting = waiting.iter().filter(|one| one.address == address);
+        waiting.map(|one| one.sequence_number).collect()
+    };
+    let (to_living, to_dead) = (of(HOST_NAME), of("dead.example.com"));
+    assert_eq!((to_living.len(), to_dead.len()), (2, 3), "{waiting:?}");
+    let shown = bed.client.notification(EUICC, to_dead[0]).await.unwrap();
+    assert!(waiting.contains(&shown));
+
+    // Those before it to the same server go first.
+    bed.bench.network().set_reach(HOST_NAME, Reach::Open);
+    let delivered = bed.client.deliver_notification(EUICC, to_living[1]).await;
+    let delivered = bed.ended(delivered).await;
+    assert_eq!(delivered.result.unwrap().notifications_delivered, 2);
+
+    let asked = bed.client.remove_notification(EUICC, to_dead[0], false);
+    let refused = problem(bed.ended(asked.await).await);
+    assert_eq!(refused.code, Code::NotificationUndelivered);
+    for number in &to_dead {
+        // Its answer is lost, after that of the EID; the card's list tells.
+        bed.bench.modem.inject(modem::Fault {
+            pattern: Pattern::LAST_BLOCK,
+            nth: 2,
+            effect: Effect::Silence { executed: true },
+        });
+        let removed = bed.client.remove_notification(EUICC, *number, true).await;
+        let removed = bed.ended(removed).await;
+        succeeded(&removed);
+        assert_eq!(removed.kind, Kind::RemoveNotification);
+    }
+    assert!(bed.bench.card.memory().notifications.is_empty());
+    let gone = bed.client.notification(EUICC, to_dead[0]).await;
+    let ClientError::Problem(gone) = gone.unwrap_err() else {
+        panic!("the daemon answers");
+    };
+    assert_eq!(gone.code, Code::UnknownNotification);
+    let asked = bed.client.remove_notification(EUICC, to_dead[0], true);
+    let unknown = problem(bed.ended(asked.await).await);
+    assert_eq!(unknown.code, Code::UnknownNotification);
+}
+
+async fn next_alarm(events: &mut EventReader) -> Alarm {
+    loop {
+        let event = events.next().await.unwrap().unwrap();
+        if event.kind == EventKind::Alarm {
+            return serde_json::from_value(event.data).unwrap();
+        }
+    }
+}
+
 fn refuse(bed: &Bed, calls: Calls) {
     let fault = Fault::HttpStatus(503);
     bed.bench
@@ -332,5 +507,6 @@ fn names(notifications: &[Notification]) -> Vec<&str> {
     notifications.iter().map(|one| one.event.as_str()).collect()
 }
 
+const DAY: Duration = Duration::from_secs(24 * 3600);
 /// RetrieveNotificationsList.
 const RETRIEVE: u32 = 0xBF2B;

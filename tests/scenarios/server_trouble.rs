@@ -11,6 +11,7 @@ use lpad::memory::snapshot::Availability;
 use lpad::problem::{Code, CodeConsumed, Problem};
 use lpad::runtime::clock::Clock;
 use lpad::runtime::interfaces::Interfaces;
+use lpad::runtime::uplink::Uplink;
 use lpad::{Daemon, Parts};
 use lpad_tests::bed::{Bed, EUICC, accepting, asking, problem, succeeded};
 use lpad_tests::bench::{Bench, HOST_NAME};
@@ -314,6 +315,7 @@ async fn a_server_that_is_silent_for_one_euicc_does_not_delay_another() {
             },
             connect: bed.bench.network(),
             interfaces: Interfaces::system(),
+            uplink: Uplink::system(),
             roots: Roots::empty(),
             es9: es9_client::Options::default(),
             clock: Clock::system(),

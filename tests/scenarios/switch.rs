@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lpad::api::body::Operation;
+use lpad::api::body::{EventKind, Operation};
 use lpad::api::profiles::ProfileChange;
 use lpad::client::ClientError;
 use lpad::config::{Confirm, ProfileConfig, SwitchConfig};
@@ -76,10 +76,19 @@ async fn a_profile_that_never_registers_is_left_again_in_time() {
     let (mut bed, iccids) = bed(2).await;
     let modem = bed.bench.modem.clone();
     modem.set_network(Some(&iccids[1]), network("never"));
+    let mut events = bed.client.events(None).await.unwrap();
     let begun = Instant::now();
     let switched = bed.switch(&iccids[1], ProfileState::Enabled).await;
     let took = begun.elapsed().as_secs();
     assert!((420..600).contains(&took), "{took} s");
+    let alarm = loop {
+        let event = events.next().await.unwrap().unwrap();
+        if event.kind == EventKind::Alarm {
+            break event.data;
+        }
+    };
+    assert_eq!(alarm["code"], "switch-reverted");
+    assert_eq!(alarm["operation"], switched.id.to_string());
     assert_eq!(switched.state, State::Failed);
     assert_eq!(outcome(&switched), Some(Outcome::Reverted));
     assert_eq!(

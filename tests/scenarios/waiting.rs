@@ -1,7 +1,5 @@
 //! What an operation waits for shows once that has lasted a while, and is gone when the answer came.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use lpad::api::body::{EventKind, Operation};
 use lpad::client::EventReader;
 use lpad::job::{OperationId, Waiting, WaitingOn};
@@ -23,7 +21,7 @@ async fn a_card_that_takes_its_time_is_what_is_waited_for_until_it_answers() {
     waits.follow(bed.client.delete(EUICC, &iccid, true).await.unwrap());
     let waiting = waits.next().await.unwrap();
     assert_eq!(waiting.on, WaitingOn::Card);
-    assert!(seconds_from_now(waiting) <= 60, "{waiting:?}");
+    assert!(seconds_from_now(&bed, waiting) <= 60, "{waiting:?}");
     hold.release();
     assert_eq!(waits.next().await, None);
     let ended = bed.client.wait(waits.id).await.unwrap();
@@ -44,7 +42,7 @@ async fn a_silent_server_is_what_is_waited_for_until_the_download_ends() {
     waits.follow(bed.client.download(EUICC, &request).await.unwrap());
     let waiting = waits.next().await.unwrap();
     assert_eq!(waiting.on, WaitingOn::Server);
-    assert!(seconds_from_now(waiting) <= 120, "{waiting:?}");
+    assert!(seconds_from_now(&bed, waiting) <= 120, "{waiting:?}");
     bed.client.cancel(waits.id).await.unwrap();
     assert_eq!(waits.next().await, None);
     let ended = bed.client.wait(waits.id).await.unwrap();
@@ -121,7 +119,7 @@ impl Waits {
     }
 }
 
-fn seconds_from_now(waiting: Waiting) -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    waiting.until_s.checked_sub(now.as_secs()).unwrap()
+fn seconds_from_now(bed: &Bed, waiting: Waiting) -> u64 {
+    let now = bed.clock().unix_seconds();
+    waiting.until_s.checked_sub(now).unwrap()
 }

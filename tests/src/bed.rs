@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use es9_client::{Options, Roots, TcpConnect};
 use lpad::api::body::{Euicc, Operation};
@@ -19,6 +19,7 @@ use lpad::modem::{Device, OpenPort, SerialPort};
 use lpad::problem::Problem;
 use lpad::runtime::clock::Clock;
 use lpad::runtime::interfaces::Interfaces;
+use lpad::runtime::uplink::Uplink;
 use lpad::secret::Secret;
 use lpad::{Daemon, Parts};
 use rsp_servers::network::Network;
@@ -28,8 +29,9 @@ use sim_card_emulator::pty::Pty;
 use tempfile::TempDir;
 use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::yield_now;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::bench::{Bench, HOST_NAME, Line};
 
@@ -61,6 +63,9 @@ pub struct Bed {
     /// Modems beside the bench's, by their ports.
     lines: BTreeMap<PathBuf, Line>,
     next_profile: u32,
+    /// Counts how often a network has come up.
+    uplink: watch::Sender<u64>,
+    clock: Clock,
     /// Where ports are looked for, over kernel devices.
     root: PathBuf,
     // Dropped last: the daemon's files are in it.
@@ -136,6 +141,8 @@ impl Bed {
             kernel,
             lines: BTreeMap::new(),
             next_profile: 1,
+            uplink: watch::Sender::default(),
+            clock: clock(),
             root: "/".into(),
             folder,
         }
@@ -159,6 +166,16 @@ impl Bed {
         euicc.port.clone_from(&port);
         self.configuration.euiccs.push(euicc);
         self.lines.insert(port, line);
+    }
+
+    /// The kernel tells the daemon that a network has come up.
+    pub fn network_comes_up(&self) {
+        self.uplink.send_modify(|count| *count += 1);
+    }
+
+    /// The time of day, as the daemon has it.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// Where the SM-DP+ listens, over kernel devices.
@@ -420,9 +437,10 @@ impl Bed {
             },
             connect: self.bench.network(),
             interfaces: interfaces(self.bench.network()),
+            uplink: Uplink::new(self.uplink.subscribe()),
             roots: Roots::empty(),
             es9: Options::default(),
-            clock: Clock::system(),
+            clock: self.clock.clone(),
             listener: None,
         }
     }
@@ -439,12 +457,19 @@ impl Bed {
             },
             connect: TcpConnect::with_targets(targets),
             interfaces: Interfaces::system(),
+            uplink: Uplink::new(self.uplink.subscribe()),
             roots: Roots::empty(),
             es9: Options::default(),
             clock: Clock::system(),
             listener: None,
         }
     }
+}
+
+/// The time of day, which goes as tokio's clock does when that is paused.
+fn clock() -> Clock {
+    let (start, time) = (Instant::now(), SystemTime::now());
+    Clock::new(move || time + start.elapsed())
 }
 
 /// The network interfaces that this network was given.

@@ -63,6 +63,15 @@ pub enum Action {
         /// How long to wait at most until the card was read again.
         wait_s: u64,
     },
+    /// One notification that waits on an eUICC.
+    Notification {
+        /// The eUICC.
+        euicc: String,
+        /// Its sequence number.
+        number: i64,
+        /// How long to wait at most until the card was read again.
+        wait_s: u64,
+    },
     /// Start an operation.
     Start {
         /// The eUICC.

@@ -124,6 +124,18 @@ impl Api {
                     problem: out_of_reach(&known),
                 }))
             }
+            Action::Notification {
+                euicc,
+                number,
+                wait_s,
+            } => {
+                let known = self.card(&euicc, wait_s, answering).await?;
+                let notifications = known.notifications.of(Part::Notifications)?;
+                let mut notifications = notifications.iter();
+                let one = notifications.find(|one| one.sequence_number == number);
+                let one = one.ok_or(JobFailure::UnknownNotification(number))?;
+                Ok(ok(&body::Notification::from(one)))
+            }
             Action::Start {
                 euicc,
                 job,

@@ -60,6 +60,7 @@ fn paths() -> Map<String, Value> {
                 "{euicc}" => Some(parameter("Euicc")),
                 "{iccid}" => Some(parameter("Iccid")),
                 "{id}" => Some(parameter("OperationId")),
+                "{number}" => Some(parameter("NotificationNumber")),
                 _ => None,
             })
             .collect();
@@ -173,6 +174,16 @@ fn parameters() -> Value {
                 "pattern": "^[0-9]{18,20}$"
             }
         },
+        "NotificationNumber": {
+            "name": "number",
+            "in": "path",
+            "required": true,
+            "description": "The notification's sequence number.",
+            "schema": {
+                "type": "integer",
+                "minimum": 0
+            }
+        },
         "OperationId": {
             "name": "id",
             "in": "path",
@@ -233,7 +244,7 @@ fn parameters() -> Value {
             "name": "force",
             "in": "query",
             "required": false,
-            "description": "Even if it is the last operational profile, or is to be kept.",
+            "description": "Even if the profile is the last operational one or is to be kept, or the notification was not delivered.",
             "schema": {
                 "type": "boolean",
                 "default": false
@@ -284,6 +295,10 @@ const RESPONSES: &[(&str, &str)] = &[
     (
         "UnknownProfile",
         "`unknown-euicc`: no eUICC has this name. `unknown-profile`: the card has no such profile, or the path holds no ICCID.",
+    ),
+    (
+        "UnknownNotification",
+        "`unknown-euicc`: no eUICC has this name. `unknown-notification`: the card has no such notification.",
     ),
     (
         "UnknownOperation",

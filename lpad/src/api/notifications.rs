@@ -1,4 +1,4 @@
-//! `/v1/euiccs/{name}/notifications` and its `deliver`.
+//! `/v1/euiccs/{name}/notifications`, its `deliver`, and each notification by its number.
 
 use hyper::Method;
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use super::action::{Action, CARD_S, Request};
 use super::body::Notification;
 use super::status::ErrorResponse;
 use crate::job::Job;
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 
 /// All notifications that wait.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -33,10 +33,42 @@ pub(super) fn route(
             euicc: euicc.to_owned(),
             wait_s: request.wait(CARD_S)?,
         }),
-        ["deliver"] if *request.method == Method::POST => {
-            Ok(request.start(euicc, Job::DeliverNotifications))
-        }
-        ["deliver"] => Err(request.not_allowed(&["POST"])),
+        ["deliver"] => deliver(request, euicc, None),
+        [number, "deliver"] => deliver(request, euicc, Some(parse(number)?)),
+        [number] => one(request, euicc, parse(number)?),
         _ => Err(request.not_found()),
     }
+}
+
+fn deliver(
+    request: &Request<'_>,
+    euicc: &str,
+    number: Option<i64>,
+) -> Result<Action, ErrorResponse> {
+    match *request.method {
+        Method::POST => Ok(request.start(euicc, Job::DeliverNotifications(number))),
+        _ => Err(request.not_allowed(&["POST"])),
+    }
+}
+
+fn one(request: &Request<'_>, euicc: &str, number: i64) -> Result<Action, ErrorResponse> {
+    match *request.method {
+        Method::GET => Ok(Action::Notification {
+            euicc: euicc.to_owned(),
+            number,
+            wait_s: request.wait(CARD_S)?,
+        }),
+        Method::DELETE => {
+            let force = request.flag("force")?;
+            Ok(request.start(euicc, Job::RemoveNotification { number, force }))
+        }
+        _ => Err(request.not_allowed(&["GET", "DELETE"])),
+    }
+}
+
+fn parse(number: &str) -> Result<i64, Problem> {
+    number.parse().map_err(|_| {
+        Problem::new(Code::UnknownNotification)
+            .detail("The path holds no number of a notification.")
+    })
 }

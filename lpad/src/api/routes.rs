@@ -18,10 +18,11 @@ pub fn route(request: &Request<'_>) -> Result<Action, ErrorResponse> {
         | Action::Profiles { .. }
         | Action::Profile { .. }
         | Action::Notifications { .. }
+        | Action::Notification { .. }
         | Action::Operation { .. } => &["wait"],
         Action::Operations { .. } => &["state"],
         Action::Start {
-            job: Job::Delete { .. },
+            job: Job::Delete { .. } | Job::RemoveNotification { .. },
             ..
         } => &["force"],
         _ => &[],
@@ -202,7 +203,29 @@ mod tests {
             (
                 format!("POST {}", at("/notifications/deliver")),
                 "",
-                starts(Job::DeliverNotifications),
+                starts(Job::DeliverNotifications(None)),
+            ),
+            (
+                format!("GET {}", at("/notifications/7?wait=0")),
+                "",
+                Action::Notification {
+                    euicc: default(),
+                    number: 7,
+                    wait_s: 0,
+                },
+            ),
+            (
+                format!("POST {}", at("/notifications/7/deliver")),
+                "",
+                starts(Job::DeliverNotifications(Some(7))),
+            ),
+            (
+                format!("DELETE {}", at("/notifications/7?force=true")),
+                "",
+                starts(Job::RemoveNotification {
+                    number: 7,
+                    force: true,
+                }),
             ),
             (
                 format!("POST {}", at("/reset")),
@@ -392,7 +415,10 @@ mod tests {
     fn only_starting_answering_and_cancelling_change_anything() {
         assert_eq!(Action::Euiccs.access(), Access::Read);
         assert_eq!(Action::Events { last_seen: None }.access(), Access::Read);
-        assert_eq!(starts(Job::DeliverNotifications).access(), Access::Change);
+        assert_eq!(
+            starts(Job::DeliverNotifications(None)).access(),
+            Access::Change
+        );
         assert_eq!(Action::Cancel(OperationId(1)).access(), Access::Change);
     }
 }

@@ -38,10 +38,12 @@ pub fn status_of(code: Code) -> u16 {
         | Code::UnknownEuicc
         | Code::UnknownOperation
         | Code::UnknownProfile
+        | Code::UnknownNotification
         | Code::NothingToDownload => 404,
         Code::MethodNotAllowed => 405,
         Code::RequestTimeout => 408,
         Code::Busy
+        | Code::NotificationUndelivered
         | Code::OperationEnded
         | Code::PastPointOfNoReturn
         | Code::NotAwaitingAnswer

@@ -22,6 +22,7 @@ use crate::modem::{Device, OpenPort};
 use crate::problem::{Code, Problem};
 use crate::runtime::clock::Clock;
 use crate::runtime::interfaces::Interfaces;
+use crate::runtime::uplink::Uplink;
 use crate::{Daemon, Parts};
 
 /// A port that is not there.
@@ -70,6 +71,7 @@ impl Bed {
             ports: |_: &EuiccConfig| Unplugged,
             connect: TcpConnect::new(),
             interfaces: Interfaces::system(),
+            uplink: Uplink::system(),
             roots: Roots::empty(),
             es9: Options::default(),
             clock: Clock::system(),

@@ -232,8 +232,24 @@ pub struct DoctorArguments {
 pub enum NotificationCommand {
     /// List the notifications waiting for delivery
     List,
+    /// Show one notification
+    Show {
+        /// Its number
+        number: u64,
+    },
     /// Deliver the waiting notifications now
-    Deliver,
+    Deliver {
+        /// Only the one with this number, and those that its server has to get before it
+        number: Option<u64>,
+    },
+    /// Remove a notification that was not delivered
+    Remove {
+        /// Its number
+        number: u64,
+        /// Even though its server never hears of it
+        #[arg(long)]
+        force: bool,
+    },
 }
 
 /// `lpactl operation …`.

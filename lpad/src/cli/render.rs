@@ -311,6 +311,7 @@ fn done(kind: Kind, result: &Achievement) -> String {
         Kind::DeliverNotifications => {
             format!("{} delivered", result.notifications_delivered)
         }
+        Kind::RemoveNotification => "The notification is removed".to_owned(),
         Kind::Reset if result.nothing_to_change => "There was nothing to erase".to_owned(),
         Kind::Reset => "The eUICC is reset".to_owned(),
     }
@@ -365,6 +366,10 @@ pub(super) fn event(event: &Event) -> String {
         (EventKind::Euicc, "") => format!("eUICC {}: {}", field("name"), field("state")),
         (EventKind::Euicc, operation) => {
             format!("eUICC {}: busy with operation {operation}", field("name"))
+        }
+        (EventKind::Alarm, _) => {
+            let (code, detail) = (field("code"), field("detail"));
+            format!("alarm {code}, eUICC {}: {detail}", field("euicc"))
         }
         (kind, _) => format!("{}: {}", kind.name(), event.data),
     };

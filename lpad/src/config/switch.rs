@@ -345,7 +345,7 @@ impl ProfileConfig {
 }
 
 /// A program and its arguments, which may be left out together.
-fn check_program(words: &[String]) -> Result<(), &'static str> {
+pub(super) fn check_program(words: &[String]) -> Result<(), &'static str> {
     let Some(program) = words.first() else {
         return Ok(());
     };

@@ -18,9 +18,10 @@ use crate::failure::{Guard, Interruption, JobFailure};
 use crate::job::{Achievement, Part, ResetScope, Stage, WaitingOn};
 use crate::memory::journal::StartedOperation;
 use crate::memory::operations::Ticket;
-use crate::memory::snapshot::{Known, Profile, ProfileState, find};
+use crate::memory::snapshot::{Known, Notification, Profile, ProfileState, find};
 use crate::modem::OpenPort;
 use crate::procedure::{FunctionError, euicc, profiles};
+use crate::secret::Shortened;
 
 /// What a card that was away tells when it is back.
 pub(super) struct Back {
@@ -120,8 +121,61 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
         Ok(achieved)
     }
 
-    pub(super) async fn deliver(&mut self, ticket: &Ticket) -> Result<Achievement, JobFailure> {
-        self.deliver_as(ticket, Urgency::Now).await
+    /// Delivers all that waits, or the notification with this number and those before it.
+    pub(super) async fn deliver(
+        &mut self,
+        ticket: &Ticket,
+        number: Option<i64>,
+    ) -> Result<Achievement, JobFailure> {
+        let Some(number) = number else {
+            return self.deliver_as(ticket, Urgency::Now).await;
+        };
+        self.notification(number)?;
+        self.deliver_as(ticket, Urgency::UpTo(number)).await
+    }
+
+    /// A notification that waits.
+    fn notification(&self, number: i64) -> Result<Notification, JobFailure> {
+        let known = self.context.known();
+        let waiting = known.notifications.of(Part::Notifications)?;
+        let one = waiting.iter().find(|one| one.sequence_number == number);
+        one.cloned().ok_or(JobFailure::UnknownNotification(number))
+    }
+
+    /// Removes a notification that was not delivered.
+    pub(super) async fn remove_notification(
+        &mut self,
+        ticket: &Ticket,
+        number: i64,
+        force: bool,
+    ) -> Result<Achievement, JobFailure> {
+        ticket.stage(Stage::Writing);
+        let context = self.context;
+        let Notification { address, iccid, .. } = self.notification(number)?;
+        if !force {
+            return Err(JobFailure::WouldStrand(Guard::Undelivered));
+        }
+        let removed = self
+            .change(ticket, async |session, _committed| {
+                session.outbox.forget(&mut session.card, number).await?;
+                show_notifications(context, session.outbox);
+                Ok(Achievement::default())
+            })
+            .await;
+        // For those who look later why a server never heard of it.
+        let asked = context.operations.find(ticket.id()).ok();
+        let client = asked.and_then(|asked| asked.client);
+        let iccid = iccid.map(|iccid| iccid.to_string()).unwrap_or_default();
+        tracing::warn!(
+            operation = %ticket.id(),
+            number,
+            recipient = address,
+            iccid = %Shortened(&iccid),
+            ?client,
+            is_removed = removed.is_ok(),
+            "a notification is removed undelivered, by force"
+        );
+        removed
     }
 
     /// Delivers what is this urgent, and what becomes due meanwhile.

@@ -15,6 +15,7 @@ use super::waiting::Waits;
 use crate::config::{EuiccConfig, Route};
 use crate::failure::JobFailure;
 use crate::job::{Download, DownloadSource, OperationId, Part};
+use crate::memory::alarm::{Alarm, AlarmCode};
 use crate::memory::digest::Digest;
 use crate::memory::events::{Change, Events};
 use crate::memory::journal::{Attempt, Record, SharedJournal, StartedOperation};
@@ -27,7 +28,8 @@ use crate::modem::table::Table;
 use crate::procedure::download::Order;
 use crate::reach::Reach;
 use crate::runtime::clock::Clock;
-use crate::secret::Secret;
+use crate::runtime::uplink::Uplink;
+use crate::secret::{Secret, shorten_numbers};
 
 /// What an engine's jobs share beside the card.
 #[derive(Debug)]
@@ -35,6 +37,7 @@ pub(crate) struct Context<C> {
     pub(crate) config: EuiccConfig,
     pub(crate) server: Arc<Es9Client<C>>,
     pub(crate) reach: Reach<C>,
+    pub(crate) uplink: Uplink,
     pub(crate) modems: Arc<Table>,
     pub(crate) journal: SharedJournal,
     pub(crate) key: Key,
@@ -113,6 +116,20 @@ impl<C> Context<C> {
             known.profiles = state.profiles;
             known.notifications = notifications;
         });
+    }
+
+    /// Lets people hear of something.
+    pub(super) fn alarm(&self, code: AlarmCode, operation: Option<OperationId>, detail: String) {
+        let euicc = self.config.name.clone();
+        tracing::error!(euicc, code = code.name(), "{}", shorten_numbers(&detail));
+        let at_s = self.clock.unix_seconds();
+        self.events.publish(Change::Alarm(Box::new(Alarm {
+            code,
+            euicc,
+            operation,
+            detail,
+            at_s,
+        })));
     }
 
     /// Says what is being tried to bring the card up.

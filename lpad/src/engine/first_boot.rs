@@ -24,7 +24,7 @@ use crate::memory::journal::Attempt;
 use crate::memory::key::Key;
 use crate::memory::snapshot::{FirstProfile, FirstProfileState, Snapshot};
 use crate::procedure::download::Step;
-use crate::runtime::backoff::{Backoff, below};
+use crate::runtime::backoff::{Backoff, NETWORK_SETTLES, below};
 use crate::secret::{Secret, in_few_words, shorten_numbers};
 
 /// Decides when to look for a first profile.
@@ -62,6 +62,8 @@ struct Wanted {
     kept: Attempt,
     /// Failures in a row in this life of the daemon; they make the back-off grow.
     failures: u32,
+    /// Whether the last attempt failed for want of a network.
+    lacked_network: bool,
     /// What the last attempt was made with and no file but the operator's may hold.
     codes: Vec<Secret>,
 }
@@ -128,6 +130,7 @@ impl FirstBoot {
             stand: Stand::Due(Instant::now() + wait),
             kept,
             failures: 0,
+            lacked_network: false,
             codes: Vec::new(),
         };
         if wanted.kept.done && self.config.activation_code_file.is_some() {
@@ -182,6 +185,7 @@ impl FirstBoot {
         match download {
             Ok(download) => {
                 wanted.stand = Stand::Trying;
+                wanted.lacked_network = false;
                 wanted.codes = download.codes();
                 Some(download)
             }
@@ -228,6 +232,25 @@ impl FirstBoot {
             Err(failure) => wanted.failed(failure, self.config.attempts),
         }
         Some(wanted.kept.clone())
+    }
+
+    /// A network has come up: an attempt that failed for want of one is made again soon.
+    pub(super) fn network_came_up(&mut self) {
+        if let Wish::Order(wanted) = &mut self.wish
+            && let Stand::Due(at) = wanted.stand
+            && wanted.lacked_network
+        {
+            let soon = Instant::now() + below(NETWORK_SETTLES);
+            wanted.stand = Stand::Due(at.min(soon));
+        }
+    }
+
+    /// Why nothing more is tried, unless a client wanted it so.
+    pub(super) fn stopped_by(&self) -> Option<&str> {
+        let wanted = self.wanted()?;
+        let is_stopped =
+            matches!(wanted.stand, Stand::Stopped) && wanted.is_over(self.config.attempts);
+        wanted.kept.last.as_deref().filter(|_| is_stopped)
     }
 
     /// What is told of it.
@@ -355,6 +378,7 @@ impl Wanted {
 
     fn failed(&mut self, failure: &JobFailure, most: u32) {
         let text = failure.to_string();
+        self.lacked_network = failure.is_of_network();
         if reached_the_order(failure) {
             self.kept.failures = self.kept.failures.saturating_add(1);
         }

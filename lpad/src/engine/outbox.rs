@@ -22,16 +22,22 @@ use tokio::time::{Instant, timeout_at};
 use self::book::Book;
 use self::delivery::{Delivery, News};
 use self::recipient::Recipient;
-use crate::memory::journal::SharedJournal;
+use crate::memory::journal::{Record, SharedJournal, WaitingNotifications};
 use crate::memory::snapshot::Notification;
 use crate::procedure::notifications::Retrieved;
 use crate::procedure::{Card, FunctionError, notifications};
+use crate::runtime::clock::Clock;
 
 /// Delivers the notifications of one eUICC.
 #[derive(Debug)]
 pub(crate) struct Outbox<C> {
     client: Arc<Es9Client<C>>,
     journal: SharedJournal,
+    clock: Clock,
+    /// Since when notifications have waited that did not get through, by number.
+    waiting: BTreeMap<i64, u64>,
+    /// When it was told last that some have waited for long.
+    told_at: Option<Instant>,
     /// The card whose notifications these are.
     eid: Option<Eid>,
     book: Book,
@@ -58,14 +64,20 @@ pub(crate) enum Urgency {
     Due,
     /// All of them, as when a client asks.
     Now,
+    /// The one with this number, with those before it that its recipient has to get first, and those that
+    /// are due.
+    UpTo(i64),
 }
 
 impl<C: Connect + 'static> Outbox<C> {
-    pub(crate) fn new(client: Arc<Es9Client<C>>, journal: SharedJournal) -> Self {
+    pub(crate) fn new(client: Arc<Es9Client<C>>, journal: SharedJournal, clock: Clock) -> Self {
         let (sender, news) = mpsc::unbounded_channel();
         Self {
             client,
             journal,
+            clock,
+            waiting: BTreeMap::new(),
+            told_at: None,
             eid: None,
             book: Book::default(),
             at_hand: None,
@@ -79,9 +91,14 @@ impl<C: Connect + 'static> Outbox<C> {
     /// is under way for it ends unheard: its numbers mean something else here.
     pub(crate) fn belongs_to(&mut self, eid: Eid) {
         if self.eid != Some(eid) {
+            let waiting = self
+                .journal
+                .look(|intent| intent.waiting.get(&eid).cloned());
+            let (client, clock) = (Arc::clone(&self.client), self.clock.clone());
             *self = Self {
                 eid: Some(eid),
-                ..Self::new(Arc::clone(&self.client), self.journal.clone())
+                waiting: waiting.unwrap_or_default(),
+                ..Self::new(client, self.journal.clone(), clock)
             };
         }
     }
@@ -136,7 +153,10 @@ impl<C: Connect + 'static> Outbox<C> {
     pub(crate) async fn list(&mut self, card: &mut impl Card) -> Result<(), FunctionError> {
         let list = notifications::metadata(card).await;
         match &list {
-            Ok(list) => self.book.listed(list),
+            Ok(list) => {
+                self.book.listed(list);
+                self.keep_waiting();
+            }
             Err(error) if error.loses_card() => {}
             Err(error) => self.book.not_listed(error),
         }
@@ -149,7 +169,10 @@ impl<C: Connect + 'static> Outbox<C> {
         // The outbox holds a sender itself, so the channel never ends.
         match self.news.recv().await {
             Some(News::Acknowledged(number)) => self.book.acknowledged(number),
-            Some(News::Ended { recipient, error }) => self.book.ended(&recipient, error),
+            Some(News::Ended { recipient, error }) => {
+                self.book.ended(&recipient, error);
+                self.keep_waiting();
+            }
             None => {}
         }
         while self.deliveries.try_join_next().is_some() {}
@@ -163,6 +186,18 @@ impl<C: Connect + 'static> Outbox<C> {
     /// Whether a round would do something now.
     pub(crate) fn is_due(&self) -> bool {
         self.next_attempt().is_some_and(|at| at <= Instant::now())
+    }
+
+    /// Removes a notification from the card, delivered or not.
+    pub(crate) async fn forget(
+        &mut self,
+        card: &mut impl Card,
+        number: i64,
+    ) -> Result<(), FunctionError> {
+        notifications::remove(card, number).await?;
+        self.book.removed(number);
+        self.keep_waiting();
+        Ok(())
     }
 
     /// When the next round is due.
@@ -181,9 +216,61 @@ impl<C: Connect + 'static> Outbox<C> {
         book.have_answered(is_it);
     }
 
+    /// A network has come up: what failed for want of one is tried again soon.
+    pub(crate) fn network_came_up(&mut self) {
+        self.book.network_came_up();
+    }
+
     /// What is on the card and what is known of the deliveries, as of the last list.
     pub(crate) fn shown(&self) -> Vec<Notification> {
-        self.book.shown()
+        let mut shown = self.book.shown();
+        for one in &mut shown {
+            one.waiting_since_s = self.waiting.get(&one.sequence_number).copied();
+        }
+        shown
+    }
+
+    /// What to tell people of notifications that have waited for a day, once a day.
+    pub(crate) fn stuck(&mut self) -> Option<String> {
+        self.keep_waiting();
+        let now = self.clock.plausible_seconds()?;
+        let is_stuck = |since_s: &&u64| now.saturating_sub(**since_s) >= DAY.as_secs();
+        let stuck = self.waiting.values().filter(is_stuck).count();
+        let is_told = self.told_at.is_some_and(|at| at.elapsed() < DAY);
+        if stuck == 0 || is_told {
+            return None;
+        }
+        self.told_at = Some(Instant::now());
+        let (number, _) = self.waiting.iter().find(|(_, since_s)| is_stuck(since_s))?;
+        let shown = self.book.shown();
+        let one = shown.iter().find(|one| one.sequence_number == *number)?;
+        let why = one.set_aside.as_deref().or(one.last_error.as_deref());
+        Some(format!(
+            "{stuck} of the card's notifications could not be delivered for a day or longer, number \
+             {number} for {}: {}",
+            one.address,
+            why.unwrap_or("it waits for those before it")
+        ))
+    }
+
+    /// Keeps over a restart since when notifications wait that did not get through. Those that do at once
+    /// cost no line of the journal.
+    fn keep_waiting(&mut self) {
+        let (Some(eid), Some(now)) = (self.eid, self.clock.plausible_seconds()) else {
+            return;
+        };
+        let before = self.waiting.clone();
+        self.waiting.retain(|number, _| self.book.has(*number));
+        for number in self.book.not_through().take(MOST_WAITING) {
+            let since = self.waiting.entry(number).or_insert(now);
+            // The clock was ahead.
+            *since = now.min(*since);
+        }
+        if self.waiting != before {
+            let since = self.waiting.clone();
+            let waiting = WaitingNotifications { eid, since };
+            self.journal.note(Record::Waiting(waiting));
+        }
     }
 
     /// Removes from the card what was acknowledged; gives the number of notifications removed.
@@ -257,6 +344,10 @@ impl<C: Connect + 'static> Outbox<C> {
     }
 }
 
+/// After how long people hear of what waits, and how often.
+const DAY: Duration = Duration::from_secs(24 * 3600);
+/// Of how many notifications it is kept since when they wait.
+const MOST_WAITING: usize = 64;
 /// How many notifications are read in one round.
 const ROUND: usize = 16;
 /// How long the channel is held open for deliveries.

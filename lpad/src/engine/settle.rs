@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use es10_apdu::es10b::ErrorReason;
+use es10_apdu::asn1::List;
+use es10_apdu::es10b::{ErrorReason, NotificationMetadata};
 use es10_apdu::types::{Iccid, ProfileClass, TransactionId};
 
 use super::reading::CardState;
@@ -11,10 +12,10 @@ use crate::failure::{Interruption, JobFailure};
 use crate::job::{Achievement, Kind, Part, ResetScope};
 use crate::memory::journal::StartedOperation;
 use crate::memory::snapshot::{Addresses, Known, Profile, ProfileState};
-use crate::procedure::Card;
 use crate::procedure::download::{
     DownloadError, Failure, InDoubt, Installed, SessionEnd, Step, resolve,
 };
+use crate::procedure::{Card, notifications};
 
 /// What was read of the card since.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +53,11 @@ pub(super) async fn operation(
 ) -> Result<Settled, JobFailure> {
     Ok(match started.kind {
         Kind::Download => download(card, started, read).await?,
+        Kind::RemoveNotification => match notifications::metadata(card).await {
+            Ok(list) => is_removed(&list, started),
+            Err(error) if error.loses_card() => return Err(error.into()),
+            Err(error) => Settled::Unknown(error.into()),
+        },
         kind => by_lists(kind, started, read),
     })
 }
@@ -133,7 +139,7 @@ fn by_lists(kind: Kind, started: &StartedOperation, read: &ReadBack<'_>) -> Sett
         Kind::Reset => started
             .reset
             .map_or(Ok(None), |scope| is_erased(scope, read)),
-        Kind::DeliverNotifications | Kind::Download => Ok(None),
+        Kind::DeliverNotifications | Kind::RemoveNotification | Kind::Download => Ok(None),
         Kind::Enable | Kind::Disable | Kind::Delete | Kind::Rename => read
             .profiles
             .of(Part::Profiles)
@@ -143,6 +149,15 @@ fn by_lists(kind: Kind, started: &StartedOperation, read: &ReadBack<'_>) -> Sett
         Ok(Some(achieved)) => Settled::Done(achieved),
         Ok(None) => Settled::NotDone(JobFailure::Interrupted(Interruption::Running)),
         Err(failure) => Settled::Unknown(failure),
+    }
+}
+
+fn is_removed(list: &List<NotificationMetadata>, started: &StartedOperation) -> Settled {
+    let number = started.value.as_deref().and_then(|text| text.parse().ok());
+    let mut numbers = list.items.iter().map(|one| Some(one.seq_number));
+    match numbers.any(|listed| listed == number) {
+        false => Settled::Done(Achievement::default()),
+        true => Settled::NotDone(JobFailure::Interrupted(Interruption::Running)),
     }
 }
 

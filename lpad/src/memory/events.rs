@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use super::alarm::Alarm;
 use super::operations::Operation;
 use super::snapshot::Euicc;
 
@@ -26,6 +27,8 @@ pub enum Change {
     Operation(Box<Operation>),
     /// What is known about an eUICC.
     Euicc(Box<Euicc>),
+    /// People should hear of something.
+    Alarm(Box<Alarm>),
     /// The reader came too late: events between the last one it saw and the next are gone.
     Missed {
         /// The next one's number.

@@ -31,7 +31,7 @@ pub use self::intent::{
 use self::record::Line;
 pub use self::record::{
     AskedOperation, Attempt, EndDetails, Ending, InService, OpenSwitch, Record, RequestKey,
-    StartedOperation,
+    StartedOperation, WaitingNotifications,
 };
 use crate::memory::state_folder::StateFolder;
 

@@ -395,4 +395,6 @@ pub struct Notification {
     pub last_error: Option<String>,
     /// Why it is set aside: it is tried again less and less often, and holds up no other one.
     pub set_aside: Option<String>,
+    /// Since when it has waited, in seconds since 1970, when it did not get through at once.
+    pub waiting_since_s: Option<u64>,
 }

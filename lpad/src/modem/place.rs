@@ -12,6 +12,8 @@ use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
 use tokio::time::sleep;
 
+use crate::runtime::watched;
+
 /// The place of a port, and what was found there last.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
@@ -117,11 +119,7 @@ impl Watch {
             false => WatchFlags::CLOSE_WRITE,
         };
         let end = inotify::add_watch(&inotify, &path, changes).ok();
-        #[expect(
-            deprecated,
-            reason = "its successor is unsafe and asks only for what an OwnedFd holds anyway"
-        )]
-        let inotify = AsyncFd::new(inotify)?;
+        let inotify = watched(inotify)?;
         Ok(Self { inotify, end })
     }
 

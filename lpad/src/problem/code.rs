@@ -47,6 +47,12 @@ codes! {
     /// No such profile.
     UnknownProfile = "unknown-profile", false,
         "There is no such profile on the card", "List the profiles and check the ICCID.";
+    /// No such notification.
+    UnknownNotification = "unknown-notification", false,
+        "There is no such notification on the card", "List those that wait with `lpactl notification list`; what was delivered is gone.";
+    /// A notification that was not delivered is not removed.
+    NotificationUndelivered = "notification-undelivered", false,
+        "The notification was not delivered", "Deliver it, or remove it with force if its recipient is gone for good.";
     /// The path exists, the method does not.
     MethodNotAllowed = "method-not-allowed", false,
         "This cannot be done with the resource", "Look the methods up with GET /v1/openapi.json.";

@@ -41,12 +41,19 @@ pub(crate) struct Rest {
 }
 
 impl Rest {
-    /// It failed once more; gives how long nothing is tried.
+    /// It failed once more; gives how long nothing is tried: any time up to the whole wait, so that
+    /// servers that come back are not asked by a whole fleet at once.
     pub(crate) fn fail(&mut self, backoff: &Backoff) -> Duration {
         self.failures = self.failures.saturating_add(1);
-        let delay = backoff.delay(self.failures);
+        let delay = backoff.any_delay(self.failures);
         self.until = Some(Instant::now() + delay);
         delay
+    }
+
+    /// What it failed for has passed, most likely: it is over after `longest` at the latest.
+    pub(crate) fn shorten(&mut self, longest: Duration) {
+        let end = Instant::now() + longest;
+        self.until = self.until.map(|until| until.min(end));
     }
 
     /// How often it failed in a row.
@@ -64,6 +71,10 @@ impl Rest {
         self.until.is_none_or(|until| until <= Instant::now())
     }
 }
+
+/// Within this time what failed for want of a network is tried again when one has come up: a site whose
+/// uplink returns has many boxes.
+pub(crate) const NETWORK_SETTLES: Duration = Duration::from_secs(30);
 
 /// Any time from none to `bound`.
 pub(crate) fn below(bound: Duration) -> Duration {

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use es9_client::{EARLIEST_PLAUSIBLE, Timestamp};
+
 /// Tells the time of day for records that people read; deadlines use tokio's clock.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> SystemTime + Send + Sync>);
@@ -22,6 +24,14 @@ impl Clock {
     /// The time now.
     pub fn now(&self) -> SystemTime {
         (self.0)()
+    }
+
+    /// Whole seconds since 1970, unless the clock was not set since the power came back: many gateways
+    /// have none that goes on without it.
+    pub fn plausible_seconds(&self) -> Option<u64> {
+        let seconds = self.unix_seconds();
+        let Timestamp(earliest) = EARLIEST_PLAUSIBLE;
+        (i64::try_from(seconds).is_ok_and(|now| now >= earliest)).then_some(seconds)
     }
 
     /// Whole seconds since 1970; 0 before.

@@ -26,6 +26,8 @@ pub enum EventKind {
     Operation,
     /// What is known about an eUICC changed; the data is the eUICC.
     Euicc,
+    /// People should hear of something; the data is the alarm.
+    Alarm,
     /// The reader came too late: events between the last one it saw and the next are gone.
     Missed,
 }
@@ -36,6 +38,7 @@ impl EventKind {
         match self {
             Self::Operation => "operation",
             Self::Euicc => "euicc",
+            Self::Alarm => "alarm",
             Self::Missed => "missed",
         }
     }
@@ -52,6 +55,7 @@ impl From<&events::Event> for Event {
                 EventKind::Euicc,
                 serde_json::to_value(Euicc::from(&**euicc)),
             ),
+            Change::Alarm(alarm) => (EventKind::Alarm, serde_json::to_value(&**alarm)),
             Change::Missed { next } => (EventKind::Missed, Ok(json!({ "next": next }))),
         };
         Self {

@@ -57,6 +57,9 @@ pub struct Notification {
     /// number 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_aside: Option<String>,
+    /// Since when it has waited, in seconds since 1970; absent unless its delivery failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_since_s: Option<u64>,
 }
 
 impl From<&snapshot::Profile> for Profile {
@@ -90,6 +93,7 @@ impl From<&snapshot::Notification> for Notification {
             failed_attempts: known.failed_attempts,
             last_error: known.last_error.clone(),
             set_aside: known.set_aside.clone(),
+            waiting_since_s: known.waiting_since_s,
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::api::operations::OperationList;
 use crate::api::profiles::{ProfileChange, ProfileList};
 use crate::api::status::status_of;
 use crate::job::Answer;
+use crate::memory::alarm::Alarm;
 use crate::problem::{Code, Problem};
 
 /// Every schema by its name.
@@ -25,6 +26,7 @@ pub(super) fn schemas() -> Map<String, Value> {
     };
     let mut answers = settings().for_serialize().into_generator();
     add::<Addresses>(&mut answers);
+    add::<Alarm>(&mut answers);
     add::<Euicc>(&mut answers);
     add::<EuiccList>(&mut answers);
     add::<EventKind>(&mut answers);
@@ -233,6 +235,16 @@ fn event() -> Value {
                     },
                     "data": {
                         "$ref": "#/components/schemas/Euicc"
+                    }
+                }
+            },
+            {
+                "properties": {
+                    "event": {
+                        "const": "alarm"
+                    },
+                    "data": {
+                        "$ref": "#/components/schemas/Alarm"
                     }
                 }
             },

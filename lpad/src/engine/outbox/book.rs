@@ -14,9 +14,10 @@ use tokio::time::Instant;
 
 use super::super::reading;
 use super::Urgency;
+use super::delivery::Failed;
 use super::recipient::Recipient;
 use crate::memory::snapshot::Notification;
-use crate::runtime::backoff::{Backoff, Rest};
+use crate::runtime::backoff::{Backoff, NETWORK_SETTLES, Rest, below};
 
 #[derive(Debug, Default)]
 pub(super) struct Book {
@@ -27,6 +28,8 @@ pub(super) struct Book {
     recipients: BTreeMap<Recipient, Manners>,
     /// While the card does not give its list nothing else is tried.
     list: Rest,
+    /// When the card gave it.
+    listed_at: Option<Instant>,
 }
 
 /// A notification on the card.
@@ -59,13 +62,14 @@ struct Manners {
     busy: bool,
     rest: Rest,
     /// Why the last delivery failed.
-    last_error: Option<String>,
+    last_error: Option<Failed>,
 }
 
 impl Book {
     /// The card gave its list.
     pub(super) fn listed(&mut self, list: &List<NotificationMetadata>) {
         self.list = Rest::default();
+        self.listed_at = Some(Instant::now());
         if list.unreadable.len() > self.unreadable.len() {
             let count = list.unreadable.len();
             tracing::warn!(count, "entries of the card's list cannot be read");
@@ -107,26 +111,43 @@ impl Book {
     /// What is to be removed from the card.
     pub(super) fn to_remove(&self, urgency: Urgency) -> Vec<i64> {
         let entries = self.entries.iter();
-        let is_to_go = |entry: &Entry| entry.stand == Stand::Delivered && may(urgency, &entry.rest);
+        let is_to_go = |number: i64, entry: &Entry| {
+            let may_be_tried = entry.rest.is_over() || self.is_urgent(urgency, number, entry);
+            entry.stand == Stand::Delivered && may_be_tried
+        };
         entries
-            .filter(|(_, entry)| is_to_go(entry))
+            .filter(|(number, entry)| is_to_go(**number, entry))
             .map(|(number, _)| *number)
             .collect()
     }
 
     /// What is to be read and delivered, in order, but not more than `most`.
     pub(super) fn to_deliver(&self, urgency: Urgency, most: usize) -> Vec<(i64, Recipient)> {
-        let is_ready = |entry: &Entry| {
+        let is_ready = |number: i64, entry: &Entry| {
+            let is_urgent = self.is_urgent(urgency, number, entry);
+            let may = |rest: &Rest| is_urgent || rest.is_over();
             let manners = self.recipients.get(&entry.recipient);
-            let may_be_tried =
-                manners.is_none_or(|manners| !manners.busy && may(urgency, &manners.rest));
-            entry.stand == Stand::Waiting && may(urgency, &entry.rest) && may_be_tried
+            let may_be_tried = manners.is_none_or(|manners| !manners.busy && may(&manners.rest));
+            entry.stand == Stand::Waiting && may(&entry.rest) && may_be_tried
         };
-        let ready = self.entries.iter().filter(|(_, entry)| is_ready(entry));
+        let entries = self.entries.iter();
+        let ready = entries.filter(|(number, entry)| is_ready(**number, entry));
         ready
             .map(|(number, entry)| (*number, entry.recipient.clone()))
             .take(most)
             .collect()
+    }
+
+    /// Whether it is tried although it rests.
+    fn is_urgent(&self, urgency: Urgency, number: i64, entry: &Entry) -> bool {
+        match urgency {
+            Urgency::Due => false,
+            Urgency::Now => true,
+            Urgency::UpTo(last) => {
+                let wanted = self.entries.get(&last);
+                number <= last && wanted.is_some_and(|last| last.recipient == entry.recipient)
+            }
+        }
     }
 
     /// Notifications were given to a delivery to their recipient.
@@ -156,7 +177,7 @@ impl Book {
     }
 
     /// Nothing is on its way to the recipient any more.
-    pub(super) fn ended(&mut self, recipient: &Recipient, error: Option<String>) {
+    pub(super) fn ended(&mut self, recipient: &Recipient, error: Option<Failed>) {
         for entry in self.entries.values_mut() {
             if entry.stand == Stand::OnItsWay && entry.recipient == *recipient {
                 entry.stand = Stand::Waiting;
@@ -168,7 +189,13 @@ impl Book {
             return manners.has_answered();
         };
         let (recipient, retry_in_s) = (recipient.name(), manners.rest.fail(&LEFT_ALONE).as_secs());
-        tracing::warn!(recipient, %error, retry_in_s, "a notification could not be delivered");
+        let why = &*error.why;
+        tracing::warn!(
+            recipient,
+            why,
+            retry_in_s,
+            "a notification could not be delivered"
+        );
         manners.last_error = Some(error);
     }
 
@@ -203,6 +230,31 @@ impl Book {
         }
     }
 
+    /// A network has come up: recipients that were not reached are tried again soon, each at a time of
+    /// its own.
+    pub(super) fn network_came_up(&mut self) {
+        for manners in self.recipients.values_mut() {
+            if (manners.last_error.as_ref()).is_some_and(|error| error.is_of_network) {
+                manners.rest.shorten(below(NETWORK_SETTLES));
+            }
+        }
+    }
+
+    /// What did not get through yet: its recipient could not be given it, or it is set aside.
+    pub(super) fn not_through(&self) -> impl Iterator<Item = i64> + '_ {
+        let entries = self.entries.iter().filter(|(_, entry)| {
+            let manners = self.recipients.get(&entry.recipient);
+            let has_failed = manners.is_some_and(|manners| manners.last_error.is_some());
+            has_failed || entry.aside.is_some()
+        });
+        entries.map(|(number, _)| *number)
+    }
+
+    /// Whether it is on the card, as far as is known.
+    pub(super) fn has(&self, number: i64) -> bool {
+        self.entries.contains_key(&number)
+    }
+
     /// Whether something is on its way.
     pub(super) fn is_busy(&self) -> bool {
         self.recipients.values().any(|manners| manners.busy)
@@ -217,7 +269,8 @@ impl Book {
     pub(super) fn next_attempt(&self) -> Option<Instant> {
         let entries = self.entries.values();
         let next = entries.filter_map(|entry| self.due_at(entry));
-        self.list.until().or_else(|| next.min())
+        let daily = self.listed_at.map(|at| at + DAY);
+        self.list.until().or_else(|| next.chain(daily).min())
     }
 
     /// What is on the card, with what is known of the deliveries.
@@ -230,7 +283,8 @@ impl Book {
             };
             Notification {
                 failed_attempts: failures,
-                last_error: manners.and_then(|manners| manners.last_error.clone()),
+                last_error: manners
+                    .and_then(|manners| Some(manners.last_error.as_ref()?.why.clone())),
                 set_aside: entry.aside.clone(),
                 ..entry.shown.clone()
             }
@@ -263,10 +317,9 @@ impl Manners {
     }
 }
 
-fn may(urgency: Urgency, rest: &Rest) -> bool {
-    urgency == Urgency::Now || rest.is_over()
-}
-
+/// The card is looked at this often even if nothing is known to wait: what its applets do makes
+/// notifications as well.
+const DAY: Duration = Duration::from_secs(24 * 3600);
 /// How long a recipient that failed is left alone.
 const LEFT_ALONE: Backoff = Backoff {
     first: Duration::from_secs(10),

@@ -16,8 +16,17 @@ pub(super) enum News {
     /// Nothing is on its way to the recipient any more.
     Ended {
         recipient: Recipient,
-        error: Option<String>,
+        error: Option<Failed>,
     },
+}
+
+/// Why a delivery failed.
+#[derive(Debug)]
+pub(super) struct Failed {
+    /// In words.
+    pub(super) why: String,
+    /// Whether the recipient was not reached, so that a network that comes up may help.
+    pub(super) is_of_network: bool,
 }
 
 /// Notifications for one recipient, in the order it gets them: numbers and octets.
@@ -56,7 +65,10 @@ impl Delivery {
         let mut error = None;
         for (number, octets) in queue {
             if let Err(cause) = notifications::deliver(&*client, &server, &octets).await {
-                error = Some(cause.to_string());
+                error = Some(Failed {
+                    why: cause.to_string(),
+                    is_of_network: cause.is_of_network(),
+                });
                 break;
             }
             let recipient = recipient.name();

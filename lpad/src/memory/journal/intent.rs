@@ -11,6 +11,7 @@ use es10_apdu::types::Eid;
 use super::FORMAT;
 use super::record::{
     AskedOperation, Attempt, EndDetails, Ending, InService, OpenSwitch, Record, StartedOperation,
+    WaitingNotifications,
 };
 use crate::job::{Kind, OperationId};
 use crate::memory::digest::Digest;
@@ -31,6 +32,8 @@ pub struct Intent {
     pub switches: BTreeMap<Eid, OpenSwitch>,
     /// The profile that was in service last, by the card; the latest one last.
     pub last_good: Vec<InService>,
+    /// Since when notifications have waited that did not get through, by card and number.
+    pub waiting: BTreeMap<Eid, BTreeMap<i64, u64>>,
     /// The latest operations that ended, and how. A request is kept only of those that must not be
     /// carried out again under the same key.
     pub ended: BTreeMap<OperationId, EndedOperation>,
@@ -236,6 +239,15 @@ impl Intent {
                 let beyond = self.last_good.len().saturating_sub(CARDS_KEPT);
                 self.last_good.drain(..beyond);
             }
+            Record::Waiting(WaitingNotifications { eid, since }) => {
+                match since.is_empty() {
+                    true => self.waiting.remove(&eid),
+                    false => self.waiting.insert(eid, since),
+                };
+                while self.waiting.len() > CARDS_KEPT {
+                    self.waiting.pop_first();
+                }
+            }
             Record::OperationFinished {
                 operation,
                 ending,
@@ -343,6 +355,12 @@ impl Intent {
         let switches = self.switches.values().cloned();
         let switches = switches.map(|switch| Record::Switch(Box::new(switch)));
         let in_service = self.last_good.iter().cloned().map(Record::InService);
+        let waiting = self.waiting.iter().map(|(eid, since)| {
+            Record::Waiting(WaitingNotifications {
+                eid: *eid,
+                since: since.clone(),
+            })
+        });
         [started, last]
             .into_iter()
             .chain(ports)
@@ -351,6 +369,7 @@ impl Intent {
             .chain(operations)
             .chain(switches)
             .chain(in_service)
+            .chain(waiting)
             .chain(attempts)
             .chain(host_ports)
     }

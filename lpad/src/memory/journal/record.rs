@@ -1,5 +1,6 @@
 //! The records of the journal, and the lines they are written in.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
@@ -95,6 +96,8 @@ pub enum Record {
     Switch(Box<OpenSwitch>),
     /// A profile is in service.
     InService(InService),
+    /// These notifications did not get through yet.
+    Waiting(WaitingNotifications),
     /// An operation ended and its outcome is known.
     OperationFinished {
         /// The operation.
@@ -319,6 +322,16 @@ pub struct InService {
     /// Until when it is watched, in seconds since 1970; 0 if it is not.
     #[serde(default)]
     pub watched_until_s: u64,
+}
+
+/// The notifications of a card that did not get through yet.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct WaitingNotifications {
+    /// The card.
+    #[serde(with = "printed")]
+    pub eid: Eid,
+    /// Since when, in seconds since 1970, by their numbers.
+    pub since: BTreeMap<i64, u64>,
 }
 
 impl OpenSwitch {
