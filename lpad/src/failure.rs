@@ -136,8 +136,7 @@ pub enum JobFailure {
     /// The daemon ended.
     #[error("{0}")]
     Interrupted(Interruption),
-    /// It ended in an earlier life of the daemon, and this was told of it; nothing when an older lpad
-    /// kept no reasons.
+    /// It has ended, and this was told of it; nothing when an older lpad kept no reasons.
     #[error("this failed before lpad was restarted{}", detail(.0))]
     FailedEarlier(Option<Told>),
 
@@ -162,7 +161,7 @@ impl Told {
         self.0.get("detail")?.as_str()
     }
 
-    /// The same with each text changed.
+    /// The same with each text for people changed.
     pub(crate) fn reworded(self, words: impl Fn(&str) -> String) -> Self {
         let mut told = Value::Object(self.0);
         reword(&mut told, &words);
@@ -177,11 +176,15 @@ fn reword(value: &mut Value, words: &impl Fn(&str) -> String) {
     match value {
         Value::String(text) => *text = words(text),
         Value::Object(members) => members
-            .values_mut()
-            .for_each(|member| reword(member, words)),
+            .iter_mut()
+            .filter(|(name, _)| !FOR_PROGRAMS.contains(&name.as_str()))
+            .for_each(|(_, member)| reword(member, words)),
         _ => {}
     }
 }
+
+/// Members that are one of a few words.
+const FOR_PROGRAMS: [&str; 2] = ["code", "code_consumed"];
 
 /// Why the modem's port cannot be used.
 #[derive(Debug, thiserror::Error)]

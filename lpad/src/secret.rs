@@ -88,13 +88,29 @@ pub(crate) fn in_few_words(text: &str, codes: &[Secret]) -> String {
     let codes = codes.iter().map(Secret::expose);
     let text = codes
         .filter(|code| !code.is_empty())
-        .fold(text.to_owned(), |text, code| text.replace(code, "…"));
+        .fold(text.to_owned(), |text, code| without(&text, code));
     match text.char_indices().nth(FEW_WORDS) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
     }
 }
 
+/// A text without a code. A short one may be part of any word, and is only looked for as a whole one.
+fn without(text: &str, code: &str) -> String {
+    let is_short = code.len() < SHORT;
+    let (mut left, mut rest) = (String::new(), text);
+    while let Some((before, after)) = rest.split_once(code) {
+        left.push_str(before);
+        let is_part =
+            left.ends_with(char::is_alphanumeric) || after.starts_with(char::is_alphanumeric);
+        left.push_str(if is_short && is_part { code } else { "…" });
+        rest = after;
+    }
+    left + rest
+}
+
+/// A code of fewer bytes is a short one.
+const SHORT: usize = 4;
 /// So many characters of a text are kept.
 const FEW_WORDS: usize = 400;
 
@@ -130,5 +146,13 @@ mod tests {
         assert!(told.starts_with("… is unknown: ä"), "{told}");
         assert_eq!(told.chars().count(), FEW_WORDS + 1);
         assert_eq!(in_few_words("refused", &codes), "refused");
+        let codes = [Secret::new("a"), Secret::new("card")];
+        for (text, kept) in [
+            ("a card: (a)", "… …: (…)"),
+            ("a-a has waxa, aa", "…-… has waxa, aa"),
+            ("discarding cardcard", "dis…ing ……"),
+        ] {
+            assert_eq!(in_few_words(text, &codes), kept);
+        }
     }
 }
