@@ -13,6 +13,7 @@ pub mod description;
 pub mod downloads;
 pub mod euiccs;
 pub mod events;
+pub mod filter;
 pub mod health;
 mod json;
 pub mod notifications;

@@ -38,6 +38,7 @@ use self::status::Overview;
 use self::table::Width;
 use crate::api::body::{Euicc, EventKind, Operation, Profile};
 use crate::api::euiccs::{EuiccList, ResetRequest};
+use crate::api::filter::OperationFilter;
 use crate::api::health::Health;
 use crate::api::operations::OperationList;
 use crate::api::profiles::ProfileChange;
@@ -77,7 +78,7 @@ async fn carry_out(arguments: Arguments, program: Program) -> ExitCode {
     };
     let (interrupt, interruption) = closing();
     let lpactl = Lpactl {
-        client: Client::new(socket),
+        client: Client::new(socket).may_wait(!arguments.no_queue),
         json: arguments.json,
         euicc: arguments.euicc.clone(),
         program,
@@ -538,14 +539,15 @@ impl Lpactl {
 
     async fn operation_command(&self, command: OperationCommand) -> Result<(), CliError> {
         match command {
-            OperationCommand::List => {
-                let mut operations = self.client.operations().await?;
-                if self.euicc.is_some() {
-                    let chosen = self.chosen(self.client.euiccs().await?)?;
-                    operations.retain(|operation| {
-                        chosen.iter().any(|euicc| euicc.name == operation.euicc)
-                    });
-                }
+            OperationCommand::List(wanted) => {
+                self.check_chosen().await?;
+                let filter = OperationFilter {
+                    state: wanted.state,
+                    kind: wanted.kind,
+                    euicc: self.euicc.clone(),
+                    since_s: wanted.since,
+                };
+                let operations = self.client.operations_of(&filter).await?;
                 let list = OperationList { operations };
                 self.show(&list, |list, width| {
                     render::operations(&list.operations, width)
@@ -680,7 +682,10 @@ impl Lpactl {
         // This is only for people's information.
         let asking = self
             .client
-            .operations_in(State::AwaitingAnswer)
+            .operations_of(&OperationFilter {
+                state: Some(State::AwaitingAnswer),
+                ..OperationFilter::default()
+            })
             .await
             .ok()?;
         let is_ahead = |asking: &Operation| asking.euicc == queued.euicc && asking.id < queued.id;

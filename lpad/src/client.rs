@@ -22,12 +22,12 @@ use crate::api::body::{
 };
 use crate::api::downloads::DownloadRequest;
 use crate::api::euiccs::{AddressesChange, EuiccList, ResetRequest};
+use crate::api::filter::OperationFilter;
 use crate::api::health::{Health, Version};
 use crate::api::notifications::NotificationList;
 use crate::api::operations::OperationList;
 use crate::api::profiles::{ProfileChange, ProfileList};
 use crate::job::{Answer, OperationId, Verdict};
-use crate::memory::operations::State;
 use crate::memory::snapshot::ProfileState;
 use crate::problem::{Code, Problem};
 
@@ -35,6 +35,7 @@ use crate::problem::{Code, Problem};
 #[derive(Clone, Debug)]
 pub struct Client {
     socket: PathBuf,
+    may_wait: bool,
 }
 
 /// Why a call brought no answer.
@@ -67,7 +68,13 @@ impl Client {
     pub fn new(socket: impl Into<PathBuf>) -> Self {
         Self {
             socket: socket.into(),
+            may_wait: true,
         }
+    }
+
+    /// Whether what it asks for may wait behind other operations of the eUICC, which it else may.
+    pub fn may_wait(self, may_wait: bool) -> Self {
+        Self { may_wait, ..self }
     }
 
     /// The socket.
@@ -130,7 +137,7 @@ impl Client {
             default_smdp: address.to_owned(),
         };
         let path = format!("/v1/euiccs/{name}/addresses");
-        self.call(Method::PUT, &path, Some(&change)).await
+        self.start(Method::PUT, path, Some(&change)).await
     }
 
     /// `GET /v1/euiccs/{name}/profiles`.
@@ -152,7 +159,7 @@ impl Client {
         change: &ProfileChange,
     ) -> Result<Operation, ClientError> {
         let path = format!("/v1/euiccs/{name}/profiles/{iccid}");
-        self.call(Method::PATCH, &path, Some(change)).await
+        self.start(Method::PATCH, path, Some(change)).await
     }
 
     /// Enables a profile, as configured.
@@ -200,7 +207,7 @@ impl Client {
     ) -> Result<Operation, ClientError> {
         let query = if force { "?force=true" } else { "" };
         let path = format!("/v1/euiccs/{name}/profiles/{iccid}{query}");
-        self.call(Method::DELETE, &path, NOTHING).await
+        self.start(Method::DELETE, path, NOTHING).await
     }
 
     /// `POST /v1/euiccs/{name}/downloads`.
@@ -210,7 +217,7 @@ impl Client {
         request: &DownloadRequest,
     ) -> Result<Operation, ClientError> {
         let path = format!("/v1/euiccs/{name}/downloads");
-        self.call(Method::POST, &path, Some(request)).await
+        self.start(Method::POST, path, Some(request)).await
     }
 
     /// `POST /v1/euiccs/{name}/downloads` of an attended download: a question is for this client
@@ -225,6 +232,7 @@ impl Client {
             ..request.clone()
         };
         let path = format!("/v1/euiccs/{name}/downloads");
+        let path = self.started_by(path);
         let request = self.request(Method::POST, &path, json(&body)?)?;
         let call = async {
             let mut sender = self.connect().await?;
@@ -274,7 +282,7 @@ impl Client {
         number: u64,
     ) -> Result<Operation, ClientError> {
         let path = format!("/v1/euiccs/{name}/notifications/{number}/deliver");
-        self.call(Method::POST, &path, NOTHING).await
+        self.start(Method::POST, path, NOTHING).await
     }
 
     /// `DELETE /v1/euiccs/{name}/notifications/{number}`.
@@ -288,13 +296,13 @@ impl Client {
     ) -> Result<Operation, ClientError> {
         let query = if force { "?force=true" } else { "" };
         let path = format!("/v1/euiccs/{name}/notifications/{number}{query}");
-        self.call(Method::DELETE, &path, NOTHING).await
+        self.start(Method::DELETE, path, NOTHING).await
     }
 
     /// `POST /v1/euiccs/{name}/notifications/deliver`.
     pub async fn deliver_notifications(&self, name: &str) -> Result<Operation, ClientError> {
         let path = format!("/v1/euiccs/{name}/notifications/deliver");
-        self.call(Method::POST, &path, NOTHING).await
+        self.start(Method::POST, path, NOTHING).await
     }
 
     /// `POST /v1/euiccs/{name}/reset`.
@@ -304,7 +312,7 @@ impl Client {
         request: &ResetRequest,
     ) -> Result<Operation, ClientError> {
         let path = format!("/v1/euiccs/{name}/reset");
-        self.call(Method::POST, &path, Some(request)).await
+        self.start(Method::POST, path, Some(request)).await
     }
 
     /// `GET /v1/operations`.
@@ -313,9 +321,12 @@ impl Client {
         Ok(self.get::<OperationList>(path).await?.operations)
     }
 
-    /// `GET /v1/operations?state=…`.
-    pub async fn operations_in(&self, state: State) -> Result<Vec<Operation>, ClientError> {
-        let path = format!("/v1/operations?state={}", state.name());
+    /// `GET /v1/operations?…`.
+    pub async fn operations_of(
+        &self,
+        filter: &OperationFilter,
+    ) -> Result<Vec<Operation>, ClientError> {
+        let path = format!("/v1/operations?{}", filter.query());
         Ok(self.get::<OperationList>(&path).await?.operations)
     }
 
@@ -401,6 +412,25 @@ impl Client {
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         self.call(Method::GET, path, NOTHING).await
+    }
+
+    /// Asks for an operation.
+    async fn start(
+        &self,
+        method: Method,
+        path: String,
+        body: Option<&impl Serialize>,
+    ) -> Result<Operation, ClientError> {
+        self.call(method, &self.started_by(path), body).await
+    }
+
+    /// The path of a request that starts an operation, with whether that may wait.
+    fn started_by(&self, path: String) -> String {
+        match (self.may_wait, path.contains('?')) {
+            (true, _) => path,
+            (false, true) => path + "&queue=false",
+            (false, false) => path + "?queue=false",
+        }
     }
 
     async fn call<T: DeserializeOwned>(

@@ -78,13 +78,52 @@ impl Default for ApiConfig {
 pub struct StateConfig {
     /// The folder that holds the journal; made with mode 0700 when it is missing.
     pub directory: PathBuf,
+    /// How many operations that have ended are kept.
+    pub history: usize,
+    /// For how many days they are kept.
+    pub history_days: u64,
 }
 
 impl Default for StateConfig {
     fn default() -> Self {
         Self {
             directory: PathBuf::from("/var/lib/lpad"),
+            history: 100,
+            history_days: 365,
         }
+    }
+}
+
+impl StateConfig {
+    /// How much of what has ended is kept.
+    pub fn history(&self) -> History {
+        History {
+            operations: self.history,
+            days: self.history_days,
+        }
+    }
+}
+
+/// How much of what has ended is kept.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct History {
+    /// So many operations.
+    pub operations: usize,
+    /// For so many days.
+    pub days: u64,
+}
+
+impl History {
+    /// The most there can be: the journal is read as a whole, and has to stay short.
+    pub const MOST: Self = Self {
+        operations: 250,
+        days: 3650,
+    };
+}
+
+impl Default for History {
+    fn default() -> Self {
+        StateConfig::default().history()
     }
 }
 
@@ -385,7 +424,14 @@ impl Config {
         if !(1..=1024).contains(&self.api.max_connections) {
             return Err(api.wrong("max_connections", "must be between 1 and 1024"));
         }
-        Section::new("[state]").check_path("directory", &self.state.directory)?;
+        let state = Section::new("[state]");
+        state.check_path("directory", &self.state.directory)?;
+        if !(1..=History::MOST.operations).contains(&self.state.history) {
+            return Err(state.wrong("history", "must be between 1 and 250"));
+        }
+        if !(1..=History::MOST.days).contains(&self.state.history_days) {
+            return Err(state.wrong("history_days", "must be between 1 and 3650"));
+        }
         if let Some(folder) = &self.trust.extra_roots {
             Section::new("[trust]").check_path("extra_roots", folder)?;
         }
@@ -934,6 +980,8 @@ mod tests {
             max_connections = 4
             [state]
             directory = "/tmp/state"
+            history = 250
+            history_days = 30
             [log]
             level = "debug"
             [trust]
@@ -1066,6 +1114,22 @@ mod tests {
                     "s".repeat(107)
                 ),
                 "[api] socket must have 1 to 107 bytes, and has 108",
+            ),
+            (
+                "[[euicc]]\nport = \"/x\"\n[state]\nhistory = 0",
+                "lpad.toml:4: [state] history must be between 1 and 250",
+            ),
+            (
+                "[[euicc]]\nport = \"/x\"\n[state]\nhistory = 251",
+                "must be between 1 and 250",
+            ),
+            (
+                "[[euicc]]\nport = \"/x\"\n[state]\nhistory_days = 3651",
+                "[state] history_days must be between 1 and 3650",
+            ),
+            (
+                "[[euicc]]\nport = \"/x\"\n[state]\nhistory_hours = 1",
+                "history_hours",
             ),
             (
                 "[[euicc]]\nport = \"/x\"\nblock_size = 2",

@@ -124,6 +124,7 @@ impl Daemon {
             }
         })?;
         let key = Key::of(&state);
+        journal.keep(config.state.history(), clock.unix_seconds());
         let start = journal.count_start();
         let journal = SharedJournal::new(journal);
         let events = Events::of_start(start);
@@ -173,6 +174,7 @@ impl Daemon {
             engines: handles.clone(),
             operations: operations.clone(),
             journal: journal.clone(),
+            key,
             events: events.clone(),
             permissions: Permissions::new(&config.api),
             max_connections: config.api.max_connections,

@@ -45,7 +45,7 @@ use crate::memory::alarm::AlarmCode;
 use crate::memory::events::Events;
 use crate::memory::examination::Examination;
 use crate::memory::journal::{Record, SharedJournal, StartedOperation};
-use crate::memory::operations::{Operations, Ticket};
+use crate::memory::operations::{Asked, Operations, Ticket};
 use crate::memory::snapshot::{Profile, ProfileState, Snapshot};
 use crate::modem::OpenPort;
 use crate::modem::table::Table;
@@ -292,7 +292,7 @@ impl<O: OpenPort, C: Restrict + 'static> Engine<O, C> {
         };
         let name = &self.slot.context.config.name;
         let operations = &self.slot.context.operations;
-        match operations.start(name, Some(eid), job.kind(), None) {
+        match operations.start(name, Some(eid), job.kind(), Asked::by_lpad()) {
             Ok(ticket) => {
                 let eid = Some(eid);
                 // Its outcome is told by the operation.
@@ -317,7 +317,7 @@ impl<O: OpenPort, C: Restrict + 'static> Engine<O, C> {
         let name = self.slot.context.config.name.clone();
         let operations = &self.slot.context.operations;
         let mut id = None;
-        let outcome = match operations.start(&name, eid, job.kind(), None) {
+        let outcome = match operations.start(&name, eid, job.kind(), Asked::by_lpad()) {
             Ok(ticket) => {
                 id = Some(ticket.id());
                 self.carry_out(Work { job, ticket, eid }).await

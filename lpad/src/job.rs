@@ -35,7 +35,7 @@ pub use achievement::Achievement;
 pub use id::{NotANumber, OperationId};
 pub use offer::{Answer, Decision, Offer, Reply};
 pub use part::Part;
-pub use stage::{Progress, Stage, Waiting, WaitingOn};
+pub use stage::{Progress, Stage, StageTime, Waiting, WaitingOn};
 pub use switch::{Outcome, Reason, Switch, Switching, Tried, Verdict};
 
 /// What an engine can be asked to do.
@@ -201,6 +201,19 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every kind.
+    pub const ALL: &[Self] = &[
+        Self::Download,
+        Self::Enable,
+        Self::Disable,
+        Self::Delete,
+        Self::Rename,
+        Self::SetDefaultSmdp,
+        Self::DeliverNotifications,
+        Self::RemoveNotification,
+        Self::Reset,
+    ];
+
     /// The parts of the card without which it could not be settled.
     pub const fn needs(self) -> &'static [Part] {
         match self {

@@ -341,7 +341,7 @@ impl From<OperationError> for Problem {
     fn from(error: OperationError) -> Self {
         let (code, operation) = match error {
             OperationError::Unknown(id) => (Code::UnknownOperation, id),
-            OperationError::QueueFull(id) => (Code::Busy, id),
+            OperationError::QueueFull(id) | OperationError::UnderWay(id) => (Code::Busy, id),
             OperationError::KeyReused(id) => (Code::IdempotencyKeyReused, id),
             OperationError::Unwritable(_) => {
                 return Self::because(Code::StateUnwritable, &error);

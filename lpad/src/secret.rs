@@ -98,11 +98,11 @@ pub(crate) fn in_few_words(text: &str, codes: &[Secret]) -> String {
 /// A text without a code. A short one may be part of any word, and is only looked for as a whole one.
 fn without(text: &str, code: &str) -> String {
     let is_short = code.len() < SHORT;
+    let is_letter = |letter: char| letter.is_ascii_alphanumeric();
     let (mut left, mut rest) = (String::new(), text);
     while let Some((before, after)) = rest.split_once(code) {
         left.push_str(before);
-        let is_part =
-            left.ends_with(char::is_alphanumeric) || after.starts_with(char::is_alphanumeric);
+        let is_part = left.ends_with(is_letter) || after.starts_with(is_letter);
         left.push_str(if is_short && is_part { code } else { "…" });
         rest = after;
     }

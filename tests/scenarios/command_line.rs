@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use es10_apdu::apdu::StatusWord;
+use lpad::api::filter::OperationFilter;
 use lpad::config::{BootstrapWhen, EuiccConfig};
 use lpad::memory::operations::State;
 use lpad::memory::snapshot::{Availability, FirstProfileState};
@@ -911,7 +912,11 @@ async fn a_download_whose_lpactl_is_gone_is_postponed_at_once_and_others_are_tol
     for signal in ["TERM", "KILL"] {
         let mut asked = Terminal::run(&bed, &["download", &code]);
         asked.shows("[later]: ").await;
-        let asking = bed.client.operations_in(State::AwaitingAnswer).await;
+        let filter = OperationFilter {
+            state: Some(State::AwaitingAnswer),
+            ..OperationFilter::default()
+        };
+        let asking = bed.client.operations_of(&filter).await;
         let asking = asking.unwrap().remove(0);
         let pid = asking.client.unwrap().pid.unwrap();
         assert_eq!(Some(pid), asked.pid());
@@ -928,7 +933,7 @@ async fn a_download_whose_lpactl_is_gone_is_postponed_at_once_and_others_are_tol
         let id = asking.id;
         assert!(
             text.contains(&format!(
-                "Operation {id} (download) comes first and waits for an answer from process {pid}"
+                "Operation {id} (download) comes first and waits for an answer from demo (process {pid}"
             )),
             "{text}"
         );

@@ -25,7 +25,7 @@ use lpad::api::status::{ErrorResponse, status_of};
 use lpad::config::{Confirm, Route};
 use lpad::job::{
     Answer, Consent, Decision, Kind, OperationId, Outcome, Part, Progress, Reason, Stage,
-    Switching, Tried, Waiting, WaitingOn,
+    StageTime, Switching, Tried, Waiting, WaitingOn,
 };
 use lpad::memory::alarm::{Alarm, AlarmCode};
 use lpad::memory::operations::{ClientProcess, QUEUE_LENGTH, State};
@@ -65,7 +65,7 @@ async fn every_answer_is_as_described_and_every_described_answer_is_given() {
         .await;
     api.a_card_that_was_never_read_is_a_problem(&refusing_card().await, 409)
         .await;
-    api.nothing_starts_without_its_state(&Bed::start().await)
+    api.nothing_starts_without_its_state(&mut Bed::start().await)
         .await;
     // The tests run as the daemon's own user, who may do everything.
     let unseen = api.description.unseen().into_iter();
@@ -106,7 +106,6 @@ async fn each_operation_says_truly_who_may_call_it() {
             method: &Method::from_bytes(operation.method.as_bytes()).unwrap(),
             path: &target(&operation, EUICC, "1"),
             query: None,
-            idempotency_key: None,
             last_event_id: None,
             body: body.as_bytes(),
         };
@@ -166,6 +165,7 @@ async fn members_values_and_codes_are_the_programs_own() {
         ("Route", names::<Route>()),
         ("Sgp22Status", names::<Sgp22Status>()),
         ("Stage", names::<Stage>()),
+        ("StageTime", names::<StageTime>()),
         ("SwitchOutcome", names::<Outcome>()),
         ("SwitchReason", names::<Reason>()),
         ("Switching", names::<Switching>()),
@@ -178,6 +178,8 @@ async fn members_values_and_codes_are_the_programs_own() {
         ("WaitingOn", names::<WaitingOn>()),
     ]);
     assert_eq!(described.collect::<BTreeMap<_, _>>(), program);
+    let all = Kind::ALL.iter().map(|kind| kind.name());
+    assert_eq!(all.collect::<BTreeSet<_>>(), names::<Kind>());
 }
 
 #[tokio::test(start_paused = true)]
@@ -555,7 +557,7 @@ impl Api {
         call.body = r#"{"default":true}"#.into();
         let refused = self.send(bed, &call).await;
         assert_eq!(refused.json["code"], "idempotency-key-reused");
-        for operation in self.starting_operations() {
+        for operation in self.changing_operations() {
             let other = Call {
                 method: &operation.method,
                 target: target(&operation, EUICC, "1"),
@@ -568,7 +570,17 @@ impl Api {
         self.ended(bed, &first).await;
     }
 
-    async fn nothing_starts_without_its_state(&mut self, bed: &Bed) {
+    async fn nothing_starts_without_its_state(&mut self, bed: &mut Bed) {
+        bed.order("OPEN");
+        let download = json!({"activation_code": code("OPEN")});
+        let asking = self.change(bed, "POST", DOWNLOADS, &download).await;
+        let answer = Call {
+            method: "POST",
+            target: format!("/v1/operations/{}/answer", asking["id"].as_str().unwrap()),
+            headers: vec![("Idempotency-Key", "4c7e-0002")],
+            body: r#"{"answer":"postpone"}"#.into(),
+            missing: 0,
+        };
         let state = bed.folder().join("state");
         fs::remove_dir_all(&state).unwrap();
         fs::write(&state, "in the way").unwrap();
@@ -580,14 +592,22 @@ impl Api {
             let reply = self.ask(bed, &operation.method, &target, &body).await;
             assert_eq!(reply.json["code"], "state-unwritable", "{target}");
         }
+        let reply = self.send(bed, &answer).await;
+        assert_eq!(reply.json["code"], "state-unwritable", "{reply:?}");
+    }
+
+    /// Those that take a key.
+    fn changing_operations(&self) -> Vec<Operation> {
+        let operations = self.description.operations().into_iter();
+        operations
+            .filter(|operation| operation.method != "GET" && operation.id != "examineEuicc")
+            .collect()
     }
 
     fn starting_operations(&self) -> Vec<Operation> {
-        let operations = self.description.operations().into_iter();
+        let mut operations = self.changing_operations();
+        operations.retain(|operation| operation.template.contains("{euicc}"));
         operations
-            .filter(|operation| operation.method != "GET" && operation.template.contains("{euicc}"))
-            .filter(|operation| operation.id != "examineEuicc")
-            .collect()
     }
 
     /// While an offer waits for its answer, nothing else gets its turn.
@@ -888,7 +908,6 @@ fn is_answered(path: &str) -> bool {
             method,
             path,
             query: None,
-            idempotency_key: None,
             last_event_id: None,
             body: &[],
         };

@@ -33,6 +33,7 @@ mod modems;
 mod networks;
 mod notifications;
 mod notifications_aside;
+mod operations;
 mod operator_reports;
 mod packages;
 mod ports;

@@ -403,10 +403,7 @@ pub(crate) async fn told_of(bed: &Bed, ids: &[OperationId]) -> Vec<Told> {
         let shown = lpactl(bed, &["operation", "show", &number]).await;
         let ended = lpactl(bed, &["operation", "wait", &number]).await;
         told.push(Told {
-            operation: Operation {
-                client: None,
-                ..bed.client.operation(*id, 0).await.unwrap()
-            },
+            operation: bed.client.operation(*id, 0).await.unwrap(),
             shown: shown.out,
             outcome: ended.out + &ended.err,
             code: ended.code,

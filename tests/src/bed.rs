@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use es9_client::{Options, Roots, TcpConnect};
@@ -66,6 +67,8 @@ pub struct Bed {
     /// Counts how often a network has come up.
     uplink: watch::Sender<u64>,
     clock: Clock,
+    /// How far the daemon's clock is ahead, in seconds.
+    ahead_s: Arc<AtomicU64>,
     /// Where ports are looked for, over kernel devices.
     root: PathBuf,
     // Dropped last: the daemon's files are in it.
@@ -133,6 +136,7 @@ impl Bed {
             .expect("files can be written");
         let configuration = Config::load(&file).expect("the configuration is right");
         let client = Client::new(&configuration.api.socket);
+        let ahead_s = Arc::default();
         Self {
             bench,
             client,
@@ -142,7 +146,8 @@ impl Bed {
             lines: BTreeMap::new(),
             next_profile: 1,
             uplink: watch::Sender::default(),
-            clock: clock(),
+            clock: clock(Arc::clone(&ahead_s)),
+            ahead_s,
             root: "/".into(),
             folder,
         }
@@ -166,6 +171,11 @@ impl Bed {
         euicc.port.clone_from(&port);
         self.configuration.euiccs.push(euicc);
         self.lines.insert(port, line);
+    }
+
+    /// Puts the daemon's clock forward. Nothing else has aged by that.
+    pub fn days_pass(&self, days: u64) {
+        self.ahead_s.fetch_add(days * 24 * 3600, Ordering::Relaxed);
     }
 
     /// The kernel tells the daemon that a network has come up.
@@ -460,16 +470,17 @@ impl Bed {
             uplink: Uplink::new(self.uplink.subscribe()),
             roots: Roots::empty(),
             es9: Options::default(),
-            clock: Clock::system(),
+            clock: self.clock.clone(),
             listener: None,
         }
     }
 }
 
-/// The time of day, which goes as tokio's clock does when that is paused.
-fn clock() -> Clock {
+/// The time of day, which goes as tokio's clock does when that is paused, and may be ahead.
+fn clock(ahead_s: Arc<AtomicU64>) -> Clock {
     let (start, time) = (Instant::now(), SystemTime::now());
-    Clock::new(move || time + start.elapsed())
+    let ahead = move || Duration::from_secs(ahead_s.load(Ordering::Relaxed));
+    Clock::new(move || time + start.elapsed() + ahead())
 }
 
 /// The network interfaces that this network was given.

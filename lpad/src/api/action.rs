@@ -4,10 +4,10 @@ use es10_apdu::types::Iccid;
 use hyper::Method;
 use serde::de::DeserializeOwned;
 
+use super::filter::OperationFilter;
 use super::json;
 use super::status::ErrorResponse;
 use crate::job::{Answer, Job, OperationId, Verdict};
-use crate::memory::operations::State;
 use crate::problem::{Code, Problem};
 
 /// Everything the API can be asked.
@@ -78,16 +78,13 @@ pub enum Action {
         euicc: String,
         /// What to do.
         job: Job,
-        /// Tells a repeated request from a new one.
-        idempotency_key: Option<String>,
+        /// Whether it may wait behind other operations.
+        may_wait: bool,
         /// Questions are asked only while the client's connection lasts.
         attended: bool,
     },
     /// The operations.
-    Operations {
-        /// Only those in this state.
-        state: Option<State>,
-    },
+    Operations(OperationFilter),
     /// One operation, once it has settled or this many seconds have passed.
     Operation {
         /// The operation.
@@ -152,8 +149,6 @@ pub struct Request<'a> {
     pub path: &'a str,
     /// The query.
     pub query: Option<&'a str>,
-    /// The `Idempotency-Key` header.
-    pub idempotency_key: Option<&'a str>,
     /// The `Last-Event-ID` header.
     pub last_event_id: Option<&'a str>,
     /// The body.
@@ -168,18 +163,22 @@ impl Request<'_> {
         }
     }
 
-    pub(super) fn start(&self, euicc: &str, job: Job) -> Action {
+    pub(super) fn start(&self, euicc: &str, job: Job) -> Result<Action, Problem> {
         self.start_attended(euicc, job, false)
     }
 
-    pub(super) fn start_attended(&self, euicc: &str, job: Job, attended: bool) -> Action {
-        let idempotency_key = self.idempotency_key.map(str::to_owned);
-        Action::Start {
+    pub(super) fn start_attended(
+        &self,
+        euicc: &str,
+        job: Job,
+        attended: bool,
+    ) -> Result<Action, Problem> {
+        Ok(Action::Start {
             euicc: euicc.to_owned(),
             job,
-            idempotency_key,
+            may_wait: self.flag("queue", true)?,
             attended,
-        }
+        })
     }
 
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
@@ -188,24 +187,29 @@ impl Request<'_> {
 
     /// How long the client waits, from the query, or else this long.
     pub(super) fn wait(&self, unsaid_s: u64) -> Result<u64, Problem> {
-        let digits = |text: &&str| text.bytes().all(|octet| octet.is_ascii_digit());
-        let said = self.value_of("wait");
-        match said.map(|text| Some(text).filter(digits).unwrap_or_default().parse()) {
+        match self.number("wait") {
             None => Ok(unsaid_s),
-            Some(Ok(seconds @ 0..=LONGEST_WAIT_S)) => Ok(seconds),
-            Some(_) => Err(Problem::new(Code::InvalidRequest).detail(format!(
+            Some(Some(seconds @ 0..=LONGEST_WAIT_S)) => Ok(seconds),
+            Some(_) => Err(invalid(format!(
                 "wait is a number of seconds up to {LONGEST_WAIT_S}."
             ))),
         }
     }
 
-    /// Whether a key of the query says `true`.
-    pub(super) fn flag(&self, key: &str) -> Result<bool, Problem> {
+    /// The number that a key of the query says; inside, `None` when it says something else.
+    pub(super) fn number(&self, key: &str) -> Option<Option<u64>> {
+        let digits = |text: &&str| text.bytes().all(|octet| octet.is_ascii_digit());
+        let said = self.value_of(key)?;
+        Some(Some(said).filter(digits).and_then(|said| said.parse().ok()))
+    }
+
+    /// Whether a key of the query says `true`, or else what holds when nothing is said.
+    pub(super) fn flag(&self, key: &str, unsaid: bool) -> Result<bool, Problem> {
         match self.value_of(key) {
-            None | Some("false") => Ok(false),
+            None => Ok(unsaid),
+            Some("false") => Ok(false),
             Some("true") => Ok(true),
-            Some(_) => Err(Problem::new(Code::InvalidRequest)
-                .detail(format!("{key} is either true or false."))),
+            Some(_) => Err(invalid(format!("{key} is either true or false."))),
         }
     }
 
@@ -233,7 +237,7 @@ impl Request<'_> {
             [] => format!("{} takes no query.", self.path),
             known => format!("the query takes only {}, once.", known.join(" and ")),
         };
-        Err(Problem::new(Code::InvalidRequest).detail(detail))
+        Err(invalid(detail))
     }
 
     fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
@@ -256,6 +260,11 @@ impl Request<'_> {
             ..problem.into()
         }
     }
+}
+
+/// The request cannot be understood, for this reason.
+pub(super) fn invalid(why: String) -> Problem {
+    Problem::new(Code::InvalidRequest).detail(why)
 }
 
 /// The longest `?wait=`.

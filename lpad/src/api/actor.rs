@@ -6,6 +6,7 @@ use tokio::net::UnixStream;
 
 use super::action::Access;
 use crate::config::ApiConfig;
+use crate::memory::operations::ClientProcess;
 
 /// The process at the other end of a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -31,6 +32,20 @@ impl Actor {
                 .and_then(|pid| u32::try_from(pid).ok())
                 .filter(|pid| *pid > 0),
         })
+    }
+
+    /// The process as others are told of it, with its name if the kernel shows it.
+    pub(super) fn process(self) -> ClientProcess {
+        let name = self
+            .pid
+            .and_then(|pid| fs::read_to_string(format!("/proc/{pid}/comm")).ok());
+        let name = name.map(|name| name.trim().to_owned());
+        ClientProcess {
+            uid: self.uid,
+            gid: Some(self.gid),
+            pid: self.pid,
+            name: name.filter(|name| !name.is_empty()),
+        }
     }
 }
 

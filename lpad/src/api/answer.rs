@@ -12,7 +12,7 @@ use hyper::{Response, StatusCode};
 use serde::Serialize;
 use tokio::time::timeout;
 
-use super::action::Action;
+use super::action::{Action, invalid};
 use super::actor::{Actor, Permissions};
 use super::body;
 use super::connections::{Answering, Crowded};
@@ -25,10 +25,11 @@ use super::profiles::ProfileList;
 use super::status::ErrorResponse;
 use crate::engine::EngineHandle;
 use crate::failure::{JobFailure, PortFailure};
-use crate::job::Part;
+use crate::job::{OperationId, Part};
 use crate::memory::events::Events;
 use crate::memory::journal::{RequestKey, SharedJournal};
-use crate::memory::operations::{ClientProcess, Operation, Operations};
+use crate::memory::key::Key;
+use crate::memory::operations::{Asked, Operation, Operations};
 use crate::memory::snapshot::{Availability, Shown, Snapshot, find};
 use crate::packed;
 use crate::problem::{Code, Problem};
@@ -43,6 +44,8 @@ pub struct Api {
     pub operations: Operations,
     /// What is kept on disk.
     pub journal: SharedJournal,
+    /// Tells bodies apart without keeping them.
+    pub key: Key,
     /// What happens.
     pub events: Events,
     /// Who may do what.
@@ -61,6 +64,11 @@ impl Api {
         answering: &Answering,
         closing: Closing,
     ) -> Result<Response<BoxBody<Bytes, Infallible>>, Problem> {
+        if let Some(key) = &request_key
+            && let Some(operation) = self.operations.repeated(key)?
+        {
+            return Ok(self.again(&action, &operation, answering));
+        }
         match action {
             Action::Health => Ok(ok(&Health::new(self.availability(), &self.journal))),
             Action::Version => Ok(ok(&Version::own())),
@@ -139,22 +147,26 @@ impl Api {
             Action::Start {
                 euicc,
                 job,
+                may_wait,
                 attended,
-                ..
             } => {
-                let id = self.engine(&euicc)?.start(job, request_key)?.id;
-                let lease = answering.lease().filter(|_| attended);
-                let client = ClientProcess {
-                    uid: actor.uid,
-                    pid: actor.pid,
+                let asked = Asked {
+                    client: Some(actor.process()),
+                    lease: answering.lease().filter(|_| attended),
+                    request: request_key,
+                    may_wait,
                 };
-                Ok(accepted(&self.operations.asked_by(id, client, lease)?))
+                Ok(accepted(&self.engine(&euicc)?.start(job, asked)?))
             }
-            Action::Operations { state } => {
+            Action::Operations(filter) => {
                 let operations = self.operations.list();
-                let is_wanted =
-                    |operation: &&Operation| state.is_none_or(|state| operation.state == state);
-                let operations = operations.iter().filter(is_wanted);
+                if let Some(name) = &filter.euicc
+                    && !self.engines.contains_key(name)
+                    && !operations.iter().any(|one| one.euicc == *name)
+                {
+                    return Err(invalid(format!("no eUICC is called \"{name}\".")));
+                }
+                let operations = operations.iter().filter(|one| filter.takes(one));
                 let operations = operations.map(body::Operation::from).collect();
                 Ok(ok(&OperationList { operations }))
             }
@@ -172,19 +184,48 @@ impl Api {
                 Ok(ok(&body::Operation::from(&now)))
             }
             Action::Answer { id, answer } => {
-                let answered = self.operations.answer(id, answer)?;
+                let answered = self.operations.answer(id, answer, request_key)?;
                 Ok(ok(&body::Operation::from(&answered)))
             }
             Action::Decide { id, verdict } => {
                 let decided = self.operations.decide(id, verdict)?;
+                self.was_told(id, request_key);
                 Ok(ok(&body::Operation::from(&decided)))
             }
-            Action::Cancel(id) => Ok(accepted(&self.operations.cancel(id)?)),
+            Action::Cancel(id) => {
+                let cancelled = self.operations.cancel(id)?;
+                self.was_told(id, request_key);
+                Ok(accepted(&cancelled))
+            }
             Action::Events { last_seen } => {
                 answering.follows()?;
                 let stream = EventStream::new(self.events.follow(last_seen), closing);
                 Ok(event_stream(stream))
             }
+        }
+    }
+
+    /// What a request is answered with that was carried out already: the operation as it is now.
+    fn again(
+        &self,
+        action: &Action,
+        operation: &Operation,
+        answering: &Answering,
+    ) -> Response<BoxBody<Bytes, Infallible>> {
+        if let Action::Start { attended, .. } = action {
+            let lease = answering.lease().filter(|_| *attended);
+            self.operations.attended_by(operation.id, lease);
+        }
+        match action {
+            Action::Start { .. } | Action::Cancel(_) => accepted(operation),
+            _ => ok(&body::Operation::from(operation)),
+        }
+    }
+
+    /// What may be said twice is kept once it was heard.
+    fn was_told(&self, id: OperationId, request_key: Option<RequestKey>) {
+        if let Some(key) = request_key {
+            self.operations.was_told(id, key);
         }
     }
 

@@ -209,7 +209,7 @@ fn parameters() -> Value {
             "name": "Idempotency-Key",
             "in": "header",
             "required": false,
-            "description": "1 to 128 printable characters the client makes up. The same request of the same user with the same key is answered with the operation that was started the first time, for as long as that operation is kept, also after a restart of the daemon unless it failed or was cancelled. A request with another method, path or body is refused.",
+            "description": "1 to 128 printable characters the client makes up. The same request of the same user with the same key is not carried out again, as long as its operation is kept: it is answered as the first time, with the operation as it is now. A request with another method, path, query or body is refused. A refused request leaves its key free.",
             "schema": {
                 "type": "string",
                 "minLength": 1,
@@ -248,6 +248,46 @@ fn parameters() -> Value {
             "schema": {
                 "type": "boolean",
                 "default": false
+            }
+        },
+        "Queue": {
+            "name": "queue",
+            "in": "query",
+            "required": false,
+            "description": "Whether it may wait for others. With `false` it is refused as `busy` while the eUICC has an operation that has not ended.",
+            "schema": {
+                "type": "boolean",
+                "default": true
+            }
+        },
+        "Kind": {
+            "name": "kind",
+            "in": "query",
+            "required": false,
+            "description": "Only the operations of this kind.",
+            "schema": {
+                "$ref": "#/components/schemas/OperationKind"
+            }
+        },
+        "OfEuicc": {
+            "name": "euicc",
+            "in": "query",
+            "required": false,
+            "description": "Only the operations of the eUICC of this name.",
+            "schema": {
+                "type": "string",
+                "pattern": "^[a-z0-9-]{1,32}$"
+            }
+        },
+        "Since": {
+            "name": "since",
+            "in": "query",
+            "required": false,
+            "description": "Only the operations that had not ended before this time, in seconds since 1970-01-01 UTC.",
+            "schema": {
+                "type": "integer",
+                "minimum": 0,
+                "maximum": u64::MAX
             }
         },
         "State": {
@@ -330,7 +370,7 @@ const RESPONSES: &[(&str, &str)] = &[
     ),
     (
         "NotStarted",
-        "`busy`: 8 operations of this eUICC have not ended; `operation` names the first.",
+        "`busy`: 8 operations of this eUICC have not ended, or one has not and this one was not to wait; `operation` names the first.",
     ),
     (
         "CardRefused",
@@ -342,10 +382,10 @@ const RESPONSES: &[(&str, &str)] = &[
     ),
     (
         "KeyReused",
-        "`idempotency-key-reused`: the key belongs to `operation`, which asked for something else.",
+        "`idempotency-key-reused`: the key belongs to `operation`, for another request.",
     ),
     (
         "StateUnwritable",
-        "`state-unwritable`: the number of the operation cannot be kept, so that nothing was done.",
+        "`state-unwritable`: the journal cannot be written, so that nothing was done.",
     ),
 ];

@@ -75,7 +75,7 @@ fn download(request: &Request<'_>, euicc: &str) -> Result<Action, Problem> {
         consent: body.consent,
         enable: body.enable,
     };
-    Ok(request.start_attended(euicc, Job::Download(download), body.attended))
+    request.start_attended(euicc, Job::Download(download), body.attended)
 }
 
 /// Reads an activation code.

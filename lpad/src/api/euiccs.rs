@@ -85,7 +85,7 @@ fn set_addresses(request: &Request<'_>, euicc: &str) -> Result<Action, Problem> 
         true => address,
         false => parse_address(&address)?.to_string(),
     };
-    Ok(request.start(euicc, Job::SetDefaultSmdp(address)))
+    request.start(euicc, Job::SetDefaultSmdp(address))
 }
 
 pub(super) fn parse_address(address: &str) -> Result<ServerAddress, Problem> {
@@ -110,5 +110,5 @@ fn reset(request: &Request<'_>, euicc: &str) -> Result<Action, Problem> {
             "nothing to erase: set operational_profiles, test_profiles or default_smdp.".into(),
         );
     }
-    Ok(request.start(euicc, Job::Reset(scope)))
+    request.start(euicc, Job::Reset(scope))
 }

@@ -46,7 +46,7 @@ fn deliver(
     number: Option<i64>,
 ) -> Result<Action, ErrorResponse> {
     match *request.method {
-        Method::POST => Ok(request.start(euicc, Job::DeliverNotifications(number))),
+        Method::POST => Ok(request.start(euicc, Job::DeliverNotifications(number))?),
         _ => Err(request.not_allowed(&["POST"])),
     }
 }
@@ -59,8 +59,8 @@ fn one(request: &Request<'_>, euicc: &str, number: i64) -> Result<Action, ErrorR
             wait_s: request.wait(CARD_S)?,
         }),
         Method::DELETE => {
-            let force = request.flag("force")?;
-            Ok(request.start(euicc, Job::RemoveNotification { number, force }))
+            let force = request.flag("force", false)?;
+            Ok(request.start(euicc, Job::RemoveNotification { number, force })?)
         }
         _ => Err(request.not_allowed(&["GET", "DELETE"])),
     }

@@ -3,10 +3,11 @@
 use hyper::Method;
 use serde::{Deserialize, Serialize};
 
-use super::action::{Action, Request};
+use super::action::{Action, Request, invalid};
 use super::body::Operation;
+use super::filter::OperationFilter;
 use super::status::ErrorResponse;
-use crate::job::{Answer, OperationId, Verdict};
+use crate::job::{Answer, Kind, OperationId, Verdict};
 use crate::memory::operations::State;
 use crate::problem::{Code, Problem};
 
@@ -20,9 +21,7 @@ pub struct OperationList {
 
 pub(super) fn route(request: &Request<'_>, rest: &[&str]) -> Result<Action, ErrorResponse> {
     match rest {
-        [] => request.only_get(Action::Operations {
-            state: state(request)?,
-        }),
+        [] => request.only_get(Action::Operations(filter(request)?)),
         [id] => match *request.method {
             Method::GET => Ok(Action::Operation {
                 id: parse(id)?,
@@ -63,15 +62,35 @@ fn parse(id: &str) -> Result<OperationId, Problem> {
     })
 }
 
-fn state(request: &Request<'_>) -> Result<Option<State>, Problem> {
-    let Some(name) = request.value_of("state") else {
+fn filter(request: &Request<'_>) -> Result<OperationFilter, Problem> {
+    let since_s = request.number("since").map(|seconds| {
+        let wrong = || invalid("since is a time in seconds since 1970.".to_owned());
+        seconds.ok_or_else(wrong)
+    });
+    Ok(OperationFilter {
+        state: one_of(request, "state", State::ALL, State::name)?,
+        kind: one_of(request, "kind", Kind::ALL, Kind::name)?,
+        euicc: request.value_of("euicc").map(str::to_owned),
+        since_s: since_s.transpose()?,
+    })
+}
+
+fn one_of<T: Copy>(
+    request: &Request<'_>,
+    key: &str,
+    all: &[T],
+    name: fn(T) -> &'static str,
+) -> Result<Option<T>, Problem> {
+    let Some(said) = request.value_of(key) else {
         return Ok(None);
     };
-    let known = State::ALL.iter().find(|state| state.name() == name);
-    let known = known.copied().map(Some);
-    known.ok_or_else(|| {
-        let names: Vec<_> = State::ALL.iter().map(|state| state.name()).collect();
-        let detail = format!("state is one of {}.", names.join(", "));
-        Problem::new(Code::InvalidRequest).detail(detail)
-    })
+    let known = all.iter().find(|one| name(**one) == said);
+    let names = &mut all.iter().map(|one| name(*one));
+    known.copied().map(Some).ok_or_else(|| none_of(key, names))
+}
+
+/// The same for all types.
+fn none_of(key: &str, names: &mut dyn Iterator<Item = &'static str>) -> Problem {
+    let names: Vec<_> = names.collect();
+    invalid(format!("{key} is one of {}.", names.join(", ")))
 }

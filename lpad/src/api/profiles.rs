@@ -109,10 +109,10 @@ pub(super) fn route(
             iccid,
             wait_s: request.wait(CARD_S)?,
         }),
-        Method::PATCH => Ok(request.start(euicc, change(request, iccid)?)),
+        Method::PATCH => Ok(request.start(euicc, change(request, iccid)?)?),
         Method::DELETE => {
-            let force = request.flag("force")?;
-            Ok(request.start(euicc, Job::Delete { iccid, force }))
+            let force = request.flag("force", false)?;
+            Ok(request.start(euicc, Job::Delete { iccid, force })?)
         }
         _ => Err(request.not_allowed(&["GET", "PATCH", "DELETE"])),
     }

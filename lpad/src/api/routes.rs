@@ -1,6 +1,7 @@
 //! Which path asks for what: method, path and body become an [`Action`]; nothing is done here.
 
 use super::action::{Action, Request};
+use super::filter::OperationFilter;
 use super::status::ErrorResponse;
 use super::{downloads, euiccs, events, notifications, operations, profiles};
 use crate::job::Job;
@@ -20,11 +21,12 @@ pub fn route(request: &Request<'_>) -> Result<Action, ErrorResponse> {
         | Action::Notifications { .. }
         | Action::Notification { .. }
         | Action::Operation { .. } => &["wait"],
-        Action::Operations { .. } => &["state"],
+        Action::Operations(_) => OperationFilter::KEYS,
         Action::Start {
             job: Job::Delete { .. } | Job::RemoveNotification { .. },
             ..
-        } => &["force"],
+        } => &["force", "queue"],
+        Action::Start { .. } => &["queue"],
         _ => &[],
     })?;
     Ok(action)
@@ -67,7 +69,6 @@ mod tests {
             method: &method.parse().unwrap(),
             path,
             query,
-            idempotency_key: None,
             last_event_id: None,
             body: body.as_bytes(),
         })
@@ -78,7 +79,7 @@ mod tests {
         Action::Start {
             euicc: "default".into(),
             job,
-            idempotency_key: None,
+            may_wait: true,
             attended: false,
         }
     }
@@ -239,14 +240,16 @@ mod tests {
             (
                 "GET /v1/operations".into(),
                 "",
-                Action::Operations { state: None },
+                Action::Operations(OperationFilter::default()),
             ),
             (
-                "GET /v1/operations?state=awaiting-answer".into(),
+                "GET /v1/operations?state=awaiting-answer&since=7".into(),
                 "",
-                Action::Operations {
+                Action::Operations(OperationFilter {
                     state: Some(State::AwaitingAnswer),
-                },
+                    since_s: Some(7),
+                    ..OperationFilter::default()
+                }),
             ),
             (
                 "GET /v1/operations/7?wait=30".into(),
@@ -344,6 +347,21 @@ mod tests {
             ),
             (
                 "GET /v1/operations?state=asleep".into(),
+                "",
+                Code::InvalidRequest,
+            ),
+            (
+                "GET /v1/operations?kind=Enable".into(),
+                "",
+                Code::InvalidRequest,
+            ),
+            (
+                "GET /v1/operations?since=yesterday".into(),
+                "",
+                Code::InvalidRequest,
+            ),
+            (
+                "POST /v1/euiccs/default/notifications/deliver?queue=no".into(),
                 "",
                 Code::InvalidRequest,
             ),

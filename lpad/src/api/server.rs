@@ -18,7 +18,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
-use super::action::{Access, Action, Request};
+use super::action::{Access, Request};
 use super::actor::Actor;
 use super::answer::{Api, error_response};
 use super::connections::{Admission, Answering, Connections, Slot};
@@ -156,22 +156,20 @@ impl Api {
         let body = read_body(body).await;
         answering.received();
         let body = body?;
+        let key = header(&head.headers, "idempotency-key")?;
         let action = routes::route(&Request {
             method: &head.method,
             path: head.uri.path(),
             query: head.uri.query(),
-            idempotency_key: header(&head.headers, "idempotency-key")?,
             last_event_id: header(&head.headers, "last-event-id")?,
             body: &body,
         })?;
         if access < action.access() {
             return Err(Problem::new(Code::Forbidden).into());
         }
-        let request_key = match &action {
-            Action::Start {
-                idempotency_key: Some(key),
-                ..
-            } => Some(RequestKey::new(
+        let key = key.filter(|_| action.access() == Access::Change);
+        let request_key = key.map(|key| {
+            RequestKey::new(
                 key,
                 actor.uid,
                 head.method.as_str(),
@@ -179,10 +177,9 @@ impl Api {
                 head.uri
                     .path_and_query()
                     .map_or_else(|| head.uri.path(), |asked| asked.as_str()),
-                &body,
-            )),
-            _ => None,
-        };
+                self.key.mark(&body).as_ref(),
+            )
+        });
         let answer = self.act(action, actor, request_key, answering, closing);
         Ok(answer.await?)
     }

@@ -2,10 +2,13 @@
 
 use std::path::PathBuf;
 
+use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::time::moment;
 use crate::config::Confirm;
-use crate::job::{Decision, OperationId};
+use crate::job::{Decision, Kind, OperationId};
+use crate::memory::operations::State;
 
 /// Manage the eSIM of this gateway.
 #[derive(Debug, Parser)]
@@ -27,6 +30,9 @@ pub struct Arguments {
     /// Which eUICC, if there are several
     #[arg(long, global = true, help_heading = GENERAL, value_name = "NAME")]
     pub euicc: Option<String>,
+    /// Do not wait behind another operation of the eUICC: fail at once
+    #[arg(long, global = true, help_heading = GENERAL)]
+    pub no_queue: bool,
     /// What to do
     #[command(subcommand)]
     pub command: Command,
@@ -256,7 +262,7 @@ pub enum NotificationCommand {
 #[derive(Debug, Subcommand)]
 pub enum OperationCommand {
     /// List the operations
-    List,
+    List(ListArguments),
     /// Show one operation
     Show {
         /// Its number
@@ -292,6 +298,40 @@ pub enum OperationCommand {
         /// The number of the switch
         id: OperationId,
     },
+}
+
+/// `lpactl operation list …`.
+#[derive(Args, Debug)]
+pub struct ListArguments {
+    /// Only those in this state
+    #[arg(long, value_enum)]
+    pub state: Option<State>,
+    /// Only those of this kind
+    #[arg(long, value_enum)]
+    pub kind: Option<Kind>,
+    /// Only those that had not ended before this time: so long ago (30min, 2h, 7d), or RFC 3339
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub since: Option<u64>,
+}
+
+impl ValueEnum for State {
+    fn value_variants<'a>() -> &'a [Self] {
+        Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.name()))
+    }
+}
+
+impl ValueEnum for Kind {
+    fn value_variants<'a>() -> &'a [Self] {
+        Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.name()))
+    }
 }
 
 /// An answer to the question of a download.
@@ -350,5 +390,15 @@ mod tests {
         assert!(parse("lpactl --json download --smdp a.b").is_ok());
         assert!(parse("lpactl euicc reset").is_err());
         assert!(parse("lpactl euicc reset --test --operational").is_ok());
+    }
+
+    #[test]
+    fn operations_are_listed_by_state_kind_and_time() {
+        let parse = |line: &str| Arguments::try_parse_from(line.split(' '));
+        let all = "lpactl operation list --state failed --kind set-default-smdp --since 2h";
+        assert!(parse(all).is_ok());
+        for wrong in ["--state asleep", "--kind dance", "--since 2", "--since"] {
+            assert!(parse(&format!("lpactl operation list {wrong}")).is_err());
+        }
     }
 }

@@ -9,7 +9,7 @@ use crate::api::body::{
     Achievement, Addresses, Euicc, Event, EventKind, Notification, Offer, Operation, Profile,
     UnknownPart,
 };
-use crate::job::{Kind, OperationId, Stage, Switching, Waiting};
+use crate::job::{Kind, OperationId, Stage, StageTime, Switching, Waiting};
 use crate::memory::operations::{ClientProcess, State};
 use crate::printable::printable;
 use crate::problem::{CodeConsumed, Problem};
@@ -30,17 +30,22 @@ pub(super) fn asking(operation: &Operation, now: Timestamp) -> String {
 
 /// Which client is asked, and since when.
 pub(super) fn asked_client(operation: &Operation, now: Timestamp) -> String {
-    let who = match operation.client {
-        Some(ClientProcess {
-            uid,
-            pid: Some(pid),
-        }) => format!("process {pid} of user {uid}"),
-        Some(ClientProcess { uid, pid: None }) => format!("a process of user {uid}"),
+    let who = match &operation.client {
+        Some(client) => process(client),
         None => "any client".to_owned(),
     };
     match operation.asked_at_s {
         Some(asked_at_s) => format!("{who}, for {} now", since(asked_at_s, now)),
         None => who,
+    }
+}
+
+fn process(client: &ClientProcess) -> String {
+    let uid = client.uid;
+    match (&client.name, client.pid) {
+        (Some(name), Some(pid)) => format!("{name} (process {pid} of user {uid})"),
+        (None, Some(pid)) => format!("process {pid} of user {uid}"),
+        (_, None) => format!("a process of user {uid}"),
     }
 }
 
@@ -173,6 +178,14 @@ pub(super) fn operation(operation: &Operation, width: Width) -> String {
         ("What", operation.kind.name().to_owned()),
         ("State", operation.state.name().to_owned()),
     ];
+    let owner = match &operation.client {
+        Some(client) => {
+            let group = client.gid.map(|gid| format!(", group {gid}"));
+            Some(process(client) + &group.unwrap_or_default())
+        }
+        None => operation.by_itself.then(|| "lpad itself".to_owned()),
+    };
+    lines.extend(owner.map(|owner| ("Asked by", owner)));
     // Of one that was left open by an earlier start it is not known.
     let asked = (operation.created_at_s > 0).then_some(operation.created_at_s);
     let ended = operation.finished_at_s.filter(|time_s| *time_s > 0);
@@ -182,8 +195,9 @@ pub(super) fn operation(operation: &Operation, width: Width) -> String {
             .into_iter()
             .filter_map(|(label, time_s)| Some((label, date(time_s?, local())))),
     );
-    if let (false, Some(stage)) = (operation.state.is_final(), operation.stage) {
-        lines.push(("Stage", stage.name().to_owned()));
+    for StageTime { stage, at_s } in &operation.stages {
+        let text = format!("{}  {}", date(*at_s, local()), stage.name());
+        lines.push(("Stage", text));
     }
     if let Some(Waiting { on, until_s }) = operation.waiting {
         let end = until(until_s, Timestamp::now());

@@ -8,6 +8,23 @@ pub(super) fn since(then_s: u64, now: Timestamp) -> String {
     lasting(age_s(then_s, now))
 }
 
+/// The time that a person means, in seconds since 1970: so long ago, or date and time of RFC 3339.
+pub(super) fn moment(text: &str) -> Result<u64, &'static str> {
+    let units = [("min", MINUTE), ("s", 1), ("h", HOUR), ("d", DAY)];
+    let ago = units.iter().find_map(|(unit, length)| {
+        let count: u64 = text.strip_suffix(unit)?.parse().ok()?;
+        count.checked_mul(*length)
+    });
+    match (ago, text.parse::<Timestamp>()) {
+        (Some(ago), _) => Ok(seconds(Timestamp::now()).saturating_sub(ago)),
+        (None, Ok(then)) => Ok(seconds(then)),
+        (None, Err(_)) => Err(
+            "give how long ago, such as 30min, 2h or 7d, or a time such as \
+             2026-11-28T18:00:00Z",
+        ),
+    }
+}
+
 /// How many seconds ago this was, in seconds since 1970.
 pub(super) fn age_s(then_s: u64, now: Timestamp) -> u64 {
     seconds(now).saturating_sub(then_s)
@@ -76,6 +93,31 @@ mod tests {
         assert_eq!(until(1_000_020, now), "in 20 s");
         assert_eq!(until(999_999, now), "now");
         assert_eq!(since(1_000_001, now), "0 s", "the clock was set back");
+    }
+
+    #[test]
+    fn a_person_says_how_long_ago_or_when() {
+        let now = seconds(Timestamp::now());
+        for (text, ago_s) in [("90s", 90), ("30min", 1800), ("2h", 7200), ("7d", 604_800)] {
+            assert!(
+                (0..60).contains(&(moment(text).unwrap() + ago_s - now)),
+                "{text}"
+            );
+        }
+        assert_eq!(moment("1970-01-01T01:00:00+00:59"), Ok(60));
+        assert_eq!(moment("999999999999d"), Ok(0), "before there was time");
+        for text in [
+            "",
+            "d",
+            "-1d",
+            "2 h",
+            "1.5h",
+            "99999999999999999999d",
+            "yesterday",
+            "h2",
+        ] {
+            assert!(moment(text).is_err(), "{text}");
+        }
     }
 
     #[test]

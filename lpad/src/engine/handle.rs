@@ -8,8 +8,9 @@ use tokio::time::{Instant, timeout};
 
 use crate::job::Job;
 use crate::memory::examination::Examination;
-use crate::memory::journal::RequestKey;
-use crate::memory::operations::{Operation, OperationError, Operations, QUEUE_LENGTH, Ticket};
+use crate::memory::operations::{
+    Asked, Operation, OperationError, Operations, QUEUE_LENGTH, Ticket,
+};
 use crate::memory::snapshot::{Shown, Snapshot};
 
 /// A job, and the card it is for.
@@ -88,21 +89,10 @@ impl EngineHandle {
     ///
     /// # Errors
     ///
-    /// When too many wait already, or the request's key was used for something else.
-    pub fn start(
-        &self,
-        job: Job,
-        request: Option<RequestKey>,
-    ) -> Result<Operation, OperationError> {
-        if let Some(request) = &request
-            && let Some(operation) = self.operations.repeated(request)?
-        {
-            return Ok(operation);
-        }
+    /// When too many wait already, or it was not to wait.
+    pub fn start(&self, job: Job, asked: Asked) -> Result<Operation, OperationError> {
         let eid = self.snapshot.borrow().euicc.eid;
-        let ticket = self
-            .operations
-            .start(&self.name, eid, job.kind(), request)?;
+        let ticket = self.operations.start(&self.name, eid, job.kind(), asked)?;
         let id = ticket.id();
         if let Err(refused) = self.work.try_send(Work { job, ticket, eid }) {
             // The engine has ended. Dropping the ticket ends the operation as interrupted.

@@ -19,7 +19,7 @@ use super::reading::{CardState, known};
 use super::routes::Routes;
 use super::settle::{self, ReadBack, Settled};
 use crate::failure::{JobFailure, PortFailure};
-use crate::job::{Achievement, Kind, Stage};
+use crate::job::{Achievement, Kind};
 use crate::memory::journal::{OpenSwitch, StartedOperation};
 use crate::memory::operations::{Operation, State, Ticket};
 use crate::memory::snapshot::find;
@@ -360,7 +360,6 @@ fn settle_in_history<C>(
         }
         Settled::Done(achieved) => Operation {
             state: State::Succeeded,
-            stage: Some(Stage::Done),
             result: Some(achieved),
             ..operation
         },

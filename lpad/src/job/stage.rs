@@ -76,6 +76,16 @@ impl Stage {
     }
 }
 
+/// A stage, and when it began.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct StageTime {
+    /// The stage.
+    pub stage: Stage,
+    /// When it began, in seconds since 1970-01-01 UTC.
+    pub at_s: u64,
+}
+
 /// How much of the profile package the card has taken.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]

@@ -25,14 +25,13 @@ use tokio::time::Instant;
 
 pub(crate) use self::channel::OpenChannel;
 use self::file::JournalFile;
-pub use self::intent::{
-    EndedOperation, HISTORY_KEPT, HostPorts, Intent, KnownChannel, KnownPort, Phase,
-};
+pub use self::intent::{EndedOperation, HostPorts, Intent, KnownChannel, KnownPort, Phase};
 use self::record::Line;
 pub use self::record::{
-    AskedOperation, Attempt, EndDetails, Ending, InService, OpenSwitch, Record, RequestKey,
-    StartedOperation, WaitingNotifications,
+    AskedOperation, Attempt, ClientProcess, EndDetails, Ending, InService, OpenSwitch, Record,
+    RequestKey, StartedOperation, WaitingNotifications,
 };
+use crate::config::History;
 use crate::memory::state_folder::StateFolder;
 
 /// The open journal.
@@ -68,7 +67,11 @@ impl Journal {
             end,
         } = Replay::of(&content);
         records.iter().try_for_each(must_be_known)?;
-        let mut intent = Intent::default();
+        // How much is kept is said once everything is known.
+        let mut intent = Intent {
+            history: History::MOST,
+            ..Intent::default()
+        };
         records.into_iter().for_each(|record| intent.apply(record));
         let mut journal = Self {
             file,
@@ -96,6 +99,14 @@ impl Journal {
             journal.compact();
         }
         Ok(journal)
+    }
+
+    /// Keeps so much of what has ended, from now on. What is more is gone for ever: it does not come
+    /// back when more is to be kept later.
+    pub fn keep(&mut self, history: History, now_s: u64) {
+        if self.intent.keep(history, now_s) {
+            self.compact();
+        }
     }
 
     /// Counts a start of the daemon and gives its number.
@@ -266,6 +277,13 @@ impl SharedJournal {
     /// Looks at what is still open; the journal is locked meanwhile.
     pub fn look<R>(&self, at: impl FnOnce(&Intent) -> R) -> R {
         at(self.journal().intent())
+    }
+
+    /// Looks at what is still open, once what ended too long ago is forgotten.
+    pub fn look_now<R>(&self, now_s: u64, at: impl FnOnce(&Intent) -> R) -> R {
+        let mut journal = self.journal();
+        journal.intent.forget(None, now_s);
+        at(journal.intent())
     }
 
     /// A server was reached on this TCP port: written when that is news.

@@ -16,8 +16,8 @@ use crate::job::{
 };
 use crate::memory::events::{Change, Events};
 use crate::memory::journal::{
-    AskedOperation, EndDetails, EndedOperation, Ending, HISTORY_KEPT, Intent, Record, RequestKey,
-    SharedJournal, StartedOperation,
+    AskedOperation, EndDetails, EndedOperation, Ending, Intent, Record, RequestKey, SharedJournal,
+    StartedOperation,
 };
 use crate::runtime::clock::Clock;
 use crate::secret::{Secret, in_few_words};
@@ -28,11 +28,13 @@ mod operation;
 mod tests;
 mod ticket;
 
-pub use asker::{ClientProcess, Lease, LeaseHolder};
-pub use operation::{Operation, State};
+pub use asker::{Asked, Lease, LeaseHolder};
+pub use operation::{Operation, STAGES_KEPT, State};
 pub use ticket::Ticket;
 
-/// All operations of the daemon, the last [`HISTORY_KEPT`] finished ones included; clones share them.
+pub use crate::memory::journal::ClientProcess;
+
+/// All operations of the daemon, those included that have ended and are still kept; clones share them.
 #[derive(Clone, Debug)]
 pub struct Operations {
     shared: Arc<Shared>,
@@ -62,7 +64,6 @@ struct Entry {
     answer: Option<oneshot::Sender<Answer>>,
     /// The client that has to be there to answer, when there is one.
     lease: Option<Lease>,
-    request: Option<RequestKey>,
     /// Whether it goes on after it was cut off.
     resumed: bool,
     /// What no text may hold that the journal keeps.
@@ -72,13 +73,12 @@ struct Entry {
 }
 
 impl Entry {
-    fn of(operation: Operation, cancellation: Cancellation, request: Option<RequestKey>) -> Self {
+    fn of(operation: Operation, cancellation: Cancellation) -> Self {
         Self {
             operation: watch::Sender::new(operation),
             cancellation,
             answer: None,
             lease: None,
-            request,
             resumed: false,
             codes: Vec::new(),
             verdict: watch::Sender::default(),
@@ -96,6 +96,9 @@ pub enum OperationError {
     /// The eUICC's queue is full.
     #[error("operation {0} and those behind it must end first")]
     QueueFull(OperationId),
+    /// The eUICC has an operation under way, and this one was not to wait.
+    #[error("operation {0} is under way, and this one was not to wait for it")]
+    UnderWay(OperationId),
     /// The key was used for something else.
     #[error("the Idempotency-Key was used for operation {0}, which asked for something else")]
     KeyReused(OperationId),
@@ -154,7 +157,7 @@ impl Operations {
             } = ended;
             // It is no news, so that those who follow the events are not told again.
             let operation = Operation::ended_earlier(asked, *ending, details.clone());
-            let entry = Entry::of(operation, Cancellation::default(), asked.request.clone());
+            let entry = Entry::of(operation, Cancellation::default());
             self.table().entries.insert(asked.operation, entry);
         }
         for asked in intent.never_begun() {
@@ -162,18 +165,19 @@ impl Operations {
                 at_s: Some(self.shared.clock.unix_seconds()),
                 ..EndDetails::default()
             };
-            let operation = Operation::ended_earlier(&asked, Ending::NotBegun, details);
-            self.note_ending(&operation, Ending::NotBegun);
-            self.put(operation, Cancellation::default(), asked.request.clone());
+            let mut operation = Operation::ended_earlier(&asked, Ending::NotBegun, details);
+            self.note_ending(&mut operation, Ending::NotBegun);
+            self.put(operation, Cancellation::default());
         }
         for started in intent.operations.values() {
             let asked = intent.asked.get(&started.operation);
-            let mut operation = Operation::new(started.operation, &started.euicc, started.kind);
-            operation.state = State::Running;
-            operation.cancellable = false;
-            operation.created_at_s = asked.map_or(0, |asked| asked.at_s);
-            let request = asked.and_then(|asked| asked.request.clone());
-            self.put(operation, passed(), request);
+            let asked = asked.cloned().unwrap_or_else(|| started.into());
+            let operation = Operation {
+                state: State::Running,
+                cancellable: false,
+                ..Operation::asked(&asked)
+            };
+            self.put(operation, passed());
         }
         self.forget_oldest();
     }
@@ -183,14 +187,14 @@ impl Operations {
     ///
     /// # Errors
     ///
-    /// `QueueFull` when [`QUEUE_LENGTH`] operations of this eUICC have not ended, `Unwritable` when
-    /// its number cannot be kept.
+    /// `QueueFull` when [`QUEUE_LENGTH`] operations of this eUICC have not ended, `UnderWay` when one has
+    /// not and this one is not to wait, `Unwritable` when its number cannot be kept.
     pub fn start(
         &self,
         euicc: &str,
         eid: Option<Eid>,
         kind: Kind,
-        request: Option<RequestKey>,
+        asked: Asked,
     ) -> Result<Ticket, OperationError> {
         let mut table = self.table();
         let open: Vec<OperationId> = table
@@ -200,31 +204,40 @@ impl Operations {
             .filter(|operation| operation.euicc == euicc && !operation.state.is_final())
             .map(|operation| operation.id)
             .collect();
-        if let (Some(holder), true) = (open.first(), open.len() >= QUEUE_LENGTH) {
-            return Err(OperationError::QueueFull(*holder));
+        match open.first() {
+            Some(holder) if !asked.may_wait => return Err(OperationError::UnderWay(*holder)),
+            Some(holder) if open.len() >= QUEUE_LENGTH => {
+                return Err(OperationError::QueueFull(*holder));
+            }
+            _ => {}
         }
         let id = table.last.0.checked_add(1).map(OperationId);
         let id = id.ok_or_else(|| {
             OperationError::Unwritable("the numbers of operations are used up".to_owned())
         })?;
+        let Asked {
+            client,
+            lease,
+            request,
+            ..
+        } = asked;
         let asked = AskedOperation {
-            operation: id,
-            euicc: euicc.to_owned(),
             eid,
-            kind,
-            request: request.clone(),
+            request,
+            by_itself: client.is_none(),
+            client,
             at_s: self.shared.clock.unix_seconds(),
+            ..AskedOperation::new(id, euicc, kind)
         };
-        let operation = Operation {
-            created_at_s: asked.at_s,
-            ..Operation::new(id, euicc, kind)
-        };
-        let written = self.shared.journal.append(Record::OperationAsked(asked));
-        written.map_err(|error| OperationError::Unwritable(error.to_string()))?;
+        let operation = Operation::asked(&asked);
+        self.announce(Record::OperationAsked(asked))?;
         table.last = id;
         self.publish(&operation);
         let cancellation = Cancellation::default();
-        let entry = Entry::of(operation, cancellation.clone(), request);
+        let entry = Entry {
+            lease,
+            ..Entry::of(operation, cancellation.clone())
+        };
         table.entries.insert(id, entry);
         Ok(Ticket {
             id,
@@ -233,59 +246,47 @@ impl Operations {
         })
     }
 
-    /// The operation that was started with this key.
+    /// The operation that was asked for, or told something, with this key.
     pub fn repeated(&self, request: &RequestKey) -> Result<Option<Operation>, OperationError> {
-        let table = self.table();
-        let known = table.entries.iter().find_map(|(id, entry)| {
-            let earlier = entry
-                .request
-                .as_ref()
-                .filter(|earlier| earlier.is_key_of(request))?;
-            Some((
-                *id,
-                earlier.digest == request.digest,
-                entry.operation.borrow().clone(),
-            ))
-        });
-        match known {
-            Some((id, false, _)) => Err(OperationError::KeyReused(id)),
-            Some((_, true, operation)) => Ok(Some(operation)),
+        let now = self.shared.clock.unix_seconds();
+        match (self.shared.journal).look_now(now, |intent| intent.used_for(request)) {
+            Some((id, false)) => Err(OperationError::KeyReused(id)),
+            Some((id, true)) => self.find(id).map(Some),
             None => Ok(None),
         }
     }
 
-    /// Says which client asked for an operation. With a lease, a question is asked only while that
-    /// client is there.
-    pub fn asked_by(
-        &self,
-        id: OperationId,
-        client: ClientProcess,
-        lease: Option<Lease>,
-    ) -> Result<Operation, OperationError> {
-        let mut table = self.table();
-        let entry = table.entries.get_mut(&id);
-        let entry = entry.ok_or(OperationError::Unknown(id))?;
-        if !entry.operation.borrow().state.is_final() {
-            entry.lease = lease;
-            // No event of its own: the next one has it.
-            entry
-                .operation
-                .send_modify(|operation| operation.client = Some(client));
+    /// Keeps the key with which something was said to an operation. That is known at once; after a power
+    /// cut it may not be, so that nothing may be said like this that must not be said twice.
+    pub fn was_told(&self, id: OperationId, request: RequestKey) {
+        let operation = id;
+        let record = Record::OperationTold { operation, request };
+        self.shared.journal.note(record);
+    }
+
+    /// The client that asked for an operation has come back by another connection: a question that is
+    /// still to come is asked only while this one lasts.
+    pub fn attended_by(&self, id: OperationId, lease: Option<Lease>) {
+        if let Some(entry) = self.table().entries.get_mut(&id) {
+            entry.lease = lease.filter(|_| !entry.operation.borrow().state.is_final());
         }
-        let operation = entry.operation.borrow().clone();
-        Ok(operation)
     }
 
     /// The card told how an operation ended that was cut off, in an earlier life of the daemon or in
     /// this one.
     pub fn restore(&self, operation: Operation) {
+        let mut operation = self.as_known(operation);
         let ending = match operation.state {
             State::Succeeded => Ending::Succeeded,
             State::Cancelled => Ending::Cancelled,
             _ => Ending::Failed,
         };
-        self.note_ending(&operation, ending);
-        self.put(operation, Cancellation::default(), None);
+        if let (Ending::Succeeded, Some(at_s)) = (ending, operation.finished_at_s) {
+            operation.enter(Stage::Done, at_s);
+        }
+        self.note_ending(&mut operation, ending);
+        self.put(operation, Cancellation::default());
+        self.forget_oldest();
     }
 
     /// Another card is in the slot than the one an operation was begun on: how it ended is not known
@@ -304,7 +305,7 @@ impl Operations {
             finished_at_s: Some(self.shared.clock.unix_seconds()),
             ..Operation::new(started.operation, &started.euicc, started.kind)
         };
-        self.put(ended, Cancellation::default(), None);
+        self.put(self.as_known(ended), Cancellation::default());
     }
 
     /// Resumes an operation that was cut off; it runs from now on.
@@ -317,9 +318,9 @@ impl Operations {
             result: None,
             failure: None,
             finished_at_s: None,
-            ..operation
+            ..self.as_known(operation)
         };
-        self.put(operation, cancellation.clone(), None);
+        self.put(operation, cancellation.clone());
         if let Some(entry) = self.table().entries.get_mut(&id) {
             entry.resumed = true;
         }
@@ -330,41 +331,51 @@ impl Operations {
         }
     }
 
-    /// Puts an operation into the history. One that is there already changes, and stays the same
-    /// for those who watch it and for its key.
-    fn put(&self, operation: Operation, cancellation: Cancellation, request: Option<RequestKey>) {
+    /// With what is known of how it was asked for, and of what it has done.
+    fn as_known(&self, operation: Operation) -> Operation {
+        let Ok(known) = self.find(operation.id) else {
+            return operation;
+        };
+        Operation {
+            client: known.client,
+            by_itself: known.by_itself,
+            created_at_s: known.created_at_s,
+            stage: known.stage,
+            stages: known.stages,
+            progress: operation.progress.or(known.progress),
+            ..operation
+        }
+    }
+
+    /// Puts an operation into the history. One that is there already changes, and stays the same for
+    /// those who watch it.
+    fn put(&self, operation: Operation, cancellation: Cancellation) {
         let mut table = self.table();
         table.last = table.last.max(operation.id);
-        let shown = match table.entries.get_mut(&operation.id) {
+        match table.entries.get_mut(&operation.id) {
             Some(entry) => {
-                let known = entry.operation.borrow().clone();
-                let operation = Operation {
-                    client: known.client,
-                    created_at_s: known.created_at_s,
-                    ..operation
-                };
                 entry.answer = None;
                 entry.cancellation = cancellation;
                 entry.operation.send_replace(operation.clone());
-                operation
             }
             None => {
-                let entry = Entry::of(operation.clone(), cancellation, request);
+                let entry = Entry::of(operation.clone(), cancellation);
                 table.entries.insert(operation.id, entry);
-                operation
             }
-        };
+        }
         drop(table);
-        self.publish(&shown);
+        self.publish(&operation);
     }
 
     /// One operation.
     pub fn find(&self, id: OperationId) -> Result<Operation, OperationError> {
+        self.forget_oldest();
         self.watch(id).map(|operation| operation.borrow().clone())
     }
 
     /// Every operation kept, oldest first.
     pub fn list(&self) -> Vec<Operation> {
+        self.forget_oldest();
         self.table()
             .entries
             .values()
@@ -446,8 +457,14 @@ impl Operations {
         }
     }
 
-    /// Answers an offer.
-    pub fn answer(&self, id: OperationId, answer: Answer) -> Result<Operation, OperationError> {
+    /// Answers an offer. The key that the answer came with is on the medium before it is given: another
+    /// question may not be answered by it.
+    pub fn answer(
+        &self,
+        id: OperationId,
+        answer: Answer,
+        request: Option<RequestKey>,
+    ) -> Result<Operation, OperationError> {
         let mut table = self.table();
         let entry = table
             .entries
@@ -463,6 +480,13 @@ impl Operations {
         let code_missing = offer.confirmation_code_required && answer.confirmation_code.is_none();
         if answer.answer == Decision::Accept && code_missing {
             return Err(OperationError::CodeMissing(id));
+        }
+        if entry.answer.as_ref().is_none_or(oneshot::Sender::is_closed) {
+            return Err(OperationError::NotAsking(id));
+        }
+        if let Some(request) = request {
+            let operation = id;
+            self.announce(Record::OperationTold { operation, request })?;
         }
         entry.codes.extend(answer.confirmation_code.clone());
         let waiting = entry.answer.take().ok_or(OperationError::NotAsking(id))?;
@@ -536,48 +560,52 @@ impl Operations {
         }
     }
 
+    /// Writes what is about to be done.
+    fn announce(&self, record: Record) -> Result<(), OperationError> {
+        let written = self.shared.journal.append(record);
+        written.map_err(|error| OperationError::Unwritable(error.to_string()))
+    }
+
     /// Ends an operation, and writes that its outcome is known. One that has ended does not change.
     fn end(&self, id: OperationId, ending: Ending, outcome: Result<Achievement, Arc<JobFailure>>) {
-        let Ok(mut ended) = self.find(id) else {
-            return;
-        };
-        let now = self.shared.clock.unix_seconds();
-        if !ended.state.is_final() {
-            ended.end(State::of(ending), outcome.clone(), now);
-            self.note_ending(&ended, ending);
-        }
-        self.finish(id, State::of(ending), outcome, now);
+        self.finish(id, State::of(ending), outcome, Some(ending));
     }
 
     /// Tells that an operation failed, and leaves it open in the journal.
     fn leave_open(&self, id: OperationId, failure: Arc<JobFailure>) {
-        let now = self.shared.clock.unix_seconds();
-        self.finish(id, State::Failed, Err(failure), now);
+        self.finish(id, State::Failed, Err(failure), None);
     }
 
-    /// Writes that an operation's outcome is known, and what is told of it. Without it the next start asks
-    /// the card again, which may have been changed since.
-    fn note_ending(&self, ended: &Operation, ending: Ending) {
+    /// Writes that an operation's outcome is known, and what is told of it, from now on and after the next
+    /// start in the same words. Without it the next start asks the card again, which may have been changed
+    /// since.
+    fn note_ending(&self, ended: &mut Operation, ending: Ending) {
         let codes = match self.table().entries.get(&ended.id) {
             Some(entry) => entry.codes.clone(),
             None => Vec::new(),
         };
         let words = |text: &str| in_few_words(text, &codes);
-        let result = ended.result.clone().map(|achieved| Achievement {
-            profile_name: achieved.profile_name.as_deref().map(words),
-            warnings: achieved.warnings.iter().map(|text| words(text)).collect(),
-            ..achieved
-        });
+        if let Some(achieved) = &mut ended.result {
+            let texts = achieved.profile_name.iter_mut();
+            for text in texts.chain(&mut achieved.warnings) {
+                *text = words(text);
+            }
+        }
         // What is told of any other ending follows from it.
         let failure = ended.failure.as_deref();
         let failure = failure.filter(|_| ending == Ending::Failed);
         let problem = failure.map(|failure| (self.shared.tell)(failure).reworded(words));
+        if let Some(problem) = &problem {
+            let told = JobFailure::FailedEarlier(Some(problem.clone()));
+            ended.failure = Some(Arc::new(told));
+        }
         let details = EndDetails {
             at_s: ended.finished_at_s,
             stage: ended.stage,
+            stages: Some(ended.stages.clone()).filter(|stages| !stages.is_empty()),
             progress: ended.progress,
             switch: ended.switch.clone().map(Box::new),
-            result,
+            result: ended.result.clone(),
             problem,
         };
         self.shared.journal.note(Record::OperationFinished {
@@ -592,9 +620,19 @@ impl Operations {
         id: OperationId,
         state: State,
         outcome: Result<Achievement, Arc<JobFailure>>,
-        at_s: u64,
+        ending: Option<Ending>,
     ) {
-        self.change(id, |operation| operation.end(state, outcome, at_s));
+        let Ok(mut ended) = self.find(id) else {
+            return;
+        };
+        if ended.state.is_final() {
+            return;
+        }
+        ended.end(state, outcome, self.shared.clock.unix_seconds());
+        if let Some(ending) = ending {
+            self.note_ending(&mut ended, ending);
+        }
+        self.change(id, |operation| *operation = ended);
         if let Some(entry) = self.table().entries.get_mut(&id) {
             entry.lease = None;
         }
@@ -606,16 +644,18 @@ impl Operations {
         self.shared.events.publish(change);
     }
 
+    /// What has ended is known as long as the journal knows it.
     fn forget_oldest(&self) {
+        let now = self.shared.clock.unix_seconds();
         let mut table = self.table();
-        let ended: Vec<OperationId> = table
-            .entries
-            .iter()
-            .filter(|(_, entry)| entry.operation.borrow().state.is_final())
-            .map(|(id, _)| *id)
-            .collect();
-        for id in ended.iter().take(ended.len().saturating_sub(HISTORY_KEPT)) {
-            table.entries.remove(id);
+        let has_ended = |entry: &Entry| entry.operation.borrow().state.is_final();
+        let ended = table.entries.iter().filter(|(_, entry)| has_ended(entry));
+        let forgotten: Vec<OperationId> = self.shared.journal.look_now(now, |intent| {
+            let ids = ended.map(|(id, _)| *id);
+            ids.filter(|id| !intent.knows(*id)).collect()
+        });
+        for id in forgotten {
+            table.entries.remove(&id);
         }
     }
 

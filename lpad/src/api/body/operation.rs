@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::is_default;
 use super::profile::{class, rules};
-use crate::job::{self, Kind, OperationId, Progress, Stage, Switching, Waiting};
+use crate::job::{self, Kind, OperationId, Progress, Stage, StageTime, Switching, Waiting};
 use crate::memory::operations::{self, ClientProcess, State};
 use crate::problem::Problem;
 
@@ -23,6 +23,10 @@ pub struct Operation {
     /// What it is doing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<Stage>,
+    /// What it has done so far, the latest at the end. Of one that was cut off with the daemon, only what
+    /// came after.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<StageTime>,
     /// How much of the profile package the card has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<Progress>,
@@ -43,10 +47,13 @@ pub struct Operation {
     /// Why it failed or was cancelled; only in these states.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<Problem>,
-    /// The process that asked for it; absent when the daemon did by itself, or before its last
-    /// start.
+    /// The process that asked for it; absent when lpad began it by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<ClientProcess>,
+    /// Present when lpad began it by itself. Of what an older lpad left, neither this nor `client` is
+    /// known.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub by_itself: bool,
     /// Since when the offer waits for an answer, in seconds since 1970-01-01 UTC; only in state
     /// `awaiting-answer`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -125,6 +132,7 @@ impl From<&operations::Operation> for Operation {
             kind: known.kind,
             state: known.state,
             stage: known.stage,
+            stages: known.stages.clone(),
             progress: known.progress,
             waiting: known.waiting,
             cancellable: known.cancellable,
@@ -132,7 +140,8 @@ impl From<&operations::Operation> for Operation {
             switch: known.switch.clone(),
             result: known.result.as_ref().map(Achievement::from),
             problem: problem.map(|problem| problem.of_operation(known.id)),
-            client: known.client,
+            client: known.client.clone(),
+            by_itself: known.by_itself,
             asked_at_s: known.asked_at_s,
             created_at_s: known.created_at_s,
             finished_at_s: known.finished_at_s,

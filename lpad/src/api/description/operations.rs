@@ -137,7 +137,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         summary: "Store the default SM-DP+ address on the card",
         description: "SGP.22 v2.5 section 5.7.4. Starts an operation of kind `set-default-smdp`.",
         access: Access::Change,
-        parameters: &["IdempotencyKey"],
+        parameters: &["IdempotencyKey", "Queue"],
         body: Some("AddressesChange"),
         answer: (202, "The operation was started.", "Operation"),
         refusals: &[
@@ -194,7 +194,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         summary: "Enable, disable or rename a profile",
         description: "With `state`, starts an operation of kind `enable` or `disable`; a profile that is in that state already is a success. A profile that is enabled and gets no service is left again for the one before, and the operation fails with `switch-reverted`; `switch` of the operation tells what was tried. The profile in use is disabled only with `force`. With `nickname`, starts an operation of kind `rename`. Whether the card has the profile is found out by the operation.",
         access: Access::Change,
-        parameters: &["IdempotencyKey"],
+        parameters: &["IdempotencyKey", "Queue"],
         body: Some("ProfileChange"),
         answer: (202, "The operation was started.", "Operation"),
         refusals: &[
@@ -212,7 +212,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         summary: "Delete a profile",
         description: "Starts an operation of kind `delete`. The profile must be disabled. The last operational profile, and one that the configuration keeps, is deleted only with `force=true`. It cannot be brought back: most activation codes work only once.",
         access: Access::Change,
-        parameters: &["IdempotencyKey", "Force"],
+        parameters: &["IdempotencyKey", "Queue", "Force"],
         body: None,
         answer: (202, "The operation was started.", "Operation"),
         refusals: &[
@@ -230,7 +230,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         summary: "Download and install a profile",
         description: "SGP.22 v2.5 section 3.1.3. Starts an operation of kind `download`. With `consent` `ask` the operation stops in state `awaiting-answer` until its offer is answered; with `accept` it goes on by itself, unless policy rules of the profile need express consent. The codes are neither logged nor shown again.",
         access: Access::Change,
-        parameters: &["IdempotencyKey"],
+        parameters: &["IdempotencyKey", "Queue"],
         body: Some("DownloadRequest"),
         answer: (202, "The operation was started.", "Operation"),
         refusals: &[
@@ -291,7 +291,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         summary: "Deliver one notification now",
         description: "Starts an operation of kind `deliver-notifications`. Those that its server has to get before it are delivered as well.",
         access: Access::Change,
-        parameters: &["IdempotencyKey"],
+        parameters: &["IdempotencyKey", "Queue"],
         body: None,
         answer: (202, "The operation was started.", "Operation"),
         refusals: &[
@@ -309,7 +309,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         summary: "Remove a notification that was not delivered",
         description: "Starts an operation of kind `remove-notification`, which succeeds only with `force=true`: the server never hears of it, and the operator's books are wrong. For a server that is gone for good. The log says who did it.",
         access: Access::Change,
-        parameters: &["IdempotencyKey", "Force"],
+        parameters: &["IdempotencyKey", "Queue", "Force"],
         body: None,
         answer: (202, "The operation was started.", "Operation"),
         refusals: &[
@@ -327,7 +327,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         summary: "Deliver what waits now",
         description: "Starts an operation of kind `deliver-notifications`, for those who do not want to wait for the next try.",
         access: Access::Change,
-        parameters: &["IdempotencyKey"],
+        parameters: &["IdempotencyKey", "Queue"],
         body: None,
         answer: (202, "The operation was started.", "Operation"),
         refusals: &[
@@ -367,7 +367,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         summary: "Erase profiles from the card",
         description: "SGP.22 v2.5 section 5.7.19. Starts an operation of kind `reset`. What is erased cannot be brought back.",
         access: Access::Change,
-        parameters: &["IdempotencyKey"],
+        parameters: &["IdempotencyKey", "Queue"],
         body: Some("ResetRequest"),
         answer: (202, "The operation was started.", "Operation"),
         refusals: &[
@@ -383,9 +383,9 @@ pub(super) const OPERATIONS: &[Operation] = &[
         path: "/v1/operations",
         tag: "operations",
         summary: "List the operations",
-        description: "Every operation that has not ended and the last 100 that have, oldest first.",
+        description: "Every operation that has not ended, and those that have and are still kept, oldest first: the last 100 of the last 365 days, unless the configuration says otherwise.",
         access: Access::Read,
-        parameters: &["State"],
+        parameters: &["State", "Kind", "OfEuicc", "Since"],
         body: None,
         answer: (200, "The operations.", "OperationList"),
         refusals: &[],
@@ -414,7 +414,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         summary: "Cancel an operation",
         description: "The same as `POST …/cancel`. A queued operation ends at once, a running one at its next safe point, where server and card are told. Past the point of no return it is refused.",
         access: Access::Change,
-        parameters: &[],
+        parameters: &["IdempotencyKey"],
         body: None,
         answer: CANCELLED,
         refusals: NOT_CANCELLED,
@@ -427,7 +427,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         summary: "Cancel an operation",
         description: "A queued operation ends at once, a running one at its next safe point, where server and card are told. Past the point of no return it is refused.",
         access: Access::Change,
-        parameters: &[],
+        parameters: &["IdempotencyKey"],
         body: None,
         answer: CANCELLED,
         refusals: NOT_CANCELLED,
@@ -440,7 +440,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         summary: "Accept, decline or postpone the offered profile",
         description: "For an operation in state `awaiting-answer`. `decline` uses the order up, `postpone` keeps it.",
         access: Access::Change,
-        parameters: &[],
+        parameters: &["IdempotencyKey"],
         body: Some("Answer"),
         answer: (200, "The operation, which goes on.", "Operation"),
         refusals: &[
@@ -452,9 +452,10 @@ pub(super) const OPERATIONS: &[Operation] = &[
             (
                 422,
                 Refusal::Own(
-                    "`confirmation-code-required`: the offer asks for a confirmation code. It can be answered again.",
+                    "`confirmation-code-required`: the offer asks for a confirmation code. It can be answered again. `idempotency-key-reused`: the key belongs to `operation`, for another request.",
                 ),
             ),
+            (503, Refusal::Named("StateUnwritable")),
         ],
     },
     Operation {
@@ -465,7 +466,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         summary: "Confirm the new profile",
         description: "For a switch of profiles in stage `awaiting-confirm`: the new profile stays. Without it the one before is used again when the time is over.",
         access: Access::Change,
-        parameters: &[],
+        parameters: &["IdempotencyKey"],
         body: None,
         answer: (200, "The operation, which goes on.", "Operation"),
         refusals: NOT_DECIDED,
@@ -478,7 +479,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         summary: "Go back to the profile before",
         description: "For a switch of profiles that has not ended: the profile before is used again, and has to get into service in its turn.",
         access: Access::Change,
-        parameters: &[],
+        parameters: &["IdempotencyKey"],
         body: None,
         answer: (200, "The operation, which goes on.", "Operation"),
         refusals: NOT_DECIDED,
@@ -493,6 +494,7 @@ const NOT_DECIDED: &[(u16, Refusal)] = &[
             "`operation-ended`: it has ended. `not-awaiting-answer`: it is no switch, or has not come so far, or goes back already.",
         ),
     ),
+    (422, Refusal::Named("KeyReused")),
 ];
 
 /// What both ways to cancel an operation are answered with.
@@ -510,4 +512,5 @@ const NOT_CANCELLED: &[(u16, Refusal)] = &[
             "`operation-ended`: it has ended. `past-point-of-no-return`: stopping it now would leave the card in doubt.",
         ),
     ),
+    (422, Refusal::Named("KeyReused")),
 ];

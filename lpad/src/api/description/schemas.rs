@@ -527,6 +527,12 @@ fn more() -> Vec<(&'static str, Value)> {
             }),
         ),
         ("ClientProcess/properties/pid", json!({"minimum": 1})),
+        ("ClientProcess/properties/name", json!({"minLength": 1})),
+        ("Operation/properties/by_itself", json!({"const": true})),
+        (
+            "Operation/properties/stages",
+            json!({"minItems": 1, "maxItems": 64}),
+        ),
         (
             "Offer/properties/iccid",
             json!({"pattern": "^[0-9A-F]{1,20}$"}),

@@ -10,9 +10,10 @@ use es10_apdu::types::Eid;
 
 use super::FORMAT;
 use super::record::{
-    AskedOperation, Attempt, EndDetails, Ending, InService, OpenSwitch, Record, StartedOperation,
-    WaitingNotifications,
+    AskedOperation, Attempt, EndDetails, Ending, InService, OpenSwitch, Record, RequestKey,
+    StartedOperation, WaitingNotifications,
 };
+use crate::config::History;
 use crate::job::{Kind, OperationId};
 use crate::memory::digest::Digest;
 use crate::memory::link::FoundLink;
@@ -34,8 +35,9 @@ pub struct Intent {
     pub last_good: Vec<InService>,
     /// Since when notifications have waited that did not get through, by card and number.
     pub waiting: BTreeMap<Eid, BTreeMap<i64, u64>>,
-    /// The latest operations that ended, and how. A request is kept only of those that must not be
-    /// carried out again under the same key.
+    /// How much of what has ended is kept.
+    pub history: History,
+    /// The latest operations that ended, and how.
     pub ended: BTreeMap<OperationId, EndedOperation>,
     /// Attempts at orders that no client asked for, the latest one last.
     pub attempts: Vec<Attempt>,
@@ -112,7 +114,32 @@ impl HostPorts {
     }
 }
 
+impl EndedOperation {
+    /// When it ended, in seconds since 1970. Of one in an older journal only this is known: it was not
+    /// before it was asked for.
+    pub fn at_s(&self) -> u64 {
+        self.details.at_s.unwrap_or(self.asked.at_s)
+    }
+}
+
 impl Intent {
+    /// The operation that a key was used for, and whether the request was the same.
+    pub fn used_for(&self, request: &RequestKey) -> Option<(OperationId, bool)> {
+        let ended = self.ended.values().map(|ended| &ended.asked);
+        self.asked.values().chain(ended).find_map(|asked| {
+            let mut earlier = asked.request.iter().chain(&asked.told);
+            let earlier = earlier.find(|earlier| earlier.is_key_of(request))?;
+            Some((asked.operation, earlier.digest == request.digest))
+        })
+    }
+
+    /// Whether anything is known of an operation.
+    pub fn knows(&self, operation: OperationId) -> bool {
+        self.ended.contains_key(&operation)
+            || self.asked.contains_key(&operation)
+            || self.operations.contains_key(&operation)
+    }
+
     /// The operations that are open on a card: those begun for its EID, and those of an older
     /// journal that has only the eUICC's name in the configuration.
     pub fn open_on(&self, euicc: &str, eid: Option<Eid>) -> Vec<StartedOperation> {
@@ -212,6 +239,13 @@ impl Intent {
                 self.asked.insert(asked.operation, asked);
                 keep_latest(&mut self.asked, OPEN_KEPT);
             }
+            Record::OperationTold { operation, request } => {
+                let ended = self.ended.get_mut(&operation);
+                let ended = ended.map(|ended| &mut ended.asked);
+                if let Some(asked) = self.asked.get_mut(&operation).or(ended) {
+                    asked.hears(request);
+                }
+            }
             Record::OperationStarted(started) => {
                 self.last_operation = self.last_operation.max(started.operation);
                 self.operations.insert(started.operation, started);
@@ -280,8 +314,6 @@ impl Intent {
         }
     }
 
-    /// What failed or was cancelled may be asked for again under the same key after a restart:
-    /// nothing is done twice by it. What succeeded, or was told to have never begun, is not.
     fn finish(&mut self, operation: OperationId, ending: Option<Ending>, details: EndDetails) {
         self.switches
             .retain(|_, switch| switch.operation != operation);
@@ -295,17 +327,41 @@ impl Intent {
         {
             self.switches.retain(|eid, _| asked.eid != Some(*eid));
         }
-        if let (Some(mut asked), Some(ending)) = (asked, ending) {
-            if matches!(ending, Ending::Failed | Ending::Cancelled) {
-                asked.request = None;
-            }
+        if let (Some(asked), Some(ending)) = (asked, ending) {
             let ended = EndedOperation {
                 asked,
                 ending,
                 details,
             };
+            let now_s = ended.at_s();
             self.ended.insert(operation, ended);
-            keep_latest(&mut self.ended, HISTORY_KEPT);
+            self.forget(Some(operation), now_s);
+        }
+    }
+
+    /// Keeps so much of what has ended; tells whether there was more.
+    pub(super) fn keep(&mut self, history: History, now_s: u64) -> bool {
+        let before = self.ended.len();
+        self.history = history;
+        self.forget(None, now_s);
+        self.ended.len() < before
+    }
+
+    /// Forgets what ended too long ago, and of too many operations those that ended first, but never the
+    /// one that ended just now.
+    pub(super) fn forget(&mut self, newest: Option<OperationId>, now_s: u64) {
+        let oldest_s = now_s.saturating_sub(self.history.days.saturating_mul(DAY_S));
+        // What ended before the clock was set has no age.
+        let has_gone = |at_s: u64| (CLOCK_WAS_SET_S..oldest_s).contains(&at_s);
+        loop {
+            let is_full = self.ended.len() > self.history.operations;
+            let others = self.ended.iter().filter(|(id, _)| Some(**id) != newest);
+            let surplus = others.filter(|(_, ended)| is_full || has_gone(ended.at_s()));
+            let first = surplus.min_by_key(|(id, ended)| (ended.at_s(), **id));
+            let Some(id) = first.map(|(id, _)| *id) else {
+                break;
+            };
+            self.ended.remove(&id);
         }
     }
 
@@ -419,8 +475,9 @@ const HOST_PORTS_KEPT: usize = 64;
 const OPEN_KEPT: usize = 256;
 /// Of how many cards it is remembered which profile is in use or was in service.
 const CARDS_KEPT: usize = 16;
-/// How many operations that have ended are remembered.
-pub const HISTORY_KEPT: usize = 100;
+const DAY_S: u64 = 24 * 60 * 60;
+/// The clock of a gateway without a battery begins long before this, in seconds since 1970: 2020.
+const CLOCK_WAS_SET_S: u64 = 1_577_836_800;
 /// For how many orders attempts are counted.
 const ATTEMPTS_KEPT: usize = 16;
 
@@ -513,7 +570,7 @@ mod tests {
     }
 
     #[test]
-    fn what_succeeded_keeps_its_key_and_what_failed_may_be_asked_for_again() {
+    fn a_key_is_known_as_long_as_its_operation_however_that_ended() {
         let mut intent = Intent::default();
         // An older journal does not tell how the last one ended.
         let endings = [
@@ -523,49 +580,114 @@ mod tests {
             (4, Some(Ending::NotBegun)),
             (5, None),
         ];
+        let key = |number: u64| RequestKey::new(&number.to_string(), 0, "DELETE", "/", b"");
         for (number, ending) in endings {
-            let operation = OperationId(number);
-            let key = number.to_string();
             intent.apply(Record::OperationAsked(AskedOperation {
-                operation,
-                euicc: "default".into(),
-                eid: None,
-                kind: Kind::Delete,
-                request: Some(RequestKey::new(&key, 0, "DELETE", "/", b"")),
-                at_s: 0,
+                request: Some(key(number)),
+                ..AskedOperation::new(OperationId(number), "default", Kind::Delete)
             }));
             intent.apply(finished(number, ending, EndDetails::default()));
         }
-        let ended: Vec<u64> = intent.ended.keys().map(|id| id.0).collect();
-        assert_eq!(ended, [1, 2, 3, 4]);
-        let with_key = intent
-            .ended
-            .values()
-            .filter(|ended| ended.asked.request.is_some());
-        let kept: Vec<u64> = with_key.map(|ended| ended.asked.operation.0).collect();
-        assert_eq!(kept, [1, 4]);
+        let known = |intent: &Intent| {
+            (1..=6)
+                .map(|number| intent.used_for(&key(number)))
+                .collect()
+        };
+        let expected = [1, 2, 3, 4].map(|number| Some((OperationId(number), true)));
+        let expected: Vec<_> = expected.into_iter().chain([None, None]).collect();
+        let found: Vec<_> = known(&intent);
+        assert_eq!(found, expected);
         assert_eq!(intent.last_operation, OperationId(5));
         assert!(intent.asked.is_empty());
         assert_eq!(again(&intent), intent);
     }
 
     #[test]
+    fn what_is_said_to_an_operation_is_known_with_it_and_of_too_much_the_latest() {
+        let mut intent = Intent::default();
+        let key = |name: &str, body: &[u8]| RequestKey::new(name, 0, "POST", "/cancel", body);
+        let (operation, kind) = (OperationId(1), Kind::Delete);
+        let asked = AskedOperation {
+            request: Some(key("first", b"")),
+            ..AskedOperation::new(operation, "default", kind)
+        };
+        intent.apply(Record::OperationAsked(asked));
+        for number in 0..100 {
+            let request = key(&number.to_string(), b"");
+            intent.apply(Record::OperationTold { operation, request });
+            if number == 98 {
+                intent.apply(finished(1, Some(Ending::Cancelled), EndDetails::default()));
+            }
+        }
+        for intent in [&intent, &again(&intent)] {
+            for name in ["first", "98", "99"] {
+                assert_eq!(intent.used_for(&key(name, b"")), Some((operation, true)));
+                assert_eq!(intent.used_for(&key(name, b"x")), Some((operation, false)));
+            }
+            assert_eq!(intent.used_for(&key("90", b"")), None);
+        }
+        // Of one that is not known nothing is kept.
+        let (operation, request) = (OperationId(2), key("of nothing", b""));
+        intent.apply(Record::OperationTold { operation, request });
+        assert_eq!(intent.used_for(&key("of nothing", b"")), None);
+    }
+
+    #[test]
+    fn what_ended_first_goes_first_and_what_ended_just_now_stays() {
+        let mut intent = Intent::default();
+        let of_two = History {
+            operations: 2,
+            days: 1,
+        };
+        intent.keep(of_two, 0);
+        let ends = |intent: &mut Intent, number, at_s| {
+            let asked = AskedOperation::new(OperationId(number), "default", Kind::Delete);
+            intent.apply(Record::OperationAsked(asked));
+            let details = EndDetails {
+                at_s: Some(at_s),
+                ..EndDetails::default()
+            };
+            intent.apply(finished(number, Some(Ending::Succeeded), details));
+        };
+        let kept = |intent: &Intent| intent.ended.keys().map(|id| id.0).collect::<Vec<_>>();
+        let now = CLOCK_WAS_SET_S + 10 * DAY_S;
+        for (number, at_s, left) in [
+            (2, now, &[2][..]),
+            (3, now + 1, &[2, 3]),
+            (1, now + 2, &[1, 3]),
+            (4, 7, &[1, 4]),
+            (5, now + 3, &[1, 5]),
+        ] {
+            ends(&mut intent, number, at_s);
+            assert_eq!(kept(&intent), left);
+        }
+        intent.forget(None, now + 2 + DAY_S);
+        assert_eq!(kept(&intent), [1, 5]);
+        intent.forget(None, now + 3 + DAY_S);
+        assert_eq!(kept(&intent), [5]);
+        // The clock of this one was not set.
+        ends(&mut intent, 6, 7);
+        intent.forget(None, now + 100 * DAY_S);
+        assert_eq!(kept(&intent), [6]);
+    }
+
+    #[test]
     fn the_latest_operations_that_ended_are_kept_and_take_little_room() {
         let mut intent = Intent::default();
-        let operations = u64::try_from(3 * HISTORY_KEPT).unwrap();
+        let kept = intent.history.operations;
+        let operations = u64::try_from(3 * kept).unwrap();
         for number in 1..=operations {
             let operation = OperationId(number);
             intent.apply(Record::OperationAsked(AskedOperation {
-                operation,
-                euicc: "default".into(),
                 eid: Some(eid(1)),
-                kind: Kind::Delete,
                 request: Some(RequestKey::new(&"k".repeat(64), 0, "DELETE", "/", b"")),
                 at_s: 1_700_000_000,
+                ..AskedOperation::new(operation, "default", Kind::Delete)
             }));
             let details = EndDetails {
                 at_s: Some(1_700_000_000),
                 stage: Some(Stage::Done),
+                stages: None,
                 progress: None,
                 switch: None,
                 result: Some(Achievement {
@@ -577,7 +699,7 @@ mod tests {
             };
             intent.apply(finished(number, Some(Ending::Succeeded), details));
         }
-        assert_eq!(intent.ended.len(), HISTORY_KEPT);
+        assert_eq!(intent.ended.len(), kept);
         assert!(intent.ended.contains_key(&OperationId(operations)));
         assert_eq!(again(&intent), intent);
         let lines = intent.records().map(|record| record.line().unwrap().len());

@@ -12,7 +12,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::failure::Told;
-use crate::job::{Achievement, Kind, OperationId, Progress, ResetScope, Stage, Switching, Tried};
+use crate::job::{
+    Achievement, Kind, OperationId, Progress, ResetScope, Stage, StageTime, Switching, Tried,
+};
 use crate::memory::digest::Digest;
 use crate::memory::link::FoundLink;
 use crate::printed;
@@ -81,6 +83,13 @@ pub enum Record {
     },
     /// A client asked for an operation, and is about to be told its number.
     OperationAsked(AskedOperation),
+    /// A client said something to an operation under a key: an answer, or that it is to stop.
+    OperationTold {
+        /// The operation.
+        operation: OperationId,
+        /// What tells the request from others.
+        request: RequestKey,
+    },
     /// An operation began to change things.
     OperationStarted(StartedOperation),
     /// A download is about to send the profile package to the card.
@@ -189,23 +198,69 @@ pub struct AskedOperation {
     /// What tells the request from others, when the client gave it a key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<RequestKey>,
+    /// The same of what was said to it since, the latest at the end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub told: Vec<RequestKey>,
+    /// The process that asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<ClientProcess>,
+    /// Whether lpad began it by itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_itself: bool,
     /// When, in seconds since 1970.
     #[serde(default)]
     pub at_s: u64,
+}
+
+impl AskedOperation {
+    /// With nothing said yet of who asked for it.
+    pub fn new(operation: OperationId, euicc: &str, kind: Kind) -> Self {
+        Self {
+            operation,
+            euicc: euicc.to_owned(),
+            eid: None,
+            kind,
+            request: None,
+            told: Vec::new(),
+            client: None,
+            by_itself: false,
+            at_s: 0,
+        }
+    }
+
+    /// Something was said to it; of too much the oldest goes.
+    pub(super) fn hears(&mut self, request: RequestKey) {
+        let beyond = (self.told.len() + 1).saturating_sub(TOLD_KEPT);
+        self.told.drain(..beyond);
+        self.told.push(request);
+    }
 }
 
 /// One that no client asked for in this journal, as far as its beginning tells.
 impl From<&StartedOperation> for AskedOperation {
     fn from(started: &StartedOperation) -> Self {
         Self {
-            operation: started.operation,
-            euicc: started.euicc.clone(),
             eid: started.eid,
-            kind: started.kind,
-            request: None,
-            at_s: 0,
+            ..Self::new(started.operation, &started.euicc, started.kind)
         }
     }
+}
+
+/// A process, as the kernel tells it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct ClientProcess {
+    /// Its user.
+    pub uid: u32,
+    /// Its primary group; a daemon of an older version does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gid: Option<u32>,
+    /// Its number; absent when the kernel does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// Its name, at most 15 bytes; absent when the daemon may not see the processes of that user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
 }
 
 /// What an operation set out to do.
@@ -373,6 +428,13 @@ pub struct EndDetails {
         skip_serializing_if = "Option::is_none"
     )]
     pub stage: Option<Stage>,
+    /// What it did, the latest at the end.
+    #[serde(
+        default,
+        deserialize_with = "known",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub stages: Option<Vec<StageTime>>,
     /// How much of the profile package the card had.
     #[serde(
         default,
@@ -419,18 +481,19 @@ pub struct RequestKey {
     pub key: String,
     /// The client's user: keys of different users have nothing to do with each other.
     pub uid: u32,
-    /// The digest of method, path and body.
+    /// The digest of method, path and the body's mark.
     #[serde(with = "printed")]
     pub digest: Digest,
 }
 
 impl RequestKey {
-    /// The key of a request of HTTP.
-    pub fn new(key: &str, uid: u32, method: &str, path: &str, body: &[u8]) -> Self {
+    /// The key of a request of HTTP. Its body may hold a code that could be guessed from a plain digest,
+    /// so that it is known by its mark.
+    pub fn new(key: &str, uid: u32, method: &str, path: &str, mark: &[u8]) -> Self {
         Self {
             key: key.to_owned(),
             uid,
-            digest: Digest::of(&[method.as_bytes(), path.as_bytes(), body]),
+            digest: Digest::of(&[method.as_bytes(), path.as_bytes(), mark]),
         }
     }
 
@@ -558,6 +621,8 @@ fn whole(octets: &[u8]) -> Option<(&str, &str)> {
     is_whole.then_some((line, json))
 }
 
+/// How many requests that said something to an operation are remembered with it.
+const TOLD_KEPT: usize = 8;
 /// Without a table, which would be larger than what it saves: the journal's lines are short.
 const CRC_32: Crc<u32, NoTable> = Crc::<u32, NoTable>::new(&CRC_32_ISO_HDLC);
 
@@ -573,13 +638,19 @@ mod tests {
     #[test]
     fn a_line_is_read_as_it_was_written() {
         let eid: Eid = "89049032123451234512345678901235".parse().unwrap();
+        let request = |key| RequestKey::new(key, 1000, "DELETE", "/v1/x", b"");
         let asked = AskedOperation {
-            operation: OperationId(7),
-            euicc: "default".into(),
             eid: Some(eid),
-            kind: Kind::Delete,
-            request: Some(RequestKey::new("k", 1000, "DELETE", "/v1/x", b"")),
+            request: Some(request("k")),
+            told: vec![request("l")],
+            client: Some(ClientProcess {
+                uid: 1000,
+                gid: Some(100),
+                pid: Some(4711),
+                name: Some("a \"name\"\n".into()),
+            }),
             at_s: 3,
+            ..AskedOperation::new(OperationId(7), "default", Kind::Delete)
         };
         let attempt = Attempt {
             eid,
@@ -594,6 +665,14 @@ mod tests {
         };
         for record in [
             Record::OperationAsked(asked),
+            Record::OperationAsked(AskedOperation {
+                by_itself: true,
+                ..AskedOperation::new(OperationId(8), "default", Kind::Download)
+            }),
+            Record::OperationTold {
+                operation: OperationId(7),
+                request: request("m"),
+            },
             Record::Attempt(attempt),
             Record::AttemptsOver { eid },
             Record::OperationFinished {

@@ -1,17 +1,32 @@
 //! Who asked for an operation, and whether that client is still there to answer a question.
 
-use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-/// A process, as the kernel tells it.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
-pub struct ClientProcess {
-    /// Its user.
-    pub uid: u32,
-    /// Its number; absent when the kernel does not tell.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pid: Option<u32>,
+use crate::memory::journal::{ClientProcess, RequestKey};
+
+/// How an operation was asked for.
+#[derive(Debug)]
+pub struct Asked {
+    /// The process that asked; `None` when lpad begins it by itself.
+    pub client: Option<ClientProcess>,
+    /// With it, a question is asked only while that client is there.
+    pub lease: Option<Lease>,
+    /// What tells the request from others, when the client gave it a key.
+    pub request: Option<RequestKey>,
+    /// Whether it may wait behind other operations.
+    pub may_wait: bool,
+}
+
+impl Asked {
+    /// By nobody.
+    pub fn by_lpad() -> Self {
+        Self {
+            client: None,
+            lease: None,
+            request: None,
+            may_wait: true,
+        }
+    }
 }
 
 /// The client's side of a [`Lease`]: the lease ends when it is dropped.

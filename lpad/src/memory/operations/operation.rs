@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::asker::ClientProcess;
 use crate::failure::{Interruption, JobFailure};
-use crate::job::{Achievement, Kind, Offer, OperationId, Progress, Stage, Switching, Waiting};
-use crate::memory::journal::{AskedOperation, EndDetails, Ending};
+use crate::job::{
+    Achievement, Kind, Offer, OperationId, Progress, Stage, StageTime, Switching, Waiting,
+};
+use crate::memory::journal::{AskedOperation, ClientProcess, EndDetails, Ending};
 
 /// Where an operation stands.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -88,6 +89,8 @@ pub struct Operation {
     pub state: State,
     /// What it is doing.
     pub stage: Option<Stage>,
+    /// What it has done so far, the latest at the end; at most [`STAGES_KEPT`].
+    pub stages: Vec<StageTime>,
     /// How much of the profile package the card has.
     pub progress: Option<Progress>,
     /// What it waits for, once that has lasted a while.
@@ -102,8 +105,10 @@ pub struct Operation {
     pub result: Option<Achievement>,
     /// Why it failed or was cancelled.
     pub failure: Option<Arc<JobFailure>>,
-    /// The process that asked for it; absent when lpad did by itself, or before its last start.
+    /// The process that asked for it.
     pub client: Option<ClientProcess>,
+    /// Whether lpad began it by itself. Of one that an older lpad left, neither is known.
+    pub by_itself: bool,
     /// Since when the offer waits for an answer, in seconds since 1970.
     pub asked_at_s: Option<u64>,
     /// When it was asked for, in seconds since 1970.
@@ -120,6 +125,7 @@ impl Operation {
             kind,
             state: State::Queued,
             stage: None,
+            stages: Vec::new(),
             progress: None,
             waiting: None,
             switch: None,
@@ -128,10 +134,31 @@ impl Operation {
             result: None,
             failure: None,
             client: None,
+            by_itself: false,
             asked_at_s: None,
             created_at_s: 0,
             finished_at_s: None,
         }
+    }
+
+    /// One that was asked for.
+    pub(super) fn asked(asked: &AskedOperation) -> Self {
+        Self {
+            client: asked.client.clone(),
+            by_itself: asked.by_itself,
+            created_at_s: asked.at_s,
+            ..Self::new(asked.operation, &asked.euicc, asked.kind)
+        }
+    }
+
+    /// It does something else from now on.
+    pub(super) fn enter(&mut self, stage: Stage, at_s: u64) {
+        if self.stage != Some(stage) {
+            let beyond = (self.stages.len() + 1).saturating_sub(STAGES_KEPT);
+            self.stages.drain(..beyond);
+            self.stages.push(StageTime { stage, at_s });
+        }
+        self.stage = Some(stage);
     }
 
     /// It has ended like this.
@@ -156,7 +183,7 @@ impl Operation {
         self.failure = failure;
         self.finished_at_s = Some(at_s);
         if state == State::Succeeded {
-            self.stage = Some(Stage::Done);
+            self.enter(Stage::Done, at_s);
         }
     }
 
@@ -177,11 +204,11 @@ impl Operation {
         };
         let mut operation = Self {
             stage: details.stage,
+            stages: details.stages.unwrap_or_default(),
             progress: details.progress,
             switch: details.switch.map(|switch| *switch),
             cancellable: false,
-            created_at_s: asked.at_s,
-            ..Self::new(asked.operation, &asked.euicc, asked.kind)
+            ..Self::asked(asked)
         };
         // Of an older journal only this is known: it was not before.
         let at_s = details.at_s.unwrap_or(asked.at_s);
@@ -189,3 +216,6 @@ impl Operation {
         operation
     }
 }
+
+/// How many stages of an operation are kept.
+pub const STAGES_KEPT: usize = 64;

@@ -8,6 +8,7 @@ use es10_apdu::types::{PprIds, ProfileClass};
 use tempfile::TempDir;
 
 use super::*;
+use crate::config::History;
 use crate::failure::{JobFailure, PortFailure};
 use crate::job::{Offer, Reply, Stage};
 use crate::memory::events::Events;
@@ -62,7 +63,11 @@ impl Life {
 
     /// An operation that changes the card from now on.
     fn started(&self, kind: Kind, request: Option<RequestKey>) -> Ticket {
-        let ticket = self.operations.start("default", None, kind, request);
+        let asked = Asked {
+            request,
+            ..Asked::by_lpad()
+        };
+        let ticket = self.operations.start("default", None, kind, asked);
         let ticket = ticket.unwrap();
         ticket.begin();
         let started = StartedOperation::new(ticket.id(), "default", kind);
@@ -74,6 +79,13 @@ impl Life {
 
 fn key(name: &str, uid: u32, body: &str) -> RequestKey {
     RequestKey::new(name, uid, "DELETE", "/v1/x", body.as_bytes())
+}
+
+fn under(request: RequestKey) -> Asked {
+    Asked {
+        request: Some(request),
+        ..Asked::by_lpad()
+    }
 }
 
 fn offer(confirmation_code_required: bool) -> Offer {
@@ -107,7 +119,7 @@ fn accept(code: Option<&str>) -> Answer {
 async fn an_operation_goes_from_queued_to_succeeded() {
     let operations = operations();
     let ticket = operations
-        .start("default", None, Kind::Enable, None)
+        .start("default", None, Kind::Enable, Asked::by_lpad())
         .unwrap();
     let id = ticket.id();
     assert_eq!(operations.find(id).unwrap().state, State::Queued);
@@ -127,7 +139,7 @@ async fn an_operation_goes_from_queued_to_succeeded() {
 async fn a_ticket_that_is_dropped_ends_the_operation_as_interrupted() {
     let operations = operations();
     let ticket = operations
-        .start("default", None, Kind::Enable, None)
+        .start("default", None, Kind::Enable, Asked::by_lpad())
         .unwrap();
     let id = ticket.id();
     drop(ticket);
@@ -139,7 +151,7 @@ async fn a_ticket_that_is_dropped_ends_the_operation_as_interrupted() {
 async fn a_queued_operation_is_cancelled_at_once_and_never_begins() {
     let operations = operations();
     let ticket = operations
-        .start("default", None, Kind::Enable, None)
+        .start("default", None, Kind::Enable, Asked::by_lpad())
         .unwrap();
     assert_eq!(
         operations.cancel(ticket.id()).unwrap().state,
@@ -156,7 +168,7 @@ async fn a_queued_operation_is_cancelled_at_once_and_never_begins() {
 async fn a_running_operation_hears_that_it_is_cancelled() {
     let operations = operations();
     let ticket = operations
-        .start("default", None, Kind::Download, None)
+        .start("default", None, Kind::Download, Asked::by_lpad())
         .unwrap();
     ticket.begin();
     assert_eq!(
@@ -174,7 +186,7 @@ async fn a_running_operation_hears_that_it_is_cancelled() {
 async fn past_the_point_of_no_return_it_can_no_longer_be_cancelled() {
     let operations = operations();
     let ticket = operations
-        .start("default", None, Kind::Download, None)
+        .start("default", None, Kind::Download, Asked::by_lpad())
         .unwrap();
     ticket.begin();
     assert!(ticket.commit().is_ok());
@@ -187,7 +199,7 @@ async fn past_the_point_of_no_return_it_can_no_longer_be_cancelled() {
 async fn an_offer_waits_for_its_answer_and_wants_the_code_with_it() {
     let operations = operations();
     let ticket = operations
-        .start("default", None, Kind::Download, None)
+        .start("default", None, Kind::Download, Asked::by_lpad())
         .unwrap();
     let id = ticket.id();
     ticket.begin();
@@ -196,11 +208,11 @@ async fn an_offer_waits_for_its_answer_and_wants_the_code_with_it() {
     let asked = operations.wait(id, Duration::from_secs(1)).await.unwrap();
     assert_eq!(asked.state, State::AwaitingAnswer);
     assert!(asked.offer.unwrap().confirmation_code_required);
-    let refused = operations.answer(id, accept(None)).unwrap_err();
+    let refused = operations.answer(id, accept(None), None).unwrap_err();
     assert_eq!(refused, OperationError::CodeMissing(id));
-    operations.answer(id, accept(Some("1234"))).unwrap();
+    operations.answer(id, accept(Some("1234")), None).unwrap();
     assert_eq!(asking.await.unwrap(), Reply::Answered(accept(Some("1234"))));
-    let refused = operations.answer(id, accept(None)).unwrap_err();
+    let refused = operations.answer(id, accept(None), None).unwrap_err();
     assert_eq!(refused, OperationError::NotAsking(id));
 }
 
@@ -208,7 +220,7 @@ async fn an_offer_waits_for_its_answer_and_wants_the_code_with_it() {
 async fn an_offer_nobody_answers_times_out() {
     let operations = operations();
     let ticket = operations
-        .start("default", None, Kind::Download, None)
+        .start("default", None, Kind::Download, Asked::by_lpad())
         .unwrap();
     ticket.begin();
     let reply = ticket.ask(offer(false), Duration::from_secs(300)).await;
@@ -221,15 +233,19 @@ async fn the_queue_of_an_euicc_is_bounded_and_names_its_holder() {
     let tickets: Vec<Ticket> = (0..QUEUE_LENGTH)
         .map(|_| {
             operations
-                .start("default", None, Kind::Enable, None)
+                .start("default", None, Kind::Enable, Asked::by_lpad())
                 .unwrap()
         })
         .collect();
     let refused = operations
-        .start("default", None, Kind::Enable, None)
+        .start("default", None, Kind::Enable, Asked::by_lpad())
         .unwrap_err();
     assert_eq!(refused, OperationError::QueueFull(tickets[0].id()));
-    assert!(operations.start("other", None, Kind::Enable, None).is_ok());
+    assert!(
+        operations
+            .start("other", None, Kind::Enable, Asked::by_lpad())
+            .is_ok()
+    );
 }
 
 #[tokio::test]
@@ -238,7 +254,7 @@ async fn a_repeated_request_finds_the_operation_it_started() {
     let request = key("k", 0, "");
     assert_eq!(operations.repeated(&request), Ok(None));
     let ticket = operations
-        .start("default", None, Kind::Enable, Some(request.clone()))
+        .start("default", None, Kind::Enable, under(request.clone()))
         .unwrap();
     let found = operations.repeated(&request).unwrap().unwrap();
     assert_eq!(found.id, ticket.id());
@@ -257,7 +273,7 @@ async fn a_queued_operation_that_was_killed_is_told_as_never_begun_and_answers_i
     let request = key("k", 0, "");
     let ticket = life
         .operations
-        .start("default", None, Kind::Rename, Some(request.clone()));
+        .start("default", None, Kind::Rename, under(request.clone()));
     let id = ticket.as_ref().unwrap().id();
     // Killed: nothing of it is written.
     drop(life);
@@ -269,7 +285,9 @@ async fn a_queued_operation_that_was_killed_is_told_as_never_begun_and_answers_i
         assert_eq!(interruption(&known), Some(Interruption::Queued));
         let found = life.operations.repeated(&request).unwrap().unwrap();
         assert_eq!(found.id, id);
-        let next = life.operations.start("default", None, Kind::Delete, None);
+        let next = life
+            .operations
+            .start("default", None, Kind::Delete, Asked::by_lpad());
         assert!(next.unwrap().id() > id);
     }
 }
@@ -278,7 +296,9 @@ async fn a_queued_operation_that_was_killed_is_told_as_never_begun_and_answers_i
 async fn the_daemons_end_tells_what_waits_the_same_as_the_next_start() {
     let folder = tempfile::tempdir().unwrap();
     let life = Life::begin(folder.path());
-    let ticket = life.operations.start("default", None, Kind::Rename, None);
+    let ticket = life
+        .operations
+        .start("default", None, Kind::Rename, Asked::by_lpad());
     let ticket = ticket.unwrap();
     let id = ticket.id();
     life.operations.end_all();
@@ -300,17 +320,22 @@ async fn what_was_done_is_not_done_again_for_the_same_key_after_a_restart() {
     let id = done.id();
     done.succeed(Achievement::default());
     let failed = life.started(Kind::Delete, Some(key("failed", 0, "")));
+    let failed_id = failed.id();
     failed.fail(JobFailure::NoDefaultSmdp);
     drop(life);
     let life = Life::begin(folder.path());
-    let found = life.operations.repeated(&key("done", 0, "")).unwrap();
-    let found = found.unwrap();
-    assert_eq!((found.id, found.state), (id, State::Succeeded));
-    assert_eq!(
-        life.operations.repeated(&key("done", 0, "other")),
-        Err(OperationError::KeyReused(id))
-    );
-    assert_eq!(life.operations.repeated(&key("failed", 0, "")), Ok(None));
+    for (name, id, state) in [
+        ("done", id, State::Succeeded),
+        ("failed", failed_id, State::Failed),
+    ] {
+        let found = life.operations.repeated(&key(name, 0, "")).unwrap();
+        let found = found.unwrap();
+        assert_eq!((found.id, found.state), (id, state));
+        assert_eq!(
+            life.operations.repeated(&key(name, 0, "other")),
+            Err(OperationError::KeyReused(id))
+        );
+    }
 }
 
 #[tokio::test]
@@ -319,8 +344,12 @@ async fn how_operations_ended_is_told_after_every_restart() {
     let life = Life::begin(folder.path());
     let done = life.started(Kind::Delete, None);
     let failed = life.started(Kind::Download, None);
-    let cancelled = life.operations.start("default", None, Kind::Enable, None);
-    let never_begun = life.operations.start("default", None, Kind::Rename, None);
+    let cancelled = life
+        .operations
+        .start("default", None, Kind::Enable, Asked::by_lpad());
+    let never_begun = life
+        .operations
+        .start("default", None, Kind::Rename, Asked::by_lpad());
     let (cancelled, never_begun) = (cancelled.unwrap(), never_begun.unwrap());
     let ids = [done.id(), failed.id(), cancelled.id(), never_begun.id()];
     let achieved = Achievement {
@@ -424,9 +453,13 @@ async fn when_the_numbers_are_used_up_nothing_more_is_begun() {
     life.journal.note(Record::LastOperation { operation });
     drop(life);
     let life = Life::begin(folder.path());
-    let last = life.operations.start("default", None, Kind::Delete, None);
+    let last = life
+        .operations
+        .start("default", None, Kind::Delete, Asked::by_lpad());
     assert_eq!(last.unwrap().id(), OperationId(u64::MAX));
-    let refused = life.operations.start("default", None, Kind::Delete, None);
+    let refused = life
+        .operations
+        .start("default", None, Kind::Delete, Asked::by_lpad());
     assert!(matches!(refused, Err(OperationError::Unwritable(_))));
 }
 
@@ -439,7 +472,9 @@ async fn what_ended_before_a_restart_is_no_event_after_it() {
     drop(life);
     let life = Life::begin(folder.path());
     let mut follower = life.operations.shared.events.follow(Some(0));
-    let next = life.operations.start("default", None, Kind::Enable, None);
+    let next = life
+        .operations
+        .start("default", None, Kind::Enable, Asked::by_lpad());
     let Change::Operation(first) = follower.next().await.unwrap().change else {
         panic!("no operation");
     };
@@ -550,28 +585,93 @@ async fn an_operation_whose_number_cannot_be_kept_is_refused() {
     let life = Life::begin(&state);
     std::fs::remove_dir_all(&state).unwrap();
     std::fs::write(&state, "").unwrap();
-    let refused = life.operations.start("default", None, Kind::Delete, None);
+    let refused = life
+        .operations
+        .start("default", None, Kind::Delete, Asked::by_lpad());
     assert!(matches!(refused, Err(OperationError::Unwritable(_))));
     assert!(life.operations.list().is_empty());
     std::fs::remove_file(&state).unwrap();
-    let started = life.operations.start("default", None, Kind::Delete, None);
+    let started = life
+        .operations
+        .start("default", None, Kind::Delete, Asked::by_lpad());
     assert_eq!(started.unwrap().id(), OperationId(1));
 }
 
 #[tokio::test]
 async fn only_the_latest_operations_are_kept() {
     let operations = operations();
-    for _ in 0..HISTORY_KEPT + 3 {
+    let history = History::MOST.operations;
+    for _ in 0..history + 3 {
         operations
-            .start("default", None, Kind::Enable, None)
+            .start("default", None, Kind::Enable, Asked::by_lpad())
             .unwrap()
             .succeed(Achievement::default());
     }
-    assert_eq!(operations.list().len(), HISTORY_KEPT);
+    assert_eq!(operations.list().len(), history);
     assert_eq!(
         operations.find(OperationId(3)),
         Err(OperationError::Unknown(OperationId(3)))
     );
+}
+
+#[tokio::test]
+async fn of_many_stages_the_latest_are_kept_and_none_is_told_twice_in_a_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let life = Life::begin(folder.path());
+    let ticket = life.started(Kind::Enable, None);
+    let id = ticket.id();
+    for _ in 0..100 {
+        for stage in [Stage::Verifying, Stage::Verifying, Stage::Returning] {
+            ticket.stage(stage);
+        }
+    }
+    ticket.succeed(Achievement::default());
+    let told = life.operations.find(id).unwrap();
+    assert_eq!(told.stages.len(), STAGES_KEPT);
+    let mut stages = told.stages.iter().rev().map(|entry| entry.stage);
+    assert_eq!(stages.next(), Some(Stage::Done));
+    assert!(
+        stages
+            .clone()
+            .step_by(2)
+            .all(|stage| stage == Stage::Returning)
+    );
+    assert!(
+        stages
+            .skip(1)
+            .step_by(2)
+            .all(|stage| stage == Stage::Verifying)
+    );
+    drop(life);
+    let life = Life::begin(folder.path());
+    assert_eq!(life.operations.find(id).unwrap(), told);
+}
+
+#[tokio::test]
+async fn one_that_is_in_doubt_is_known_until_the_card_has_told_however_many_end_meanwhile() {
+    let folder = tempfile::tempdir().unwrap();
+    let life = Life::begin(folder.path());
+    let doubt = life.started(Kind::Delete, Some(key("k", 0, "")));
+    let id = doubt.id();
+    doubt.stage(Stage::Deleting);
+    drop(doubt);
+    for _ in 0..2 * History::MOST.operations {
+        life.started(Kind::Rename, None)
+            .succeed(Achievement::default());
+    }
+    let known = life.operations.repeated(&key("k", 0, "")).unwrap().unwrap();
+    assert_eq!((known.id, known.state), (id, State::Failed));
+    life.operations.restore(Operation {
+        state: State::Succeeded,
+        result: Some(Achievement::default()),
+        failure: None,
+        finished_at_s: Some(u64::MAX),
+        ..Operation::new(id, "default", Kind::Delete)
+    });
+    let told = life.operations.find(id).unwrap();
+    assert_eq!((told.state, told.by_itself), (State::Succeeded, true));
+    let stages: Vec<_> = told.stages.iter().map(|entry| entry.stage).collect();
+    assert_eq!(stages, [Stage::Deleting, Stage::Done]);
 }
 
 #[tokio::test]
@@ -580,7 +680,7 @@ async fn bytes_are_events_only_once_per_percent() {
     let events = operations.shared.events.clone();
     let mut follower = events.follow(Some(0));
     let ticket = operations
-        .start("default", None, Kind::Download, None)
+        .start("default", None, Kind::Download, Asked::by_lpad())
         .unwrap();
     for done in 0..=10_000 {
         ticket.progress(Progress {

@@ -50,8 +50,9 @@ impl Ticket {
     /// Says what it is doing now.
     pub fn stage(&self, stage: Stage) {
         tracing::info!(operation = %self.id, stage = stage.name());
+        let now = self.operations.shared.clock.unix_seconds();
         self.operations
-            .change(self.id, |operation| operation.stage = Some(stage));
+            .change(self.id, |operation| operation.enter(stage, now));
     }
 
     /// Resolves when the daemon ends: what may take long is left to its next life.
