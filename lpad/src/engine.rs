@@ -40,13 +40,13 @@ use self::session::show_notifications;
 use self::waiting::Waits;
 use crate::config::EuiccConfig;
 use crate::failure::{Interruption, JobFailure, PortFailure, Told};
-use crate::job::{Achievement, Download, Job, Kind, Switch, Tried};
+use crate::job::{Achievement, Download, Job, Kind, OperationId, Switch, Tried};
 use crate::memory::alarm::AlarmCode;
 use crate::memory::events::Events;
 use crate::memory::examination::Examination;
 use crate::memory::journal::{Record, SharedJournal, StartedOperation};
-use crate::memory::operations::{Asked, Operations, Ticket};
-use crate::memory::snapshot::{Profile, ProfileState, Snapshot};
+use crate::memory::operations::{Asked, OperationError, Operations, Ticket};
+use crate::memory::snapshot::{Profile, Snapshot, in_use};
 use crate::modem::OpenPort;
 use crate::modem::table::Table;
 use crate::runtime::clock::Clock;
@@ -270,12 +270,10 @@ impl<O: OpenPort, C: Restrict + 'static> Engine<O, C> {
             return;
         };
         let known = up.context.known();
-        let is_in_use = |profiles: &Vec<Profile>| {
-            let mut profiles = profiles.iter();
-            profiles.any(|one| one.state == ProfileState::Enabled && up.probation.is_of(one.iccid))
-        };
+        let is_watched =
+            |profiles: &Vec<Profile>| in_use(profiles).is_some_and(|one| up.probation.is_of(one));
         // Another one was enabled meanwhile.
-        if !known.profiles.value().is_none_or(is_in_use) {
+        if !known.profiles.value().is_none_or(is_watched) {
             return up.probation.end();
         }
         let (eid, lack) = (up.card.eid, up.lacks().await);
@@ -284,25 +282,13 @@ impl<O: OpenPort, C: Restrict + 'static> Engine<O, C> {
             return;
         };
         let job = Job::Leave {
-            iccid: lost.profile.iccid,
+            lost: lost.lack,
             before: lost.profile.before,
-            reason: lost.reason,
-            cause: lost.cause,
-            after_s: lost.after.as_secs(),
         };
-        let name = &self.slot.context.config.name;
-        let operations = &self.slot.context.operations;
-        match operations.start(name, Some(eid), job.kind(), Asked::by_lpad()) {
-            Ok(ticket) => {
-                let eid = Some(eid);
-                // Its outcome is told by the operation.
-                let _ = self.carry_out(Work { job, ticket, eid }).await;
-            }
-            // What clients want goes first; it is looked again afterwards.
-            Err(error) => {
-                tracing::warn!(%error, "a profile without service is not left yet");
-                self.slot.probation.begin(lost.profile, patience);
-            }
+        // Its outcome is told by the operation. What clients want goes first; it is looked again afterwards.
+        if let Err(error) = self.by_itself(job, Some(eid)).await {
+            tracing::warn!(%error, "a profile without service is not left yet");
+            self.slot.probation.begin(lost.profile, patience);
         }
     }
 
@@ -313,17 +299,13 @@ impl<O: OpenPort, C: Restrict + 'static> Engine<O, C> {
         let Some(download) = download else {
             return;
         };
-        let job = Job::Download(download);
-        let name = self.slot.context.config.name.clone();
-        let operations = &self.slot.context.operations;
-        let mut id = None;
-        let outcome = match operations.start(&name, eid, job.kind(), Asked::by_lpad()) {
-            Ok(ticket) => {
-                id = Some(ticket.id());
-                self.carry_out(Work { job, ticket, eid }).await
-            }
+        let (id, outcome) = match self.by_itself(Job::Download(download), eid).await {
+            Ok((id, outcome)) => (Some(id), outcome),
             // The queue is full, which goes first, or the state cannot be written.
-            Err(_) => Err(Arc::new(JobFailure::Interrupted(Interruption::Queued))),
+            Err(_) => (
+                None,
+                Err(Arc::new(JobFailure::Interrupted(Interruption::Queued))),
+            ),
         };
         let outcome = outcome.as_ref().map_err(|failure| &**failure);
         if let Some(attempt) = self.slot.first_boot.ended(outcome) {
@@ -335,6 +317,22 @@ impl<O: OpenPort, C: Restrict + 'static> Engine<O, C> {
             let code = AlarmCode::BootstrapStopped;
             self.slot.context.alarm(code, id, detail);
         }
+    }
+
+    /// Carries out what no client asked for, and gives its number and outcome.
+    ///
+    /// # Errors
+    /// When it cannot be queued.
+    async fn by_itself(
+        &mut self,
+        job: Job,
+        eid: Option<Eid>,
+    ) -> Result<(OperationId, Result<Achievement, Arc<JobFailure>>), OperationError> {
+        let context = &self.slot.context;
+        let (name, kind) = (&context.config.name, job.kind());
+        let ticket = context.operations.start(name, eid, kind, Asked::by_lpad())?;
+        let id = ticket.id();
+        Ok((id, self.carry_out(Work { job, ticket, eid }).await))
     }
 
     /// Deliveries in the background had something to say, or notifications are due.
@@ -549,7 +547,10 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
         };
         match job {
             Job::Enable(Switch { iccid, .. })
-            | Job::Leave { iccid, .. }
+            | Job::Leave {
+                lost: Tried { iccid, .. },
+                ..
+            }
             | Job::Disable { iccid, .. }
             | Job::Delete { iccid, .. } => StartedOperation {
                 iccid: Some(iccid.to_string()),
@@ -589,21 +590,7 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
         match job {
             Job::Download(request) => self.download(ticket, request).await,
             Job::Enable(order) => self.enable(ticket, &order).await,
-            Job::Leave {
-                iccid,
-                before,
-                reason,
-                cause,
-                after_s,
-            } => {
-                let lost = Tried {
-                    iccid,
-                    reason,
-                    cause,
-                    after_s,
-                };
-                self.leave(ticket, before, lost).await
-            }
+            Job::Leave { lost, before } => self.leave(ticket, before, lost).await,
             Job::Disable { iccid, force } => self.disable(ticket, iccid, force).await,
             Job::Delete { iccid, force } => self.delete(ticket, iccid, force).await,
             Job::Rename { iccid, nickname } => self.rename(ticket, iccid, &nickname).await,

@@ -47,16 +47,10 @@ pub enum Job {
     Enable(Switch),
     /// Leave a profile that has lost its service for another one; no client asks for it.
     Leave {
-        /// The profile.
-        iccid: Iccid,
+        /// The profile, what it lacks, and for how long.
+        lost: Tried,
         /// The profile that was in use before it.
         before: Option<Iccid>,
-        /// What it lacks.
-        reason: Reason,
-        /// The network's reason, when it gave one.
-        cause: Option<u8>,
-        /// How long it has been without service, in seconds.
-        after_s: u64,
     },
     /// Disable the profile with this ICCID; a success when it is disabled already.
     Disable {

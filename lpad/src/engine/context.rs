@@ -18,11 +18,11 @@ use crate::job::{Download, DownloadSource, OperationId, Part};
 use crate::memory::alarm::{Alarm, AlarmCode};
 use crate::memory::digest::Digest;
 use crate::memory::events::{Change, Events};
-use crate::memory::journal::{Attempt, Record, SharedJournal, StartedOperation};
+use crate::memory::journal::{Attempt, InService, Record, SharedJournal, StartedOperation};
 use crate::memory::key::Key;
 use crate::memory::operations::Operations;
 use crate::memory::snapshot::{
-    Attempt as Bringing, Known, Notification, ProfileState, Shown, Snapshot, find,
+    Attempt as Bringing, Known, Notification, Shown, Snapshot, find, in_use,
 };
 use crate::modem::table::Table;
 use crate::procedure::download::Order;
@@ -167,13 +167,10 @@ impl<C> Context<C> {
         if probation.next_look().is_some() {
             return;
         }
-        let known = self.known();
-        let Some(profile) = self.journal.look(|intent| intent.last_good(eid)) else {
+        let Some(profile) = self.last_good(eid) else {
             return;
         };
-        let mut profiles = known.profiles.value().into_iter().flatten();
-        let is_in_use =
-            profiles.any(|one| one.iccid == profile.iccid && one.state == ProfileState::Enabled);
+        let is_in_use = in_use(self.known().listed()) == Some(profile.iccid);
         let left_s = profile
             .watched_until_s
             .saturating_sub(self.clock.unix_seconds());
@@ -190,6 +187,11 @@ impl<C> Context<C> {
         let download = first_boot.attempt(eid, &known, |order| self.attempts_at(eid, order));
         self.show_first_boot(first_boot);
         download
+    }
+
+    /// The profile of a card that was in service last.
+    pub(super) fn last_good(&self, eid: Eid) -> Option<InService> {
+        self.journal.look(|intent| intent.last_good(eid))
     }
 
     fn attempts_at(&self, eid: Eid, order: Digest) -> Option<Attempt> {

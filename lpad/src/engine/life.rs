@@ -22,7 +22,7 @@ use crate::failure::{JobFailure, PortFailure};
 use crate::job::{Achievement, Kind};
 use crate::memory::journal::{OpenSwitch, StartedOperation};
 use crate::memory::operations::{Operation, State, Ticket};
-use crate::memory::snapshot::find;
+use crate::memory::snapshot::Profile;
 use crate::modem::OpenPort;
 use crate::runtime::backoff::Backoff;
 use crate::secret::Shortened;
@@ -247,13 +247,14 @@ impl<O: OpenPort, C: Restrict + 'static> Slot<O, C> {
                     let id = started.operation;
                     let switch = context.journal.look(|intent| intent.switch_of(id));
                     if let Some(switch) = switch {
-                        let profiles = state.profiles.value().map_or(&[][..], Vec::as_slice);
-                        let achieved = find(profiles, switch.to).map(|to| to.achieved());
+                        let profiles = state.profiles.value().into_iter().flatten();
+                        let mut to = profiles.filter(|profile| profile.iccid == switch.to);
+                        let achieved = to.next().map(Profile::achieved);
                         let is_download = started.kind == Kind::Download;
                         tracing::info!(operation = %id, "a switch of profiles goes on");
                         resumed.push_back(Resumed {
                             ticket: context.operations.resume(as_it_was(&started)),
-                            download: achieved.ok().filter(|_| is_download),
+                            download: achieved.filter(|_| is_download),
                             switch: Some(switch),
                         });
                         continue;

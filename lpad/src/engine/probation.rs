@@ -6,7 +6,7 @@ use std::time::Duration;
 use es10_apdu::types::Iccid;
 use tokio::time::Instant;
 
-use crate::job::Reason;
+use crate::job::{Reason, Tried};
 use crate::memory::journal::InService;
 
 /// The profile that is watched, if one is.
@@ -25,11 +25,8 @@ struct Watched {
 #[derive(Debug)]
 pub(super) struct Lost {
     pub(super) profile: InService,
-    pub(super) reason: Reason,
-    /// The network's reason, when it gave one.
-    pub(super) cause: Option<u8>,
-    /// How long it has been without.
-    pub(super) after: Duration,
+    /// What it lacks, and for how long.
+    pub(super) lack: Tried,
 }
 
 impl Probation {
@@ -86,12 +83,13 @@ impl Probation {
             return None;
         }
         let Watched { profile, .. } = self.0.take()?;
-        Some(Lost {
-            profile,
+        let lack = Tried {
+            iccid: profile.iccid,
             reason,
             cause,
-            after: now - since,
-        })
+            after_s: (now - since).as_secs(),
+        };
+        Some(Lost { profile, lack })
     }
 }
 

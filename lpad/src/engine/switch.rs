@@ -5,6 +5,7 @@
 //! any interruption. A profile that gets no service is left again for the one before, and that for the
 //! others in turn.
 
+mod bring;
 mod notice;
 mod service;
 mod way_back;
@@ -12,46 +13,28 @@ mod way_back;
 use std::time::Duration;
 
 use es9_client::Restrict;
-use es10_apdu::es10c::{EnableProfileRequest, EnableResult};
+use es10_apdu::es10c::EnableProfileRequest;
 use es10_apdu::function::Es10Function;
 use es10_apdu::transport::Outcome as Answer;
-use es10_apdu::types::{Iccid, PprIds, ProfileClass};
-use tokio::time::{Instant, sleep, timeout};
+use es10_apdu::types::{Iccid, ProfileClass};
+use tokio::time::{Instant, timeout};
 
-use self::notice::make_notice;
+use self::bring::{Brought, InUse};
 use self::service::Verified;
-use super::change::Deliver;
 use super::desk::MODEM_RETURNS;
 use super::life::Up;
 use super::outbox::Urgency;
-use super::reading;
 use super::session::{Finished, ReadBackNow, show_notifications};
 use super::waiting::Patience;
-use crate::commit::Committed;
-use crate::config::{AfterEnable, Confirm};
+use crate::config::Confirm;
 use crate::dialler::Hook;
 use crate::failure::{Guard, Holdout, Interruption, JobFailure, Returned};
 use crate::job::{Achievement, Outcome, Part, Reason, Stage, Switch, Switching, Tried, Verdict};
 use crate::memory::journal::{InService, OpenSwitch, Record};
 use crate::memory::operations::Ticket;
-use crate::memory::snapshot::{Known, Profile, ProfileState, find};
-use crate::modem::{OpenPort, ReportedProfile};
-use crate::procedure::{Card, FunctionError, profiles};
-
-/// What the card said to a switch.
-enum Said {
-    /// The profile is in the wanted state already, and nothing was begun.
-    NothingToChange(Profile),
-    /// The profile is in the wanted state, or the card accepted, or its answer is lost.
-    Switched(Option<JobFailure>),
-}
-
-/// A profile in the wanted state.
-enum Brought {
-    /// It was in that state before.
-    Unchanged(Profile),
-    InUse(InUse),
-}
+use crate::memory::snapshot::{Profile, ProfileState, find, in_use};
+use crate::modem::OpenPort;
+use crate::procedure::FunctionError;
 
 /// What it came to that a profile was to be brought into service.
 enum Came {
@@ -59,12 +42,6 @@ enum Came {
     Unchanged(Profile),
     Into(InUse, Outcome),
     ToNothing(Reason, Option<u8>),
-}
-
-/// A profile in the wanted state on the card and, as far as that tells, at the modem.
-struct InUse {
-    profile: Profile,
-    warnings: Vec<String>,
 }
 
 impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
@@ -104,7 +81,7 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
             if changes {
                 self.hand_over(ticket, order.iccid).await;
             }
-            return self.go(ticket, open).await;
+            return self.go(ticket, open, None).await;
         }
         let to = Some(order.iccid);
         let mut told = Vec::new();
@@ -194,13 +171,12 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
         match in_use(profiles) {
             Some(enabled) if enabled == open.candidate => {
                 open.looks += 1;
-                self.context
-                    .journal
-                    .note(Record::Switch(Box::new(open.clone())));
+                self.keep(&open);
                 if open.looks > STARTS && !open.is_returning() {
                     tracing::warn!("this profile was given enough starts");
                     self.show(ticket, &open, None);
-                    return self.go_back(ticket, open, Reason::GivenUp, None, 0).await;
+                    let tried = Tried::of(enabled, Reason::GivenUp);
+                    return self.go(ticket, open, Some(tried)).await;
                 }
             }
             enabled if !open.is_returning() && !is_download && enabled == open.from => {
@@ -209,29 +185,30 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
             }
             // The card, or another program, chose it.
             Some(enabled) if Some(enabled) != open.from && !open.is_returning() => {
-                open.failed.push(Tried {
-                    iccid: open.candidate,
-                    reason: Reason::CardKeptOld,
-                    cause: None,
-                    after_s: 0,
-                });
+                let tried = Tried::of(open.candidate, Reason::CardKeptOld);
+                open.failed.push(tried);
                 open.candidate = enabled;
-                self.context
-                    .journal
-                    .note(Record::Switch(Box::new(open.clone())));
+                self.keep(&open);
             }
             _ => {}
         }
-        self.go(ticket, open).await
+        self.go(ticket, open, None).await
     }
 
-    /// Brings one profile after the other into service, until one is.
+    /// Brings one profile after the other into service, until one is; `failed` is what the candidate lacked
+    /// that was tried before.
     async fn go(
         &mut self,
         ticket: &Ticket,
         mut open: OpenSwitch,
+        mut failed: Option<Tried>,
     ) -> Result<Achievement, JobFailure> {
         loop {
+            if let Some(tried) = failed.take()
+                && !self.turn_back(ticket, &mut open, tried)
+            {
+                return self.stranded(ticket, open).await;
+            }
             let begun = Instant::now();
             let (reason, cause) = match self.bring_into_service(ticket, &mut open).await? {
                 Came::Unchanged(profile) => return self.confirm_unchanged(&profile).await,
@@ -240,63 +217,32 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
                 }
                 Came::ToNothing(reason, cause) => (reason, cause),
             };
-            let after_s = begun.elapsed().as_secs();
-            if !self.turn_back(ticket, &mut open, reason, cause, after_s) {
-                return self.stranded(ticket, open).await;
-            }
-        }
-    }
-
-    /// As [`Self::go`], after the candidate has failed.
-    async fn go_back(
-        &mut self,
-        ticket: &Ticket,
-        mut open: OpenSwitch,
-        reason: Reason,
-        cause: Option<u8>,
-        after_s: u64,
-    ) -> Result<Achievement, JobFailure> {
-        match self.turn_back(ticket, &mut open, reason, cause, after_s) {
-            true => self.go(ticket, open).await,
-            false => self.stranded(ticket, open).await,
+            failed = Some(Tried {
+                cause,
+                after_s: begun.elapsed().as_secs(),
+                ..Tried::of(open.candidate, reason)
+            });
         }
     }
 
     /// The candidate got no service: the next one is to be tried. `false` when there is none.
-    fn turn_back(
-        &mut self,
-        ticket: &Ticket,
-        open: &mut OpenSwitch,
-        reason: Reason,
-        cause: Option<u8>,
-        after_s: u64,
-    ) -> bool {
-        let tried = Tried {
-            iccid: open.candidate,
-            reason,
-            cause,
-            after_s,
-        };
+    fn turn_back(&mut self, ticket: &Ticket, open: &mut OpenSwitch, tried: Tried) -> bool {
         tracing::warn!(
             operation = %ticket.id(),
-            reason = reason.lack(),
-            after_s,
+            reason = tried.reason.lack(),
+            after_s = tried.after_s,
             "a profile got no service"
         );
         open.failed.push(tried);
-        let context = self.context;
-        let known = context.known();
-        let profiles = known.profiles.value().map_or(&[][..], Vec::as_slice);
-        let last_good = context
-            .journal
-            .look(|intent| intent.last_good(open.eid).map(|good| good.iccid));
-        let Some(next) = way_back::next(open, last_good, &context.config, profiles) else {
+        let known = self.context.known();
+        let (last_good, config) = (self.last_good(open), &self.context.config);
+        let Some(next) = way_back::next(open, last_good, config, known.listed()) else {
             return false;
         };
         open.candidate = next;
         open.looks = 1;
         // The way back is gone even if it cannot be written.
-        context.journal.note(Record::Switch(Box::new(open.clone())));
+        self.keep(open);
         ticket.forget_verdict();
         self.show(ticket, open, None);
         ticket.stage(Stage::Returning);
@@ -320,11 +266,7 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
                 _ => self.stays(ticket, &open, &first).await,
             };
         }
-        let last_good = self
-            .context
-            .journal
-            .look(|intent| intent.last_good(open.eid).map(|good| good.iccid));
-        let rest = last_good.or(open.from).unwrap_or(open.to);
+        let rest = self.last_good(&open).or(open.from).unwrap_or(open.to);
         open.candidate = rest;
         let rest = match self.bring(ticket, &mut open).await {
             Ok(_) => rest,
@@ -337,9 +279,7 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
                     failure = shown,
                     "the last profile with service is not enabled"
                 );
-                let known = self.context.known();
-                let profiles = known.profiles.value().map_or(&[][..], Vec::as_slice);
-                in_use(profiles).unwrap_or(rest)
+                in_use(self.context.known().listed()).unwrap_or(rest)
             }
         };
         // The network may come later, and then the dialler has to know.
@@ -400,10 +340,11 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
         let mut down = None;
         if from != to && !self.context.config.dialler.down.is_empty() {
             // After a power cut the dialler has to be told that nothing came of it.
-            let begun = Record::Switch(Box::new(open.clone()));
             match is_returning {
-                true => self.context.journal.note(begun),
-                false => self.context.intend(begun)?,
+                true => self.keep(open),
+                false => self
+                    .context
+                    .intend(Record::Switch(Box::new(open.clone())))?,
             }
             down = self.tell_dialler(Hook::Down, from, to, None).await;
         }
@@ -436,8 +377,7 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
                 // A restart in good order is not held against the profile.
                 if !is_returning && open.looks > 1 {
                     open.looks -= 1;
-                    let record = Record::Switch(Box::new(open.clone()));
-                    self.context.journal.note(record);
+                    self.keep(open);
                 }
                 return Err(left_open());
             }
@@ -550,8 +490,19 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
             .intend(Record::Switch(Box::new(open.clone())))?;
         // The way back is not called off.
         ticket.commit()?;
-        self.go_back(ticket, open, lost.reason, lost.cause, lost.after_s)
-            .await
+        self.go(ticket, open, Some(lost)).await
+    }
+
+    /// Writes where the switch stands.
+    fn keep(&self, open: &OpenSwitch) {
+        let record = Record::Switch(Box::new(open.clone()));
+        self.context.journal.note(record);
+    }
+
+    /// The profile that was in service last.
+    fn last_good(&self, open: &OpenSwitch) -> Option<Iccid> {
+        let known = self.context.last_good(open.eid);
+        known.map(|known| known.iccid)
     }
 
     /// Shows where the switch stands, or how it ended.
@@ -604,202 +555,6 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
         };
         finished.add_to(achieved)
     }
-
-    /// Brings the candidate of a switch into use. That it is already is a success.
-    async fn bring(
-        &mut self,
-        ticket: &Ticket,
-        open: &mut OpenSwitch,
-    ) -> Result<Brought, JobFailure> {
-        self.bring_to(ticket, open.candidate, Some(open)).await
-    }
-
-    /// Brings a profile into use by a switch, or, without one, out of it: on the card and at the modem.
-    ///
-    /// It begins with reading the card, so that it may be started again while the switch was not sent.
-    async fn bring_to(
-        &mut self,
-        ticket: &Ticket,
-        iccid: Iccid,
-        mut open: Option<&mut OpenSwitch>,
-    ) -> Result<Brought, JobFailure> {
-        let wanted = match &open {
-            Some(_) => ProfileState::Enabled,
-            None => ProfileState::Disabled,
-        };
-        let waits = self.context.waits();
-        let patience = Patience::new(&waits, MODEM_RETURNS);
-        let mut may_ask_again = true;
-        loop {
-            let lost = match self.say(ticket, iccid, open.as_deref_mut()).await {
-                Ok(Said::NothingToChange(profile)) => return Ok(Brought::Unchanged(profile)),
-                Ok(Said::Switched(lost)) => lost,
-                // The switch itself was not sent, or it would be `Switched`.
-                Err(failure) if failure.loses_card() && patience.again(&failure).await => continue,
-                Err(failure) => return Err(failure),
-            };
-            match self.confirm(ticket, iccid, wanted, lost).await {
-                // The card was read since, and has not switched: asking again is safe.
-                Err(JobFailure::Function(error)) if may_ask_again => {
-                    tracing::warn!(%error, "the switch got lost on its way");
-                    may_ask_again = false;
-                }
-                ended => return ended.map(Brought::InUse),
-            }
-        }
-    }
-
-    /// Reads the profiles, and tells the card what is wanted if it is not so already. What is to be done
-    /// is in the journal before.
-    async fn say(
-        &mut self,
-        ticket: &Ticket,
-        iccid: Iccid,
-        open: Option<&mut OpenSwitch>,
-    ) -> Result<Said, JobFailure> {
-        let wanted = match &open {
-            Some(_) => ProfileState::Enabled,
-            None => ProfileState::Disabled,
-        };
-        if wanted == ProfileState::Disabled {
-            ticket.stage(Stage::Disabling);
-        }
-        let context = self.context;
-        // How the modem takes a switch has to be known before the first one.
-        self.desk.port.at().await?;
-        let habits = self.desk.port.habits();
-        let (refresh, needs_profile) = (habits.refresh_flag, habits.needs_profile);
-        self.desk
-            .in_session(async |session| {
-                let profiles = reading::profiles(&mut session.card).await?;
-                let profile = find(&profiles, iccid);
-                let from = in_use(&profiles);
-                let others = profiles.iter().filter(|other| other.iccid != iccid);
-                let has_others = others
-                    .filter(|other| other.class == ProfileClass::OPERATIONAL)
-                    .count()
-                    > 0;
-                context.update(|known| known.profiles = Known::Value(profiles));
-                let profile = profile?;
-                let is_new = open.as_ref().is_none_or(|open| open.looks == 0);
-                if profile.state == wanted {
-                    return Ok(match is_new {
-                        true => Said::NothingToChange(profile),
-                        false => Said::Switched(None),
-                    });
-                }
-                if needs_profile && wanted == ProfileState::Disabled {
-                    return Err(JobFailure::LastProfile);
-                }
-                if let Some(open) = open
-                    && is_new
-                {
-                    let is_for_good = profile.policy_rules.contains(PprIds::PPR1);
-                    if is_for_good && has_others && !open.accepts_no_return {
-                        return Err(JobFailure::WouldStrand(Guard::NoWayBack));
-                    }
-                    open.from = from;
-                    open.looks = 1;
-                    if open.deadline_s > 0 {
-                        context.intend(Record::Switch(Box::new(open.clone())))?;
-                    }
-                }
-                let committed = ticket.commit()?;
-                // A refresh closes the channel; that it cannot be closed then does not matter.
-                match request(&mut session.card, iccid, wanted, refresh, &committed).await {
-                    Ok(()) => Ok(Said::Switched(None)),
-                    Err(error) if error.outcome() == Answer::Unknown => {
-                        tracing::warn!(%error, "the answer is lost; the card will tell");
-                        Ok(Said::Switched(Some(error.into())))
-                    }
-                    Err(error) => Err(error.into()),
-                }
-            })
-            .await
-    }
-
-    /// The profile is enabled already; the modem may still use another one, after a switch that it did not
-    /// follow. That it is out of service is said: the client may have wanted to know.
-    async fn confirm_unchanged(&mut self, profile: &Profile) -> Result<Achievement, JobFailure> {
-        let mut unfinished = None;
-        let port = &mut self.desk.port;
-        let printed = profile.iccid.to_string();
-        let expected = Some(printed.as_str());
-        let uses_another = |answer: &ReportedProfile| {
-            matches!(answer, ReportedProfile::Iccid(_)) && !answer.proves(expected)
-        };
-        if port
-            .wait_for_profile(expected, Duration::ZERO)
-            .await
-            .is_ok_and(|answer| uses_another(&answer))
-        {
-            tracing::info!("the modem uses another profile than the card");
-            let noticed = make_notice(port, expected, &self.context.config).await?;
-            unfinished = self.finish_reset().await;
-            if uses_another(&noticed) {
-                return Err(JobFailure::NotSwitched(Holdout::Modem));
-            }
-        }
-        let lack = self.lack().await;
-        Ok(Achievement {
-            nothing_to_change: true,
-            warnings: unfinished.into_iter().chain(lack).collect(),
-            ..profile.achieved()
-        })
-    }
-
-    /// Makes the modem notice what the card was told, and reads from the card what came of it.
-    async fn confirm(
-        &mut self,
-        ticket: &Ticket,
-        iccid: Iccid,
-        wanted: ProfileState,
-        lost: Option<JobFailure>,
-    ) -> Result<InUse, JobFailure> {
-        ticket.stage(Stage::RefreshingModem);
-        let config = &self.context.config;
-        let expected = (wanted == ProfileState::Enabled).then(|| iccid.to_string());
-        let noticed = make_notice(&mut self.desk.port, expected.as_deref(), config).await;
-        let unfinished = self.finish_reset().await;
-        let profiles = match self.when_back(ticket, None, Deliver::Later).await {
-            Ok(back) => back.profiles,
-            Err(since) => {
-                let lost = lost.unwrap_or(JobFailure::NotSwitched(Holdout::Modem));
-                return Err(JobFailure::in_doubt(lost, Some(since)));
-            }
-        };
-        let profile = find(profiles.of(Part::Profiles)?, iccid)?;
-        if profile.state != wanted {
-            return Err(lost.unwrap_or(JobFailure::NotSwitched(Holdout::Card)));
-        }
-        let warning = match noticed {
-            Ok(answer) if answer.proves(expected.as_deref()) => None,
-            Ok(ReportedProfile::Iccid(_)) => return Err(JobFailure::NotSwitched(Holdout::Modem)),
-            Ok(ReportedProfile::None | ReportedProfile::NotReported)
-                if config.after_enable == AfterEnable::Nothing =>
-            {
-                None
-            }
-            Ok(ReportedProfile::None | ReportedProfile::NotReported) => Some(NOT_TOLD.to_owned()),
-            Err(failure) => Some(format!("The modem could not be asked: {failure}.")),
-        };
-        Ok(InUse {
-            profile,
-            warnings: warning.into_iter().chain(unfinished).collect(),
-        })
-    }
-
-    /// Ends a reset that a rung left unfinished; gives what is to be told of it.
-    async fn finish_reset(&mut self) -> Option<String> {
-        match self.desk.port.finish_reset().await {
-            Ok(unfinished) => unfinished,
-            Err(failure) => {
-                let failure = failure.shortened();
-                tracing::warn!(failure, "the modem may still be off");
-                None
-            }
-        }
-    }
 }
 
 /// The daemon ends: the journal keeps the switch open, and the next start goes on.
@@ -848,50 +603,7 @@ fn left_as_it_was(failure: &JobFailure) -> bool {
     }
 }
 
-/// The profile in use.
-fn in_use(profiles: &[Profile]) -> Option<Iccid> {
-    let mut profiles = profiles.iter();
-    let enabled = profiles.find(|profile| profile.state == ProfileState::Enabled);
-    enabled.map(|profile| profile.iccid)
-}
-
-/// Asks with a refresh if the modem acts on it; when the card stays busy with the modem, at last without
-/// one.
-async fn request(
-    card: &mut impl Card,
-    iccid: Iccid,
-    wanted: ProfileState,
-    refresh: bool,
-    committed: &Committed,
-) -> Result<(), FunctionError> {
-    for attempt in 1..=BUSY_ATTEMPTS {
-        let may_ask_again = attempt < BUSY_ATTEMPTS;
-        let refresh = refresh && may_ask_again;
-        let result = match wanted {
-            ProfileState::Enabled => profiles::enable(card, iccid, refresh, committed).await,
-            ProfileState::Disabled => profiles::disable(card, iccid, refresh, committed).await,
-        };
-        match result {
-            Err(FunctionError::Refused { refusal, .. })
-                if may_ask_again && refusal.code == EnableResult::CAT_BUSY.0 =>
-            {
-                tracing::info!(attempt, "the card is busy with the modem");
-                sleep(BUSY_PAUSE).await;
-            }
-            result => return result,
-        }
-    }
-    Ok(())
-}
-
-/// What is said of a modem that cannot be asked for the ICCID.
-const NOT_TOLD: &str =
-    "The modem does not tell which profile it uses; if it finds no network, restart it.";
 /// How long a switch waits for notifications to be delivered.
 const HAND_OVER: Duration = Duration::from_secs(60);
 /// So often a profile is looked at after a start; a box that is switched off again and again goes back.
 const STARTS: u32 = 2;
-/// How often a busy card is asked, the last time without refresh.
-const BUSY_ATTEMPTS: u32 = 6;
-/// How long a busy card is left alone.
-const BUSY_PAUSE: Duration = Duration::from_secs(2);

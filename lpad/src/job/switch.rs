@@ -131,6 +131,18 @@ pub struct Tried {
     pub after_s: u64,
 }
 
+impl Tried {
+    /// Given up for this, without having been tried for any time.
+    pub(crate) fn of(iccid: Iccid, reason: Reason) -> Self {
+        Self {
+            iccid,
+            reason,
+            cause: None,
+            after_s: 0,
+        }
+    }
+}
+
 impl fmt::Display for Tried {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (iccid, seconds) = (self.iccid, self.after_s);

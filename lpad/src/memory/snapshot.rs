@@ -94,6 +94,11 @@ impl Snapshot {
         self.addresses.value()?.default_smdp.as_deref()
     }
 
+    /// The profiles, as far as they are known.
+    pub(crate) fn listed(&self) -> &[Profile] {
+        self.profiles.value().map_or(&[], Vec::as_slice)
+    }
+
     /// Whether this part is known.
     pub(crate) fn has(&self, part: Part) -> Result<(), JobFailure> {
         match part {
@@ -354,6 +359,13 @@ impl Profile {
 pub(crate) fn find(profiles: &[Profile], iccid: Iccid) -> Result<Profile, JobFailure> {
     let found = profiles.iter().find(|profile| profile.iccid == iccid);
     found.cloned().ok_or(JobFailure::UnknownProfile(iccid))
+}
+
+/// The profile in use.
+pub(crate) fn in_use(profiles: &[Profile]) -> Option<Iccid> {
+    let mut profiles = profiles.iter();
+    let enabled = profiles.find(|profile| profile.state == ProfileState::Enabled);
+    enabled.map(|profile| profile.iccid)
 }
 
 /// Whether a profile is in use.

@@ -88,12 +88,8 @@ mod tests {
         let mut order = Vec::new();
         let mut candidate = open.to;
         loop {
-            open.failed.push(Tried {
-                iccid: candidate,
-                reason: Reason::NotRegistered,
-                cause: None,
-                after_s: 1,
-            });
+            let tried = Tried::of(candidate, Reason::NotRegistered);
+            open.failed.push(tried);
             match next(&open, last_good.map(iccid), config, profiles) {
                 Some(next) => candidate = next,
                 None => return order,
