@@ -348,7 +348,9 @@ impl From<OperationError> for Problem {
             }
             OperationError::Ended(id) => (Code::OperationEnded, id),
             OperationError::PastPointOfNoReturn(id) => (Code::PastPointOfNoReturn, id),
-            OperationError::NotAsking(id) => (Code::NotAwaitingAnswer, id),
+            OperationError::NotAsking(id) | OperationError::Decided(id, _) => {
+                (Code::NotAwaitingAnswer, id)
+            }
             OperationError::CodeMissing(id) => (Code::ConfirmationCodeRequired, id),
         };
         Self::because(code, &error).of_operation(operation)

@@ -362,18 +362,109 @@ async fn in_stage(bed: &Bed, operation: &Operation, stage: Stage) {
     }
 }
 
+/// Asks for a switch that a client has to confirm.
+async fn switch_with_client(bed: &Bed, iccid: &str) -> Operation {
+    let change = ProfileChange {
+        confirm: Some(Confirm::Client),
+        ..ProfileChange::to(ProfileState::Enabled)
+    };
+    let started = bed.client.change_profile(EUICC, iccid, &change).await;
+    started.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_client_has_confirmed_stays_confirmed_however_often_the_daemon_is_killed() {
+    let (mut bed, iccids) = bed(2).await;
+    let started = switch_with_client(&bed, &iccids[1]).await;
+    in_stage(&bed, &started, Stage::AwaitingConfirm).await;
+    // The switch ends with a session of the card.
+    let mut hold = bed
+        .bench
+        .modem
+        .hold(Pattern::ANY, 1, Moment::BeforeExecution);
+    for _ in 0..2 {
+        let confirmed = bed.client.decide(started.id, Verdict::Confirm).await;
+        confirmed.unwrap();
+    }
+    let other = bed.client.decide(started.id, Verdict::Revert).await;
+    assert_eq!(code(other), Code::NotAwaitingAnswer);
+    hold.reached().await;
+    bed.kill().await;
+    hold.release();
+    for _ in 0..3 {
+        bed.resume().await;
+        in_stage(&bed, &started, Stage::Verifying).await;
+        bed.kill().await;
+    }
+    bed.resume().await;
+    let ended = bed.ended(bed.client.operation(started.id, 0).await).await;
+    succeeded(&ended);
+    assert_eq!(outcome(&ended), Some(Outcome::Confirmed));
+    must_use(&bed, &iccids[1]);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_comes_after_the_last_look_is_told_so() {
+    let (mut bed, iccids) = bed(2).await;
+    let started = bed.client.enable(EUICC, &iccids[1]).await.unwrap();
+    in_stage(&bed, &started, Stage::Verifying).await;
+    let mut hold = bed
+        .bench
+        .modem
+        .hold(Pattern::ANY, 1, Moment::BeforeExecution);
+    hold.reached().await;
+    let too_late = bed.client.decide(started.id, Verdict::Revert).await;
+    assert_eq!(code(too_late), Code::NotAwaitingAnswer);
+    hold.release();
+    let ended = bed.ended(Ok(started)).await;
+    assert_eq!(outcome(&ended), Some(Outcome::Confirmed));
+    must_use(&bed, &iccids[1]);
+    bed.must_be_sound().await;
+}
+
+/// The command after the one that enables the profile.
+const AFTER_ENABLE: u32 = 4;
+
+#[tokio::test(start_paused = true)]
+async fn a_switch_is_shown_and_can_be_undone_from_the_moment_the_card_is_asked() {
+    for is_killed in [false, true] {
+        let (mut bed, iccids) = bed(2).await;
+        let modem = bed.bench.modem.clone();
+        let moment = Moment::BeforeExecution;
+        let mut hold = modem.hold(Pattern::LAST_BLOCK, AFTER_ENABLE, moment);
+        let started = bed.client.enable(EUICC, &iccids[1]).await.unwrap();
+        hold.reached().await;
+        let now = bed.client.operation(started.id, 0).await.unwrap();
+        let shown = now.switch.unwrap().profile.unwrap();
+        assert_eq!(shown.to_string(), iccids[1]);
+        must_use(&bed, &iccids[1]);
+        let decided = bed.client.decide(started.id, Verdict::Revert).await;
+        decided.unwrap();
+        let begun = Instant::now();
+        if is_killed {
+            bed.kill().await;
+        }
+        hold.release();
+        if is_killed {
+            bed.resume().await;
+        }
+        let ended = bed.ended(bed.client.operation(started.id, 0).await).await;
+        assert!(begun.elapsed() < Duration::from_secs(60));
+        assert_eq!(outcome(&ended), Some(Outcome::Reverted));
+        assert_eq!(failed(&ended), [(iccids[1].clone(), Reason::Reverted)]);
+        must_use(&bed, &iccids[0]);
+        bed.must_be_sound().await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_daemon_that_is_told_to_end_does_not_wait_for_the_network() {
     let (mut bed, iccids) = bed(2).await;
     let modem = bed.bench.modem.clone();
     modem.set_network(Some(&iccids[1]), network("never"));
     for stage in [Stage::Verifying, Stage::AwaitingConfirm] {
-        let change = ProfileChange {
-            confirm: Some(Confirm::Client),
-            ..ProfileChange::to(ProfileState::Enabled)
-        };
-        let started = bed.client.change_profile(EUICC, &iccids[1], &change).await;
-        let started = started.unwrap();
+        let started = switch_with_client(&bed, &iccids[1]).await;
         in_stage(&bed, &started, stage).await;
         let begun = Instant::now();
         bed.stop().await;

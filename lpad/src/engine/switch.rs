@@ -74,6 +74,7 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
             asks_client: order.confirm.unwrap_or(config.confirm) == Confirm::Client,
             accepts_no_return: order.accept_no_return,
             deadline_s,
+            verdict: None,
             failed: Vec::new(),
         };
         let changes = from != Some(order.iccid);
@@ -168,18 +169,26 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
         let known = self.context.known();
         let profiles = known.profiles.of(Part::Profiles);
         let profiles = profiles.map_err(|failure| JobFailure::in_doubt(failure, None))?;
-        match in_use(profiles) {
+        let enabled = in_use(profiles);
+        let is_as_before = enabled == open.from && !open.is_returning();
+        let said = ticket.said().filter(|_| !open.is_returning());
+        match enabled {
+            // It is not begun against the client's will either.
+            _ if said == Some(Verdict::Revert) && !is_as_before => {
+                let tried = Tried::of(open.candidate, Reason::Reverted);
+                return self.go(ticket, open, Some(tried)).await;
+            }
             Some(enabled) if enabled == open.candidate => {
                 open.looks += 1;
-                self.keep(&open);
-                if open.looks > STARTS && !open.is_returning() {
+                self.keep(ticket, &mut open);
+                // One that a client has confirmed over the profile works.
+                if open.looks > STARTS && !open.is_returning() && said.is_none() {
                     tracing::warn!("this profile was given enough starts");
-                    self.show(ticket, &open, None);
                     let tried = Tried::of(enabled, Reason::GivenUp);
                     return self.go(ticket, open, Some(tried)).await;
                 }
             }
-            enabled if !open.is_returning() && !is_download && enabled == open.from => {
+            _ if is_as_before && (!is_download || said == Some(Verdict::Revert)) => {
                 self.tell_dialler(Hook::Up, enabled, enabled, None).await;
                 return Err(JobFailure::Interrupted(Interruption::Running));
             }
@@ -188,7 +197,8 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
                 let tried = Tried::of(open.candidate, Reason::CardKeptOld);
                 open.failed.push(tried);
                 open.candidate = enabled;
-                self.keep(&open);
+                self.keep(ticket, &mut open);
+                ticket.switching(open.shown());
             }
             _ => {}
         }
@@ -242,9 +252,9 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
         open.candidate = next;
         open.looks = 1;
         // The way back is gone even if it cannot be written.
-        self.keep(open);
-        ticket.forget_verdict();
-        self.show(ticket, open, None);
+        self.keep(ticket, open);
+        ticket.hears(&[]);
+        ticket.switching(open.shown());
         ticket.stage(Stage::Returning);
         true
     }
@@ -286,7 +296,7 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
         self.tell_dialler(Hook::Up, open.from, Some(rest), None)
             .await;
         let outcome = Outcome::Stranded;
-        self.show(ticket, &open, Some((outcome, Some(rest))));
+        show_end(ticket, &open, outcome, Some(rest));
         Err(self.no_service(outcome, &open, Some(rest)))
     }
 
@@ -341,7 +351,7 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
         if from != to && !self.context.config.dialler.down.is_empty() {
             // After a power cut the dialler has to be told that nothing came of it.
             match is_returning {
-                true => self.keep(open),
+                true => self.keep(ticket, open),
                 false => self
                     .context
                     .intend(Record::Switch(Box::new(open.clone())))?,
@@ -361,7 +371,6 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
             }
         };
         in_use.warnings.extend(down);
-        self.show(ticket, open, None);
         ticket.stage(Stage::Verifying);
         let outcome = match self.verify(ticket, open, &mut in_use.warnings).await {
             Verified::InService => Outcome::Confirmed,
@@ -377,28 +386,37 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
                 // A restart in good order is not held against the profile.
                 if !is_returning && open.looks > 1 {
                     open.looks -= 1;
-                    self.keep(open);
+                    self.keep(ticket, open);
                 }
                 return Err(left_open());
             }
         };
-        if open.asks_client && !is_returning {
-            let seconds = self.context.config.switch.confirm_s;
-            self.until(ticket, open, seconds);
-            ticket.stage(Stage::AwaitingConfirm);
-            let verdict = ticket.verdict(&[Verdict::Confirm, Verdict::Revert]);
-            let verdict = timeout(Duration::from_secs(seconds), verdict);
-            let verdict = tokio::select! {
-                verdict = verdict => verdict,
-                () = ticket.daemon_ends() => return Err(left_open()),
-            };
-            match verdict {
-                Ok(Verdict::Confirm) => {}
-                Ok(Verdict::Revert) => return Ok(Came::ToNothing(Reason::Reverted, None)),
-                Err(_) => return Ok(Came::ToNothing(Reason::NotConfirmed, None)),
-            }
+        if is_returning {
+            return Ok(Came::Into(in_use, outcome));
         }
-        Ok(Came::Into(in_use, outcome))
+        if open.asks_client {
+            self.ask_client(ticket, open).await?;
+        }
+        // Nothing is heard any more from here on, so that what was said until now is all that counts.
+        Ok(match ticket.hears(&[]) {
+            Some(Verdict::Revert) => Came::ToNothing(Reason::Reverted, None),
+            None if open.asks_client => Came::ToNothing(Reason::NotConfirmed, None),
+            Some(Verdict::Confirm) | None => Came::Into(in_use, outcome),
+        })
+    }
+
+    /// Waits until a client says what becomes of the switch, or the time for that is over.
+    async fn ask_client(&mut self, ticket: &Ticket, open: &OpenSwitch) -> Result<(), JobFailure> {
+        let seconds = self.context.config.switch.confirm_s;
+        ticket.hears(VERDICTS);
+        self.until(ticket, open, seconds);
+        ticket.stage(Stage::AwaitingConfirm);
+        let verdict = timeout(Duration::from_secs(seconds), ticket.verdict(VERDICTS));
+        tokio::select! {
+            biased;
+            _ = verdict => Ok(()),
+            () = ticket.daemon_ends() => Err(left_open()),
+        }
     }
 
     /// A profile that was in service a moment ago, and is not, may need the modem's last means.
@@ -435,7 +453,7 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
             (false, _) if Some(iccid) == open.from => Outcome::Reverted,
             (false, _) => Outcome::Diverted,
         };
-        self.show(ticket, open, Some((outcome, Some(iccid))));
+        show_end(ticket, open, outcome, Some(iccid));
         match is_wanted {
             true => Ok(achieved),
             false => Err(self.no_service(outcome, open, Some(iccid))),
@@ -484,6 +502,7 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
             asks_client: false,
             accepts_no_return: false,
             deadline_s: self.context.config.switch.deadline_s,
+            verdict: None,
             failed: Vec::new(),
         };
         self.context
@@ -494,7 +513,8 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
     }
 
     /// Writes where the switch stands.
-    fn keep(&self, open: &OpenSwitch) {
+    fn keep(&self, ticket: &Ticket, open: &mut OpenSwitch) {
+        open.verdict = ticket.said();
         let record = Record::Switch(Box::new(open.clone()));
         self.context.journal.note(record);
     }
@@ -505,28 +525,12 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
         known.map(|known| known.iccid)
     }
 
-    /// Shows where the switch stands, or how it ended.
-    fn show(&self, ticket: &Ticket, open: &OpenSwitch, ended: Option<(Outcome, Option<Iccid>)>) {
-        let (outcome, profile) = match ended {
-            Some((outcome, profile)) => (Some(outcome), profile),
-            None => (None, Some(open.candidate)),
-        };
-        ticket.switching(Switching {
-            outcome,
-            profile,
-            deadline_s: None,
-            failed: open.failed.clone(),
-        });
-    }
-
     /// Shows until when something has to be so.
     fn until(&self, ticket: &Ticket, open: &OpenSwitch, seconds: u64) {
         let now = self.context.clock.unix_seconds();
         ticket.switching(Switching {
-            outcome: None,
-            profile: Some(open.candidate),
             deadline_s: Some(now.saturating_add(seconds)),
-            failed: open.failed.clone(),
+            ..open.shown()
         });
     }
 
@@ -555,6 +559,15 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
         };
         finished.add_to(achieved)
     }
+}
+
+/// Shows how the switch ended.
+fn show_end(ticket: &Ticket, open: &OpenSwitch, outcome: Outcome, on: Option<Iccid>) {
+    ticket.switching(Switching {
+        outcome: Some(outcome),
+        profile: on,
+        ..open.shown()
+    });
 }
 
 /// The daemon ends: the journal keeps the switch open, and the next start goes on.
@@ -605,5 +618,7 @@ fn left_as_it_was(failure: &JobFailure) -> bool {
 
 /// How long a switch waits for notifications to be delivered.
 const HAND_OVER: Duration = Duration::from_secs(60);
+/// What a client that is asked may say.
+const VERDICTS: &[Verdict] = &[Verdict::Confirm, Verdict::Revert];
 /// So often a profile is looked at after a start; a box that is switched off again and again goes back.
 const STARTS: u32 = 2;

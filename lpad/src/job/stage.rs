@@ -44,14 +44,6 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// Whether a switch that has come so far can be undone.
-    pub(crate) fn is_undoable(self) -> bool {
-        matches!(
-            self,
-            Self::RefreshingModem | Self::Verifying | Self::AwaitingConfirm
-        )
-    }
-
     /// The name used in the API.
     pub fn name(self) -> &'static str {
         match self {

@@ -37,7 +37,8 @@ impl Switch {
 }
 
 /// What a client says of a switch.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// The new profile stays.
     Confirm,

@@ -16,8 +16,8 @@ use crate::job::{
 };
 use crate::memory::events::{Change, Events};
 use crate::memory::journal::{
-    AskedOperation, EndDetails, EndedOperation, Ending, Intent, Record, RequestKey, SharedJournal,
-    StartedOperation,
+    AskedOperation, EndDetails, EndedOperation, Ending, Intent, OpenSwitch, Record, RequestKey,
+    SharedJournal, StartedOperation,
 };
 use crate::runtime::clock::Clock;
 use crate::secret::{Secret, in_few_words};
@@ -68,8 +68,7 @@ struct Entry {
     resumed: bool,
     /// What no text may hold that the journal keeps.
     codes: Vec<Secret>,
-    /// What a client says of its switch; `None` unless there is one that may still be decided on.
-    verdict: watch::Sender<Option<Verdict>>,
+    hearing: watch::Sender<Hearing>,
 }
 
 impl Entry {
@@ -81,7 +80,28 @@ impl Entry {
             lease: None,
             resumed: false,
             codes: Vec::new(),
-            verdict: watch::Sender::default(),
+            hearing: watch::Sender::default(),
+        }
+    }
+}
+
+/// What clients say of the change of the profile in use that is part of an operation. What is heard and
+/// what is refused changes under one lock, so that nothing is accepted and ignored.
+#[derive(Clone, Copy, Debug, Default)]
+struct Hearing {
+    /// What one has said first, which counts.
+    said: Option<Verdict>,
+    /// What may be said now.
+    heard: &'static [Verdict],
+}
+
+impl Hearing {
+    /// Of a switch that an end of the daemon, or of the card, cut off.
+    fn of(switch: Option<&OpenSwitch>) -> Self {
+        let is_undoable = switch.is_some_and(OpenSwitch::is_undoable);
+        Self {
+            said: switch.and_then(|switch| switch.verdict),
+            heard: if is_undoable { &[Verdict::Revert] } else { &[] },
         }
     }
 }
@@ -114,6 +134,9 @@ pub enum OperationError {
     /// It asks nothing.
     #[error("operation {0} does not wait for an answer")]
     NotAsking(OperationId),
+    /// A client has said something else of its switch.
+    #[error("a client has said {said} to operation {0} already", said = .1.name())]
+    Decided(OperationId, Verdict),
     /// The answer lacks the confirmation code.
     #[error("operation {0} needs the confirmation code with the answer")]
     CodeMissing(OperationId),
@@ -172,12 +195,15 @@ impl Operations {
         for started in intent.operations.values() {
             let asked = intent.asked.get(&started.operation);
             let asked = asked.cloned().unwrap_or_else(|| started.into());
+            let switch = intent.switch_of(started.operation);
             let operation = Operation {
                 state: State::Running,
                 cancellable: false,
+                switch: switch.as_ref().map(OpenSwitch::shown),
                 ..Operation::asked(&asked)
             };
             self.put(operation, passed());
+            self.hears(started.operation, Hearing::of(switch.as_ref()));
         }
         self.forget_oldest();
     }
@@ -312,15 +338,18 @@ impl Operations {
     pub(crate) fn resume(&self, operation: Operation) -> Ticket {
         let id = operation.id;
         let cancellation = passed();
+        let switch = self.shared.journal.look(|intent| intent.switch_of(id));
         let operation = Operation {
             state: State::Running,
             stage: None,
+            switch: switch.as_ref().map(OpenSwitch::shown),
             result: None,
             failure: None,
             finished_at_s: None,
             ..self.as_known(operation)
         };
         self.put(operation, cancellation.clone());
+        self.hears(id, Hearing::of(switch.as_ref()));
         if let Some(entry) = self.table().entries.get_mut(&id) {
             entry.resumed = true;
         }
@@ -502,24 +531,42 @@ impl Operations {
         self.find(id)
     }
 
-    /// Says that the new profile of a switch stays, or that the one before is to be used again.
+    /// Says that the new profile of a switch stays, or that the one before is to be used again. It is on
+    /// the medium when this returns, and saying it again changes nothing.
     pub fn decide(&self, id: OperationId, verdict: Verdict) -> Result<Operation, OperationError> {
-        let operation = self.find(id)?;
+        let table = self.table();
+        let entry = table.entries.get(&id);
+        let entry = entry.ok_or(OperationError::Unknown(id))?;
+        let operation = entry.operation.borrow().clone();
         if operation.state.is_final() {
             return Err(OperationError::Ended(id));
         }
-        let is_asked = match verdict {
-            Verdict::Confirm => operation.stage == Some(Stage::AwaitingConfirm),
-            Verdict::Revert => operation.stage.is_some_and(Stage::is_undoable),
-        };
-        let is_forward = (operation.switch.as_ref()).is_some_and(|switch| switch.failed.is_empty());
-        if !is_asked || !is_forward {
-            return Err(OperationError::NotAsking(id));
+        let Hearing { said, heard } = *entry.hearing.borrow();
+        match said {
+            // The client may not have got the answer.
+            Some(said) if said == verdict => return Ok(operation),
+            Some(said) => return Err(OperationError::Decided(id, said)),
+            None if !heard.contains(&verdict) => return Err(OperationError::NotAsking(id)),
+            None => {}
         }
-        if let Some(entry) = self.table().entries.get(&id) {
-            entry.verdict.send_replace(Some(verdict));
+        let journal = &self.shared.journal;
+        if let Some(open) = journal.look(|intent| intent.switch_of(id)) {
+            let decided = OpenSwitch {
+                verdict: Some(verdict),
+                ..open
+            };
+            let written = journal.append(Record::Switch(Box::new(decided)));
+            written.map_err(|error| OperationError::Unwritable(error.to_string()))?;
         }
+        let said = Some(verdict);
+        entry.hearing.send_replace(Hearing { said, heard });
         Ok(operation)
+    }
+
+    fn hears(&self, id: OperationId, hearing: Hearing) {
+        if let Some(entry) = self.table().entries.get(&id) {
+            entry.hearing.send_replace(hearing);
+        }
     }
 
     fn watch(&self, id: OperationId) -> Result<watch::Receiver<Operation>, OperationError> {

@@ -17,7 +17,7 @@ use crate::engine::life::Up;
 use crate::engine::reading;
 use crate::engine::waiting::Patience;
 use crate::failure::{Guard, Holdout, JobFailure};
-use crate::job::{Achievement, Part, Stage};
+use crate::job::{Achievement, Part, Stage, Verdict};
 use crate::memory::journal::{OpenSwitch, Record};
 use crate::memory::operations::Ticket;
 use crate::memory::snapshot::{Known, Profile, ProfileState, find, in_use};
@@ -96,7 +96,7 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
         &mut self,
         ticket: &Ticket,
         iccid: Iccid,
-        open: Option<&mut OpenSwitch>,
+        mut open: Option<&mut OpenSwitch>,
     ) -> Result<Said, JobFailure> {
         let wanted = match &open {
             Some(_) => ProfileState::Enabled,
@@ -132,7 +132,7 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
                 if needs_profile && wanted == ProfileState::Disabled {
                     return Err(JobFailure::LastProfile);
                 }
-                if let Some(open) = open
+                if let Some(open) = &mut open
                     && is_new
                 {
                     let is_for_good = profile.policy_rules.contains(PprIds::PPR1);
@@ -146,6 +146,12 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
                     }
                 }
                 let committed = ticket.commit()?;
+                if let Some(open) = &open {
+                    ticket.switching(open.shown());
+                    if open.is_undoable() {
+                        ticket.hears(&[Verdict::Revert]);
+                    }
+                }
                 // A refresh closes the channel; that it cannot be closed then does not matter.
                 match request(&mut session.card, iccid, wanted, refresh, &committed).await {
                     Ok(()) => Ok(Said::Switched(None)),

@@ -141,6 +141,10 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
         let mut refused_since = None;
         self.until(ticket, open, deadline_s);
         loop {
+            // It may have been said while the modem took up the profile.
+            if ticket.said() == Some(Verdict::Revert) && !open.is_returning() {
+                return Verified::Lacks(Reason::Reverted, None);
+            }
             let registration = self.registration().await;
             if let Ok(look) = &registration
                 && !has_told

@@ -74,6 +74,7 @@ mod tests {
             asks_client: false,
             accepts_no_return: false,
             deadline_s: 420,
+            verdict: None,
             failed: Vec::new(),
         }
     }

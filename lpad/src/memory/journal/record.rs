@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::failure::Told;
 use crate::job::{
     Achievement, Kind, OperationId, Progress, ResetScope, Stage, StageTime, Switching, Tried,
+    Verdict,
 };
 use crate::memory::digest::Digest;
 use crate::memory::link::FoundLink;
@@ -351,8 +352,11 @@ pub struct OpenSwitch {
     /// Whether the wanted profile may be one that cannot be left again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub accepts_no_return: bool,
-    /// How long each profile has to get into service, in seconds.
+    /// How long each profile has to get into service, in seconds; 0 if that is not looked at.
     pub deadline_s: u64,
+    /// What a client has said of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
     /// The profiles that got no service.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<Tried>,
@@ -393,6 +397,21 @@ impl OpenSwitch {
     /// Whether the wanted profile was given up.
     pub fn is_returning(&self) -> bool {
         !self.failed.is_empty()
+    }
+
+    /// Whether a client may still have the profile before again.
+    pub(crate) fn is_undoable(&self) -> bool {
+        !self.is_returning() && self.deadline_s > 0
+    }
+
+    /// Where it stands, as clients are shown it.
+    pub(crate) fn shown(&self) -> Switching {
+        Switching {
+            outcome: None,
+            profile: Some(self.candidate),
+            deadline_s: None,
+            failed: self.failed.clone(),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::{Operations, State};
+use super::{Hearing, Operations, State};
 use crate::commit::{Cancellation, Cancelled, Committed};
 use crate::failure::{Interruption, JobFailure};
 use crate::job::{
@@ -74,11 +74,20 @@ impl Ticket {
             .change(self.id, |operation| operation.switch = Some(switch));
     }
 
-    /// Forgets what clients said of a switch: it is about another profile now.
-    pub(crate) fn forget_verdict(&self) {
-        if let Some(entry) = self.operations.table().entries.get(&self.id) {
-            entry.verdict.send_replace(None);
-        }
+    /// Says what clients may say of the switch from now on, and gives what one has said.
+    pub(crate) fn hears(&self, heard: &'static [Verdict]) -> Option<Verdict> {
+        let table = self.operations.table();
+        let hearing = &table.entries.get(&self.id)?.hearing;
+        let said = hearing.borrow().said;
+        hearing.send_replace(Hearing { said, heard });
+        said
+    }
+
+    /// What a client has said of the switch.
+    pub(crate) fn said(&self) -> Option<Verdict> {
+        let table = self.operations.table();
+        let entry = table.entries.get(&self.id);
+        entry.and_then(|entry| entry.hearing.borrow().said)
     }
 
     /// Resolves when a client has said one of these of the switch; gives which.
@@ -87,15 +96,15 @@ impl Ticket {
     ///
     /// Nothing is lost: what was said stays said.
     pub(crate) async fn verdict(&self, any_of: &[Verdict]) -> Verdict {
-        let said = {
+        let hearing = {
             let table = self.operations.table();
             let entry = table.entries.get(&self.id);
-            entry.map(|entry| entry.verdict.subscribe())
+            entry.map(|entry| entry.hearing.subscribe())
         };
-        if let Some(mut said) = said {
-            let is_one = |said: &Option<Verdict>| said.is_some_and(|said| any_of.contains(&said));
-            if let Ok(said) = said.wait_for(is_one).await
-                && let Some(said) = *said
+        if let Some(mut hearing) = hearing {
+            let is_one = |now: &Hearing| now.said.is_some_and(|said| any_of.contains(&said));
+            if let Ok(now) = hearing.wait_for(is_one).await
+                && let Some(said) = now.said
             {
                 return said;
             }
