@@ -459,6 +459,17 @@ async fn a_switch_is_shown_and_can_be_undone_from_the_moment_the_card_is_asked()
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_apn_that_is_refused_is_named_even_if_the_modem_goes_on_searching() {
+    let (mut bed, iccids) = bed(2).await;
+    let modem = bed.bench.modem.clone();
+    modem.set_network(Some(&iccids[1]), network("apn=iot.example"));
+    let switched = bed.switch(&iccids[1], ProfileState::Enabled).await;
+    assert_eq!(failed(&switched), [(iccids[1].clone(), Reason::Apn)]);
+    must_use(&bed, &iccids[0]);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_daemon_that_is_told_to_end_does_not_wait_for_the_network() {
     let (mut bed, iccids) = bed(2).await;
     let modem = bed.bench.modem.clone();

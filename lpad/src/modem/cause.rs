@@ -20,7 +20,10 @@ pub(crate) enum Meaning {
     Elsewhere,
     /// The access point name is missing, or not part of the subscription.
     Apn,
-    /// The network has trouble of its own.
+    /// The network has too much to do: it is not to be asked more often.
+    Congestion,
+    /// The network has trouble of its own. After some attempts a modem is silent for long, unless its radio
+    /// is restarted.
     Network,
 }
 
@@ -31,6 +34,7 @@ impl Cause {
             Self::Mobility(2 | 3 | 5..=8) => Meaning::Final,
             Self::Mobility(11..=15 | 35) => Meaning::Elsewhere,
             Self::Session(27 | 33) => Meaning::Apn,
+            Self::Mobility(22) | Self::Session(26) => Meaning::Congestion,
             Self::Mobility(_) | Self::Session(_) => Meaning::Network,
         }
     }
@@ -54,6 +58,7 @@ impl Cause {
         let report = report.to_ascii_lowercase();
         let is_letter = |letter: char| letter.is_ascii_alphabetic();
         let mut kind: Option<fn(u8) -> Self> = None;
+        let mut hides_another = None;
         for word in report.split(|letter: char| !letter.is_ascii_alphanumeric()) {
             let digits = word.trim_start_matches(is_letter);
             kind = match word.trim_end_matches(|letter: char| letter.is_ascii_digit()) {
@@ -63,12 +68,16 @@ impl Cause {
                 _ => kind,
             };
             if let (Some(kind), Ok(number @ 1..)) = (kind, digits.parse()) {
-                return Some(kind(number));
+                let cause = kind(number);
+                if !cause.hides_another() {
+                    return Some(cause);
+                }
+                hides_another = Some(cause);
             }
         }
         let words = report.replace(|letter: char| !letter.is_ascii_alphanumeric(), " ");
         let found = IN_WORDS.iter().find(|(known, _)| words.contains(known));
-        found.map(|(_, cause)| *cause)
+        found.map(|(_, cause)| *cause).or(hides_another)
     }
 }
 
@@ -105,9 +114,10 @@ mod tests {
             (&[2, 3, 5, 6, 7, 8][..], Meaning::Final),
             (&[11, 12, 13, 14, 15, 35], Meaning::Elsewhere),
             (
-                &[1, 4, 9, 10, 16, 17, 19, 20, 21, 22, 42, 255],
+                &[1, 4, 9, 10, 16, 17, 19, 20, 21, 42, 255],
                 Meaning::Network,
             ),
+            (&[22], Meaning::Congestion),
         ] {
             for &cause in causes {
                 assert_eq!(Cause::Mobility(cause).meaning(), meaning, "{cause}");
@@ -116,7 +126,7 @@ mod tests {
         assert_eq!(Cause::Session(27).meaning(), Meaning::Apn);
         assert_eq!(Cause::Session(33).meaning(), Meaning::Apn);
         // Insufficient resources; the same number as of a refused subscription.
-        assert_eq!(Cause::Session(26).meaning(), Meaning::Network);
+        assert_eq!(Cause::Session(26).meaning(), Meaning::Congestion);
         assert_eq!(Cause::Session(8).meaning(), Meaning::Network);
     }
 
@@ -143,6 +153,11 @@ mod tests {
             ),
             ("+CEER: Missing or unknown APN", Some(Cause::Session(27))),
             ("+CEER: EMM cause: 11", Some(Cause::Mobility(11))),
+            ("+CEER: EMM cause 19", Some(ESM_FAILURE)),
+            (
+                "+CEER: EMM cause 19, ESM cause 33",
+                Some(Cause::Session(33)),
+            ),
             (
                 "+CEER: \"SM detach\",0,\"No cause information available\"",
                 None,

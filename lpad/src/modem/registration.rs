@@ -6,7 +6,7 @@ use es10_apdu::at::AtPort;
 use es10_apdu::transport::{DeviceRefusalKind, Fault, TransportError};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::cause::Cause;
+use super::cause::{Cause, Meaning};
 use crate::config::Habits;
 
 /// What a modem says of its service at one look.
@@ -61,8 +61,9 @@ pub(crate) async fn look<S: AsyncRead + AsyncWrite + Unpin + Send>(
     if look.registration.is_registered() {
         look.has_address = has_address(port, &habits.address, deadline).await?;
     }
-    let is_unclear = look.cause.is_none_or(Cause::hides_another);
-    if look.registration == Registration::Denied && is_unclear {
+    // After some causes a modem goes on searching, and only the cause says that it is of no use.
+    let is_out = Registration::Searching..=Registration::Denied;
+    if is_out.contains(&look.registration) && look.cause.is_none_or(Cause::hides_another) {
         let mut reported = None;
         for line in &habits.reject_cause {
             let report = lines(port, line, deadline).await?;
@@ -70,6 +71,9 @@ pub(crate) async fn look<S: AsyncRead + AsyncWrite + Unpin + Send>(
         }
         // With another level of codes, the answers tell it.
         let now = ask(port, habits).await?;
+        // The report may be of the profile before, which the network of this one has not refused.
+        let is_denied = now.registration == Registration::Denied;
+        let reported = reported.filter(|cause| is_denied || cause.meaning() != Meaning::Final);
         look = Look {
             cause: reported.or(now.cause).or(look.cause),
             ..now
@@ -388,6 +392,29 @@ mod tests {
                 ..Look::default()
             };
             assert_eq!(seen(answers).await, expected, "{answers:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_modem_that_goes_on_searching_is_asked_why() {
+        const UNKNOWN_APN: &str = "\r\n+CEER: Missing or unknown APN\r\n\r\nOK\r\n";
+        const ILLEGAL: &str = "\r\n+CEER: EMM cause 3\r\n\r\nOK\r\n";
+        const CONGESTED: &str = "\r\n+CEREG: 3,2,,,,0,22\r\n\r\nOK\r\n";
+        for (answers, expected) in [
+            (
+                &[SEARCHING, ERROR, OK, UNKNOWN_APN, SEARCHING, ERROR],
+                Some(Cause::Session(27)),
+            ),
+            (
+                &[SEARCHING, ERROR, OK, ERROR, CONGESTED, ERROR],
+                Some(Cause::Mobility(22)),
+            ),
+            // It may be of the profile before.
+            (&[SEARCHING, ERROR, OK, ILLEGAL, SEARCHING, ERROR], None),
+        ] {
+            let look = seen(answers).await;
+            assert_eq!(look.registration, Registration::Searching);
+            assert_eq!(look.cause, expected, "{answers:?}");
         }
     }
 }

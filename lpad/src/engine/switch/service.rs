@@ -71,7 +71,7 @@ impl Lack {
                 Some(meaning) => meaning == Meaning::Final,
                 None => look.registration == Registration::Denied,
             },
-            keeps_radio: matches!(meaning, Some(Meaning::Apn | Meaning::Network)),
+            keeps_radio: matches!(meaning, Some(Meaning::Apn | Meaning::Congestion)),
             ..Self::of(reason)
         }
     }
