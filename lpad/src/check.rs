@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::net::IpAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use std::{fs, io};
 
 use es9_client::Roots;
@@ -12,7 +13,10 @@ use rustix::fs::{major, minor};
 use crate::activation_code::ActivationCode;
 use crate::api::Socket;
 use crate::api::actor::Accounts;
-use crate::config::{ApiConfig, Check, Config, ConfigError, EuiccConfig, SwitchConfig};
+use crate::config::{
+    ApiConfig, Check, Config, ConfigError, Confirm, DiallerConfig, EuiccConfig, SwitchConfig,
+};
+use crate::dialler::{DOWN, UP};
 use crate::files::{kind, read_code};
 use crate::memory::state_folder::can_be_own;
 use crate::modem::table::Table;
@@ -54,13 +58,32 @@ pub fn check(config: &Config, path: &Path) -> Result<Vec<String>, ConfigError> {
 
 /// What a switch of profiles takes at most, where that is configured: for those who have to wait for a box.
 pub(crate) fn longest_switches(config: &Config) -> impl Iterator<Item = String> {
-    let is_configured = |euicc: &&EuiccConfig| euicc.switch != SwitchConfig::default();
+    let is_configured = |euicc: &&EuiccConfig| {
+        euicc.switch != SwitchConfig::default() || euicc.dialler != DiallerConfig::default()
+    };
     config.euiccs.iter().filter(is_configured).map(|euicc| {
-        let EuiccConfig { name, switch, .. } = euicc;
-        let minutes = (switch.ladder_s + switch.deadline_s).div_ceil(60);
+        let EuiccConfig {
+            name,
+            switch,
+            dialler,
+            ..
+        } = euicc;
+        let runs_s = |program: &[String], longest: Duration| match program {
+            [] => 0,
+            _ => longest.as_secs(),
+        };
+        let down_s = runs_s(&dialler.down, DOWN);
+        let try_s = switch.ladder_s + runs_s(&dialler.up, UP) + switch.deadline_s;
+        let confirm_s = match switch.confirm {
+            Confirm::Auto => 0,
+            Confirm::Client => switch.confirm_s,
+        };
+        let left = (down_s + try_s + confirm_s).div_ceil(60);
+        // It is tried twice.
+        let back = (down_s + 2 * try_s).div_ceil(60);
         format!(
-            "[[euicc]] \"{name}\": a profile without service is left after at most {minutes} min, and the \
-             one before it is back in service at most {minutes} min later"
+            "[[euicc]] \"{name}\": a profile without service is left after at most {left} min, and the \
+             one before it is back in service at most {back} min later"
         )
     })
 }

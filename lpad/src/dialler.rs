@@ -82,9 +82,9 @@ pub(crate) async fn tell(
 }
 
 /// How long a data connection may take to end.
-const DOWN: Duration = Duration::from_secs(30);
+pub(crate) const DOWN: Duration = Duration::from_secs(30);
 /// How long it may take to come up.
-const UP: Duration = Duration::from_secs(60);
+pub(crate) const UP: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {

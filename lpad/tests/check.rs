@@ -295,7 +295,7 @@ fn what_may_keep_a_switch_from_a_good_end_is_told() {
         (
             0,
             "lpad.toml: fine\n[[euicc]] \"default\": a profile without service is left after at most \
-             10 min, and the one before it is back in service at most 10 min later\n"
+             12 min, and the one before it is back in service at most 23 min later\n"
         )
     );
     let warnings = [
@@ -309,8 +309,12 @@ fn what_may_keep_a_switch_from_a_good_end_is_told() {
     ];
     let warnings = warnings.map(|why| format!("lpad: warning: [[euicc]] \"default\": {why}\n"));
     assert_eq!(checked.err, warnings.concat());
-    let checked = switch("deadline_s = 900\ncheck = [{ tcp = \"192.0.2.10:443\" }]\n");
+    let checked =
+        switch("deadline_s = 900\nconfirm = \"client\"\ncheck = [{ tcp = \"192.0.2.10:443\" }]\n");
     assert_eq!((checked.code, &*checked.err), (0, ""));
+    let longest =
+        "left after at most 28 min, and the one before it is back in service at most 36 min";
+    assert!(checked.out.contains(longest), "{}", checked.out);
 }
 
 #[test]
