@@ -232,6 +232,7 @@ impl<O: OpenPort, C: Restrict + 'static> Engine<O, C> {
             Wake::Examine(asked) => self.examine(asked, closing).await,
             Wake::Closing => {}
         }
+        self.resume().await;
         // One that the modem did not let be closed gets a second chance at once. In doubt the card is
         // read anew first, which closes it as well: nobody is to be told what is in doubt meanwhile.
         if self.slot.is_ready() && !self.slot.desk.port.is_in_doubt() {
@@ -249,7 +250,7 @@ impl<O: OpenPort, C: Restrict + 'static> Engine<O, C> {
         if !self.slot.is_ready() {
             // Its failure is logged and shown where it is found.
             let _ = self.slot.up(Why::Due).await;
-            return self.resume().await;
+            return;
         }
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= Instant::now());
         if self.slot.desk.outbox.is_due() {
@@ -330,7 +331,9 @@ impl<O: OpenPort, C: Restrict + 'static> Engine<O, C> {
     ) -> Result<(OperationId, Result<Achievement, Arc<JobFailure>>), OperationError> {
         let context = &self.slot.context;
         let (name, kind) = (&context.config.name, job.kind());
-        let ticket = context.operations.start(name, eid, kind, Asked::by_lpad())?;
+        let ticket = context
+            .operations
+            .start(name, eid, kind, Asked::by_lpad())?;
         let id = ticket.id();
         Ok((id, self.carry_out(Work { job, ticket, eid }).await))
     }
@@ -409,29 +412,41 @@ impl<O: OpenPort, C: Restrict + 'static> Engine<O, C> {
         self.slot.lose(Arc::new(failure));
     }
 
-    /// Goes on with switches that were cut off, and with downloads that were before theirs.
+    /// Goes on with switches that were cut off, and with downloads that were before theirs, until the card
+    /// has to be read anew.
     async fn resume(&mut self) {
-        while let Some(Resumed {
-            ticket,
-            download,
-            switch,
-        }) = self.slot.resumed.pop_front()
+        while self.slot.is_ready()
+            && let Some(Resumed { ticket, download }) = self.slot.resumed.pop_front()
         {
-            let busy = self.slot.context.busy(ticket.id());
-            let enabled = match self.slot.up(Why::Job).await {
+            let id = ticket.id();
+            // As it stands now: it may have ended since the card was read.
+            let Some(started) = self.slot.context.started(id) else {
+                continue;
+            };
+            let busy = self.slot.context.busy(id);
+            let switch = self
+                .slot
+                .context
+                .journal
+                .look(|intent| intent.switch_of(id));
+            let ended = match self.slot.up(Why::Job).await {
+                Ok(up) if started.eid.is_some_and(|eid| eid != up.card.eid) => {
+                    let away = Interruption::CardAway(started.eid);
+                    Err(JobFailure::in_doubt(JobFailure::Interrupted(away), None).into())
+                }
                 Ok(mut up) => match (download, switch) {
                     (Some(achieved), switch) => {
                         up.enable_installed(&ticket, achieved, switch).await
                     }
                     (None, Some(open)) => up.go_on(&ticket, open, false).await,
-                    (None, None) => Ok(Achievement::default()),
+                    (None, None) => up.was_not_disabled(&started).await,
                 }
                 .map_err(Arc::new),
-                Err(failure) => Err(Arc::new(JobFailure::in_doubt(failure, None))),
+                Err(failure) => Err(JobFailure::in_doubt(failure, None).into()),
             };
             drop(busy);
             // The client hears of the outcome by the ticket.
-            let _ = self.ended(ticket, enabled);
+            let _ = self.ended(ticket, ended);
         }
     }
 
@@ -462,6 +477,11 @@ impl<O: OpenPort, C: Restrict + 'static> Engine<O, C> {
     ) -> Result<Achievement, Arc<JobFailure>> {
         self.slot.up(Why::Job).await?;
         self.resume().await;
+        if job.waits_for_switch()
+            && let Some(open) = self.slot.context.switching()
+        {
+            return Err(Arc::new(JobFailure::Behind(open)));
+        }
         let mut up = self.slot.up(Why::Job).await?;
         if let Some(wanted) = eid
             && wanted != up.card.eid

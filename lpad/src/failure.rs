@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::commit::Cancelled;
-use crate::job::{Outcome as SwitchOutcome, Part, Tried};
+use crate::job::{OperationId, Outcome as SwitchOutcome, Part, Tried};
 use crate::procedure::FunctionError;
 use crate::procedure::download::{DownloadError, Failure, SessionEnd};
 use crate::secret::shorten_numbers;
@@ -117,6 +117,10 @@ pub enum JobFailure {
     #[error("{0}")]
     WouldStrand(Guard),
 
+    /// Another operation changes the profile in use, and it is not known yet how that ended.
+    #[error("it is not known yet how operation {0} ended, which changes the profile in use")]
+    Behind(OperationId),
+
     /// The answer was lost, and the card, read since, is not as was asked.
     #[error("the answer was lost ({}), and the card was read since: this was not done", fault(.0))]
     NotDone(Arc<Self>),
@@ -141,6 +145,9 @@ pub enum JobFailure {
     FailedEarlier(Option<Told>),
 
     // Not known yet: the journal keeps the operation open.
+    /// Of a download: what was lost when its profile, which is installed, was to be enabled.
+    #[error("{0}")]
+    NotEnabled(Arc<Self>),
     /// The answer is lost, and the card could not be asked since.
     #[error("{lost}")]
     InDoubt {
@@ -231,26 +238,53 @@ pub struct Returned {
     /// What was tried, and why it was given up.
     pub failed: Vec<Tried>,
     /// The profile in use now.
-    pub on: Option<Iccid>,
+    pub on: Iccid,
+    /// Whether that one is known to be in service.
+    pub is_proven: bool,
+    /// What did not go well on the way.
+    pub warnings: Vec<String>,
     /// What helps on this modem, when that is known.
     pub hint: Option<String>,
 }
 
+impl Returned {
+    /// With this profile in use.
+    pub(crate) fn to(
+        on: Iccid,
+        outcome: SwitchOutcome,
+        is_proven: bool,
+        warnings: Vec<String>,
+    ) -> Self {
+        Self {
+            outcome,
+            failed: Vec::new(),
+            on,
+            is_proven,
+            warnings,
+            hint: None,
+        }
+    }
+}
+
+/// A sentence without its end, and those that follow.
 impl fmt::Display for Returned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, tried) in self.failed.iter().enumerate() {
             let before = if index == 0 { "" } else { "; " };
             write!(f, "{before}{tried}")?;
         }
-        match (self.outcome, self.on) {
-            (SwitchOutcome::Stranded, Some(on)) => {
-                write!(f, "; {on} is enabled, without service")
-            }
-            (SwitchOutcome::Stranded, None) => f.write_str("; no profile is enabled"),
-            (SwitchOutcome::Unverified, Some(on)) => write!(f, "; {on} is enabled again"),
-            (_, Some(on)) => write!(f, "; {on} is in service again"),
-            (_, None) => Ok(()),
+        let now = match (self.outcome, self.is_proven) {
+            (SwitchOutcome::Stranded, _) => "is enabled, without service",
+            (SwitchOutcome::Reverted, true) => "is in service again",
+            (SwitchOutcome::Reverted, false) => "is in use again",
+            (_, true) => "is in service",
+            (_, false) => "is in use",
+        };
+        write!(f, "; {} {now}", self.on)?;
+        for warning in &self.warnings {
+            write!(f, ". {}", warning.trim_end_matches('.'))?;
         }
+        Ok(())
     }
 }
 
@@ -348,7 +382,7 @@ impl JobFailure {
             Self::InDoubt { lost, since } => {
                 since.as_ref().is_some_and(|since| since.loses_card()) || lost.loses_card()
             }
-            Self::PartUnknown { because, .. } => because.loses_card(),
+            Self::PartUnknown { because, .. } | Self::NotEnabled(because) => because.loses_card(),
             Self::Cancelled
             | Self::UnknownProfile(_)
             | Self::UnknownNotification(_)
@@ -359,6 +393,7 @@ impl JobFailure {
             | Self::NoService(_)
             | Self::WouldStrand(_)
             | Self::LastProfile
+            | Self::Behind(_)
             | Self::NotDone(_)
             | Self::CutOff(_)
             | Self::Journal(_)
@@ -405,11 +440,13 @@ impl JobFailure {
             | Self::NoService(_)
             | Self::WouldStrand(_)
             | Self::LastProfile
+            | Self::Behind(_)
             | Self::NotDone(_)
             | Self::CutOff(_)
             | Self::Journal(_)
             | Self::Interrupted(_)
             | Self::FailedEarlier(_)
+            | Self::NotEnabled(_)
             | Self::InDoubt { .. } => false,
         }
     }

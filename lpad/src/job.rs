@@ -90,6 +90,18 @@ pub enum Job {
 }
 
 impl Job {
+    /// Whether it waits until it is known how a change of the profile in use ended.
+    pub(crate) fn waits_for_switch(&self) -> bool {
+        match self {
+            Self::Download(download) => download.enable,
+            Self::Enable(_) | Self::Leave { .. } | Self::Disable { .. } | Self::Delete { .. } => {
+                true
+            }
+            // The rest leaves profiles alone; a reset may be what mends a card that does not tell.
+            _ => false,
+        }
+    }
+
     /// The kind of operation it becomes.
     pub fn kind(&self) -> Kind {
         match self {

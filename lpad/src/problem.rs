@@ -10,6 +10,7 @@ mod server;
 use std::fmt;
 
 pub use code::Code;
+use es10_apdu::transport::Outcome as Executed;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -249,6 +250,10 @@ impl From<&JobFailure> for Problem {
                 }
             }
             JobFailure::WouldStrand(guard) => Self::because(guarded(*guard), failure),
+            JobFailure::Behind(id) => Self::because(Code::Busy, failure)
+                .next_step("Wait until that operation tells how it ended, then ask again.")
+                .of_operation(*id),
+            JobFailure::NotEnabled(lost) => Self::from(&**lost),
             JobFailure::NotDone(lost) => Self::from(&**lost)
                 .detail(sentence(failure))
                 .next_step("Ask again."),
@@ -313,10 +318,14 @@ fn in_doubt(lost: &JobFailure, since: Option<&JobFailure>) -> Problem {
         JobFailure::Download(_) => {
             "The card was lost in the middle of the installation, and it is not known yet how it ended"
         }
-        JobFailure::Port(_) => {
-            "The profile is installed, and the card was lost before it could be enabled"
+        JobFailure::NotEnabled(_) => {
+            "The profile is installed, and it is not known yet whether it is enabled"
         }
-        _ => "The answer was lost, and it is not known yet what the card did",
+        JobFailure::Port(_) => "The card was lost, and it is not known yet what it did",
+        lost if lost.outcome() == Executed::Unknown => {
+            "The answer was lost, and it is not known yet what the card did"
+        }
+        _ => "It is not known yet how this ended",
     };
     let detail = match since {
         Some(_) => format!("{what}: {lost}. Since then: {}", problem.detail),

@@ -533,6 +533,13 @@ impl Api {
                 sleep(Duration::from_secs(1)).await;
             }
             let decide = format!("{operation}/{verdict}");
+            let [kept, away] = ["state", "away"].map(|name| bed.folder().join(name));
+            fs::rename(&kept, &away).unwrap();
+            fs::write(&kept, "in the way").unwrap();
+            let unkept = self.ask(bed, "POST", &decide, "").await;
+            assert_eq!(unkept.json["code"], "state-unwritable");
+            fs::remove_file(&kept).unwrap();
+            fs::rename(&away, &kept).unwrap();
             let decided = self.ask(bed, "POST", &decide, "").await;
             assert_eq!(decided.status, 200, "{decided:?}");
             let ended = self.ended(bed, &started).await;

@@ -1,16 +1,22 @@
 //! When a profile is in service: it has an address, and what is configured is in reach.
 
 use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use lpad::api::body::Operation;
+use lpad::api::profiles::ProfileChange;
 use lpad::config::{Check, Need, ProfileConfig, Roaming, SwitchConfig};
 use lpad::job::{Outcome, Reason};
+use lpad::memory::operations::State;
 use lpad::memory::snapshot::ProfileState;
-use lpad_tests::bed::{Bed, EUICC, succeeded};
+use lpad::problem::Code;
+use lpad_tests::bed::{Bed, EUICC, problem, succeeded};
 use rsp_servers::web::Web;
 use serde_json::{Value, json};
 use sim_card_emulator::card::Card;
-use tokio::io::AsyncWriteExt;
+use sim_card_emulator::modem::{Moment, Pattern};
+use tokio::io::{AsyncWriteExt, DuplexStream};
 
 /// A daemon whose card has two profiles, and checks the service of the second one by this configuration.
 /// The first one is in use, and in service.
@@ -187,12 +193,8 @@ async fn one_of_the_checks_will_do_unless_all_have_to() {
     }
 }
 
-/// In real time: programs take what they take.
-#[tokio::test]
-async fn the_dialler_is_told_before_a_switch_and_when_the_profile_is_registered() {
-    let mut bed = Bed::over_kernel_devices().await;
-    let iccids = [bed.install().await, bed.install().await];
-    bed.stop().await;
+/// Has the dialler told by programs that write down what they hear, and gives the file.
+fn has_dialler(bed: &mut Bed) -> PathBuf {
     let told = bed.folder().join("told");
     let hook = |name: &str| {
         let script = format!("{{ echo {name}; cat; echo; }} >>{}", told.display());
@@ -203,6 +205,159 @@ async fn the_dialler_is_told_before_a_switch_and_when_the_profile_is_registered(
     euicc.switch.stable_s = 1;
     euicc.dialler.down = down;
     euicc.dialler.up = up;
+    told
+}
+
+/// What the dialler was told since it was asked last: which program, and the profile afterwards.
+fn told_of(path: &Path) -> Vec<(String, Option<String>)> {
+    let told = fs::read_to_string(path).unwrap_or_default();
+    let _ = fs::remove_file(path);
+    let lines: Vec<&str> = told.lines().collect();
+    let calls = lines.chunks(2).map(|call| {
+        let about: Value = serde_json::from_str(call[1]).unwrap();
+        let to = about["to"].as_str().map(str::to_owned);
+        (call[0].to_owned(), to)
+    });
+    calls.collect()
+}
+
+/// In real time: programs take what they take.
+#[tokio::test]
+async fn the_dialler_hears_how_a_switch_ended_that_was_cut_off_whether_or_not_it_was_verified() {
+    let mut bed = Bed::start().await;
+    let iccids = [bed.install().await, bed.install().await];
+    succeeded(&bed.switch(&iccids[0], ProfileState::Enabled).await);
+    bed.stop().await;
+    let told = has_dialler(&mut bed);
+    bed.resume().await;
+    let call = |name: &str, to: &String| (name.to_owned(), Some(to.clone()));
+    for (nth, verify) in [(LIST, false), (LIST, true), (ENABLE, false)] {
+        let change = ProfileChange {
+            verify,
+            ..ProfileChange::to(ProfileState::Enabled)
+        };
+        let moment = Moment::BeforeAnswer;
+        let mut hold = bed.bench.modem.hold(Pattern::LAST_BLOCK, nth, moment);
+        let started = bed.client.change_profile(EUICC, &iccids[1], &change).await;
+        hold.reached().await;
+        bed.kill().await;
+        hold.release();
+        bed.resume().await;
+        let ended = bed.client.operation(started.unwrap().id, 0).await;
+        let ended = bed.ended(ended).await;
+        let is_executed = nth == ENABLE;
+        assert_eq!(ended.state == State::Succeeded, is_executed, "{ended:?}");
+        let now = &iccids[usize::from(is_executed)];
+        let expected = [call("down", &iccids[1]), call("up", now)];
+        assert_eq!(told_of(&told), expected, "{nth} {verify}");
+    }
+    bed.must_be_sound().await;
+}
+
+#[tokio::test]
+async fn the_dialler_hears_of_a_profile_that_stays_without_service_and_of_one_that_is_disabled() {
+    let mut bed = Bed::start().await;
+    let iccid = bed.install().await;
+    bed.stop().await;
+    let told = has_dialler(&mut bed);
+    bed.configuration().euiccs[0].switch.deadline_s = 1;
+    bed.resume().await;
+    let modem = bed.bench.modem.clone();
+    modem.set_network(None, "never".parse().unwrap());
+    let call = |name: &str, to: Option<&String>| (name.to_owned(), to.cloned());
+    let (down, up) = (call("down", Some(&iccid)), call("up", Some(&iccid)));
+    let stays = bed.switch(&iccid, ProfileState::Enabled).await;
+    assert_eq!(outcome(&stays), Some(Outcome::Unverified));
+    assert_eq!(told_of(&told), [down, up.clone()]);
+    let away = call("down", None);
+    // It is cut off before the card has heard of it, and is in use all the same.
+    let moment = Moment::BeforeAnswer;
+    let mut hold = bed.bench.modem.hold(Pattern::LAST_BLOCK, LIST, moment);
+    let cut_off = bed.client.disable(EUICC, &iccid, true).await.unwrap();
+    hold.reached().await;
+    bed.kill().await;
+    hold.release();
+    bed.resume().await;
+    let cut_off = bed.ended(bed.client.operation(cut_off.id, 0).await).await;
+    assert_eq!(problem(cut_off).code, Code::Interrupted);
+    assert_eq!(told_of(&told), [away.clone(), up]);
+    let disabled = bed.client.disable(EUICC, &iccid, true).await;
+    succeeded(&bed.ended(disabled).await);
+    assert_eq!(told_of(&told), [away]);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test]
+async fn a_switch_that_is_cancelled_while_the_dialler_lets_go_ends_at_once() {
+    let mut bed = Bed::start().await;
+    let iccids = [bed.install().await, bed.install().await];
+    succeeded(&bed.switch(&iccids[0], ProfileState::Enabled).await);
+    bed.stop().await;
+    let told = has_dialler(&mut bed);
+    let began = bed.folder().join("began");
+    let script = format!("mkfifo {0}; echo >{0}; sleep 20", began.display());
+    let down = ["/bin/sh", "-c", &script].map(str::to_owned);
+    bed.configuration().euiccs[0].dialler.down = down.into();
+    bed.resume().await;
+    let started = bed.client.enable(EUICC, &iccids[1]).await.unwrap();
+    while !began.exists() {
+        tokio::task::yield_now().await;
+    }
+    let before = Instant::now();
+    bed.client.cancel(started.id).await.unwrap();
+    let ended = bed.ended(Ok(started)).await;
+    assert_eq!(ended.state, State::Cancelled);
+    assert!(before.elapsed() < Duration::from_secs(10));
+    assert_eq!(told_of(&told), [("up".to_owned(), Some(iccids[0].clone()))]);
+    assert!(is_in_use(&bed.bench.card, &iccids[0]));
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_switch_that_is_cancelled_while_the_profile_before_is_looked_at_ends_at_once() {
+    let (mut bed, iccids) = bed(|bed, _| {
+        let silent = |stream: DuplexStream| async move {
+            let _open = stream;
+            std::future::pending().await
+        };
+        bed.bench.network().set_server(Web::HOST, silent);
+        SwitchConfig {
+            check: vec![Check {
+                https: Some(format!("https://{}/health", Web::HOST)),
+                timeout_s: 60,
+                ..Check::default()
+            }],
+            ..SwitchConfig::default()
+        }
+    })
+    .await;
+    let started = bed.client.enable(EUICC, &iccids[1]).await.unwrap();
+    let asked = (Web::HOST.to_owned(), 443);
+    while !bed.bench.network().calls().contains(&asked) {
+        tokio::task::yield_now().await;
+    }
+    let begun = tokio::time::Instant::now();
+    bed.client.cancel(started.id).await.unwrap();
+    let ended = bed.ended(Ok(started)).await;
+    assert_eq!(ended.state, State::Cancelled);
+    assert!(begun.elapsed() < Duration::from_secs(1));
+    assert!(is_in_use(&bed.bench.card, &iccids[0]));
+    bed.must_be_sound().await;
+}
+
+/// The command by which the card lists its profiles before it is asked to change one: it has said who it is.
+const LIST: u32 = 2;
+/// The command after that.
+const ENABLE: u32 = 3;
+
+/// In real time: programs take what they take.
+#[tokio::test]
+async fn the_dialler_is_told_before_a_switch_and_when_the_profile_is_registered() {
+    let mut bed = Bed::over_kernel_devices().await;
+    let iccids = [bed.install().await, bed.install().await];
+    bed.stop().await;
+    let told = has_dialler(&mut bed);
+    let euicc = &mut bed.configuration().euiccs[0];
     euicc.profiles = vec![ProfileConfig {
         apn: Some("iot.example".to_owned()),
         ..ProfileConfig::about(&iccids[0])

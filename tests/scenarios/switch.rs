@@ -1,21 +1,28 @@
 //! A profile that gets no service is left again: the box is never stranded on it.
 
+use std::fs;
 use std::time::Duration;
 
 use lpad::api::body::{EventKind, Operation};
 use lpad::api::profiles::ProfileChange;
 use lpad::client::ClientError;
 use lpad::config::{Confirm, ProfileConfig, SwitchConfig};
-use lpad::job::{Outcome, Reason, Stage, Verdict};
+use lpad::job::{OperationId, Outcome, Reason, Stage, Verdict};
 use lpad::memory::operations::State;
 use lpad::memory::snapshot::ProfileState;
 use lpad::problem::Code;
 use lpad_tests::bed::{Bed, EUICC, accepting, problem, set_state, succeeded};
 use lpad_tests::bench::{Bench, HOST_NAME};
 use rsp_common::pki::{Pki, PkiOptions};
+use rsp_servers::profile::ProfileClass;
+use rsp_servers::smdp::OrderRequest;
 use sim_card_emulator::card::PowerCut;
+use sim_card_emulator::euicc::ForcedAnswer;
 use sim_card_emulator::modem::{Effect, Fault, Moment, Network, Pattern, Quirk};
 use tokio::time::Instant;
+
+use crate::api::ask_with;
+use crate::modems;
 
 /// A daemon whose card has these many profiles; the first one is in use, and in service.
 async fn bed(profiles: usize) -> (Bed, Vec<String>) {
@@ -375,32 +382,44 @@ async fn switch_with_client(bed: &Bed, iccid: &str) -> Operation {
 #[tokio::test(start_paused = true)]
 async fn what_a_client_has_confirmed_stays_confirmed_however_often_the_daemon_is_killed() {
     let (mut bed, iccids) = bed(2).await;
-    let started = switch_with_client(&bed, &iccids[1]).await;
-    in_stage(&bed, &started, Stage::AwaitingConfirm).await;
-    // The switch ends with a session of the card.
-    let mut hold = bed
-        .bench
-        .modem
-        .hold(Pattern::ANY, 1, Moment::BeforeExecution);
-    for _ in 0..2 {
-        let confirmed = bed.client.decide(started.id, Verdict::Confirm).await;
-        confirmed.unwrap();
-    }
-    let other = bed.client.decide(started.id, Verdict::Revert).await;
-    assert_eq!(code(other), Code::NotAwaitingAnswer);
-    hold.reached().await;
-    bed.kill().await;
-    hold.release();
-    for _ in 0..3 {
-        bed.resume().await;
-        in_stage(&bed, &started, Stage::Verifying).await;
+    let modem = bed.bench.modem.clone();
+    for nth in 1.. {
+        let started = switch_with_client(&bed, &iccids[1]).await;
+        in_stage(&bed, &started, Stage::AwaitingConfirm).await;
+        // The switch ends with a session of the card.
+        let mut hold = modem.hold(Pattern::ANY, nth, Moment::BeforeAnswer);
+        for _ in 0..2 {
+            let confirmed = bed.client.decide(started.id, Verdict::Confirm).await;
+            confirmed.unwrap();
+        }
+        let other = bed.client.decide(started.id, Verdict::Revert).await;
+        assert!(matches!(
+            code(other),
+            Code::NotAwaitingAnswer | Code::OperationEnded
+        ));
+        let is_over = tokio::select! {
+            biased;
+            () = hold.reached() => false,
+            _ = bed.ended(Ok(started.clone())) => true,
+        };
+        if is_over {
+            assert!(nth > 3, "{nth}");
+            break;
+        }
         bed.kill().await;
+        hold.release();
+        for _ in 0..3 {
+            bed.resume().await;
+            in_stage(&bed, &started, Stage::Verifying).await;
+            bed.kill().await;
+        }
+        bed.resume().await;
+        let ended = bed.ended(bed.client.operation(started.id, 0).await).await;
+        succeeded(&ended);
+        assert_eq!(outcome(&ended), Some(Outcome::Confirmed), "{nth}");
+        must_use(&bed, &iccids[1]);
+        succeeded(&bed.switch(&iccids[0], ProfileState::Enabled).await);
     }
-    bed.resume().await;
-    let ended = bed.ended(bed.client.operation(started.id, 0).await).await;
-    succeeded(&ended);
-    assert_eq!(outcome(&ended), Some(Outcome::Confirmed));
-    must_use(&bed, &iccids[1]);
     bed.must_be_sound().await;
 }
 
@@ -470,6 +489,204 @@ async fn an_apn_that_is_refused_is_named_even_if_the_modem_goes_on_searching() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_could_not_be_seen_on_the_way_back_is_not_claimed() {
+    let (mut bed, iccids) = bed(2).await;
+    bed.stop().await;
+    let euicc = &mut bed.configuration().euiccs[0];
+    // None of its modem's questions, so that it tells nothing.
+    euicc.modem = modems::entry("registration = [\"AT+UNKNOWN?\"]");
+    euicc.dialler.up = vec!["/nowhere/ppp-up".to_owned()];
+    bed.resume().await;
+    let started = switch_with_client(&bed, &iccids[1]).await;
+    in_stage(&bed, &started, Stage::AwaitingConfirm).await;
+    let decided = bed.client.decide(started.id, Verdict::Revert).await;
+    decided.unwrap();
+    let ended = bed.ended(Ok(started)).await;
+    assert_eq!(outcome(&ended), Some(Outcome::Reverted));
+    must_use(&bed, &iccids[0]);
+    let said = problem(ended.clone()).detail;
+    let now = format!("{} is in use again. ", iccids[0]);
+    let warnings = [
+        "The program up of the dialler, /nowhere/ppp-up, fails: ",
+        "The modem does not tell whether it is registered.",
+    ];
+    for words in [&*now, warnings[0], warnings[1]] {
+        assert!(said.contains(words), "{said}");
+    }
+    must_be_told_the_same_after_a_restart(&mut bed, &ended).await;
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_way_back_goes_on_although_the_journal_cannot_be_written() {
+    let (mut bed, iccids) = bed(2).await;
+    let modem = bed.bench.modem.clone();
+    // It uses another profile only after a reset.
+    modem.set_quirks(|quirks| quirks.turn_on(Quirk::IgnoresRefresh));
+    modem.set_network(Some(&iccids[1]), network("never"));
+    let started = bed.client.enable(EUICC, &iccids[1]).await.unwrap();
+    in_stage(&bed, &started, Stage::Verifying).await;
+    let state = bed.folder().join("state");
+    fs::remove_dir_all(&state).unwrap();
+    fs::write(&state, "in the way").unwrap();
+    // What cannot be kept is not promised.
+    let refused = bed.client.decide(started.id, Verdict::Revert).await;
+    assert_eq!(code(refused), Code::StateUnwritable);
+    let ended = bed.ended(Ok(started)).await;
+    assert_eq!(outcome(&ended), Some(Outcome::Reverted));
+    let reason = Reason::NotRegistered;
+    assert_eq!(failed(&ended), [(iccids[1].clone(), reason)]);
+    must_use(&bed, &iccids[0]);
+    fs::remove_file(&state).unwrap();
+    must_be_told_the_same_after_a_restart(&mut bed, &ended).await;
+    bed.must_be_sound().await;
+}
+
+/// The tag of ES10c.GetProfilesInfo.
+const GET_PROFILES_INFO: u32 = 0xBF2D;
+
+/// Wherever the card does not give its list of profiles twice, so that the older one cannot be gone on with.
+#[tokio::test(start_paused = true)]
+async fn a_job_that_comes_while_a_switch_is_open_waits_or_is_refused() {
+    let mut is_refused = false;
+    let pairs = (1..=3).flat_map(|first| (first + 1..=4).map(move |second| [first, second]));
+    for calls in pairs {
+        let (mut bed, iccids) = bed(3).await;
+        let modem = bed.bench.modem.clone();
+        modem.set_network(Some(&iccids[1]), network("never"));
+        let older = bed.client.enable(EUICC, &iccids[1]).await.unwrap();
+        in_stage(&bed, &older, Stage::Verifying).await;
+        let decided = bed.client.decide(older.id, Verdict::Revert).await;
+        decided.unwrap();
+        bed.kill().await;
+        for call in calls {
+            let refused = ForcedAnswer::Code(127);
+            bed.bench.card.force(GET_PROFILES_INFO, call, refused);
+        }
+        bed.boot();
+        let newer = bed.switch(&iccids[2], ProfileState::Enabled).await;
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        let older = bed.ended(bed.client.operation(older.id, 0).await).await;
+        // Each changed the profile in use in its turn, or not at all.
+        let expected = match newer.state {
+            State::Succeeded => &iccids[2],
+            _ => &iccids[0],
+        };
+        must_use(&bed, expected);
+        let is_older = [Some(Outcome::Reverted), None].contains(&outcome(&older));
+        assert!(is_older, "{calls:?} {older:?}");
+        if let Some(said) = newer.problem.filter(|said| said.code == Code::Busy) {
+            is_refused = true;
+            assert_eq!(said.operation, Some(older.id));
+        }
+        bed.must_tell_the_truth().await;
+    }
+    assert!(is_refused);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_switch_whose_modem_is_lost_goes_before_what_is_asked_for_when_it_is_back() {
+    let (mut bed, iccids) = bed(3).await;
+    let modem = bed.bench.modem.clone();
+    modem.set_network(Some(&iccids[1]), network("never"));
+    let older = bed.client.enable(EUICC, &iccids[1]).await.unwrap();
+    in_stage(&bed, &older, Stage::Verifying).await;
+    bed.bench.unplug();
+    let lost = bed.ended(Ok(older)).await;
+    let said = problem(lost.clone()).detail;
+    assert!(said.contains("not known yet"), "{said}");
+    assert!(!said.contains("installed"), "{said}");
+    let meanwhile = bed.switch(&iccids[2], ProfileState::Enabled).await;
+    assert_eq!(problem(meanwhile).code, Code::ModemUnavailable);
+    bed.bench.plug_in();
+    let newer = bed.switch(&iccids[2], ProfileState::Enabled).await;
+    succeeded(&newer);
+    let older = bed.ended(bed.client.operation(lost.id, 0).await).await;
+    assert_eq!(outcome(&older), Some(Outcome::Reverted));
+    assert!(older.finished_at_s <= newer.finished_at_s);
+    must_use(&bed, &iccids[2]);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_switch_that_was_gone_back_from_is_not_begun_again_by_the_same_request() {
+    let (mut bed, iccids) = bed(2).await;
+    let modem = bed.bench.modem.clone();
+    modem.set_network(Some(&iccids[1]), network("never"));
+    let path = format!("/v1/euiccs/{EUICC}/profiles/{}", iccids[1]);
+    let key = ["Idempotency-Key: k1"];
+    let body = r#"{"state":"enabled"}"#;
+    let first = ask_with(&bed, "PATCH", &path, &key, body).await;
+    let id: OperationId = first.json["id"].as_str().unwrap().parse().unwrap();
+    let ended = bed.ended(bed.client.operation(id, 0).await).await;
+    assert_eq!(outcome(&ended), Some(Outcome::Reverted));
+    for _ in 0..2 {
+        bed.kill().await;
+        bed.resume().await;
+        let again = ask_with(&bed, "PATCH", &path, &key, body).await;
+        assert_eq!(again.json["id"], first.json["id"]);
+        assert_eq!(again.json["state"], "failed");
+    }
+    must_use(&bed, &iccids[0]);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_test_profile_is_left_again_only_if_a_client_has_the_last_word() {
+    let (mut bed, iccids) = bed(1).await;
+    let mut profile = bed.profile();
+    profile.metadata.class = ProfileClass::Test;
+    let order = OrderRequest::with_matching_id(profile, "TEST");
+    bed.bench.smdp.create_order(order);
+    let installed = bed.download_id("TEST").await;
+    let test = installed.result.unwrap().iccid.unwrap();
+    let modem = bed.bench.modem.clone();
+    modem.set_network(Some(&test), network("never"));
+    let switched = bed.switch(&test, ProfileState::Enabled).await;
+    succeeded(&switched);
+    assert_eq!(outcome(&switched), Some(Outcome::Unverified));
+    must_use(&bed, &test);
+    succeeded(&bed.switch(&iccids[0], ProfileState::Enabled).await);
+    let started = switch_with_client(&bed, &test).await;
+    in_stage(&bed, &started, Stage::AwaitingConfirm).await;
+    must_use(&bed, &test);
+    let ended = bed.ended(Ok(started)).await;
+    assert_eq!(outcome(&ended), Some(Outcome::Reverted));
+    assert_eq!(failed(&ended), [(test, Reason::NotConfirmed)]);
+    must_use(&bed, &iccids[0]);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn whenever_a_client_undoes_a_switch_it_is_undone_or_the_client_is_refused() {
+    let (mut bed, iccids) = bed(2).await;
+    let modem = bed.bench.modem.clone();
+    let mut times = [0, 0];
+    for nth in 1.. {
+        let mut hold = modem.hold(Pattern::ANY, nth, Moment::BeforeAnswer);
+        let started = bed.client.enable(EUICC, &iccids[1]).await.unwrap();
+        tokio::select! {
+            biased;
+            () = hold.reached() => {}
+            _ = bed.ended(Ok(started.clone())) => break,
+        }
+        let decided = bed.client.decide(started.id, Verdict::Revert).await;
+        hold.release();
+        let ended = bed.ended(Ok(started)).await;
+        let (expected, in_use) = match decided {
+            Ok(_) => (Outcome::Reverted, 0),
+            Err(_) => (Outcome::Confirmed, 1),
+        };
+        assert_eq!(outcome(&ended), Some(expected), "{nth}");
+        must_use(&bed, &iccids[in_use]);
+        times[in_use] += 1;
+        succeeded(&bed.switch(&iccids[0], ProfileState::Enabled).await);
+    }
+    assert!(times.iter().all(|times| *times > 2), "{times:?}");
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_daemon_that_is_told_to_end_does_not_wait_for_the_network() {
     let (mut bed, iccids) = bed(2).await;
     let modem = bed.bench.modem.clone();
@@ -477,12 +694,15 @@ async fn a_daemon_that_is_told_to_end_does_not_wait_for_the_network() {
     for stage in [Stage::Verifying, Stage::AwaitingConfirm] {
         let started = switch_with_client(&bed, &iccids[1]).await;
         in_stage(&bed, &started, stage).await;
-        let begun = Instant::now();
-        bed.stop().await;
-        assert!(begun.elapsed() < Duration::from_secs(5), "{stage:?}");
-        bed.resume().await;
-        // The next life looks anew, and asks the client again.
-        in_stage(&bed, &started, stage).await;
+        // However often that is.
+        for _ in 0..3 {
+            let begun = Instant::now();
+            bed.stop().await;
+            assert!(begun.elapsed() < Duration::from_secs(5), "{stage:?}");
+            bed.resume().await;
+            // The next life looks anew, and asks the client again.
+            in_stage(&bed, &started, stage).await;
+        }
         bed.client
             .decide(started.id, Verdict::Revert)
             .await

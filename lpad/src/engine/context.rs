@@ -251,6 +251,12 @@ impl<C> Context<C> {
         }
     }
 
+    /// An operation that changes the profile in use and has not ended.
+    pub(super) fn switching(&self) -> Option<OperationId> {
+        let (name, eid) = (&self.config.name, self.known().euicc.eid);
+        self.journal.look(|intent| intent.switching_on(name, eid))
+    }
+
     /// What the journal holds of an operation that is under way.
     pub(super) fn started(&self, operation: OperationId) -> Option<StartedOperation> {
         self.journal

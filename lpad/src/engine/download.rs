@@ -74,9 +74,13 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
                 achieved.notifications_pending = switched.notifications_pending;
                 achieved.warnings.extend(switched.warnings);
             }
-            Err(failure) if failure.is_in_doubt() => return Err(failure),
+            Err(JobFailure::InDoubt { lost, since }) => {
+                let lost = JobFailure::NotEnabled(lost).into();
+                return Err(JobFailure::InDoubt { lost, since });
+            }
             Err(failure) if failure.loses_card() => {
-                return Err(JobFailure::in_doubt(failure, None));
+                let lost = JobFailure::NotEnabled(failure.into());
+                return Err(JobFailure::in_doubt(lost, None));
             }
             Err(failure) => {
                 let warning = match failure {

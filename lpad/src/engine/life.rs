@@ -20,7 +20,7 @@ use super::routes::Routes;
 use super::settle::{self, ReadBack, Settled};
 use crate::failure::{JobFailure, PortFailure};
 use crate::job::{Achievement, Kind};
-use crate::memory::journal::{OpenSwitch, StartedOperation};
+use crate::memory::journal::StartedOperation;
 use crate::memory::operations::{Operation, State, Ticket};
 use crate::memory::snapshot::Profile;
 use crate::modem::OpenPort;
@@ -39,13 +39,11 @@ pub(super) struct Slot<O: OpenPort, C> {
     pub(super) resumed: VecDeque<Resumed>,
 }
 
-/// An operation that goes on with a switch of profiles.
+/// An operation that goes on with a change of the profile in use.
 pub(super) struct Resumed {
     pub(super) ticket: Ticket,
     /// What its download has achieved, if it is one.
     pub(super) download: Option<Achievement>,
-    /// The switch, if that was begun.
-    pub(super) switch: Option<OpenSwitch>,
 }
 
 /// Whether the card can be used.
@@ -245,6 +243,10 @@ impl<O: OpenPort, C: Restrict + 'static> Slot<O, C> {
                 }
                 for started in open {
                     let id = started.operation;
+                    // The card was read before, and lost again.
+                    if resumed.iter().any(|known| known.ticket.id() == id) {
+                        continue;
+                    }
                     let switch = context.journal.look(|intent| intent.switch_of(id));
                     if let Some(switch) = switch {
                         let profiles = state.profiles.value().into_iter().flatten();
@@ -255,7 +257,6 @@ impl<O: OpenPort, C: Restrict + 'static> Slot<O, C> {
                         resumed.push_back(Resumed {
                             ticket: context.operations.resume(as_it_was(&started)),
                             download: achieved.filter(|_| is_download),
-                            switch: Some(switch),
                         });
                         continue;
                     }
@@ -355,7 +356,15 @@ fn settle_in_history<C>(
             resumed.push_back(Resumed {
                 ticket,
                 download: Some(achieved),
-                switch: None,
+            });
+            return;
+        }
+        Settled::NotDone(_) if started.kind == Kind::Disable => {
+            // The dialler may have been told that the profile goes away.
+            let ticket = context.operations.resume(operation);
+            resumed.push_back(Resumed {
+                ticket,
+                download: None,
             });
             return;
         }

@@ -34,7 +34,7 @@ use crate::config::ApduPath;
 use crate::config::{EuiccConfig, ModemEntry, Route};
 use crate::failure::{JobFailure, PortFailure};
 use crate::job::WaitingOn;
-use crate::memory::journal::{OpenChannel, SharedJournal};
+use crate::memory::journal::{OpenChannel, OpenSwitch, SharedJournal};
 use crate::modem::table::{Known, Table};
 use crate::modem::{Device, OpenPort, ProfileInUse};
 use crate::procedure::Card;
@@ -60,6 +60,25 @@ pub(super) struct CardPort<O: OpenPort> {
     baud: u32,
     waits: Waits,
     record: Arc<OpenChannel>,
+}
+
+/// Whether a modem is reset in which case.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Must {
+    /// Only if the next life of the daemon can end it, should this one not: until then the radio is off.
+    IfKept,
+    /// Anyway: without it the box may stay without service.
+    Anyway,
+}
+
+impl Must {
+    /// For the candidate of a switch: a way back goes on although the journal cannot be written.
+    pub(super) fn of(open: &OpenSwitch) -> Self {
+        match open.is_returning() {
+            true => Self::Anyway,
+            false => Self::IfKept,
+        }
+    }
 }
 
 impl<O: OpenPort> CardPort<O> {

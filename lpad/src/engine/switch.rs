@@ -10,6 +10,7 @@ mod notice;
 mod service;
 mod way_back;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use es9_client::Restrict;
@@ -24,13 +25,14 @@ use self::service::Verified;
 use super::desk::MODEM_RETURNS;
 use super::life::Up;
 use super::outbox::Urgency;
+use super::port::Must;
 use super::session::{Finished, ReadBackNow, show_notifications};
 use super::waiting::Patience;
 use crate::config::Confirm;
 use crate::dialler::Hook;
 use crate::failure::{Guard, Holdout, Interruption, JobFailure, Returned};
 use crate::job::{Achievement, Outcome, Part, Reason, Stage, Switch, Switching, Tried, Verdict};
-use crate::memory::journal::{InService, OpenSwitch, Record};
+use crate::memory::journal::{InService, OpenSwitch, Record, StartedOperation};
 use crate::memory::operations::Ticket;
 use crate::memory::snapshot::{Profile, ProfileState, find, in_use};
 use crate::modem::OpenPort;
@@ -40,7 +42,7 @@ use crate::procedure::FunctionError;
 enum Came {
     /// It was in use already.
     Unchanged(Profile),
-    Into(InUse, Outcome),
+    Into(Profile, Outcome),
     ToNothing(Reason, Option<u8>),
 }
 
@@ -55,54 +57,42 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
         let known = self.context.known();
         let profiles = known.profiles.of(Part::Profiles)?;
         let target = profiles.iter().find(|profile| profile.iccid == order.iccid);
+        // It never gives service.
         let is_test = target.is_some_and(|target| target.class == ProfileClass::TEST);
         let from = in_use(profiles);
         let config = &self.context.config.switch;
-        let deadline_s = match order.verify && !is_test {
-            true => order.deadline_s.unwrap_or(config.deadline_s),
-            false => 0,
-        };
-        let is_watched = deadline_s > 0 && from.is_some() && from != Some(order.iccid);
+        let confirm = order.confirm.unwrap_or(config.confirm);
         let mut open = OpenSwitch {
             operation: ticket.id(),
             eid: self.card.eid,
             from,
-            was_in_service: is_watched && self.is_in_service().await,
+            was_in_service: false,
             to: order.iccid,
             candidate: order.iccid,
             looks: 0,
-            asks_client: order.confirm.unwrap_or(config.confirm) == Confirm::Client,
+            asks_client: order.verify && confirm == Confirm::Client,
             accepts_no_return: order.accept_no_return,
-            deadline_s,
+            deadline_s: match order.verify && !is_test {
+                true => order.deadline_s.unwrap_or(config.deadline_s),
+                false => 0,
+            },
             verdict: None,
+            is_down: false,
             failed: Vec::new(),
         };
-        let changes = from != Some(order.iccid);
-        if deadline_s > 0 {
-            if changes {
-                self.hand_over(ticket, order.iccid).await;
-            }
-            return self.go(ticket, open, None).await;
-        }
-        let to = Some(order.iccid);
-        let mut told = Vec::new();
-        if changes {
-            told.extend(self.tell_dialler(Hook::Down, from, to, None).await);
-        }
-        let brought = self.bring(ticket, &mut open).await;
-        // Also when nothing was switched: the dialler was told to give up the profile in use.
-        if changes {
-            let now = if brought.is_ok() { to } else { from };
-            told.extend(self.tell_dialler(Hook::Up, from, now, None).await);
-        }
-        match brought? {
-            Brought::Unchanged(profile) => self.confirm_unchanged(&profile).await,
-            Brought::InUse(mut in_use) => {
-                in_use.warnings.extend(told);
-                self.arrived(ticket, &open, in_use, Outcome::Unverified)
-                    .await
+        if from != Some(order.iccid) && open.has_way_back() {
+            open.was_in_service = from.is_some()
+                && tokio::select! {
+                    biased;
+                    () = ticket.cancelled() => return Err(JobFailure::Cancelled),
+                    is_in_service = self.is_in_service() => is_in_service,
+                };
+            self.hand_over(ticket, order.iccid).await;
+            if ticket.is_cancelled() {
+                return Err(JobFailure::Cancelled);
             }
         }
+        self.go(ticket, open, None).await
     }
 
     /// Disables a profile; that it is disabled already is a success.
@@ -118,17 +108,27 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
         if before.state == ProfileState::Enabled && !force {
             return Err(JobFailure::WouldStrand(Guard::InUse));
         }
-        let in_use = match self.bring_to(ticket, iccid, None).await? {
-            Brought::Unchanged(profile) => {
+        let mut told = None;
+        if before.state == ProfileState::Enabled {
+            told = self.goes_away(ticket, Some(iccid), None).await;
+        }
+        let in_use = match self.bring_to(ticket, iccid, None).await {
+            Ok(Brought::Unchanged(profile)) => {
                 return Ok(Achievement {
                     nothing_to_change: true,
                     ..profile.achieved()
                 });
             }
-            Brought::InUse(in_use) => in_use,
+            Ok(Brought::InUse(in_use)) => in_use,
+            Err(failure) => {
+                if !failure.is_in_doubt() {
+                    self.may_be_in_use(iccid).await;
+                }
+                return Err(failure);
+            }
         };
         let achieved = Achievement {
-            warnings: in_use.warnings,
+            warnings: told.into_iter().chain(in_use.warnings).collect(),
             ..in_use.profile.achieved()
         };
         Ok(self.finish(ticket, achieved).await)
@@ -182,14 +182,18 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
                 open.looks += 1;
                 self.keep(ticket, &mut open);
                 // One that a client has confirmed over the profile works.
-                if open.looks > STARTS && !open.is_returning() && said.is_none() {
+                if open.looks > STARTS && open.is_undoable() && said.is_none() {
                     tracing::warn!("this profile was given enough starts");
                     let tried = Tried::of(enabled, Reason::GivenUp);
                     return self.go(ticket, open, Some(tried)).await;
                 }
             }
-            _ if is_as_before && (!is_download || said == Some(Verdict::Revert)) => {
-                self.tell_dialler(Hook::Up, enabled, enabled, None).await;
+            _ if match is_as_before {
+                true => !is_download || said == Some(Verdict::Revert),
+                false => !open.has_way_back(),
+            } =>
+            {
+                self.tell_up(&mut open, enabled).await;
                 return Err(JobFailure::Interrupted(Interruption::Running));
             }
             // The card, or another program, chose it.
@@ -213,17 +217,20 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
         mut open: OpenSwitch,
         mut failed: Option<Tried>,
     ) -> Result<Achievement, JobFailure> {
+        let mut warnings = Vec::new();
         loop {
             if let Some(tried) = failed.take()
                 && !self.turn_back(ticket, &mut open, tried)
             {
-                return self.stranded(ticket, open).await;
+                return self.stranded(ticket, open, warnings).await;
             }
             let begun = Instant::now();
-            let (reason, cause) = match self.bring_into_service(ticket, &mut open).await? {
+            let came = self.bring_into_service(ticket, &mut open, &mut warnings);
+            let (reason, cause) = match came.await? {
                 Came::Unchanged(profile) => return self.confirm_unchanged(&profile).await,
-                Came::Into(in_use, outcome) => {
-                    return self.arrived(ticket, &open, in_use, outcome).await;
+                Came::Into(profile, outcome) => {
+                    let in_use = InUse { profile, warnings };
+                    return self.arrived(ticket, open, in_use, outcome).await;
                 }
                 Came::ToNothing(reason, cause) => (reason, cause),
             };
@@ -237,6 +244,7 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
 
     /// The candidate got no service: the next one is to be tried. `false` when there is none.
     fn turn_back(&mut self, ticket: &Ticket, open: &mut OpenSwitch, tried: Tried) -> bool {
+        ticket.hears(&[]);
         tracing::warn!(
             operation = %ticket.id(),
             reason = tried.reason.lack(),
@@ -253,7 +261,6 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
         open.looks = 1;
         // The way back is gone even if it cannot be written.
         self.keep(ticket, open);
-        ticket.hears(&[]);
         ticket.switching(open.shown());
         ticket.stage(Stage::Returning);
         true
@@ -264,6 +271,7 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
         &mut self,
         ticket: &Ticket,
         mut open: OpenSwitch,
+        mut warnings: Vec<String>,
     ) -> Result<Achievement, JobFailure> {
         let Some(first) = open.failed.first().cloned() else {
             return Err(JobFailure::Interrupted(Interruption::Running));
@@ -272,8 +280,11 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
         if is_alone {
             // There is nothing to go back to: the modem goes on searching.
             return match first.reason {
-                Reason::ModemKeptOld => Err(JobFailure::NotSwitched(Holdout::Modem)),
-                _ => self.stays(ticket, &open, &first).await,
+                Reason::ModemKeptOld => {
+                    self.tell_up(&mut open, Some(first.iccid)).await;
+                    Err(JobFailure::NotSwitched(Holdout::Modem))
+                }
+                _ => self.stays(ticket, open, &first, warnings).await,
             };
         }
         let rest = self.last_good(&open).or(open.from).unwrap_or(open.to);
@@ -293,19 +304,20 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
             }
         };
         // The network may come later, and then the dialler has to know.
-        self.tell_dialler(Hook::Up, open.from, Some(rest), None)
-            .await;
-        let outcome = Outcome::Stranded;
-        show_end(ticket, &open, outcome, Some(rest));
-        Err(self.no_service(outcome, &open, Some(rest)))
+        open.is_down = true;
+        warnings.extend(self.tell_up(&mut open, Some(rest)).await);
+        show_end(ticket, &open, Outcome::Stranded, Some(rest));
+        let returned = Returned::to(rest, Outcome::Stranded, false, warnings);
+        Err(self.no_service(open, returned))
     }
 
     /// A profile without service stays in use, for want of another one.
     async fn stays(
         &mut self,
         ticket: &Ticket,
-        open: &OpenSwitch,
+        open: OpenSwitch,
         tried: &Tried,
+        mut warnings: Vec<String>,
     ) -> Result<Achievement, JobFailure> {
         let warning = format!("{tried}, and there is no other profile to go back to.");
         let warning = match self.hint(tried.reason) {
@@ -314,21 +326,23 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
         };
         let known = self.context.known();
         let profile = find(known.profiles.of(Part::Profiles)?, tried.iccid)?;
-        let in_use = InUse {
-            profile,
-            warnings: vec![warning],
-        };
+        warnings.insert(0, warning);
+        let in_use = InUse { profile, warnings };
         self.arrived(ticket, open, in_use, Outcome::Unverified)
             .await
     }
 
-    fn no_service(&self, outcome: Outcome, open: &OpenSwitch, on: Option<Iccid>) -> JobFailure {
+    fn no_service(&self, open: OpenSwitch, mut returned: Returned) -> JobFailure {
         let first = open.failed.first();
+        // Each profile may have brought the same ones.
+        let mut told = BTreeSet::new();
+        returned
+            .warnings
+            .retain(|warning| told.insert(warning.clone()));
         JobFailure::NoService(Box::new(Returned {
-            outcome,
-            failed: open.failed.clone(),
-            on,
             hint: first.and_then(|tried| self.hint(tried.reason)),
+            failed: open.failed,
+            ..returned
         }))
     }
 
@@ -340,59 +354,57 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
         &mut self,
         ticket: &Ticket,
         open: &mut OpenSwitch,
+        warnings: &mut Vec<String>,
     ) -> Result<Came, JobFailure> {
         let is_returning = open.is_returning();
-        if open.failed.last().map(|tried| tried.iccid) == Some(open.candidate) {
+        if is_returning && open.left() == Some(open.candidate) {
             self.reset_once_more().await;
         }
-        let from = open.failed.last().map(|tried| tried.iccid).or(open.from);
-        let to = Some(open.candidate);
-        let mut down = None;
-        if from != to && !self.context.config.dialler.down.is_empty() {
-            // After a power cut the dialler has to be told that nothing came of it.
-            match is_returning {
-                true => self.keep(ticket, open),
-                false => self
-                    .context
-                    .intend(Record::Switch(Box::new(open.clone())))?,
+        warnings.extend(self.tell_down(ticket, open).await?);
+        let profile = match self.bring(ticket, open).await {
+            Ok(Brought::Unchanged(profile)) => {
+                self.tell_up(open, Some(profile.iccid)).await;
+                return Ok(Came::Unchanged(profile));
             }
-            down = self.tell_dialler(Hook::Down, from, to, None).await;
-        }
-        let mut in_use = match self.bring(ticket, open).await {
-            Ok(Brought::Unchanged(profile)) => return Ok(Came::Unchanged(profile)),
-            Ok(Brought::InUse(in_use)) => in_use,
+            Ok(Brought::InUse(brought)) => {
+                warnings.extend(brought.warnings);
+                brought.profile
+            }
             Err(failure) => {
                 let came = came_to(failure, open);
-                if came.is_err() && !is_returning && from != to {
-                    // The one before is still in use, and the dialler was told to give it up.
-                    self.tell_dialler(Hook::Up, from, from, None).await;
+                if came.as_ref().is_err_and(|failure| !failure.is_in_doubt()) {
+                    let enabled = in_use(self.context.known().listed());
+                    self.tell_up(open, enabled).await;
                 }
                 return came;
             }
         };
-        in_use.warnings.extend(down);
-        ticket.stage(Stage::Verifying);
-        let outcome = match self.verify(ticket, open, &mut in_use.warnings).await {
+        let verified = match is_returning || open.deadline_s > 0 {
+            true => {
+                ticket.stage(Stage::Verifying);
+                self.verify(ticket, open, warnings).await
+            }
+            false => {
+                open.is_down = false;
+                let to = Some(open.candidate);
+                let up = self.tell_dialler(Hook::Up, open.left(), to, None);
+                warnings.extend(up.await);
+                Verified::NotLooked
+            }
+        };
+        let outcome = match verified {
             Verified::InService => Outcome::Confirmed,
+            Verified::NotLooked => Outcome::Unverified,
             Verified::Untold => {
-                if is_returning {
-                    let warning = "The modem does not tell whether it is registered.";
-                    in_use.warnings.push(warning.to_owned());
-                }
+                let is_modem = self.desk.port.modem().is_some();
+                warnings.extend(is_modem.then(|| UNTOLD.to_owned()));
                 Outcome::Unverified
             }
             Verified::Lacks(reason, cause) => return Ok(Came::ToNothing(reason, cause)),
-            Verified::LeftOpen => {
-                // A restart in good order is not held against the profile.
-                if !is_returning && open.looks > 1 {
-                    open.looks -= 1;
-                    self.keep(ticket, open);
-                }
-                return Err(left_open());
-            }
+            Verified::LeftOpen => return Err(self.leave_open(ticket, open)),
         };
         if is_returning {
-            return Ok(Came::Into(in_use, outcome));
+            return Ok(Came::Into(profile, outcome));
         }
         if open.asks_client {
             self.ask_client(ticket, open).await?;
@@ -401,12 +413,16 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
         Ok(match ticket.hears(&[]) {
             Some(Verdict::Revert) => Came::ToNothing(Reason::Reverted, None),
             None if open.asks_client => Came::ToNothing(Reason::NotConfirmed, None),
-            Some(Verdict::Confirm) | None => Came::Into(in_use, outcome),
+            Some(Verdict::Confirm) | None => Came::Into(profile, outcome),
         })
     }
 
     /// Waits until a client says what becomes of the switch, or the time for that is over.
-    async fn ask_client(&mut self, ticket: &Ticket, open: &OpenSwitch) -> Result<(), JobFailure> {
+    async fn ask_client(
+        &mut self,
+        ticket: &Ticket,
+        open: &mut OpenSwitch,
+    ) -> Result<(), JobFailure> {
         let seconds = self.context.config.switch.confirm_s;
         ticket.hears(VERDICTS);
         self.until(ticket, open, seconds);
@@ -415,8 +431,82 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
         tokio::select! {
             biased;
             _ = verdict => Ok(()),
-            () = ticket.daemon_ends() => Err(left_open()),
+            () = ticket.daemon_ends() => Err(self.leave_open(ticket, open)),
         }
+    }
+
+    /// The daemon ends: the journal keeps the switch open, and the next start goes on. A restart in good
+    /// order is not held against the profile.
+    fn leave_open(&self, ticket: &Ticket, open: &mut OpenSwitch) -> JobFailure {
+        if !open.is_returning() && open.looks > 1 {
+            open.looks -= 1;
+            self.keep(ticket, open);
+        }
+        JobFailure::in_doubt(JobFailure::Interrupted(Interruption::Running), None)
+    }
+
+    /// Tells the dialler that the profile in use goes away, unless it has heard that.
+    async fn tell_down(
+        &mut self,
+        ticket: &Ticket,
+        open: &mut OpenSwitch,
+    ) -> Result<Option<String>, JobFailure> {
+        let (left, to) = (open.left(), Some(open.candidate));
+        let stays = left == to || in_use(self.context.known().listed()) == to;
+        if open.is_down || stays || self.context.config.dialler.down.is_empty() {
+            return Ok(None);
+        }
+        open.is_down = true;
+        // After a power cut the dialler has to be told what came of it.
+        match open.is_returning() {
+            true => self.keep(ticket, open),
+            false => self.context.intend(record_of(ticket, open))?,
+        }
+        Ok(self.goes_away(ticket, left, to).await)
+    }
+
+    /// Tells the dialler that a profile goes away. Nobody waits for it who has cancelled that.
+    async fn goes_away(
+        &mut self,
+        ticket: &Ticket,
+        from: Option<Iccid>,
+        to: Option<Iccid>,
+    ) -> Option<String> {
+        tokio::select! {
+            biased;
+            () = ticket.cancelled() => None,
+            warning = self.tell_dialler(Hook::Down, from, to, None) => warning,
+        }
+    }
+
+    /// An order to disable a profile was cut off before the card had it.
+    pub(super) async fn was_not_disabled(
+        &mut self,
+        started: &StartedOperation,
+    ) -> Result<Achievement, JobFailure> {
+        if let Some(iccid) = started.iccid.as_deref().and_then(|text| text.parse().ok()) {
+            self.may_be_in_use(iccid).await;
+        }
+        Err(JobFailure::Interrupted(Interruption::Running))
+    }
+
+    /// A profile that was to be disabled may be in use all the same, and the dialler was told that it goes.
+    async fn may_be_in_use(&mut self, iccid: Iccid) {
+        if in_use(self.context.known().listed()) == Some(iccid) {
+            let iccid = Some(iccid);
+            self.tell_dialler(Hook::Up, iccid, iccid, None).await;
+        }
+    }
+
+    /// Tells the dialler that this profile is in use at the end, if it still waits for one.
+    async fn tell_up(&mut self, open: &mut OpenSwitch, on: Option<Iccid>) -> Option<String> {
+        if !open.is_down || on.is_none() {
+            return None;
+        }
+        open.is_down = false;
+        let from = open.left().filter(|left| Some(*left) != on);
+        self.tell_dialler(Hook::Up, from.or(open.from), on, None)
+            .await
     }
 
     /// A profile that was in service a moment ago, and is not, may need the modem's last means.
@@ -425,7 +515,7 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
             return;
         };
         tracing::info!(%rung, "the modem is reset once more for this profile");
-        if let Err(failure) = self.desk.port.reset(&rung).await {
+        if let Err(failure) = self.desk.port.reset(&rung, Must::Anyway).await {
             tracing::warn!(failure = failure.shortened(), "this reset did not work");
         }
     }
@@ -434,30 +524,33 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
     async fn arrived(
         &mut self,
         ticket: &Ticket,
-        open: &OpenSwitch,
-        in_use: InUse,
+        mut open: OpenSwitch,
+        mut in_use: InUse,
         outcome: Outcome,
     ) -> Result<Achievement, JobFailure> {
         let iccid = in_use.profile.iccid;
+        let up = self.tell_up(&mut open, Some(iccid)).await;
+        in_use.warnings.extend(up);
         if outcome == Outcome::Confirmed {
-            self.is_in_service_since_now(open, iccid);
+            self.is_in_service_since_now(&open, iccid);
         }
         let achieved = Achievement {
             warnings: in_use.warnings,
             ..in_use.profile.achieved()
         };
         let achieved = self.finish(ticket, achieved).await;
-        let is_wanted = iccid == open.to;
-        let outcome = match (is_wanted, outcome) {
-            (true, outcome) => outcome,
-            (false, _) if Some(iccid) == open.from => Outcome::Reverted,
-            (false, _) => Outcome::Diverted,
-        };
-        show_end(ticket, open, outcome, Some(iccid));
-        match is_wanted {
-            true => Ok(achieved),
-            false => Err(self.no_service(outcome, open, Some(iccid))),
+        if iccid == open.to {
+            show_end(ticket, &open, outcome, Some(iccid));
+            return Ok(achieved);
         }
+        let is_proven = outcome == Outcome::Confirmed;
+        let outcome = match Some(iccid) == open.from {
+            true => Outcome::Reverted,
+            false => Outcome::Diverted,
+        };
+        show_end(ticket, &open, outcome, Some(iccid));
+        let warnings = achieved.warnings;
+        Err(self.no_service(open, Returned::to(iccid, outcome, is_proven, warnings)))
     }
 
     /// Keeps which profile was in service last. The one that was wanted is watched for a while.
@@ -503,6 +596,7 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
             accepts_no_return: false,
             deadline_s: self.context.config.switch.deadline_s,
             verdict: None,
+            is_down: false,
             failed: Vec::new(),
         };
         self.context
@@ -514,9 +608,7 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
 
     /// Writes where the switch stands.
     fn keep(&self, ticket: &Ticket, open: &mut OpenSwitch) {
-        open.verdict = ticket.said();
-        let record = Record::Switch(Box::new(open.clone()));
-        self.context.journal.note(record);
+        self.context.journal.note(record_of(ticket, open));
     }
 
     /// The profile that was in service last.
@@ -561,6 +653,12 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
     }
 }
 
+/// What the journal holds of a switch: how it stands, and what a client has said of it.
+fn record_of(ticket: &Ticket, open: &mut OpenSwitch) -> Record {
+    open.verdict = ticket.said();
+    Record::Switch(Box::new(open.clone()))
+}
+
 /// Shows how the switch ended.
 fn show_end(ticket: &Ticket, open: &OpenSwitch, outcome: Outcome, on: Option<Iccid>) {
     ticket.switching(Switching {
@@ -570,21 +668,23 @@ fn show_end(ticket: &Ticket, open: &OpenSwitch, outcome: Outcome, on: Option<Icc
     });
 }
 
-/// The daemon ends: the journal keeps the switch open, and the next start goes on.
-fn left_open() -> JobFailure {
-    JobFailure::in_doubt(JobFailure::Interrupted(Interruption::Running), None)
-}
-
 /// What a failure to bring a profile into use means for a switch.
 fn came_to(failure: JobFailure, open: &OpenSwitch) -> Result<Came, JobFailure> {
     let is_returning = open.is_returning();
     let has_begun = open.looks > 0;
+    if !open.has_way_back() {
+        let is_told = !has_begun || left_as_it_was(&failure) || failure.is_in_doubt();
+        return Err(match is_told {
+            true => failure,
+            false => JobFailure::in_doubt(failure, None),
+        });
+    }
     Ok(Came::ToNothing(
         match failure {
             JobFailure::NotSwitched(Holdout::Modem) => Reason::ModemKeptOld,
             JobFailure::NotSwitched(Holdout::Card) if is_returning => Reason::CardKeptOld,
             JobFailure::UnknownProfile(_) if has_begun => Reason::CardRefused,
-            JobFailure::Function(error) if is_returning && error.outcome() == Answer::Refused => {
+            JobFailure::Function(error) if is_returning && is_no(&error) => {
                 tracing::warn!(%error, "the way back is refused");
                 Reason::CardRefused
             }
@@ -602,6 +702,14 @@ fn came_to(failure: JobFailure, open: &OpenSwitch) -> Result<Came, JobFailure> {
     ))
 }
 
+/// Whether the card said no to enabling a profile. A list that it does not give says nothing of that.
+fn is_no(error: &FunctionError) -> bool {
+    match error {
+        FunctionError::Refused { function, .. } => *function == EnableProfileRequest::NAME,
+        FunctionError::Call(error) => error.outcome() == Answer::Refused,
+    }
+}
+
 /// Whether nothing was changed when this came of an order to the card.
 fn left_as_it_was(failure: &JobFailure) -> bool {
     match failure {
@@ -616,6 +724,8 @@ fn left_as_it_was(failure: &JobFailure) -> bool {
     }
 }
 
+/// Said of a modem that does not tell whether a profile is in service.
+const UNTOLD: &str = "The modem does not tell whether it is registered.";
 /// How long a switch waits for notifications to be delivered.
 const HAND_OVER: Duration = Duration::from_secs(60);
 /// What a client that is asked may say.

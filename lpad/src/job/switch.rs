@@ -94,9 +94,9 @@ pub enum Outcome {
     /// The new profile is in use. Whether it is in service was not to be looked at, the modem does not
     /// tell, or there is no other profile to go back to.
     Unverified,
-    /// The new profile got no service; the one before is in service again.
+    /// The new profile got no service; the one before is in use again.
     Reverted,
-    /// Neither of them got service; another profile is in service.
+    /// Neither of them got service; another profile is in use.
     Diverted,
     /// No profile got service.
     Stranded,

@@ -126,6 +126,11 @@ pub struct Offer {
 impl From<&operations::Operation> for Operation {
     fn from(known: &operations::Operation) -> Self {
         let problem = known.failure.as_deref().map(Problem::from);
+        let of_it = |problem: Problem| match problem.operation {
+            // Another one is in the way.
+            Some(_) => problem,
+            None => problem.of_operation(known.id),
+        };
         Self {
             id: known.id,
             euicc: known.euicc.clone(),
@@ -139,7 +144,7 @@ impl From<&operations::Operation> for Operation {
             offer: known.offer.as_ref().map(Offer::from),
             switch: known.switch.clone(),
             result: known.result.as_ref().map(Achievement::from),
-            problem: problem.map(|problem| problem.of_operation(known.id)),
+            problem: problem.map(of_it),
             client: known.client.clone(),
             by_itself: known.by_itself,
             asked_at_s: known.asked_at_s,

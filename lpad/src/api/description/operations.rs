@@ -464,7 +464,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         path: "/v1/operations/{id}/confirm",
         tag: "operations",
         summary: "Confirm the new profile",
-        description: "For a switch of profiles in stage `awaiting-confirm`: the new profile stays. Without it the one before is used again when the time is over.",
+        description: "For a switch of profiles in stage `awaiting-confirm`: the new profile stays. That holds over a restart of lpad. Without it the one before is used again when the time is over.",
         access: Access::Change,
         parameters: &["IdempotencyKey"],
         body: None,
@@ -477,7 +477,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         path: "/v1/operations/{id}/revert",
         tag: "operations",
         summary: "Go back to the profile before",
-        description: "For a switch of profiles that has not ended: the profile before is used again, and has to get into service in its turn.",
+        description: "For a switch of profiles from the moment the card is asked until its last look: the profile before is used again, and has to get into service in its turn.",
         access: Access::Change,
         parameters: &["IdempotencyKey"],
         body: None,
@@ -491,10 +491,11 @@ const NOT_DECIDED: &[(u16, Refusal)] = &[
     (
         409,
         Refusal::Own(
-            "`operation-ended`: it has ended. `not-awaiting-answer`: it is no switch, or has not come so far, or goes back already.",
+            "`operation-ended`: it has ended. `not-awaiting-answer`: it is no switch, or has not come so far, goes back already or is about to end, or a client has said something else before.",
         ),
     ),
     (422, Refusal::Named("KeyReused")),
+    (503, Refusal::Named("StateUnwritable")),
 ];
 
 /// What both ways to cancel an operation are answered with.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use es10_apdu::at::AtPort;
 use tokio::time::{Instant, sleep};
 
-use super::CardPort;
+use super::{CardPort, Must};
 use crate::config::{Habits, Rung};
 use crate::engine::waiting::Patience;
 use crate::failure::{JobFailure, PortFailure};
@@ -142,11 +142,11 @@ impl<O: OpenPort> CardPort<O> {
     /// when it is used next.
     ///
     /// # Errors
-    /// When there is no port to send lines to, or the journal cannot be written.
+    /// When there is no port to send lines to, or the journal cannot be written and has to be.
     ///
     /// # Cancel safety
     /// The modem may be left between two lines: see [`Self::finish_reset`].
-    pub(crate) async fn reset(&mut self, rung: &Rung) -> Result<(), JobFailure> {
+    pub(crate) async fn reset(&mut self, rung: &Rung, must: Must) -> Result<(), JobFailure> {
         let waits = self.waits.clone();
         if !rung.run.is_empty() {
             let longest = Duration::from_secs(rung.within_s());
@@ -159,7 +159,10 @@ impl<O: OpenPort> CardPort<O> {
             }
         } else if let Some(last) = rung.send.last() {
             if rung.send.len() > 1 {
-                self.record.resetting(last).map_err(JobFailure::Journal)?;
+                match must {
+                    Must::IfKept => self.record.resetting(last).map_err(JobFailure::Journal)?,
+                    Must::Anyway => self.record.resetting_anyway(last),
+                }
             }
             let longest = Duration::from_secs(rung.within_s());
             let pause = modem::SETTLE.max(Duration::from_secs(rung.pause_s));

@@ -9,16 +9,18 @@ use es10_apdu::types::{Iccid, PprIds, ProfileClass};
 use tokio::time::sleep;
 
 use super::notice::make_notice;
+use super::record_of;
 use crate::commit::Committed;
 use crate::config::AfterEnable;
 use crate::engine::change::Deliver;
 use crate::engine::desk::MODEM_RETURNS;
 use crate::engine::life::Up;
+use crate::engine::port::Must;
 use crate::engine::reading;
 use crate::engine::waiting::Patience;
 use crate::failure::{Guard, Holdout, JobFailure};
 use crate::job::{Achievement, Part, Stage, Verdict};
-use crate::memory::journal::{OpenSwitch, Record};
+use crate::memory::journal::OpenSwitch;
 use crate::memory::operations::Ticket;
 use crate::memory::snapshot::{Known, Profile, ProfileState, find, in_use};
 use crate::modem::{OpenPort, ReportedProfile};
@@ -79,7 +81,8 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
                 Err(failure) if failure.loses_card() && patience.again(&failure).await => continue,
                 Err(failure) => return Err(failure),
             };
-            match self.confirm(ticket, iccid, wanted, lost).await {
+            let must = open.as_deref().map_or(Must::IfKept, Must::of);
+            match self.confirm(ticket, iccid, wanted, must, lost).await {
                 // The card was read since, and has not switched: asking again is safe.
                 Err(JobFailure::Function(error)) if may_ask_again => {
                     tracing::warn!(%error, "the switch got lost on its way");
@@ -141,9 +144,7 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
                     }
                     open.from = from;
                     open.looks = 1;
-                    if open.deadline_s > 0 {
-                        context.intend(Record::Switch(Box::new(open.clone())))?;
-                    }
+                    context.intend(record_of(ticket, open))?;
                 }
                 let committed = ticket.commit()?;
                 if let Some(open) = &open {
@@ -184,7 +185,7 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
             .is_ok_and(|answer| uses_another(&answer))
         {
             tracing::info!("the modem uses another profile than the card");
-            let noticed = make_notice(port, expected, &self.context.config).await?;
+            let noticed = make_notice(port, expected, &self.context.config, Must::IfKept).await?;
             unfinished = self.finish_reset().await;
             if uses_another(&noticed) {
                 return Err(JobFailure::NotSwitched(Holdout::Modem));
@@ -204,12 +205,13 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
         ticket: &Ticket,
         iccid: Iccid,
         wanted: ProfileState,
+        must: Must,
         lost: Option<JobFailure>,
     ) -> Result<InUse, JobFailure> {
         ticket.stage(Stage::RefreshingModem);
         let config = &self.context.config;
         let expected = (wanted == ProfileState::Enabled).then(|| iccid.to_string());
-        let noticed = make_notice(&mut self.desk.port, expected.as_deref(), config).await;
+        let noticed = make_notice(&mut self.desk.port, expected.as_deref(), config, must).await;
         let unfinished = self.finish_reset().await;
         let profiles = match self.when_back(ticket, None, Deliver::Later).await {
             Ok(back) => back.profiles,

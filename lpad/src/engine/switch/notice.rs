@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::config::{AfterEnable, EuiccConfig};
-use crate::engine::port::CardPort;
+use crate::engine::port::{CardPort, Must};
 use crate::failure::JobFailure;
 use crate::modem::{OpenPort, ReportedProfile};
 
@@ -15,6 +15,7 @@ pub(super) async fn make_notice<O: OpenPort>(
     port: &mut CardPort<O>,
     expected: Option<&str>,
     config: &EuiccConfig,
+    must: Must,
 ) -> Result<ReportedProfile, JobFailure> {
     #[cfg(feature = "pcsc")]
     if config.reader().is_some() {
@@ -44,7 +45,7 @@ pub(super) async fn make_notice<O: OpenPort>(
     let end = Instant::now() + Duration::from_secs(config.switch.ladder_s);
     for rung in port.habits().ladder.clone() {
         tracing::info!(%rung, "the modem does not notice by itself: resetting it");
-        if let Err(failure) = port.reset(&rung).await {
+        if let Err(failure) = port.reset(&rung, must).await {
             if matches!(failure, JobFailure::Journal(_)) {
                 return Err(failure);
             }

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::config::Roaming;
 use crate::dialler::{self, Hook, Switched};
 use crate::engine::life::Up;
+use crate::engine::port::Must;
 use crate::job::{Reason, Stage, Verdict};
 use crate::memory::journal::OpenSwitch;
 use crate::memory::operations::Ticket;
@@ -21,6 +22,8 @@ pub(super) enum Verified {
     InService,
     /// The modem does not tell.
     Untold,
+    /// It was not to be looked at.
+    NotLooked,
     /// It is not.
     Lacks(Reason, Option<u8>),
     /// The daemon ends, and its next life looks anew.
@@ -117,7 +120,7 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
     pub(super) async fn verify(
         &mut self,
         ticket: &Ticket,
-        open: &OpenSwitch,
+        open: &mut OpenSwitch,
         warnings: &mut Vec<String>,
     ) -> Verified {
         let config = &self.context.config.switch;
@@ -133,7 +136,6 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
             0 => None,
             after_s => Some(begun + seconds(after_s)).filter(|at| *at < end),
         };
-        let from = open.failed.last().map(|tried| tried.iccid).or(open.from);
         let mut has_told = false;
         let mut failed_checks = 0;
         let mut has_restarted = false;
@@ -153,7 +155,11 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
                 let roaming = look.registration.is_registered();
                 let roaming = roaming.then(|| look.registration == Registration::Roaming);
                 let to = Some(open.candidate);
-                warnings.extend(self.tell_dialler(Hook::Up, from, to, roaming).await);
+                let up = self.tell_dialler(Hook::Up, open.left(), to, roaming);
+                warnings.extend(up.await);
+                if std::mem::take(&mut open.is_down) {
+                    self.keep(ticket, open);
+                }
             }
             let found = match registration {
                 Ok(look) => {
@@ -214,7 +220,7 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
                     has_restarted = true;
                     // It ends the data connection.
                     has_told = false;
-                    self.restart_radio().await;
+                    self.restart_radio(Must::of(open)).await;
                     ticket.stage(Stage::Verifying);
                 }
             }
@@ -229,14 +235,14 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
     }
 
     /// Lets the modem look for its network from the beginning.
-    async fn restart_radio(&mut self) {
+    async fn restart_radio(&mut self, must: Must) {
         let ladder = &self.desk.port.habits().ladder;
         let mut rungs = ladder.iter();
         let Some(rung) = rungs.find(|rung| !rung.send.is_empty()).cloned() else {
             return;
         };
         tracing::info!(%rung, "no service yet: the radio is restarted");
-        if let Err(failure) = self.desk.port.reset(&rung).await {
+        if let Err(failure) = self.desk.port.reset(&rung, must).await {
             let failure = failure.shortened();
             tracing::warn!(failure, "this reset did not work");
         }

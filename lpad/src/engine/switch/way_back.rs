@@ -75,6 +75,7 @@ mod tests {
             accepts_no_return: false,
             deadline_s: 420,
             verdict: None,
+            is_down: false,
             failed: Vec::new(),
         }
     }

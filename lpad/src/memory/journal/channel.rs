@@ -86,9 +86,17 @@ impl OpenChannel {
 
     /// A reset of the modem begins, which this line ends; nothing is begun when that cannot be kept.
     pub(crate) fn resetting(&self, last_line: &str) -> io::Result<()> {
+        self.journal.append(self.reset_by(last_line))
+    }
+
+    /// As [`Self::resetting`], of one that is begun whether or not that can be kept.
+    pub(crate) fn resetting_anyway(&self, last_line: &str) {
+        self.note(self.reset_by(last_line));
+    }
+
+    fn reset_by(&self, last_line: &str) -> Record {
         let (port, last_line) = (self.port.clone(), last_line.to_owned());
-        self.journal
-            .append(Record::ModemResetting { port, last_line })
+        Record::ModemResetting { port, last_line }
     }
 
     /// The reset of the modem has ended.

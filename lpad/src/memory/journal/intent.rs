@@ -150,6 +150,17 @@ impl Intent {
         self.operations.values().filter(is_its).cloned().collect()
     }
 
+    /// An operation on a card that changes the profile in use and has not ended.
+    pub fn switching_on(&self, euicc: &str, eid: Option<Eid>) -> Option<OperationId> {
+        let changes = |started: &StartedOperation| match started.kind {
+            Kind::Enable | Kind::Disable => true,
+            Kind::Download => started.enable,
+            _ => false,
+        };
+        let mut open = self.open_on(euicc, eid).into_iter();
+        open.find(changes).map(|started| started.operation)
+    }
+
     /// The operations that were begun behind the same port on another card: only that one can tell
     /// how they ended.
     pub fn left_on_another_card(&self, euicc: &str, eid: Option<Eid>) -> Vec<StartedOperation> {

@@ -357,6 +357,9 @@ pub struct OpenSwitch {
     /// What a client has said of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
+    /// Whether the dialler was told that a profile goes away, and not yet that one is in use.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_down: bool,
     /// The profiles that got no service.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<Tried>,
@@ -399,9 +402,20 @@ impl OpenSwitch {
         !self.failed.is_empty()
     }
 
+    /// Whether the profile before is used again, should this one not do.
+    pub(crate) fn has_way_back(&self) -> bool {
+        self.deadline_s > 0 || self.asks_client
+    }
+
     /// Whether a client may still have the profile before again.
     pub(crate) fn is_undoable(&self) -> bool {
-        !self.is_returning() && self.deadline_s > 0
+        !self.is_returning() && self.has_way_back()
+    }
+
+    /// The profile that is left for the candidate.
+    pub(crate) fn left(&self) -> Option<Iccid> {
+        let failed = self.failed.last().map(|tried| tried.iccid);
+        failed.or(self.from)
     }
 
     /// Where it stands, as clients are shown it.

@@ -173,6 +173,15 @@ impl Operation {
             Err(failure) => (None, Some(failure)),
         };
         self.state = state;
+        let is_in_doubt = failure
+            .as_ref()
+            .is_some_and(|failure| failure.is_in_doubt());
+        // Nothing came of it: the profile before is in use as it was.
+        let is_nothing = |switch: &Switching| switch.outcome.is_none() && switch.failed.is_empty();
+        self.switch = self
+            .switch
+            .take()
+            .filter(|switch| is_in_doubt || !is_nothing(switch));
         self.offer = None;
         self.waiting = None;
         self.asked_at_s = None;
