@@ -37,7 +37,7 @@ use self::progress::ProgressLine;
 use self::status::Overview;
 use self::table::Width;
 use crate::api::body::{Euicc, EventKind, Operation, Profile};
-use crate::api::euiccs::{EuiccList, ResetRequest};
+use crate::api::euiccs::{AddressesChange, EuiccList, ResetRequest};
 use crate::api::filter::OperationFilter;
 use crate::api::health::Health;
 use crate::api::operations::OperationList;
@@ -407,8 +407,12 @@ impl Lpactl {
                     Width::of(stdout()),
                 ))
             }
-            EuiccCommand::SetDefaultSmdp { address } => {
-                self.change(self.client.set_default_smdp(&name, &address))
+            EuiccCommand::SetDefaultSmdp { address, download } => {
+                let change = AddressesChange {
+                    default_smdp: address,
+                    download,
+                };
+                self.change(self.client.change_addresses(&name, &change))
                     .await
             }
             EuiccCommand::Reset(arguments) => self.reset(&name, &arguments).await,

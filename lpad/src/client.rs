@@ -135,9 +135,19 @@ impl Client {
     ) -> Result<Operation, ClientError> {
         let change = AddressesChange {
             default_smdp: address.to_owned(),
+            download: false,
         };
+        self.change_addresses(name, &change).await
+    }
+
+    /// `PUT /v1/euiccs/{name}/addresses`.
+    pub async fn change_addresses(
+        &self,
+        name: &str,
+        change: &AddressesChange,
+    ) -> Result<Operation, ClientError> {
         let path = format!("/v1/euiccs/{name}/addresses");
-        self.start(Method::PUT, path, Some(&change)).await
+        self.start(Method::PUT, path, Some(change)).await
     }
 
     /// `GET /v1/euiccs/{name}/profiles`.

@@ -40,7 +40,9 @@ use self::session::show_notifications;
 use self::waiting::Waits;
 use crate::config::EuiccConfig;
 use crate::failure::{Interruption, JobFailure, PortFailure, Told};
-use crate::job::{Achievement, Download, Job, Kind, OperationId, Switch, Tried};
+use crate::job::{
+    Achievement, Consent, Download, DownloadSource, Job, Kind, OperationId, Switch, Tried,
+};
 use crate::memory::alarm::AlarmCode;
 use crate::memory::events::Events;
 use crate::memory::examination::Examination;
@@ -208,8 +210,13 @@ impl<O: OpenPort, C: Restrict + 'static> Engine<O, C> {
     async fn handle(&mut self, wake: Wake, closing: &Closing) {
         match wake {
             Wake::Work(work) => {
+                let asks = matches!(work.job, Job::SetDefaultSmdp { download: true, .. });
+                let eid = work.eid;
                 // The client hears of the outcome by the ticket.
-                let _ = self.carry_out(work).await;
+                let is_done = self.carry_out(work).await.is_ok();
+                if is_done && asks {
+                    self.ask_default_smdp(eid).await;
+                }
             }
             Wake::Readers => self.read_for_all().await,
             Wake::Delivered => self.tend_outbox().await,
@@ -293,6 +300,20 @@ impl<O: OpenPort, C: Restrict + 'static> Engine<O, C> {
         }
     }
 
+    /// Downloads what the default SM-DP+ has, which a client has just set.
+    async fn ask_default_smdp(&mut self, eid: Option<Eid>) {
+        let job = Job::Download(Download {
+            source: DownloadSource::DefaultSmdp,
+            confirmation_code: None,
+            consent: Consent::Accept,
+            enable: self.slot.context.config.bootstrap.enable,
+        });
+        // Its outcome is told by the operation.
+        if let Err(error) = self.by_itself(job, eid).await {
+            tracing::warn!(%error, "the default SM-DP+ is not asked");
+        }
+    }
+
     async fn look_for_first_profile(&mut self) {
         let eid = self.slot.context.known().euicc.eid;
         let first_boot = &mut self.slot.first_boot;
@@ -311,6 +332,7 @@ impl<O: OpenPort, C: Restrict + 'static> Engine<O, C> {
         let outcome = outcome.as_ref().map_err(|failure| &**failure);
         if let Some(attempt) = self.slot.first_boot.ended(outcome) {
             self.slot.context.keep(attempt);
+            self.slot.first_boot.put_away();
         }
         self.slot.context.show_first_boot(&self.slot.first_boot);
         if let Some(last) = self.slot.first_boot.stopped_by() {
@@ -581,7 +603,7 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
                 value: Some(nickname.clone()),
                 ..started
             },
-            Job::SetDefaultSmdp(address) => StartedOperation {
+            Job::SetDefaultSmdp { address, .. } => StartedOperation {
                 value: Some(address.clone()),
                 ..started
             },
@@ -614,7 +636,7 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
             Job::Disable { iccid, force } => self.disable(ticket, iccid, force).await,
             Job::Delete { iccid, force } => self.delete(ticket, iccid, force).await,
             Job::Rename { iccid, nickname } => self.rename(ticket, iccid, &nickname).await,
-            Job::SetDefaultSmdp(address) => self.set_default_smdp(ticket, &address).await,
+            Job::SetDefaultSmdp { address, .. } => self.set_default_smdp(ticket, &address).await,
             Job::DeliverNotifications(number) => self.deliver(ticket, number).await,
             Job::RemoveNotification { number, force } => {
                 self.remove_notification(ticket, number, force).await

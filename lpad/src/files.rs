@@ -3,7 +3,7 @@
 
 use std::fs::{self, File, FileType, Metadata};
 use std::io::{self, Read};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, open};
@@ -48,6 +48,16 @@ pub(crate) fn read_file(path: &Path, longest: u64) -> io::Result<Vec<u8>> {
 /// When it cannot be opened, is no regular file, or holds something else than a line of text.
 pub(crate) fn read_code(path: &Path) -> io::Result<Secret> {
     code_in(read_file(path, LONGEST)?)
+}
+
+/// The same of a file that nobody can write to but its owner: what it says is done unasked.
+pub(crate) fn read_owned_code(path: &Path) -> io::Result<Secret> {
+    match fs::metadata(path)?.mode() & 0o022 {
+        0 => read_code(path),
+        _ => Err(unusable(
+            "others than its owner can write to it; chmod go-w",
+        )),
+    }
 }
 
 /// The code in the first line of a text of at most [`LONGEST`] bytes.

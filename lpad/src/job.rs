@@ -74,7 +74,12 @@ pub enum Job {
         nickname: String,
     },
     /// Store the default SM-DP+ address on the card; an empty one removes it.
-    SetDefaultSmdp(String),
+    SetDefaultSmdp {
+        /// The address.
+        address: String,
+        /// Whether a profile is asked for there at once, in an operation of its own.
+        download: bool,
+    },
     /// Deliver what waits, now: all of it, or the notification with this number and those before it that
     /// have the same recipient.
     DeliverNotifications(Option<i64>),
@@ -110,7 +115,7 @@ impl Job {
             Self::Disable { .. } => Kind::Disable,
             Self::Delete { .. } => Kind::Delete,
             Self::Rename { .. } => Kind::Rename,
-            Self::SetDefaultSmdp(_) => Kind::SetDefaultSmdp,
+            Self::SetDefaultSmdp { .. } => Kind::SetDefaultSmdp,
             Self::DeliverNotifications(_) => Kind::DeliverNotifications,
             Self::RemoveNotification { .. } => Kind::RemoveNotification,
             Self::Reset(_) => Kind::Reset,

@@ -22,7 +22,7 @@ use lpad::api::operations::OperationList;
 use lpad::api::profiles::{ProfileChange, ProfileList};
 use lpad::api::routes::route;
 use lpad::api::status::{ErrorResponse, status_of};
-use lpad::config::{Confirm, Route};
+use lpad::config::{Confirm, OrderSource, Route};
 use lpad::job::{
     Answer, Consent, Decision, Kind, OperationId, Outcome, Part, Progress, Reason, Stage,
     StageTime, Switching, Tried, Waiting, WaitingOn,
@@ -153,6 +153,7 @@ async fn members_values_and_codes_are_the_programs_own() {
         ("OperationKind", names::<Kind>()),
         ("OperationList", names::<OperationList>()),
         ("OperationState", names::<State>()),
+        ("OrderSource", names::<OrderSource>()),
         ("Part", names::<Part>()),
         ("Problem", names::<Problem>()),
         ("ProblemCode", names::<Code>()),

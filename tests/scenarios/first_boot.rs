@@ -1,11 +1,13 @@
 //! The first boot: a card without a profile gets one by itself, and then no more.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use es10_apdu::apdu::StatusWord;
 use lpad::api::body::{Euicc, Operation};
-use lpad::config::{BootstrapConfig, BootstrapWhen, Config};
+use lpad::api::euiccs::AddressesChange;
+use lpad::config::{AfterUse, BootstrapConfig, BootstrapWhen, Config, OrderSource};
 use lpad::job::{Consent, Kind};
 use lpad::memory::alarm::{Alarm, AlarmCode};
 use lpad::memory::operations::State;
@@ -273,8 +275,8 @@ async fn a_pipe_in_place_of_a_code_keeps_nothing_waiting_and_is_told() {
     })
     .await;
     for (path, text) in [
-        (&confirmation, "0815".to_owned()),
         (&code, format!("LPA:1${HOST_NAME}$FIRST$$1\n")),
+        (&confirmation, "0815".to_owned()),
     ] {
         let why = format!(
             "cannot be read: {}: it is a pipe, not a file",
@@ -306,8 +308,8 @@ async fn a_code_file_that_is_missing_is_named_and_waited_for_and_uses_no_attempt
     })
     .await;
     for (path, text) in [
-        (&confirmation, "0815".to_owned()),
         (&code, format!("LPA:1${HOST_NAME}$FIRST$$1\n")),
+        (&confirmation, "0815".to_owned()),
     ] {
         let told = bed
             .euicc_when(EUICC, |euicc| {
@@ -322,6 +324,168 @@ async fn a_code_file_that_is_missing_is_named_and_waited_for_and_uses_no_attempt
         fs::write(path, text).unwrap();
     }
     installed(&bed, order).await;
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_place_is_asked_in_turn_and_one_that_is_over_is_left_out() {
+    let mut bed = Bed::start().await;
+    let code = bed.folder().join("ac");
+    bed.ended(bed.client.set_default_smdp(EUICC, HOST_NAME).await)
+        .await;
+    bed.order("M-1");
+    // Nothing at the address; the code is not there yet.
+    first_boot(&mut bed, |bootstrap| {
+        bootstrap.default_smdp = None;
+        bootstrap.activation_code_file = Some(code.clone());
+    })
+    .await;
+    let told = bed
+        .euicc_when(EUICC, has_tried)
+        .await
+        .first_profile
+        .unwrap();
+    assert_eq!(told.state, FirstProfileState::BackingOff);
+    let places = (Some(OrderSource::Code), Some(OrderSource::Card));
+    assert_eq!((told.source, told.then), places);
+
+    // A code that the server does not know is over at once, and the address is asked again.
+    fs::write(&code, format!("LPA:1${HOST_NAME}$UNHEARD-OF\n")).unwrap();
+    bed.euicc_when(EUICC, |euicc| {
+        let told = euicc.first_profile.as_ref();
+        told.is_some_and(|told| (told.source, told.then) == (Some(OrderSource::Card), None))
+    })
+    .await;
+    let asked = asked(&bed);
+    bed.kill().await;
+    bed.resume().await;
+    bed.euicc_when(EUICC, has_tried).await;
+    // After a restart only the address is asked.
+    assert_eq!(self::asked(&bed), asked + 1);
+
+    // Another code is another order, and comes first.
+    fs::write(&code, format!("LPA:1${HOST_NAME}$M-1\n")).unwrap();
+    let order = order_for_eid(&mut bed);
+    bed.kill().await;
+    bed.resume().await;
+    bed.euicc_when(EUICC, is_done).await;
+    assert_eq!(
+        bed.bench.smdp.order(order).unwrap().state(),
+        OrderState::Released
+    );
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_file_of_a_used_code_is_put_away_as_configured() {
+    for (after_use, left) in [
+        (AfterUse::Keep, Some("ac")),
+        (AfterUse::Rename, Some("ac.used")),
+        (AfterUse::Remove, None),
+    ] {
+        let mut bed = Bed::start().await;
+        bed.order("M-1");
+        let code = bed.folder().join("ac");
+        fs::write(&code, format!("LPA:1${HOST_NAME}$M-1\n")).unwrap();
+        first_boot(&mut bed, |bootstrap| {
+            bootstrap.default_smdp = None;
+            bootstrap.activation_code_file = Some(code.clone());
+            bootstrap.after_use = after_use;
+        })
+        .await;
+        bed.euicc_when(EUICC, is_done).await;
+        for name in ["ac", "ac.used"] {
+            let is_there = bed.folder().join(name).exists();
+            assert_eq!(is_there, left == Some(name), "{after_use:?} {name}");
+        }
+        // A code that is used is not used again, whatever becomes of the profile.
+        let asked = asked(&bed);
+        let iccid = last(&bed).await.result.unwrap().iccid.unwrap();
+        succeeded(&bed.switch(&iccid, Disabled).await);
+        succeeded(
+            &bed.ended(bed.client.delete(EUICC, &iccid, true).await)
+                .await,
+        );
+        bed.stop().await;
+        bed.resume().await;
+        a_day_passes().await;
+        assert_eq!(self::asked(&bed), asked, "{after_use:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_code_that_others_can_write_is_not_taken() {
+    let mut bed = Bed::start().await;
+    bed.order("M-1");
+    let code = bed.folder().join("ac");
+    fs::write(&code, format!("LPA:1${HOST_NAME}$M-1\n")).unwrap();
+    fs::set_permissions(&code, Permissions::from_mode(0o664)).unwrap();
+    first_boot(&mut bed, |bootstrap| {
+        bootstrap.default_smdp = None;
+        bootstrap.activation_code_file = Some(code.clone());
+    })
+    .await;
+    let told = bed
+        .euicc_when(EUICC, has_tried)
+        .await
+        .first_profile
+        .unwrap();
+    let last = told.last.unwrap();
+    assert!(
+        last.ends_with("others than its owner can write to it; chmod go-w"),
+        "{last}"
+    );
+    assert_eq!(asked(&bed), 0);
+    fs::set_permissions(&code, Permissions::from_mode(0o640)).unwrap();
+    bed.euicc_when(EUICC, is_done).await;
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_time_to_check_certificates_by_nothing_is_asked_until_the_clock_is_set() {
+    let mut bed = Bed::start().await;
+    let order = order_for_eid(&mut bed);
+    bed.days_pass(-50 * 365);
+    first_boot(&mut bed, |_| {}).await;
+    a_day_passes().await;
+    let told = bed.client.euicc(EUICC).await.unwrap().first_profile;
+    assert_eq!(told.unwrap().state, FirstProfileState::WaitingClock);
+    assert_eq!(asked(&bed), 0);
+    let set = Instant::now();
+    bed.set_clock_right();
+    installed(&bed, order).await;
+    assert!(
+        set.elapsed() < Duration::from_secs(60),
+        "{:?}",
+        set.elapsed()
+    );
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_sets_the_default_smdp_can_have_it_asked_at_once() {
+    let mut bed = Bed::start().await;
+    let order = order_for_eid(&mut bed);
+    let change = AddressesChange {
+        default_smdp: HOST_NAME.to_owned(),
+        download: true,
+    };
+    let set = bed.client.change_addresses(EUICC, &change).await;
+    let set = bed.ended(set).await;
+    succeeded(&set);
+    installed(&bed, order).await;
+    let download = last(&bed).await;
+    assert_eq!(download.kind, Kind::Download);
+    assert_eq!(download.result.unwrap().enabled, Some(true));
+    // Nothing is asked for an address that was not stored.
+    let asked = asked(&bed);
+    bed.bench
+        .card
+        .force(0xBF3F, 1, ForcedAnswer::Status(StatusWord(0x6A80)));
+    let set = bed.client.change_addresses(EUICC, &change).await;
+    assert_eq!(bed.ended(set).await.state, State::Failed);
+    a_day_passes().await;
+    assert_eq!(self::asked(&bed), asked);
     bed.must_be_sound().await;
 }
 
@@ -611,6 +775,22 @@ async fn without_a_section_an_empty_card_with_a_stored_address_is_left_alone() {
     a_day_passes().await;
     assert_eq!(asked(&bed), 0);
     assert!(bed.client.profiles(EUICC).await.unwrap().is_empty());
+}
+
+fn is_done(euicc: &Euicc) -> bool {
+    let first_profile = euicc.first_profile.as_ref();
+    first_profile.is_some_and(|known| {
+        matches!(
+            known.state,
+            FirstProfileState::Done | FirstProfileState::NotNeeded
+        )
+    })
+}
+
+/// An attempt has failed, or there was nothing.
+fn has_tried(euicc: &Euicc) -> bool {
+    let first_profile = euicc.first_profile.as_ref();
+    first_profile.is_some_and(|known| known.state == FirstProfileState::BackingOff)
 }
 
 fn is_given_up(euicc: &Euicc) -> bool {

@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use es9_client::{Options, Roots, TcpConnect};
@@ -68,7 +68,7 @@ pub struct Bed {
     uplink: watch::Sender<u64>,
     clock: Clock,
     /// How far the daemon's clock is ahead, in seconds.
-    ahead_s: Arc<AtomicU64>,
+    ahead_s: Arc<AtomicI64>,
     /// Where ports are looked for, over kernel devices.
     root: PathBuf,
     // Dropped last: the daemon's files are in it.
@@ -174,13 +174,19 @@ impl Bed {
     }
 
     /// Puts the daemon's clock forward. Nothing else has aged by that.
-    pub fn days_pass(&self, days: u64) {
+    pub fn days_pass(&self, days: i64) {
         self.ahead_s.fetch_add(days * 24 * 3600, Ordering::Relaxed);
     }
 
     /// The kernel tells the daemon that a network has come up.
     pub fn network_comes_up(&self) {
         self.uplink.send_modify(|count| *count += 1);
+    }
+
+    /// The clock is right again, and the kernel says that it was set.
+    pub fn set_clock_right(&self) {
+        self.ahead_s.store(0, Ordering::Relaxed);
+        self.network_comes_up();
     }
 
     /// The time of day, as the daemon has it.
@@ -476,11 +482,15 @@ impl Bed {
     }
 }
 
-/// The time of day, which goes as tokio's clock does when that is paused, and may be ahead.
-fn clock(ahead_s: Arc<AtomicU64>) -> Clock {
+/// The time of day, which goes as tokio's clock does when that is paused, and may be ahead or behind.
+fn clock(ahead_s: Arc<AtomicI64>) -> Clock {
     let (start, time) = (Instant::now(), SystemTime::now());
-    let ahead = move || Duration::from_secs(ahead_s.load(Ordering::Relaxed));
-    Clock::new(move || time + start.elapsed() + ahead())
+    Clock::new(move || {
+        let ahead_s = ahead_s.load(Ordering::Relaxed);
+        let by = Duration::from_secs(ahead_s.unsigned_abs());
+        let now = time + start.elapsed();
+        if ahead_s < 0 { now - by } else { now + by }
+    })
 }
 
 /// The network interfaces that this network was given.

@@ -26,6 +26,10 @@ pub struct AddressesChange {
     /// A host name such as `smdp.example.com`, with `:PORT` where it is not 443; an empty text
     /// removes the address.
     pub default_smdp: String,
+    /// Whether a profile is asked for there as soon as the address is stored, in an operation of kind
+    /// `download` that follows by itself and accepts what it gets.
+    #[serde(default)]
+    pub download: bool,
 }
 
 /// What to erase: at least one of the three is true.
@@ -79,13 +83,20 @@ pub(super) fn route(
 }
 
 fn set_addresses(request: &Request<'_>, euicc: &str) -> Result<Action, Problem> {
-    let address = request.json::<AddressesChange>()?.default_smdp;
+    let AddressesChange {
+        default_smdp: address,
+        download,
+    } = request.json()?;
     // Every LPA that ever reads the card must understand what is written to it.
     let address = match address.is_empty() {
         true => address,
         false => parse_address(&address)?.to_string(),
     };
-    request.start(euicc, Job::SetDefaultSmdp(address))
+    if download && address.is_empty() {
+        let why = "there is nothing to download from no address.";
+        return Err(Problem::new(Code::InvalidRequest).detail(why));
+    }
+    request.start(euicc, Job::SetDefaultSmdp { address, download })
 }
 
 pub(super) fn parse_address(address: &str) -> Result<ServerAddress, Problem> {

@@ -122,7 +122,10 @@ mod tests {
             (
                 format!("PUT {}", at("/addresses")),
                 r#"{"default_smdp":"smdp.example.com"}"#,
-                starts(Job::SetDefaultSmdp("smdp.example.com".into())),
+                starts(Job::SetDefaultSmdp {
+                    address: "smdp.example.com".into(),
+                    download: false,
+                }),
             ),
             (
                 format!("GET {}", at("/profiles")),

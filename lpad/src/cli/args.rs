@@ -76,6 +76,9 @@ pub enum EuiccCommand {
     SetDefaultSmdp {
         /// Its host name; "" removes it
         address: String,
+        /// Ask there for a profile as soon as the address is stored, in an operation of its own
+        #[arg(long)]
+        download: bool,
     },
     /// Erase profiles, or the default SM-DP+ address, for ever
     Reset(ResetArguments),

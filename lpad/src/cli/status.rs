@@ -8,6 +8,7 @@ use super::table::{Width, facts};
 use super::time::{age_s, since, until};
 use crate::api::body::{Euicc, FirstProfile, Modem, Notification, Operation, Profile};
 use crate::api::health::Version;
+use crate::config::OrderSource;
 use crate::job::Part;
 use crate::memory::operations::State;
 use crate::memory::snapshot::{Availability, FirstProfileState, ProfileState};
@@ -162,6 +163,7 @@ fn how_it_stands(first_profile: &FirstProfile, now: Timestamp) -> Option<String>
         FirstProfileState::NoAddress => return Some("no address to ask".to_owned()),
         FirstProfileState::Done => return Some("downloaded".to_owned()),
         FirstProfileState::Waiting | FirstProfileState::BackingOff => used,
+        FirstProfileState::WaitingClock => "waiting for the clock to be set".to_owned(),
         FirstProfileState::Trying => format!("downloading; {used}"),
         FirstProfileState::Stopped if used_up => format!("given up after {most} attempts"),
         FirstProfileState::Stopped => "given up".to_owned(),
@@ -174,7 +176,23 @@ fn how_it_stands(first_profile: &FirstProfile, now: Timestamp) -> Option<String>
         let next = until(next_s, now);
         format!("; next attempt {next}")
     });
-    Some([Some(begun), last, next].into_iter().flatten().collect())
+    // Where there is but one place, nobody asks.
+    let order = (first_profile.source.zip(first_profile.then))
+        .map(|(next, then)| format!(" {}, then {}", place(next), place(then)));
+    Some(
+        [Some(begun), last, next, order]
+            .into_iter()
+            .flatten()
+            .collect(),
+    )
+}
+
+fn place(source: OrderSource) -> &'static str {
+    match source {
+        OrderSource::Code => "by the activation code",
+        OrderSource::Config => "at the configured SM-DP+",
+        OrderSource::Card => "at the SM-DP+ stored on the card",
+    }
 }
 
 /// Whether much may have happened to the card since: one that is taken out is noticed only when it is
@@ -329,6 +347,8 @@ mod tests {
         let euicc = Euicc {
             first_profile: Some(FirstProfile {
                 state: FirstProfileState::Stopped,
+                source: None,
+                then: None,
                 attempts: 1,
                 most_attempts: 12,
                 last: Some("refused.".to_owned()),
@@ -349,6 +369,10 @@ mod tests {
                 state,
                 attempts,
                 most_attempts: 12,
+                source: Some(OrderSource::Code),
+                then: next_s
+                    .filter(|next_s| *next_s == 40)
+                    .map(|_| OrderSource::Card),
                 last: last.map(str::to_owned),
                 next_step: None,
                 next_attempt_s: next_s.map(|next_s| NOW_S + next_s),
@@ -374,7 +398,12 @@ mod tests {
             ),
             (
                 stands(FirstProfileState::BackingOff, 3, unreachable, Some(40)),
-                "3 of 12 attempts used, last: the SM-DP+ cannot be reached; next attempt in 40 s",
+                "3 of 12 attempts used, last: the SM-DP+ cannot be reached; next attempt in 40 s by the \
+                 activation code, then at the SM-DP+ stored on the card",
+            ),
+            (
+                stands(FirstProfileState::WaitingClock, 0, None, None),
+                "waiting for the clock to be set",
             ),
             (stands(FirstProfileState::Done, 0, None, None), "downloaded"),
             (

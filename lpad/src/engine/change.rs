@@ -117,7 +117,7 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
                 Ok(Achievement::default())
             })
             .await?;
-        context.consider(self.first_boot, self.card.eid);
+        context.consider_now(self.first_boot, self.card.eid);
         Ok(achieved)
     }
 

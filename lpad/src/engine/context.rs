@@ -162,6 +162,12 @@ impl<C> Context<C> {
         self.show_first_boot(first_boot);
     }
 
+    /// The same when a client has set the card's default SM-DP+.
+    pub(super) fn consider_now(&self, first_boot: &mut FirstBoot, eid: Eid) {
+        first_boot.consider_now(eid, &self.known(), |order| self.attempts_at(eid, order));
+        self.show_first_boot(first_boot);
+    }
+
     /// Goes on with watching a profile that is in use since before a restart.
     pub(super) fn watch_again(&self, probation: &mut Probation, eid: Eid) {
         if probation.next_look().is_some() {
@@ -184,7 +190,9 @@ impl<C> Context<C> {
     /// What the first boot downloads now, if anything.
     pub(super) fn first_download(&self, first_boot: &mut FirstBoot, eid: Eid) -> Option<Download> {
         let known = self.known();
-        let download = first_boot.attempt(eid, &known, |order| self.attempts_at(eid, order));
+        let clock_is_set = self.clock.plausible_seconds().is_some();
+        let earlier = |order| self.attempts_at(eid, order);
+        let download = first_boot.attempt(eid, &known, earlier, clock_is_set);
         self.show_first_boot(first_boot);
         download
     }

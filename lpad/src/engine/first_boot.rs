@@ -1,23 +1,24 @@
 //! The first boot: a card without a profile gets one by itself.
 //!
-//! SGP.22 v2.5 section 3.1.2. As long as it is wanted, the configured SM-DP+, or the one stored on
-//! the card, is asked for a profile made for this EID; a configured activation code takes its place.
+//! SGP.22 v2.5 section 3.1.2. As long as it is wanted, the places where a profile may be are asked in the
+//! configured order: that of an activation code, the configured SM-DP+, the one stored on the card. Where
+//! there is nothing, the next one is asked at once; trouble that may pass is waited for.
 //!
-//! Only what the order itself cannot survive ends the attempts for it, and only attempts that the
+//! Only what an order itself cannot survive ends the attempts for it, and only attempts that the
 //! server has counted as well count towards the cap: days without network use up nothing.
 
-use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{env, fmt, fs, io};
 
 use es9_client::AddressError;
 use es10_apdu::types::{Eid, ProfileClass};
 use tokio::time::Instant;
 
-use crate::activation_code::ActivationCodeError;
-use crate::config::{BootstrapConfig, BootstrapWhen};
+use crate::activation_code::{ActivationCode, ActivationCodeError};
+use crate::config::{AfterUse, BootstrapConfig, BootstrapWhen, OrderSource};
 use crate::failure::JobFailure;
-use crate::files::read_code;
+use crate::files::{read_code, read_owned_code};
 use crate::job::{Achievement, Consent, Download, DownloadSource};
 use crate::memory::digest::Digest;
 use crate::memory::journal::Attempt;
@@ -31,6 +32,8 @@ use crate::secret::{Secret, in_few_words, shorten_numbers};
 #[derive(Debug)]
 pub(super) struct FirstBoot {
     config: BootstrapConfig,
+    /// The credential with an activation code that systemd passed on.
+    credential: Option<PathBuf>,
     key: Key,
     wish: Wish,
 }
@@ -41,34 +44,49 @@ enum Wish {
     Nothing,
     /// A profile, and nobody says where it is.
     Address,
-    Order(Wanted),
+    Orders(Orders),
 }
 
-/// Where the profile of a card is.
-enum Place {
+/// Where the profile of a card may be.
+enum Places {
     /// None is wanted.
     NotNeeded,
     /// It is not told, and why.
     Untold(&'static str),
-    At(Secret),
+    At(Vec<Place>),
 }
 
-/// The order that is tried: a card, where its profile is, and the confirmation code. Another one begins
-/// anew.
+/// One place where the profile of a card may be.
+struct Place {
+    source: OrderSource,
+    /// The activation code or the address.
+    text: Secret,
+}
+
+/// The orders that are tried, one after the other.
 #[derive(Debug)]
-struct Wanted {
+struct Orders {
+    all: Vec<Order>,
+    /// The one that is tried next, or now.
+    current: usize,
     stand: Stand,
-    /// What is kept of it over a restart.
-    kept: Attempt,
     /// Failures in a row in this life of the daemon; they make the back-off grow.
     failures: u32,
-    /// Whether the last attempt failed for want of a network.
-    lacked_network: bool,
+    /// What the next attempt waits for, beside its time.
+    waits_for: Option<WaitsFor>,
+}
+
+/// An order: a card, where its profile is, and the confirmation code. Another one begins anew.
+#[derive(Debug)]
+struct Order {
+    source: OrderSource,
+    /// What is kept of it over a restart.
+    kept: Attempt,
     /// What the last attempt was made with and no file but the operator's may hold.
     codes: Vec<Secret>,
 }
 
-/// Where an order stands.
+/// Where it stands.
 #[derive(Clone, Copy, Debug)]
 enum Stand {
     /// The next attempt is made then.
@@ -78,13 +96,26 @@ enum Stand {
     Stopped,
 }
 
+/// What ends a wait early.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum WaitsFor {
+    Network,
+    Clock,
+}
+
 impl FirstBoot {
     pub(super) fn new(config: BootstrapConfig, key: Key) -> Self {
-        let wish = Wish::Nothing;
-        Self { config, key, wish }
+        let folder = env::var_os("CREDENTIALS_DIRECTORY");
+        let credential = folder.map(|folder| Path::new(&folder).join(CREDENTIAL));
+        Self {
+            config,
+            credential: credential.filter(|path| path.exists()),
+            key,
+            wish: Wish::Nothing,
+        }
     }
 
-    /// The card was read, or its default SM-DP+ was set: look whether a profile is wanted.
+    /// The card was read: look whether a profile is wanted.
     ///
     /// `earlier` tells what the journal knows of an order. A reading of the card begins nothing anew:
     /// attempts and back-off belong to the order.
@@ -92,54 +123,74 @@ impl FirstBoot {
         &mut self,
         eid: Eid,
         snapshot: &Snapshot,
-        earlier: impl FnOnce(Digest) -> Option<Attempt>,
+        earlier: impl Fn(Digest) -> Option<Attempt>,
     ) {
         // A site that got its power back at once must not ask its server at once.
         let jitter = Duration::from_secs(self.config.jitter_s);
-        self.look(eid, snapshot, earlier, below(jitter));
+        let share = Digest::of(&[eid.octets()]).share();
+        self.look(eid, snapshot, earlier, jitter.mul_f64(share));
     }
 
-    /// As [`Self::consider`]; the first attempt at another order is made after `wait`.
+    /// The same when a client has set the card's default SM-DP+, who need not wait.
+    pub(super) fn consider_now(
+        &mut self,
+        eid: Eid,
+        snapshot: &Snapshot,
+        earlier: impl Fn(Digest) -> Option<Attempt>,
+    ) {
+        self.look(eid, snapshot, earlier, Duration::ZERO);
+    }
+
+    /// As [`Self::consider`]; the first attempt at other orders is made after `wait`.
     fn look(
         &mut self,
         eid: Eid,
         snapshot: &Snapshot,
-        earlier: impl FnOnce(Digest) -> Option<Attempt>,
+        earlier: impl Fn(Digest) -> Option<Attempt>,
         wait: Duration,
     ) {
-        let place = match self.place(snapshot) {
-            Place::NotNeeded => {
+        let places = match self.places(snapshot) {
+            Places::NotNeeded => {
                 self.wish = Wish::Nothing;
                 return;
             }
-            Place::Untold(why) => {
+            Places::Untold(why) => {
                 if !matches!(self.wish, Wish::Address) {
                     tracing::warn!("no first profile: {why}");
                 }
                 self.wish = Wish::Address;
                 return;
             }
-            Place::At(place) => place,
+            Places::At(places) => places,
         };
-        let order = self.order(eid, &place);
-        if matches!(&self.wish, Wish::Order(wanted) if wanted.kept.order == order) {
+        let all = places.into_iter().map(|Place { source, text }| {
+            let order = self.order(eid, &text);
+            Order {
+                source,
+                kept: earlier(order).unwrap_or_else(|| Attempt::none(eid, order)),
+                codes: Vec::new(),
+            }
+        });
+        let all: Vec<Order> = all.collect();
+        let ids = |all: &[Order]| -> Vec<Digest> {
+            let ids = all.iter().map(|order| order.kept.order);
+            ids.collect()
+        };
+        if matches!(&self.wish, Wish::Orders(known) if ids(&known.all) == ids(&all)) {
             return;
         }
-        let kept = earlier(order).unwrap_or_else(|| Attempt::none(eid, order));
-        let mut wanted = Wanted {
+        let mut orders = Orders {
+            all,
+            current: 0,
             stand: Stand::Due(Instant::now() + wait),
-            kept,
             failures: 0,
-            lacked_network: false,
-            codes: Vec::new(),
+            waits_for: None,
         };
-        if wanted.kept.done && self.config.activation_code_file.is_some() {
-            wanted.stand = Stand::Done;
-        } else if wanted.is_over(self.config.attempts) {
-            let last = wanted.kept.last.clone().unwrap_or_default();
-            wanted.give_up(&shorten_numbers(&last));
+        if !orders.next_of(0, self.config.attempts) {
+            orders.give_up(self.config.attempts);
         }
-        self.wish = Wish::Order(wanted);
+        self.wish = Wish::Orders(orders);
+        self.put_away();
     }
 
     /// What tells this order from others. A confirmation code has so few digits that it goes in by its
@@ -155,15 +206,15 @@ impl FirstBoot {
 
     /// When the next attempt is due.
     pub(super) fn next_attempt(&self) -> Option<Instant> {
-        match self.wanted()?.stand {
+        match self.orders()?.stand {
             Stand::Due(at) => Some(at),
             Stand::Trying | Stand::Done | Stand::Stopped => None,
         }
     }
 
-    fn wanted(&self) -> Option<&Wanted> {
+    fn orders(&self) -> Option<&Orders> {
         match &self.wish {
-            Wish::Order(wanted) => Some(wanted),
+            Wish::Orders(orders) => Some(orders),
             Wish::Nothing | Wish::Address => None,
         }
     }
@@ -173,40 +224,66 @@ impl FirstBoot {
         &mut self,
         eid: Eid,
         snapshot: &Snapshot,
-        earlier: impl FnOnce(Digest) -> Option<Attempt>,
+        earlier: impl Fn(Digest) -> Option<Attempt>,
+        clock_is_set: bool,
     ) -> Option<Download> {
         // The files may have appeared or changed since the card was read.
         self.look(eid, snapshot, earlier, Duration::ZERO);
         self.next_attempt()?;
-        let download = self.download();
-        let Wish::Order(wanted) = &mut self.wish else {
+        if !clock_is_set {
+            // No certificate could be checked.
+            let orders = self.orders_mut()?;
+            orders.waits_for = Some(WaitsFor::Clock);
+            orders.stand = Stand::Due(Instant::now() + CLOCK);
             return None;
-        };
-        match download {
-            Ok(download) => {
-                wanted.stand = Stand::Trying;
-                wanted.lacked_network = false;
-                wanted.codes = download.codes();
-                Some(download)
-            }
-            // The file may appear or be put right later.
-            Err(why) => {
-                wanted.back_off(FAILED, &why);
-                None
+        }
+        let most = self.config.attempts;
+        loop {
+            let orders = self.orders()?;
+            let source = orders.all.get(orders.current)?.source;
+            let download = self.download(source);
+            let orders = self.orders_mut()?;
+            match download {
+                Ok(download) => {
+                    orders.stand = Stand::Trying;
+                    orders.waits_for = None;
+                    if let Some(order) = orders.all.get_mut(orders.current) {
+                        order.codes = download.codes();
+                    }
+                    return Some(download);
+                }
+                // Where there is no code there is nothing, and the file may appear later.
+                Err(NoDownload { is_missing, .. })
+                    if is_missing && orders.next_of(orders.current + 1, most) => {}
+                Err(NoDownload { why, .. }) => {
+                    orders.back_off(FAILED, &why);
+                    orders.restart(most);
+                    return None;
+                }
             }
         }
     }
 
-    /// What the configuration asks for, or why it cannot be told.
-    fn download(&self) -> Result<Download, String> {
+    fn orders_mut(&mut self) -> Option<&mut Orders> {
+        match &mut self.wish {
+            Wish::Orders(orders) => Some(orders),
+            Wish::Nothing | Wish::Address => None,
+        }
+    }
+
+    /// What is downloaded from a source, or why it cannot be told.
+    fn download(&self, source: OrderSource) -> Result<Download, NoDownload> {
+        let source = self.source(source)?;
         let code_file = self.config.confirmation_code_file.as_deref();
         let confirmation_code = code_file.map(|path| {
-            read_code(path).map_err(|error| unreadable("confirmation code", path, &error))
+            read_code(path).map_err(|error| NoDownload {
+                why: unreadable("confirmation code", path, &error),
+                is_missing: false,
+            })
         });
-        let confirmation_code = confirmation_code.transpose()?;
         Ok(Download {
-            source: self.source()?,
-            confirmation_code,
+            source,
+            confirmation_code: confirmation_code.transpose()?,
             consent: Consent::Accept,
             enable: self.config.enable,
         })
@@ -214,59 +291,110 @@ impl FirstBoot {
 
     /// An attempt ended; gives what the journal has to keep of the order.
     pub(super) fn ended(&mut self, outcome: Result<&Achievement, &JobFailure>) -> Option<Attempt> {
-        let Wish::Order(wanted) = &mut self.wish else {
-            return None;
-        };
+        let most = self.config.attempts;
+        let orders = self.orders_mut()?;
+        let current = orders.current;
+        let kept = &mut orders.all.get_mut(current)?.kept;
         match outcome {
             Ok(achieved) if !achieved.nothing_to_download => {
-                wanted.kept = Attempt {
+                *kept = Attempt {
                     done: true,
-                    ..Attempt::none(wanted.kept.eid, wanted.kept.order)
+                    ..Attempt::none(kept.eid, kept.order)
                 };
-                wanted.stand = Stand::Done;
+                orders.stand = Stand::Done;
             }
             Ok(_) => {
-                wanted.kept.empty = wanted.kept.empty.saturating_add(1);
-                wanted.back_off(NOTHING_THERE, "the SM-DP+ has nothing for this eUICC");
+                kept.empty = kept.empty.saturating_add(1);
+                let why = "the SM-DP+ has nothing for this eUICC";
+                match orders.next_of(current + 1, most) {
+                    true => orders.stand = Stand::Due(Instant::now()),
+                    false => {
+                        orders.back_off(NOTHING_THERE, why);
+                        orders.restart(most);
+                    }
+                }
+                orders.all.get_mut(current)?.kept.last = Some(why.to_owned());
             }
-            Err(failure) => wanted.failed(failure, self.config.attempts),
+            Err(failure) => orders.failed(failure, most),
         }
-        Some(wanted.kept.clone())
+        Some(orders.all.get(current)?.kept.clone())
     }
 
-    /// A network has come up: an attempt that failed for want of one is made again soon.
+    /// Takes the file away whose activation code was used, if it is to be. A code is known to be used by
+    /// its order: when lpad ends before the file is gone, the next start takes it away.
+    pub(super) fn put_away(&self) {
+        let is_used = |order: &Order| order.source == OrderSource::Code && order.kept.done;
+        let Some(path) = &self.config.activation_code_file else {
+            return;
+        };
+        if !self
+            .orders()
+            .is_some_and(|orders| orders.all.iter().any(is_used))
+        {
+            return;
+        }
+        let put = match self.config.after_use {
+            AfterUse::Keep => return,
+            AfterUse::Remove => fs::remove_file(path),
+            AfterUse::Rename => {
+                let mut used = path.clone().into_os_string();
+                used.push(".used");
+                fs::rename(path, used)
+            }
+        };
+        let file = path.display();
+        match put {
+            Ok(()) => tracing::info!(%file, "the activation code is used, and its file put away"),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                tracing::warn!(%file, %error, "the file of the used activation code stays");
+            }
+        }
+    }
+
+    /// A network has come up, or the clock was set: an attempt that waits for that is made soon.
     pub(super) fn network_came_up(&mut self) {
-        if let Wish::Order(wanted) = &mut self.wish
-            && let Stand::Due(at) = wanted.stand
-            && wanted.lacked_network
+        if let Some(orders) = self.orders_mut()
+            && let Stand::Due(at) = orders.stand
+            && orders.waits_for.is_some()
         {
             let soon = Instant::now() + below(NETWORK_SETTLES);
-            wanted.stand = Stand::Due(at.min(soon));
+            orders.stand = Stand::Due(at.min(soon));
         }
     }
 
     /// Why nothing more is tried, unless a client wanted it so.
     pub(super) fn stopped_by(&self) -> Option<&str> {
-        let wanted = self.wanted()?;
+        let orders = self.orders()?;
+        let order = orders.all.get(orders.current)?;
         let is_stopped =
-            matches!(wanted.stand, Stand::Stopped) && wanted.is_over(self.config.attempts);
-        wanted.kept.last.as_deref().filter(|_| is_stopped)
+            matches!(orders.stand, Stand::Stopped) && order.is_over(self.config.attempts);
+        order.kept.last.as_deref().filter(|_| is_stopped)
     }
 
     /// What is told of it.
     pub(super) fn status(&self, now_s: u64) -> Option<FirstProfile> {
-        let wanted = self.wanted();
         let state = match &self.wish {
             Wish::Nothing if self.config.when == BootstrapWhen::Never => return None,
             Wish::Nothing => FirstProfileState::NotNeeded,
             Wish::Address => FirstProfileState::NoAddress,
-            Wish::Order(wanted) => wanted.state(),
+            Wish::Orders(orders) => orders.state(),
         };
+        let orders = self.orders();
+        let order = orders.and_then(|orders| orders.all.get(orders.current));
+        let is_open =
+            matches!(orders, Some(orders) if matches!(orders.stand, Stand::Due(_) | Stand::Trying));
+        let then = orders.filter(|_| is_open).and_then(|orders| {
+            let mut further = orders.all.iter().skip(orders.current + 1);
+            further.find(|order| order.may_be_tried(self.config.attempts))
+        });
         Some(FirstProfile {
             state,
-            attempts: wanted.map_or(0, |wanted| wanted.kept.failures),
+            source: order.map(|order| order.source),
+            then: then.map(|order| order.source),
+            attempts: order.map_or(0, |order| order.kept.failures),
             most_attempts: self.config.attempts,
-            last: wanted.and_then(|wanted| wanted.kept.last.clone()),
+            last: order.and_then(|order| order.kept.last.clone()),
             next_step: self.next_step(),
             next_attempt_s: self.next_attempt().map(|next| {
                 let wait = next.saturating_duration_since(Instant::now());
@@ -277,18 +405,19 @@ impl FirstBoot {
 
     /// What people can do when nothing more is tried.
     fn next_step(&self) -> Option<String> {
-        let wanted = match &self.wish {
+        let orders = match &self.wish {
             Wish::Nothing => return None,
             Wish::Address => return Some(GIVE_ADDRESS.to_owned()),
-            Wish::Order(wanted) => wanted,
+            Wish::Orders(orders) => orders,
         };
-        if !matches!(wanted.stand, Stand::Stopped) {
+        if !matches!(orders.stand, Stand::Stopped) {
             return None;
         }
+        let Order { source, kept, .. } = orders.all.get(orders.current)?;
         let by_hand = "download by hand with `lpactl download`";
-        let is_used_up = wanted.kept.failures >= self.config.attempts;
+        let is_used_up = kept.failures >= self.config.attempts;
         let config = &self.config;
-        if wanted.kept.wants_confirmation_code {
+        if kept.wants_confirmation_code {
             return Some(match &config.confirmation_code_file {
                 Some(path) => {
                     let path = path.display();
@@ -302,12 +431,12 @@ impl FirstBoot {
                 ),
             });
         }
-        Some(match &config.activation_code_file {
-            Some(path) if wanted.kept.ended => {
+        Some(match (source, &config.activation_code_file) {
+            (OrderSource::Code, Some(path)) if kept.ended => {
                 let path = path.display();
                 format!("Put another activation code into {path} and restart lpad, or {by_hand}.")
             }
-            None if wanted.kept.ended => {
+            _ if kept.ended => {
                 format!("Ask the operator for an activation code and {by_hand}.")
             }
             _ if is_used_up => {
@@ -318,7 +447,7 @@ impl FirstBoot {
     }
 
     /// Where the profile is that is wanted.
-    fn place(&self, snapshot: &Snapshot) -> Place {
+    fn places(&self, snapshot: &Snapshot) -> Places {
         let config = &self.config;
         let may_be_tried = match config.when {
             // A list that cannot be read might hold a profile.
@@ -331,91 +460,191 @@ impl FirstBoot {
             BootstrapWhen::Never => false,
         };
         if !may_be_tried {
-            return Place::NotNeeded;
+            return Places::NotNeeded;
         }
-        match (&config.activation_code_file, &config.default_smdp) {
-            // One that cannot be read may appear later.
-            (Some(path), _) => Place::At(read_code(path).unwrap_or_default()),
-            (None, Some(address)) => Place::At(Secret::new(address.as_str())),
-            (None, None) => match (snapshot.default_smdp(), snapshot.addresses.value()) {
-                (Some(address), _) => Place::At(Secret::new(address)),
-                (None, Some(_)) => Place::Untold("no address is configured and the card has none"),
-                (None, None) => {
-                    Place::Untold("no address is configured and the card's cannot be read")
+        let on_card = snapshot.default_smdp();
+        let mut places: Vec<Place> = Vec::new();
+        for &source in &config.sources {
+            let text = match source {
+                // One that cannot be read may appear later.
+                OrderSource::Code => {
+                    let path = self.code_file();
+                    path.map(|path| read_owned_code(path).unwrap_or_default())
                 }
-            },
+                OrderSource::Config => config.default_smdp.as_deref().map(Secret::new),
+                OrderSource::Card => on_card.map(Secret::new),
+            };
+            // The same address twice is one order.
+            places.extend(
+                text.filter(|text| {
+                    !places
+                        .iter()
+                        .any(|known| known.text.expose() == text.expose())
+                })
+                .map(|text| Place { source, text }),
+            );
+        }
+        match (places.is_empty(), snapshot.addresses.value()) {
+            (false, _) => Places::At(places),
+            (true, Some(_)) => Places::Untold("no address is configured and the card has none"),
+            (true, None) => {
+                Places::Untold("no address is configured and the card's cannot be read")
+            }
         }
     }
 
-    fn source(&self) -> Result<DownloadSource, String> {
-        match (&self.config.activation_code_file, &self.config.default_smdp) {
-            (Some(path), _) => {
+    /// Where an activation code is to be found.
+    fn code_file(&self) -> Option<&Path> {
+        let configured = self.config.activation_code_file.as_deref();
+        configured.or(self.credential.as_deref())
+    }
+
+    fn source(&self, source: OrderSource) -> Result<DownloadSource, NoDownload> {
+        let why = |why: &dyn fmt::Display| NoDownload {
+            why: why.to_string(),
+            is_missing: false,
+        };
+        Ok(match (source, &self.config.default_smdp) {
+            (OrderSource::Code, _) => {
                 let code = "activation code";
-                let text = read_code(path).map_err(|error| unreadable(code, path, &error))?;
-                let parsed = text.expose().parse().map(DownloadSource::ActivationCode);
-                parsed.map_err(|error: ActivationCodeError| unreadable(code, path, &error))
+                let path = self.code_file().unwrap_or_else(|| Path::new(""));
+                let text = read_owned_code(path).map_err(|error| NoDownload {
+                    why: unreadable(code, path, &error),
+                    is_missing: error.kind() == io::ErrorKind::NotFound,
+                })?;
+                let parsed = text.expose().parse::<ActivationCode>();
+                let parsed = parsed
+                    .map_err(|error: ActivationCodeError| why(&unreadable(code, path, &error)));
+                DownloadSource::ActivationCode(parsed?)
             }
             // Checked when the configuration was read.
-            (None, Some(address)) => {
-                let address = address.parse().map(DownloadSource::Smdp);
-                address.map_err(|error: AddressError| error.to_string())
+            (OrderSource::Config, Some(address)) => {
+                let address = address.parse();
+                DownloadSource::Smdp(address.map_err(|error: AddressError| why(&error))?)
             }
-            (None, None) => Ok(DownloadSource::DefaultSmdp),
-        }
+            (OrderSource::Config | OrderSource::Card, _) => DownloadSource::DefaultSmdp,
+        })
     }
 }
 
-impl Wanted {
+/// Why nothing can be downloaded from a source.
+struct NoDownload {
+    why: String,
+    /// There is no code, and none was to be expected.
+    is_missing: bool,
+}
+
+impl Orders {
+    /// Goes to the first order from this one on that may be tried; says whether there is one.
+    fn next_of(&mut self, first: usize, most: u32) -> bool {
+        let mut rest = self.all.iter().enumerate().skip(first);
+        let next = rest.find(|(_, order)| order.may_be_tried(most));
+        if let Some((next, _)) = next {
+            self.current = next;
+        }
+        next.is_some()
+    }
+
+    /// After a round the first order is the next one.
+    fn restart(&mut self, most: u32) {
+        self.next_of(0, most);
+    }
+
     fn state(&self) -> FirstProfileState {
-        match self.stand {
-            Stand::Due(_) if self.failures == 0 => FirstProfileState::Waiting,
-            Stand::Due(_) => FirstProfileState::BackingOff,
-            Stand::Trying => FirstProfileState::Trying,
-            Stand::Done => FirstProfileState::Done,
-            Stand::Stopped => FirstProfileState::Stopped,
+        match (self.stand, self.waits_for) {
+            (Stand::Due(_), Some(WaitsFor::Clock)) => FirstProfileState::WaitingClock,
+            (Stand::Due(_), _) if self.failures == 0 => FirstProfileState::Waiting,
+            (Stand::Due(_), _) => FirstProfileState::BackingOff,
+            (Stand::Trying, _) => FirstProfileState::Trying,
+            (Stand::Done, _) => FirstProfileState::Done,
+            (Stand::Stopped, _) => FirstProfileState::Stopped,
         }
     }
 
     fn failed(&mut self, failure: &JobFailure, most: u32) {
         let text = failure.to_string();
-        self.lacked_network = failure.is_of_network();
+        let current = self.current;
+        let Some(order) = self.all.get_mut(current) else {
+            return;
+        };
         if reached_the_order(failure) {
-            self.kept.failures = self.kept.failures.saturating_add(1);
+            order.kept.failures = order.kept.failures.saturating_add(1);
         }
-        self.kept.ended = failure.ends_order();
-        self.kept.wants_confirmation_code = failure.wants_confirmation_code();
+        order.kept.ended = failure.ends_order();
+        order.kept.wants_confirmation_code = failure.wants_confirmation_code();
+        order.kept.last = Some(in_few_words(&text, &order.codes));
+        let is_over = order.is_over(most);
+        if failure.is_of_network() {
+            self.waits_for = Some(WaitsFor::Network);
+        }
         match failure {
             // A client did not want it; the next start of the daemon asks again.
             JobFailure::Cancelled => self.stand = Stand::Stopped,
-            _ if self.is_over(most) => self.give_up(&failure.shortened()),
-            _ => return self.back_off(FAILED, &text),
+            _ if !is_over => self.back_off(FAILED, &text),
+            _ if self.next_of(current + 1, most) || self.next_of(0, most) => {
+                tracing::warn!(
+                    last = failure.shortened(),
+                    "this order is over; the next one is tried"
+                );
+                self.stand = Stand::Due(Instant::now());
+            }
+            _ => self.give_up(most),
         }
-        self.kept.last = Some(in_few_words(&text, &self.codes));
+    }
+
+    /// No order may be tried any more.
+    fn give_up(&mut self, most: u32) {
+        let is_given_up = |order: &Order| order.is_over(most) && !order.is_used();
+        // The last one that was tried, if that is why.
+        let current = self
+            .all
+            .get(self.current)
+            .filter(|order| is_given_up(order));
+        let given_up = current.or_else(|| self.all.iter().find(|order| is_given_up(order)));
+        let Some(Order { kept, source, .. }) = given_up else {
+            self.stand = Stand::Done;
+            return;
+        };
+        let source = *source;
+        let last = shorten_numbers(kept.last.as_deref().unwrap_or_default());
+        match kept.ended {
+            true => tracing::warn!(last, "no first profile: this order is over"),
+            false => {
+                let attempts = kept.failures;
+                tracing::warn!(attempts, last, "no first profile: tried often enough");
+            }
+        }
+        let place = self.all.iter().position(|order| order.source == source);
+        self.current = place.unwrap_or_default();
+        self.stand = Stand::Stopped;
+    }
+
+    fn back_off(&mut self, backoff: Backoff, last: &str) {
+        self.failures = self.failures.saturating_add(1);
+        let Some(order) = self.all.get_mut(self.current) else {
+            return;
+        };
+        let delay = backoff.any_delay(self.failures.max(order.kept.empty));
+        let shown = shorten_numbers(last);
+        let retry_in_s = delay.as_secs();
+        tracing::info!(retry_in_s, last = shown, "no first profile yet");
+        order.kept.last = Some(in_few_words(last, &order.codes));
+        self.stand = Stand::Due(Instant::now() + delay);
+    }
+}
+
+impl Order {
+    /// Whether its code was used, which can be done once.
+    fn is_used(&self) -> bool {
+        self.source == OrderSource::Code && self.kept.done
     }
 
     fn is_over(&self, most: u32) -> bool {
         self.kept.ended || self.kept.failures >= most
     }
 
-    fn give_up(&mut self, last: &str) {
-        match self.kept.ended {
-            true => tracing::warn!(last, "no first profile: this order is over"),
-            false => {
-                let attempts = self.kept.failures;
-                tracing::warn!(attempts, last, "no first profile: tried often enough");
-            }
-        }
-        self.stand = Stand::Stopped;
-    }
-
-    fn back_off(&mut self, backoff: Backoff, last: &str) {
-        self.failures = self.failures.saturating_add(1);
-        let delay = backoff.any_delay(self.failures.max(self.kept.empty));
-        let shown = shorten_numbers(last);
-        let retry_in_s = delay.as_secs();
-        tracing::info!(retry_in_s, last = shown, "no first profile yet");
-        self.stand = Stand::Due(Instant::now() + delay);
-        self.kept.last = Some(in_few_words(last, &self.codes));
+    fn may_be_tried(&self, most: u32) -> bool {
+        !self.is_used() && !self.is_over(most)
     }
 }
 
@@ -437,9 +666,13 @@ fn unreadable(code: &str, path: &Path, why: &dyn fmt::Display) -> String {
     format!("the {code} cannot be read: {}: {why}", path.display())
 }
 
+/// The credential of systemd with an activation code.
+const CREDENTIAL: &str = "lpad.activation-code";
 /// What to do about a card that nobody gave an address to ask.
 const GIVE_ADDRESS: &str = "Name default_smdp under [euicc.bootstrap] and restart lpad, or store an \
                             address on the card with `lpactl euicc set-default-smdp`.";
+/// How often the clock is looked at where the kernel does not tell that it was set.
+const CLOCK: Duration = Duration::from_secs(600);
 /// After a failure that may pass.
 const FAILED: Backoff = Backoff {
     first: Duration::from_secs(5),
@@ -479,7 +712,7 @@ mod tests {
     }
 
     fn attempt(first: &mut FirstBoot, snapshot: &Snapshot) -> Option<Download> {
-        first.attempt(EID.parse().unwrap(), snapshot, |_| None)
+        first.attempt(EID.parse().unwrap(), snapshot, |_| None, true)
     }
 
     fn consider(first: &mut FirstBoot, snapshot: &Snapshot) {
@@ -525,6 +758,31 @@ mod tests {
         assert!(matches!(download.source, DownloadSource::Smdp(_)) && download.enable);
         first.ended(Ok(&Achievement::default()));
         assert_eq!(first.next_attempt(), None);
+    }
+
+    /// A server sees them all: the sites got their power back in the same second.
+    #[tokio::test(start_paused = true)]
+    async fn a_thousand_gateways_do_not_ask_in_the_same_second() {
+        let config = BootstrapConfig {
+            default_smdp: Some("smdp.example.com".into()),
+            ..BootstrapConfig::default()
+        };
+        let mut asked = vec![0_u32; 60];
+        for number in 0..1000 {
+            let mut first = FirstBoot::new(config.clone(), key());
+            let eid = format!("890490321234512345{number:012}00");
+            first.consider(eid.parse().unwrap(), &empty(), |_| None);
+            let wait = first.next_attempt().unwrap() - Instant::now();
+            let second = usize::try_from(wait.as_secs()).unwrap();
+            asked[second.min(59)] += 1;
+        }
+        for (second, asked) in asked.iter().enumerate() {
+            let bar = "#".repeat(usize::try_from(*asked).unwrap());
+            eprintln!("second {second:2}: {asked:3} {bar}");
+        }
+        // No second sees more than a twentieth of them.
+        assert!(asked.iter().all(|asked| *asked <= 50), "{asked:?}");
+        assert_eq!(asked.iter().sum::<u32>(), 1000);
     }
 
     #[tokio::test(start_paused = true)]
@@ -601,7 +859,7 @@ mod tests {
         assert_eq!(kept.last, Some(failure.to_string()));
         let told = first.status(0).unwrap();
         let mut first = first_boot(BootstrapWhen::Empty);
-        first.consider(EID.parse().unwrap(), &empty(), |_| Some(kept));
+        first.consider(EID.parse().unwrap(), &empty(), |_| Some(kept.clone()));
         assert_eq!(first.status(0).unwrap(), told);
         let next_step = "Ask the operator for an activation code and download by hand with \
                          `lpactl download`.";

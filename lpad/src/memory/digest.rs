@@ -24,6 +24,14 @@ impl Digest {
     }
 }
 
+impl Digest {
+    /// A number from 0 to 1 that it stands for, the same for the same parts.
+    pub fn share(&self) -> f64 {
+        let [a, b, c, d, ..] = self.0;
+        f64::from(u32::from_be_bytes([a, b, c, d])) / f64::from(u32::MAX)
+    }
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&hex::encode(self.0))

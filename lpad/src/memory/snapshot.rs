@@ -9,7 +9,7 @@ use es10_apdu::types::{
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::config::Route;
+use crate::config::{OrderSource, Route};
 use crate::failure::{JobFailure, PortFailure};
 use crate::job::{Achievement, OperationId, Part};
 use crate::modem::table::Known as Modem;
@@ -219,6 +219,10 @@ pub enum Attempt {
 pub struct FirstProfile {
     /// Whether it goes on.
     pub state: FirstProfileState,
+    /// What is tried next, or now, or was tried last.
+    pub source: Option<OrderSource>,
+    /// What is tried when nothing is to be had there.
+    pub then: Option<OrderSource>,
     /// Failed attempts that the server counted as well.
     pub attempts: u32,
     /// After how many of them the order is given up.
@@ -248,6 +252,8 @@ pub enum FirstProfileState {
     Trying,
     /// An attempt failed, and the next one is to come.
     BackingOff,
+    /// The clock was not set since the power came back, and certificates cannot be checked.
+    WaitingClock,
     /// It was downloaded.
     Done,
     /// It was given up: the order is over, or was tried often enough.

@@ -1,4 +1,5 @@
-//! When this machine gets a way to the network, as the kernel tells without being asked.
+//! When servers can be reached that could not: this machine gets a way to the network, or the time to check
+//! certificates by. The kernel tells without being asked.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -7,9 +8,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::io::Errno;
+use rustix::io::{Errno, read};
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_settime,
+};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -18,8 +23,8 @@ use tokio::time::sleep;
 use super::watched;
 use crate::files::read_file;
 
-/// Tells that a network has come up: that there is a default route which was not there before. Clones
-/// tell the same.
+/// Tells that a network has come up, which is that there is a default route that was not there before, or
+/// that the clock was set. Clones tell the same.
 #[derive(Clone, Debug)]
 pub struct Uplink {
     came_up: watch::Receiver<u64>,
@@ -28,17 +33,22 @@ pub struct Uplink {
 }
 
 impl Uplink {
-    /// That of this machine. Where the kernel does not tell of routes, none ever comes up.
+    /// That of this machine. Where the kernel does not tell, nothing ever changes.
     ///
     /// Must be called inside a tokio runtime.
     pub fn system() -> Self {
         let (teller, came_up) = watch::channel(0);
         let mut watcher = JoinSet::new();
-        match subscribe().and_then(watched) {
-            Ok(socket) => drop(watcher.spawn(tell(socket, teller))),
-            Err(error) => {
-                tracing::info!(%error, "the kernel does not tell when a network comes up");
-            }
+        let told = [
+            subscribe()
+                .and_then(watched)
+                .map(|socket| watcher.spawn(tell_routes(socket, teller.clone()))),
+            clock()
+                .and_then(watched)
+                .map(|timer| watcher.spawn(tell_clock(timer, teller))),
+        ];
+        for error in told.into_iter().filter_map(Result::err) {
+            tracing::info!(%error, "the kernel does not tell when servers can be reached");
         }
         Self {
             came_up,
@@ -46,7 +56,7 @@ impl Uplink {
         }
     }
 
-    /// Another one, which comes up whenever the number changes.
+    /// Another one, which tells whenever the number changes.
     pub fn new(came_up: watch::Receiver<u64>) -> Self {
         Self {
             came_up,
@@ -54,7 +64,8 @@ impl Uplink {
         }
     }
 
-    /// Resolves when a network has come up since the last time; never where that is not told.
+    /// Resolves when a network has come up or the clock was set since the last time; never where that is
+    /// not told.
     ///
     /// # Cancel safety
     ///
@@ -75,7 +86,7 @@ fn subscribe() -> io::Result<OwnedFd> {
 }
 
 /// What the kernel says is only taken as a reason to look.
-async fn tell(socket: AsyncFd<OwnedFd>, came_up: watch::Sender<u64>) {
+async fn tell_routes(socket: AsyncFd<OwnedFd>, came_up: watch::Sender<u64>) {
     let mut known = default_routes();
     let mut room = vec![0; 4096];
     while let Ok(mut ready) = socket.readable().await {
@@ -97,6 +108,43 @@ async fn tell(socket: AsyncFd<OwnedFd>, came_up: watch::Sender<u64>) {
         }
         known = now;
         // Routes of a busy router change all the time.
+        sleep(SETTLES).await;
+    }
+}
+
+/// A timer that never ends by itself, but when the clock is set.
+fn clock() -> io::Result<OwnedFd> {
+    let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
+    let timer = timerfd_create(TimerfdClockId::Realtime, flags)?;
+    arm(&timer)?;
+    Ok(timer)
+}
+
+fn arm(timer: &OwnedFd) -> io::Result<()> {
+    let never = Itimerspec {
+        it_interval: Timespec::default(),
+        it_value: Timespec {
+            tv_sec: i64::MAX / 1_000_000_000,
+            tv_nsec: 0,
+        },
+    };
+    let flags = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
+    timerfd_settime(timer, flags, &never)?;
+    Ok(())
+}
+
+async fn tell_clock(timer: AsyncFd<OwnedFd>, clock_set: watch::Sender<u64>) {
+    while let Ok(mut ready) = timer.readable().await {
+        ready.clear_ready();
+        let mut expirations = [0; 8];
+        if read(&timer, &mut expirations) == Err(Errno::CANCELED) {
+            tracing::info!("the clock was set");
+            clock_set.send_modify(|count| *count += 1);
+        }
+        if let Err(error) = arm(timer.get_ref()) {
+            return tracing::warn!(%error, "the kernel tells no more of the clock");
+        }
+        // One that is set again and again is no news.
         sleep(SETTLES).await;
     }
 }
@@ -218,6 +266,7 @@ mod tests {
     #[tokio::test]
     async fn the_kernel_is_listened_to() {
         assert!(subscribe().and_then(watched).is_ok());
+        assert!(clock().and_then(watched).is_ok());
         let mut network = Uplink::system();
         tokio::select! {
             biased;

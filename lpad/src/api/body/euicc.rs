@@ -4,7 +4,7 @@ use es10_apdu::types::SubjectKeyIdentifier;
 use serde::{Deserialize, Serialize};
 
 use super::is_default;
-use crate::config::Route;
+use crate::config::{OrderSource, Route};
 use crate::job::{OperationId, Part};
 use crate::memory::snapshot::{self, Attempt, Availability, FirstProfileState, Shown};
 use crate::modem::table::Known;
@@ -110,6 +110,12 @@ pub struct Trying {
 pub struct FirstProfile {
     /// Whether it goes on.
     pub state: FirstProfileState,
+    /// What is tried next, or now, or was tried last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<OrderSource>,
+    /// What is tried when nothing is to be had there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub then: Option<OrderSource>,
     /// Failed attempts that the server counted as well.
     pub attempts: u32,
     /// After how many of them the order is given up.
@@ -218,6 +224,8 @@ impl From<&snapshot::FirstProfile> for FirstProfile {
     fn from(known: &snapshot::FirstProfile) -> Self {
         Self {
             state: known.state,
+            source: known.source,
+            then: known.then,
             attempts: known.attempts,
             most_attempts: known.most_attempts,
             last: known.last.clone(),
