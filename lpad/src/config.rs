@@ -56,6 +56,8 @@ pub struct ApiConfig {
     pub admin_group: String,
     /// The group whose members may read.
     pub reader_group: Option<String>,
+    /// What only root and the daemon's own user may do.
+    pub root_only: Vec<Locked>,
     /// How many connections are served at the same time. Those that wait for something are not
     /// counted; there may be eight times as many.
     pub max_connections: usize,
@@ -67,9 +69,22 @@ impl Default for ApiConfig {
             socket: PathBuf::from("/run/lpad/lpad.sock"),
             admin_group: "lpad".to_owned(),
             reader_group: None,
+            root_only: Vec::new(),
             max_connections: 32,
         }
     }
+}
+
+/// What may be left to root.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Locked {
+    /// Downloading profiles.
+    Download,
+    /// Erasing the card.
+    Reset,
+    /// Enabling, disabling and deleting profiles for tests.
+    TestProfile,
 }
 
 /// `[state]`.
@@ -222,6 +237,9 @@ pub struct EuiccConfig {
     /// ISD-R application identifiers in hex to try in this order; empty means GSMA's.
     #[serde(default)]
     pub aids: Vec<HexBytes>,
+    /// The SM-DP+ that profiles are downloaded from: host names, or `*.` and a domain; all when empty.
+    #[serde(default)]
+    pub smdp_allowed: Vec<String>,
     /// Deadline for an ES10 function, in seconds.
     #[serde(default = "default_apdu_timeout")]
     pub apdu_timeout_s: u64,
@@ -657,6 +675,7 @@ impl EuiccConfig {
             baud: default_baud(),
             block_size: default_block_size(),
             aids: Vec::new(),
+            smdp_allowed: Vec::new(),
             apdu_timeout_s: default_apdu_timeout(),
             load_timeout_s: default_load_timeout(),
             consent_timeout_s: default_consent_timeout(),
@@ -735,6 +754,16 @@ impl EuiccConfig {
             );
             return Err(section.wrong("aids", &wrong));
         }
+        let is_host = |text: &str| {
+            let parsed = text.parse::<ServerAddress>();
+            parsed.is_ok_and(|parsed| parsed.host().eq_ignore_ascii_case(text))
+        };
+        let mut allowed = self.smdp_allowed.iter();
+        if let Some(wrong) = allowed.find(|text| !is_host(text.strip_prefix("*.").unwrap_or(text)))
+        {
+            let wrong = format!("names hosts and \"*.\" with a domain, and \"{wrong}\" is neither");
+            return Err(section.wrong("smdp_allowed", &wrong));
+        }
         for (key, seconds) in [
             ("apdu_timeout_s", self.apdu_timeout_s),
             ("load_timeout_s", self.load_timeout_s),
@@ -768,7 +797,25 @@ impl EuiccConfig {
                 return Err(section.wrong("iccid", "is that of a section before it"));
             }
         }
+        let configured = self.bootstrap.default_smdp.as_deref();
+        let configured = configured.and_then(|text| text.parse::<ServerAddress>().ok());
+        if configured.is_some_and(|address| !self.allows(address.host())) {
+            return Err(inside(BOOTSTRAP).wrong("default_smdp", "is not in smdp_allowed"));
+        }
         self.bootstrap.check(inside(BOOTSTRAP))
+    }
+
+    /// Whether profiles may be downloaded from this host.
+    pub fn allows(&self, host: &str) -> bool {
+        let fits = |allowed: &String| match allowed.strip_prefix('*') {
+            Some(domain) => {
+                let name = host.len().checked_sub(domain.len());
+                let end = name.and_then(|at| host.get(at..));
+                end.is_some_and(|end| end.eq_ignore_ascii_case(domain))
+            }
+            None => host.eq_ignore_ascii_case(allowed),
+        };
+        self.smdp_allowed.is_empty() || self.smdp_allowed.iter().any(fits)
     }
 
     fn check_fallback(&self, section: Section<'_>) -> Result<(), Wrong> {

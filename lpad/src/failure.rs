@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::{fmt, io};
 
-use es9_client::{AddressError, NextStep};
+use es9_client::{AddressError, NextStep, ServerAddress};
 use es10_apdu::apdu::StatusWord;
 use es10_apdu::channel::OpenError;
 use es10_apdu::es10b::{
@@ -50,6 +50,9 @@ pub enum JobFailure {
     /// Neither configuration nor card names a default SM-DP+.
     #[error("no default SM-DP+ is known")]
     NoDefaultSmdp,
+    /// The configuration does not allow profiles of this server.
+    #[error("the configuration does not allow that profiles are downloaded from {0}")]
+    SmdpNotAllowed(ServerAddress),
     /// The default SM-DP+ on the card is no address.
     #[error("the card holds the address {text:?}: {error}")]
     StoredAddress {
@@ -389,6 +392,7 @@ impl JobFailure {
             | Self::ProfileInstalled(_)
             | Self::NoDefaultSmdp
             | Self::StoredAddress { .. }
+            | Self::SmdpNotAllowed(_)
             | Self::NotSwitched(_)
             | Self::NoService(_)
             | Self::WouldStrand(_)
@@ -426,6 +430,7 @@ impl JobFailure {
             Self::Download(error) => download_ends_order(&error.failure),
             Self::Cancelled
             | Self::NothingToDownload(_)
+            | Self::SmdpNotAllowed(_)
             | Self::NoDefaultSmdp
             | Self::UnknownProfile(_)
             | Self::UnknownNotification(_)

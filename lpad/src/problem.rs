@@ -218,6 +218,7 @@ impl From<&JobFailure> for Problem {
                 Self::because(Code::ProfileInstalled, failure).code_consumed(CodeConsumed::No)
             }
             JobFailure::NoDefaultSmdp => Self::new(Code::NoDefaultSmdp),
+            JobFailure::SmdpNotAllowed(_) => Self::because(Code::SmdpNotAllowed, failure),
             JobFailure::StoredAddress { .. } => Self::because(Code::InvalidAddress, failure),
             JobFailure::OtherCard { .. } => Self::because(Code::OtherCard, failure),
             JobFailure::LastProfile => Self::because(Code::LastProfile, failure),

@@ -4,6 +4,7 @@ use lpad::api::downloads::DownloadRequest;
 use lpad::job::Consent;
 use lpad::memory::operations::State;
 use lpad::memory::snapshot::ProfileState;
+use lpad::problem::Code;
 use lpad_tests::bed::{Bed, EUICC, succeeded};
 use lpad_tests::bench::Bench;
 use rsp_servers::smdp::{OrderRequest, OrderState};
@@ -87,4 +88,29 @@ async fn an_empty_card_gets_and_enables_its_profile_at_first_boot_by_itself() {
     bed.settle().await;
     let profiles = bed.client.profiles(EUICC).await.unwrap();
     assert_eq!(profiles[0].state, ProfileState::Enabled);
+}
+
+#[tokio::test(start_paused = true)]
+async fn profiles_are_downloaded_from_allowed_servers_alone() {
+    let mut bed = Bed::start().await;
+    for (allowed, is_allowed) in [
+        ("*.example.net", false),
+        ("example.com", false),
+        ("*.example.com", true),
+        ("SMDP.example.com", true),
+    ] {
+        bed.stop().await;
+        bed.configuration().euiccs[0].smdp_allowed = vec![allowed.to_owned()];
+        bed.resume().await;
+        let calls = bed.bench.network().calls().len();
+        match is_allowed {
+            true => drop(bed.install().await),
+            false => {
+                let problem = bed.fail("M-1").await;
+                assert_eq!(problem.code, Code::SmdpNotAllowed, "{allowed}");
+                assert_eq!(bed.bench.network().calls().len(), calls, "{allowed}");
+            }
+        }
+    }
+    bed.must_be_sound().await;
 }

@@ -7,7 +7,8 @@ use serde::de::DeserializeOwned;
 use super::filter::OperationFilter;
 use super::json;
 use super::status::ErrorResponse;
-use crate::job::{Answer, Job, OperationId, Verdict};
+use crate::config::Locked;
+use crate::job::{Answer, Job, OperationId, Switch, Verdict};
 use crate::problem::{Code, Problem};
 
 /// Everything the API can be asked.
@@ -125,6 +126,23 @@ impl Action {
             | Self::Cancel(_)
             | Self::Decide { .. } => Access::Change,
             _ => Access::Read,
+        }
+    }
+}
+
+impl Action {
+    /// What of it the configuration may leave to root; `is_test` tells whether a profile is one for tests.
+    pub(super) fn lock(&self, is_test: impl Fn(&str, Iccid) -> bool) -> Option<Locked> {
+        let Self::Start { euicc, job, .. } = self else {
+            return None;
+        };
+        match job {
+            Job::Download(_) | Job::SetDefaultSmdp { download: true, .. } => Some(Locked::Download),
+            Job::Reset(_) => Some(Locked::Reset),
+            Job::Enable(Switch { iccid, .. })
+            | Job::Disable { iccid, .. }
+            | Job::Delete { iccid, .. } => is_test(euicc, *iccid).then_some(Locked::TestProfile),
+            _ => None,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{fs, io};
 use tokio::net::UnixStream;
 
 use super::action::Access;
-use crate::config::ApiConfig;
+use crate::config::{ApiConfig, Locked};
 use crate::memory::operations::ClientProcess;
 
 /// The process at the other end of a connection.
@@ -55,6 +55,7 @@ pub struct Permissions {
     own_uid: u32,
     admin_group: String,
     reader_group: Option<String>,
+    root_only: Vec<Locked>,
 }
 
 impl Permissions {
@@ -64,12 +65,22 @@ impl Permissions {
             own_uid: rustix::process::geteuid().as_raw(),
             admin_group: config.admin_group.clone(),
             reader_group: config.reader_group.clone(),
+            root_only: config.root_only.clone(),
         }
+    }
+
+    /// Whether only root and the daemon's own user may do this, and `actor` is neither.
+    pub(super) fn leaves_to_root(&self, what: Locked, actor: Actor) -> bool {
+        self.root_only.contains(&what) && !self.is_owner(actor)
+    }
+
+    fn is_owner(&self, actor: Actor) -> bool {
+        actor.uid == 0 || actor.uid == self.own_uid
     }
 
     /// What `actor` may do, with group membership as it is now.
     pub fn access(&self, actor: Actor) -> Access {
-        if actor.uid == 0 || actor.uid == self.own_uid {
+        if self.is_owner(actor) {
             return Access::Change;
         }
         self.access_by_group(actor, &Accounts::read())
@@ -180,9 +191,27 @@ mod tests {
 
     fn permissions() -> Permissions {
         Permissions {
+            root_only: Vec::new(),
             own_uid: 99,
             admin_group: "lpad".into(),
             reader_group: Some("adm".into()),
+        }
+    }
+
+    #[test]
+    fn what_is_left_to_root_no_admin_may_do() {
+        let permissions = Permissions {
+            root_only: vec![Locked::Download],
+            ..permissions()
+        };
+        for (uid, what, refused) in [
+            (0, Locked::Download, false),
+            (99, Locked::Download, false),
+            (1000, Locked::Download, true),
+            (1000, Locked::Reset, false),
+        ] {
+            let leaves = permissions.leaves_to_root(what, actor(uid, 65534));
+            assert_eq!(leaves, refused, "{uid} {what:?}");
         }
     }
 

@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use bytes::Bytes;
+use es10_apdu::types::{Iccid, ProfileClass};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATION};
@@ -239,6 +240,17 @@ impl Api {
                 )
             })
             .collect()
+    }
+
+    /// Whether a profile is one for tests, or it is not known yet.
+    pub(super) fn may_be_test(&self, euicc: &str, iccid: Iccid) -> bool {
+        let engine = self.engines.get(euicc);
+        let known = engine.map(EngineHandle::snapshot);
+        let profiles = known.as_ref().and_then(|known| known.profiles.value());
+        profiles.is_none_or(|profiles| {
+            let mut profiles = profiles.iter();
+            profiles.any(|one| one.iccid == iccid && one.class == ProfileClass::TEST)
+        })
     }
 
     fn engine(&self, name: &str) -> Result<&EngineHandle, Problem> {

@@ -52,6 +52,7 @@ fn resource(request: &Request<'_>, path: &[&str]) -> Result<Action, ErrorRespons
 mod tests {
     use super::super::action::Access;
     use super::*;
+    use crate::config::Locked;
     use crate::job::{
         Answer, Consent, Decision, Download, DownloadSource, OperationId, ResetScope, Switch,
         Verdict,
@@ -441,5 +442,40 @@ mod tests {
             Access::Change
         );
         assert_eq!(Action::Cancel(OperationId(1)).access(), Access::Change);
+    }
+
+    #[test]
+    fn what_may_be_left_to_root_is_told_by_what_it_does() {
+        let iccid = "89001234567890123457".parse().unwrap();
+        let lock = |job: Job, is_test| starts(job).lock(|_, _| is_test);
+        let set = |download| Job::SetDefaultSmdp {
+            address: "smdp.example.com".into(),
+            download,
+        };
+        let force = false;
+        for (job, of_test, of_other) in [
+            (
+                Job::Delete { iccid, force },
+                Some(Locked::TestProfile),
+                None,
+            ),
+            (
+                Job::Disable { iccid, force },
+                Some(Locked::TestProfile),
+                None,
+            ),
+            (set(true), Some(Locked::Download), Some(Locked::Download)),
+            (set(false), None, None),
+            (Job::DeliverNotifications(None), None, None),
+        ] {
+            assert_eq!(lock(job.clone(), true), of_test);
+            assert_eq!(lock(job, false), of_other);
+        }
+        let wiped = route(
+            "POST /v1/euiccs/default/reset",
+            r#"{"confirm":"default","test_profiles":true}"#,
+        );
+        let lock = wiped.unwrap().lock(|_, _| false);
+        assert_eq!(lock, Some(Locked::Reset));
     }
 }

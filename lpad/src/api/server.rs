@@ -167,6 +167,13 @@ impl Api {
         if access < action.access() {
             return Err(Problem::new(Code::Forbidden).into());
         }
+        let lock = action.lock(|euicc, iccid| self.may_be_test(euicc, iccid));
+        if lock.is_some_and(|lock| self.permissions.leaves_to_root(lock, actor)) {
+            return Err(Problem::new(Code::Forbidden)
+                .detail("root_only under [api] leaves this to root and the user of lpad.")
+                .next_step("Run the command as root.")
+                .into());
+        }
         let key = key.filter(|_| action.access() == Access::Change);
         let request_key = key.map(|key| {
             RequestKey::new(

@@ -44,6 +44,7 @@ pub fn status_of(code: Code) -> u16 {
         Code::RequestTimeout => 408,
         Code::Busy
         | Code::NotificationUndelivered
+        | Code::SmdpNotAllowed
         | Code::OperationEnded
         | Code::PastPointOfNoReturn
         | Code::NotAwaitingAnswer

@@ -229,8 +229,16 @@ impl<C> Context<C> {
             .is_some_and(|profiles| find(profiles, iccid).is_ok())
     }
 
-    /// Where a download is to be had.
+    /// Where a download is to be had, if the configuration allows that place.
     pub(super) fn order(&self, source: &DownloadSource) -> Result<Order, JobFailure> {
+        let order = self.order_at(source)?;
+        match self.config.allows(order.address.host()) {
+            true => Ok(order),
+            false => Err(JobFailure::SmdpNotAllowed(order.address)),
+        }
+    }
+
+    fn order_at(&self, source: &DownloadSource) -> Result<Order, JobFailure> {
         let of_eid = |address| Order {
             address,
             matching_id: Secret::default(),

@@ -77,6 +77,9 @@ codes! {
     /// The address is no host name.
     InvalidAddress = "invalid-address", false,
         "The address cannot be used", "Give the SM-DP+ as a host name such as smdp.example.com.";
+    /// The configuration does not allow this SM-DP+.
+    SmdpNotAllowed = "smdp-not-allowed", false,
+        "Profiles of this SM-DP+ are not allowed here", "Add its host to smdp_allowed under [[euicc]], if it is to be trusted.";
     /// No SM-DP+ address is known.
     NoDefaultSmdp = "no-default-smdp", false,
         "No default SM-DP+ is known", "Set one with `lpactl euicc set-default-smdp ADDRESS`, or use an activation code.";
