@@ -265,6 +265,9 @@ pub fn problem_exit_code(code: Code) -> u8 {
         | Code::UnknownNotification
         | Code::UnknownOperation => 2,
         Code::NothingToDownload => 6,
+        Code::SwitchReverted | Code::NotConfirmed => 9,
+        Code::SwitchDiverted => 10,
+        Code::SwitchStranded => 11,
         _ => 1,
     }
 }

@@ -131,6 +131,7 @@ probation_s = 0
 [euicc.bootstrap]
 when = "{when}"
 default_smdp = "{HOST_NAME}"
+jitter_s = 0
 "#
         );
         fs::write(&file, configuration)?;

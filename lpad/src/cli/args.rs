@@ -371,6 +371,9 @@ Exit codes:
   6  nothing to download
   7  status: an eUICC cannot be used now, or lpad cannot write its state; doctor: something failed
   8  it is done, but standard output cannot be written
+  9  the profile got no service or was not confirmed; the one before is in use again
+  10  neither of the two got service; another profile is in use
+  11  no profile of the card gets service
   130  interrupted";
 
 #[cfg(test)]

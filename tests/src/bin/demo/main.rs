@@ -14,7 +14,7 @@ use std::io::{IsTerminal, stdout};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use lpad::api::body::Operation;
 use lpad::cli;
 use lpad::cli::doctor::program::Program;
@@ -33,6 +33,17 @@ struct Arguments {
     /// Leave everything running and print commands to try
     #[arg(long)]
     keep: bool,
+    /// What is told
+    #[arg(long, default_value = "first-day")]
+    story: Story,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Story {
+    /// An empty card gets its profiles
+    FirstDay,
+    /// A profile that gets no service is left again
+    Switch,
 }
 
 fn main() -> ExitCode {
@@ -50,13 +61,13 @@ fn main() -> ExitCode {
             let arguments = cli::args::Arguments::parse_from(arguments);
             cli::run(arguments, Program::own(LPAD))
         }
-        None => demo(Arguments::parse().keep),
+        None => demo(Arguments::parse()),
     }
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn demo(keep: bool) -> ExitCode {
-    match run(keep).await {
+async fn demo(arguments: Arguments) -> ExitCode {
+    match run(arguments).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("the demo: {error}");
@@ -65,10 +76,16 @@ async fn demo(keep: bool) -> ExitCode {
     }
 }
 
-async fn run(keep: bool) -> Result<(), Box<dyn Error>> {
+async fn run(Arguments { keep, story }: Arguments) -> Result<(), Box<dyn Error>> {
     let mut world = World::new().await?;
+    let told = async {
+        match story {
+            Story::FirstDay => tell(&mut world).await,
+            Story::Switch => tell_of_a_switch(&mut world).await,
+        }
+    };
     let told = tokio::select! {
-        told = timeout(PATIENCE, tell(&mut world)) => told,
+        told = timeout(PATIENCE, told) => told,
         signal = interrupted() => return signal.and(Err("interrupted".into())),
     };
     told.map_err(|_| format!("not finished within {} s", PATIENCE.as_secs()))??;
@@ -134,6 +151,39 @@ async fn tell(world: &mut World) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+async fn tell_of_a_switch(world: &mut World) -> Result<(), Box<dyn Error>> {
+    let started = Instant::now();
+    heading("A gateway in service, which nobody can visit");
+    let _by_eid = world.reserve(&[("Eid", &world.eid())]).await?;
+    let by_code = world.reserve(&[("GenerateMatchingId", "true")]).await?;
+    world.start_daemon().await?;
+    succeeded(&world.follow_first_operation().await?)?;
+    let first = world.newest_download().await?;
+
+    heading("Another operator's profile is downloaded, whose subscription is not active");
+    let code = by_code
+        .activation_code
+        .ok_or("the reservation has no activation code")?;
+    world.lpactl(&["download", &code, "--yes"]).await?;
+    let second = world.newest_download().await?;
+    world.gets_no_service(&second)?;
+
+    heading("The gateway switches to it, and is out of reach");
+    println!("  a profile has 30 s to get service here; 7 min are the default");
+    let switched = Instant::now();
+    world
+        .lpactl_fails(&["profile", "enable", &second], 9)
+        .await?;
+
+    heading("It is back by itself");
+    println!("  {:.0} s later:", switched.elapsed().as_secs_f32());
+    world.lpactl(&["profile", "list"]).await?;
+    world.lpactl(&["operation", "list"]).await?;
+    check(world, &first).await?;
+    println!("\nDone in {:.0} s.", started.elapsed().as_secs_f32());
+    Ok(())
+}
+
 /// What the demo shows must also be true.
 async fn check(world: &World, iccid: &str) -> Result<(), Box<dyn Error>> {
     let profiles = world.client().profiles(world::EUICC).await?;
@@ -143,7 +193,7 @@ async fn check(world: &World, iccid: &str) -> Result<(), Box<dyn Error>> {
         .map(|profile| profile.iccid.as_str())
         .collect();
     if profiles.len() != 2 || enabled != [iccid] {
-        return Err("the card does not hold the two profiles, the second one enabled".into());
+        return Err("the card does not hold the two profiles, the right one enabled".into());
     }
     if !world.client().notifications(world::EUICC).await?.is_empty() {
         return Err("notifications were left on the card".into());
@@ -177,5 +227,5 @@ fn heading(text: &str) {
 const LPAD: &str = "lpad";
 const LPACTL: &str = "lpactl";
 
-/// Far more than the story needs.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Far more than a story needs.
+const PATIENCE: Duration = Duration::from_secs(180);

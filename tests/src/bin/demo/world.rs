@@ -53,6 +53,13 @@ impl World {
         tokio::spawn(async move { smdp.serve_admin(listener, std::future::pending()).await });
 
         let configuration = bench.configure(folder.path(), smdp_address, "empty")?;
+        // Who watches has less patience than a network.
+        let text = fs::read_to_string(&configuration)?;
+        let text = text.replace(
+            "[euicc.switch]",
+            "[euicc.switch]\ndeadline_s = 30\nradio_restart_s = 0",
+        );
+        fs::write(&configuration, text)?;
         let client = Client::new(folder.path().join("lpad.sock"));
         let daemon = None;
         Ok(Self {
@@ -168,6 +175,28 @@ impl World {
             true => Ok(()),
             false => Err(format!("lpactl ended with {status}").into()),
         }
+    }
+
+    /// The same where it has to end with this code.
+    pub(crate) async fn lpactl_fails(
+        &self,
+        arguments: &[&str],
+        code: i32,
+    ) -> Result<(), Box<dyn Error>> {
+        let Err(why) = self.lpactl(arguments).await else {
+            return Err("lpactl should have failed".into());
+        };
+        println!("  {why}");
+        match why.to_string().ends_with(&format!(" {code}")) {
+            true => Ok(()),
+            false => Err(why),
+        }
+    }
+
+    /// A profile is never let into a network.
+    pub(crate) fn gets_no_service(&self, iccid: &str) -> Result<(), Box<dyn Error>> {
+        self.bench.modem.set_network(Some(iccid), "never".parse()?);
+        Ok(())
     }
 
     /// The ICCID that the last successful download brought.
