@@ -94,7 +94,7 @@ async fn kill_at(pki: &Pki, task: Task, nth: u32, moment: Moment) -> bool {
 }
 
 /// The newest operation, when it has ended: one that is resumed goes on after the card was read.
-async fn newest(bed: &Bed) -> Option<Operation> {
+pub(crate) async fn newest(bed: &Bed) -> Option<Operation> {
     let operations = bed.client.operations().await.unwrap();
     let newest = operations.into_iter().max_by_key(|operation| operation.id);
     Some(bed.ended(Ok(newest?)).await)

@@ -21,6 +21,7 @@ mod design;
 mod doctor;
 mod doubt;
 mod downloads;
+mod exchanges;
 mod first_boot;
 mod hiccups;
 mod layers;
