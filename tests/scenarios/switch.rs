@@ -878,11 +878,15 @@ async fn a_short_loss_a_late_one_and_one_of_a_profile_that_is_not_watched_change
     }
 }
 
-/// What goes wrong at one APDU of a switch that has to be undone.
+/// What goes wrong at one APDU, or AT line, of a switch that has to be undone.
 #[derive(Clone, Copy, Debug)]
 enum Mishap {
     /// The daemon is killed.
     Kill(Moment),
+    /// The daemon is killed at an AT line of any kind.
+    KillAtLine,
+    /// The modem restarts at an AT line of any kind.
+    RestartAtLine,
     /// The card loses its power for a moment, and the modem with it.
     PowerCut(PowerCut),
     /// The answer never comes.
@@ -892,7 +896,7 @@ enum Mishap {
 /// Lets it go wrong at the `nth` APDU; `false` when there are fewer.
 async fn goes_wrong_at(pki: &Pki, mishap: Mishap, nth: u32) -> bool {
     // Only seen when the test fails.
-    eprintln!("{mishap:?} at APDU {nth}");
+    eprintln!("{mishap:?} at number {nth}");
     let mut bed = Bed::with(Bench::with_pki(pki.clone()), "never").await;
     bed.stop().await;
     let switch = &mut bed.configuration().euiccs[0].switch;
@@ -918,6 +922,31 @@ async fn goes_wrong_at(pki: &Pki, mishap: Mishap, nth: u32) -> bool {
             bed.kill().await;
             hold.release();
             bed.resume().await;
+            started
+        }
+        Mishap::KillAtLine | Mishap::RestartAtLine => {
+            let mut counters = modem.counters();
+            let last = counters.borrow().commands + u64::from(nth);
+            let started = bed.client.enable(EUICC, &iccids[1]).await.unwrap();
+            let ended = tokio::select! {
+                biased;
+                is_there = counters.wait_for(|so_far| so_far.commands >= last) => {
+                    is_there.unwrap();
+                    None
+                }
+                ended = bed.ended(Ok(started.clone())) => Some(ended),
+            };
+            if let Some(ended) = ended {
+                assert_eq!(outcome(&ended), Some(Outcome::Reverted));
+                return false;
+            }
+            match mishap {
+                Mishap::RestartAtLine => modem.hang_up(),
+                _ => {
+                    bed.kill().await;
+                    bed.resume().await;
+                }
+            }
             started
         }
         Mishap::PowerCut(when) => {
@@ -980,9 +1009,16 @@ async fn wherever_it_goes_wrong(mishaps: &[Mishap]) {
     let pki = Pki::generate(&PkiOptions::default()).unwrap();
     for mishap in mishaps {
         let mut nth = 1;
+        // Lines are many and much alike: a restart that falls on every third one will do.
+        let step = if matches!(mishap, Mishap::RestartAtLine) {
+            3
+        } else {
+            1
+        };
         while goes_wrong_at(&pki, *mishap, nth).await {
-            nth += 1;
+            nth += step;
         }
+        eprintln!("{mishap:?}: {nth} positions");
         assert!(nth > 20, "{mishap:?}: {nth}");
     }
 }
@@ -991,6 +1027,16 @@ async fn wherever_it_goes_wrong(mishaps: &[Mishap]) {
 async fn wherever_the_daemon_is_killed_the_profile_in_service_is_in_use_at_the_end() {
     let moments = [Moment::BeforeExecution, Moment::BeforeAnswer];
     wherever_it_goes_wrong(&moments.map(Mishap::Kill)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_whichever_line_the_daemon_is_killed_the_profile_in_service_is_in_use_at_the_end() {
+    wherever_it_goes_wrong(&[Mishap::KillAtLine]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_whichever_line_the_modem_restarts_the_profile_in_service_is_in_use_at_the_end() {
+    wherever_it_goes_wrong(&[Mishap::RestartAtLine]).await;
 }
 
 #[tokio::test(start_paused = true)]
