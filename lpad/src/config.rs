@@ -860,10 +860,6 @@ impl BootstrapConfig {
         let Some(address) = &self.default_smdp else {
             return Ok(());
         };
-        if self.activation_code_file.is_some() {
-            let wrong = "cannot be used together with activation_code_file";
-            return Err(section.wrong("default_smdp", wrong));
-        }
         match address.parse::<ServerAddress>() {
             Ok(_) => Ok(()),
             Err(error) => Err(section.wrong("default_smdp", &format!("is wrong: {error}"))),
@@ -1053,6 +1049,17 @@ mod tests {
         assert_eq!(euicc.bootstrap.when, BootstrapWhen::Never);
         assert_eq!(config.api.socket, Path::new("/run/lpad/lpad.sock"));
         assert_eq!(config.state.directory, Path::new("/var/lib/lpad"));
+    }
+
+    #[test]
+    fn a_first_profile_may_be_in_several_places() {
+        let config = Config::parse(
+            "[[euicc]]\nport = \"/x\"\n[euicc.bootstrap]\nsources = [\"card\", \"code\"]\n\
+             default_smdp = \"smdp.example.com\"\nactivation_code_file = \"/etc/lpad/code\"",
+            Path::new("lpad.toml"),
+        );
+        let bootstrap = &config.unwrap().euiccs[0].bootstrap;
+        assert_eq!(bootstrap.sources, [OrderSource::Card, OrderSource::Code]);
     }
 
     #[test]

@@ -23,7 +23,7 @@ mod waiting;
 use std::sync::Arc;
 use std::time::Duration;
 
-use es9_client::Restrict;
+use es9_client::{Restrict, ServerAddress};
 use es10_apdu::transport::Fault;
 use es10_apdu::types::Eid;
 use tokio::sync::{oneshot, watch};
@@ -41,7 +41,7 @@ use self::waiting::Waits;
 use crate::config::EuiccConfig;
 use crate::failure::{Interruption, JobFailure, PortFailure, Told};
 use crate::job::{
-    Achievement, Consent, Download, DownloadSource, Job, Kind, OperationId, Switch, Tried,
+    Achievement, Consent, Download, DownloadSource, Job, Kind, OperationId, Outcome, Switch, Tried,
 };
 use crate::memory::alarm::AlarmCode;
 use crate::memory::events::Events;
@@ -210,12 +210,23 @@ impl<O: OpenPort, C: Restrict + 'static> Engine<O, C> {
     async fn handle(&mut self, wake: Wake, closing: &Closing) {
         match wake {
             Wake::Work(work) => {
-                let asks = matches!(work.job, Job::SetDefaultSmdp { download: true, .. });
-                let eid = work.eid;
+                let address = match &work.job {
+                    Job::SetDefaultSmdp {
+                        address,
+                        download: true,
+                    } => address.parse().ok(),
+                    _ => None,
+                };
+                let (eid, kind) = (work.eid, work.job.kind());
                 // The client hears of the outcome by the ticket.
                 let is_done = self.carry_out(work).await.is_ok();
-                if is_done && asks {
-                    self.ask_default_smdp(eid).await;
+                if let (true, Some(address)) = (is_done, address) {
+                    self.ask_smdp(address, eid).await;
+                }
+                if matches!(kind, Kind::Download | Kind::Delete | Kind::Reset)
+                    && let Some(eid) = self.slot.context.known().euicc.eid
+                {
+                    self.slot.context.consider(&mut self.slot.first_boot, eid);
                 }
             }
             Wake::Readers => self.read_for_all().await,
@@ -300,10 +311,10 @@ impl<O: OpenPort, C: Restrict + 'static> Engine<O, C> {
         }
     }
 
-    /// Downloads what the default SM-DP+ has, which a client has just set.
-    async fn ask_default_smdp(&mut self, eid: Option<Eid>) {
+    /// Downloads what an SM-DP+ has, which a client has just made the default one.
+    async fn ask_smdp(&mut self, address: ServerAddress, eid: Option<Eid>) {
         let job = Job::Download(Download {
-            source: DownloadSource::DefaultSmdp,
+            source: DownloadSource::Smdp(address),
             confirmation_code: None,
             consent: Consent::Accept,
             enable: self.slot.context.config.bootstrap.enable,
@@ -322,12 +333,12 @@ impl<O: OpenPort, C: Restrict + 'static> Engine<O, C> {
             return;
         };
         let (id, outcome) = match self.by_itself(Job::Download(download), eid).await {
-            Ok((id, outcome)) => (Some(id), outcome),
+            Ok(ended) => ended,
             // The queue is full, which goes first, or the state cannot be written.
-            Err(_) => (
-                None,
-                Err(Arc::new(JobFailure::Interrupted(Interruption::Queued))),
-            ),
+            Err(error) => {
+                self.slot.first_boot.not_begun(&error);
+                return self.slot.context.show_first_boot(&self.slot.first_boot);
+            }
         };
         let outcome = outcome.as_ref().map_err(|failure| &**failure);
         if let Some(attempt) = self.slot.first_boot.ended(outcome) {
@@ -338,7 +349,7 @@ impl<O: OpenPort, C: Restrict + 'static> Engine<O, C> {
         if let Some(last) = self.slot.first_boot.stopped_by() {
             let detail = format!("No first profile is looked for any more: {last}");
             let code = AlarmCode::BootstrapStopped;
-            self.slot.context.alarm(code, id, detail);
+            self.slot.context.alarm(code, Some(id), detail);
         }
     }
 
@@ -517,21 +528,43 @@ impl<O: OpenPort, C: Restrict + 'static> Engine<O, C> {
         Ok(up.job(job, ticket).await?)
     }
 
+    /// Lets people hear of a switch that did not end on the wanted profile, or that left a box on one
+    /// without service.
+    fn tell_of_switch(&self, id: OperationId, why: Option<&String>) {
+        let context = &self.slot.context;
+        let Ok(ended) = context.operations.find(id) else {
+            return;
+        };
+        let outcome = ended.switch.and_then(|switch| switch.outcome);
+        // A profile that has lost its service is left by no client's wish: that it stays is no success.
+        let is_stuck =
+            outcome == Some(Outcome::Unverified) && ended.by_itself && ended.kind == Kind::Enable;
+        let code = match is_stuck {
+            true => Some(AlarmCode::SwitchStranded),
+            false => outcome.and_then(AlarmCode::of_switch),
+        };
+        if let Some(code) = code {
+            let why = why.map_or("No profile got service.", String::as_str);
+            context.alarm(code, Some(id), why.to_owned());
+        }
+    }
+
     /// Tells how an operation ended, and what that means for the card.
     fn ended(
         &mut self,
         ticket: Ticket,
         outcome: Result<Achievement, Arc<JobFailure>>,
     ) -> Result<Achievement, Arc<JobFailure>> {
+        let id = ticket.id();
         match &outcome {
-            Ok(achieved) => ticket.succeed(achieved.clone()),
+            Ok(achieved) => {
+                ticket.succeed(achieved.clone());
+                self.tell_of_switch(id, achieved.warnings.last());
+            }
             Err(failure) => {
-                let id = ticket.id();
                 ticket.fail(Arc::clone(failure));
-                if let JobFailure::NoService(returned) = &**failure
-                    && let Some(code) = AlarmCode::of_switch(returned.outcome)
-                {
-                    self.slot.context.alarm(code, Some(id), failure.to_string());
+                if !failure.is_in_doubt() {
+                    self.tell_of_switch(id, Some(&failure.to_string()));
                 }
                 if failure.loses_card() && self.slot.is_ready() {
                     self.slot.lose(Arc::clone(failure));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use es10_apdu::apdu::StatusWord;
 use lpad::api::body::{Euicc, Operation};
 use lpad::api::euiccs::AddressesChange;
-use lpad::config::{AfterUse, BootstrapConfig, BootstrapWhen, Config, OrderSource};
+use lpad::config::{AfterUse, BootstrapConfig, BootstrapWhen, Config, Confirm, OrderSource};
 use lpad::job::{Consent, Kind};
 use lpad::memory::alarm::{Alarm, AlarmCode};
 use lpad::memory::operations::State;
@@ -21,7 +21,7 @@ use rsp_servers::profile::ProfileClass;
 use rsp_servers::smdp::{Calls, Fault, Function, OrderId, OrderRequest, OrderState, Smdp};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use sim_card_emulator::euicc::ForcedAnswer;
-use sim_card_emulator::modem::{self, Effect, Pattern};
+use sim_card_emulator::modem::{self, Effect, Moment, Pattern};
 use tokio::time::{Instant, timeout};
 
 #[tokio::test(start_paused = true)]
@@ -374,6 +374,136 @@ async fn each_place_is_asked_in_turn_and_one_that_is_over_is_left_out() {
         OrderState::Released
     );
     bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_that_is_dead_for_good_does_not_stand_before_the_others() {
+    let mut bed = Bed::start().await;
+    let order = order_for_eid(&mut bed);
+    let code = bed.folder().join("ac");
+    fs::write(&code, "LPA:1$dead.example.com$X\n").unwrap();
+    let network = bed.bench.network();
+    network.set_reach("dead.example.com", Reach::NoRoute);
+    first_boot(&mut bed, |bootstrap| {
+        bootstrap.activation_code_file = Some(code)
+    })
+    .await;
+    installed(&bed, order).await;
+    let calls = network.calls();
+    let asked: Vec<&str> = calls.iter().map(|(host, _)| &**host).collect();
+    // It has its turn first.
+    assert_eq!(asked[..3], ["dead.example.com"; 3]);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_code_that_is_not_there_keeps_no_order_from_being_given_up() {
+    let mut bed = Bed::start().await;
+    let profile = bed.profile();
+    bed.bench.smdp.create_order(OrderRequest {
+        confirmation_code: Some("0815".into()),
+        ..OrderRequest::for_eid(profile, bed.bench.eid())
+    });
+    bed.order("M-1");
+    let code = bed.folder().join("ac");
+    first_boot(&mut bed, |bootstrap| {
+        bootstrap.activation_code_file = Some(code.clone())
+    })
+    .await;
+    let told = bed
+        .euicc_when(EUICC, is_given_up)
+        .await
+        .first_profile
+        .unwrap();
+    assert_eq!(told.source, Some(OrderSource::Config));
+    let last = told.last.unwrap();
+    assert!(last.contains("confirmation code"), "{last}");
+    bed.stop().await;
+    bed.resume().await;
+    bed.euicc_when(EUICC, is_given_up).await;
+    // It is looked for all the same.
+    fs::write(&code, format!("LPA:1${HOST_NAME}$M-1\n")).unwrap();
+    a_day_passes().await;
+    bed.euicc_when(EUICC, is_done).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_code_that_was_exchanged_meanwhile_is_not_put_away() {
+    let mut bed = Bed::start().await;
+    let order = bed.order("FIRST");
+    let code = bed.folder().join("ac");
+    fs::write(&code, format!("LPA:1${HOST_NAME}$FIRST\n")).unwrap();
+    let mut hold = (bed.bench.modem).hold(Pattern::LAST_BLOCK, 14, Moment::BeforeExecution);
+    bed.stop().await;
+    let bootstrap = &mut bed.configuration().euiccs[0].bootstrap;
+    bootstrap.when = BootstrapWhen::Empty;
+    bootstrap.default_smdp = None;
+    bootstrap.after_use = AfterUse::Remove;
+    bootstrap.activation_code_file = Some(code.clone());
+    bed.boot();
+    hold.reached().await;
+    let next = format!("LPA:1${HOST_NAME}$SECOND\n");
+    fs::write(&code, &next).unwrap();
+    hold.release();
+    installed(&bed, order).await;
+    a_day_passes().await;
+    assert_eq!(fs::read_to_string(&code).ok(), Some(next));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_has_to_confirm_what_lpad_does_by_itself() {
+    let mut bed = Bed::start().await;
+    let order = order_for_eid(&mut bed);
+    bed.configuration().euiccs[0].switch.confirm = Confirm::Client;
+    first_boot(&mut bed, |_| {}).await;
+    installed(&bed, order).await;
+    assert_eq!(last(&bed).await.result.unwrap().enabled, Some(true));
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_disk_is_told_as_what_it_is() {
+    let mut bed = Bed::start().await;
+    order_for_eid(&mut bed);
+    bed.bench.network().set_reach(HOST_NAME, Reach::NoRoute);
+    first_boot(&mut bed, |_| {}).await;
+    bed.euicc_when(EUICC, has_tried).await;
+    let state = bed.folder().join("state");
+    fs::remove_dir_all(&state).unwrap();
+    fs::write(&state, "in the way").unwrap();
+    bed.euicc_when(EUICC, |euicc| {
+        let told = euicc.first_profile.as_ref();
+        let last = told.and_then(|told| told.last.as_deref());
+        last.is_some_and(|last| last.contains("the journal cannot be written"))
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_profile_that_a_client_has_downloaded_is_the_first_one_as_well() {
+    let mut bed = Bed::start().await;
+    first_boot(&mut bed, |_| {}).await;
+    bed.euicc_when(EUICC, has_tried).await;
+    bed.install().await;
+    let told = bed.client.euicc(EUICC).await.unwrap().first_profile;
+    assert_eq!(told.unwrap().state, FirstProfileState::NotNeeded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_network_that_comes_and_goes_is_no_reason_to_ask_each_time() {
+    let mut bed = Bed::start().await;
+    order_for_eid(&mut bed);
+    let network = bed.bench.network();
+    network.set_reach(HOST_NAME, Reach::NoRoute);
+    first_boot(&mut bed, |_| {}).await;
+    a_day_passes().await;
+    let before = network.calls().len();
+    for _ in 0..720 {
+        bed.network_comes_up();
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
+    let asked = network.calls().len() - before;
+    assert!((6..30).contains(&asked), "{asked} times in an hour");
 }
 
 #[tokio::test(start_paused = true)]

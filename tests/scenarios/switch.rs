@@ -4,10 +4,12 @@ use std::fs;
 use std::time::Duration;
 
 use lpad::api::body::{EventKind, Operation};
+use lpad::api::downloads::DownloadRequest;
 use lpad::api::profiles::ProfileChange;
-use lpad::client::ClientError;
+use lpad::client::{ClientError, EventReader};
 use lpad::config::{Confirm, ProfileConfig, SwitchConfig};
 use lpad::job::{OperationId, Outcome, Reason, Stage, Verdict};
+use lpad::memory::alarm::{Alarm, AlarmCode};
 use lpad::memory::operations::State;
 use lpad::memory::snapshot::ProfileState;
 use lpad::problem::Code;
@@ -88,14 +90,9 @@ async fn a_profile_that_never_registers_is_left_again_in_time() {
     let switched = bed.switch(&iccids[1], ProfileState::Enabled).await;
     let took = begun.elapsed().as_secs();
     assert!((420..600).contains(&took), "{took} s");
-    let alarm = loop {
-        let event = events.next().await.unwrap().unwrap();
-        if event.kind == EventKind::Alarm {
-            break event.data;
-        }
-    };
-    assert_eq!(alarm["code"], "switch-reverted");
-    assert_eq!(alarm["operation"], switched.id.to_string());
+    let alarm = next_alarm(&mut events).await;
+    assert_eq!(alarm.code, AlarmCode::SwitchReverted);
+    assert_eq!(alarm.operation, Some(switched.id));
     assert_eq!(switched.state, State::Failed);
     assert_eq!(outcome(&switched), Some(Outcome::Reverted));
     assert_eq!(
@@ -180,6 +177,36 @@ async fn without_any_service_the_profile_that_had_it_last_stays_in_use() {
     must_be_told_the_same_after_a_restart(&mut bed, &switched).await;
     bed.bench.modem.set_network(None, Network::default());
     bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn people_hear_of_a_download_that_ends_without_service_and_of_one_that_loses_it_for_good() {
+    let (mut bed, iccids) = bed(2).await;
+    let mut events = bed.client.events(None).await.unwrap();
+    bed.order("NEW");
+    bed.bench.modem.set_network(None, network("never"));
+    let request = DownloadRequest {
+        enable: true,
+        ..accepting(&format!("1${HOST_NAME}$NEW"))
+    };
+    let downloaded = bed.download_as(&request).await;
+    assert_eq!(outcome(&downloaded), Some(Outcome::Stranded));
+    let alarm = next_alarm(&mut events).await;
+    assert_eq!(alarm.code, AlarmCode::SwitchStranded);
+    assert_eq!(alarm.operation, Some(downloaded.id));
+    bed.bench.modem.set_network(None, Network::default());
+    bed.bench
+        .modem
+        .set_network(Some(&iccids[1]), network("loses-after=10m"));
+    succeeded(&bed.switch(&iccids[1], ProfileState::Enabled).await);
+    for profile in bed.client.profiles(EUICC).await.unwrap() {
+        if profile.iccid != iccids[1] {
+            let deleted = bed.client.delete(EUICC, &profile.iccid, true).await;
+            succeeded(&bed.ended(deleted).await);
+        }
+    }
+    let alarm = next_alarm(&mut events).await;
+    assert_eq!(alarm.code, AlarmCode::SwitchStranded);
 }
 
 #[tokio::test(start_paused = true)]
@@ -1048,6 +1075,15 @@ async fn wherever_power_is_lost_the_profile_in_service_is_in_use_at_the_end() {
 #[tokio::test(start_paused = true)]
 async fn wherever_an_answer_is_lost_the_profile_in_service_is_in_use_at_the_end() {
     wherever_it_goes_wrong(&[Mishap::Silence]).await;
+}
+
+async fn next_alarm(events: &mut EventReader) -> Alarm {
+    loop {
+        let event = events.next().await.unwrap().unwrap();
+        if event.kind == EventKind::Alarm {
+            return serde_json::from_value(event.data).unwrap();
+        }
+    }
 }
 
 fn network(text: &str) -> Network {

@@ -11,6 +11,7 @@ use super::context::Context;
 use super::life::Up;
 use super::session::ReadBackNow;
 use super::waiting::{InSight, Waits};
+use crate::config::Confirm;
 use crate::failure::JobFailure;
 use crate::job::{
     Achievement, Consent, Decision, Download, Offer as Shown, Progress, Reply, Stage, Switch,
@@ -65,7 +66,18 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
         };
         let switched = match switch {
             Some(open) => self.go_on(ticket, open, true).await,
-            None => self.enable(ticket, &Switch::to(iccid)).await,
+            None => {
+                let asked = self.context.operations.find(ticket.id());
+                // No client waits to confirm what lpad does by itself.
+                let confirm = asked
+                    .is_ok_and(|asked| asked.by_itself)
+                    .then_some(Confirm::Auto);
+                let switch = Switch {
+                    confirm,
+                    ..Switch::to(iccid)
+                };
+                self.enable(ticket, &switch).await
+            }
         };
         match switched {
             Ok(switched) => {

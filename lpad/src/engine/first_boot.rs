@@ -25,7 +25,7 @@ use crate::memory::journal::Attempt;
 use crate::memory::key::Key;
 use crate::memory::snapshot::{FirstProfile, FirstProfileState, Snapshot};
 use crate::procedure::download::Step;
-use crate::runtime::backoff::{Backoff, NETWORK_SETTLES, below};
+use crate::runtime::backoff::{Backoff, Hurry};
 use crate::secret::{Secret, in_few_words, shorten_numbers};
 
 /// Decides when to look for a first profile.
@@ -74,6 +74,9 @@ struct Orders {
     failures: u32,
     /// What the next attempt waits for, beside its time.
     waits_for: Option<WaitsFor>,
+    hurry: Hurry,
+    /// Of orders that are given up, when it is looked next whether a code has appeared.
+    looks_again: Option<Instant>,
 }
 
 /// An order: a card, where its profile is, and the confirmation code. Another one begins anew.
@@ -84,6 +87,10 @@ struct Order {
     kept: Attempt,
     /// What the last attempt was made with and no file but the operator's may hold.
     codes: Vec<Secret>,
+    /// Whether its file is not there, so that there is nothing to be tried yet.
+    is_missing: bool,
+    /// Failures in a row since it had its turn.
+    failures: u32,
 }
 
 /// Where it stands.
@@ -169,6 +176,8 @@ impl FirstBoot {
                 source,
                 kept: earlier(order).unwrap_or_else(|| Attempt::none(eid, order)),
                 codes: Vec::new(),
+                is_missing: text.expose().is_empty(),
+                failures: 0,
             }
         });
         let all: Vec<Order> = all.collect();
@@ -185,9 +194,17 @@ impl FirstBoot {
             stand: Stand::Due(Instant::now() + wait),
             failures: 0,
             waits_for: None,
+            hurry: Hurry::default(),
+            looks_again: None,
         };
-        if !orders.next_of(0, self.config.attempts) {
-            orders.give_up(self.config.attempts);
+        let most = self.config.attempts;
+        // Where another order was given up, a code that is not there is nothing to wait for.
+        let may_be_tried = match orders.all.iter().any(|order| order.is_over(most)) {
+            true => orders.next_to_ask(0, most),
+            false => orders.next_of(0, most),
+        };
+        if !may_be_tried {
+            orders.give_up(most);
         }
         self.wish = Wish::Orders(orders);
         self.put_away();
@@ -206,9 +223,11 @@ impl FirstBoot {
 
     /// When the next attempt is due.
     pub(super) fn next_attempt(&self) -> Option<Instant> {
-        match self.orders()?.stand {
+        let orders = self.orders()?;
+        match orders.stand {
             Stand::Due(at) => Some(at),
-            Stand::Trying | Stand::Done | Stand::Stopped => None,
+            Stand::Trying | Stand::Done => None,
+            Stand::Stopped => orders.looks_again,
         }
     }
 
@@ -229,10 +248,18 @@ impl FirstBoot {
     ) -> Option<Download> {
         // The files may have appeared or changed since the card was read.
         self.look(eid, snapshot, earlier, Duration::ZERO);
-        self.next_attempt()?;
+        let orders = self.orders_mut()?;
+        match orders.stand {
+            Stand::Due(_) => {}
+            Stand::Trying | Stand::Done => return None,
+            Stand::Stopped => {
+                orders.looks_again = orders.looks_again.map(|_| Instant::now() + FILES);
+                return None;
+            }
+        }
+        orders.waits_for = None;
         if !clock_is_set {
             // No certificate could be checked.
-            let orders = self.orders_mut()?;
             orders.waits_for = Some(WaitsFor::Clock);
             orders.stand = Stand::Due(Instant::now() + CLOCK);
             return None;
@@ -246,7 +273,6 @@ impl FirstBoot {
             match download {
                 Ok(download) => {
                     orders.stand = Stand::Trying;
-                    orders.waits_for = None;
                     if let Some(order) = orders.all.get_mut(orders.current) {
                         order.codes = download.codes();
                     }
@@ -257,7 +283,7 @@ impl FirstBoot {
                     if is_missing && orders.next_of(orders.current + 1, most) => {}
                 Err(NoDownload { why, .. }) => {
                     orders.back_off(FAILED, &why);
-                    orders.restart(most);
+                    orders.take_turns(most);
                     return None;
                 }
             }
@@ -320,17 +346,28 @@ impl FirstBoot {
         Some(orders.all.get(current)?.kept.clone())
     }
 
+    /// The attempt that was due was not begun.
+    pub(super) fn not_begun(&mut self, why: &dyn fmt::Display) {
+        if let Some(orders) = self.orders_mut() {
+            orders.back_off(FAILED, &why.to_string());
+        }
+    }
+
     /// Takes the file away whose activation code was used, if it is to be. A code is known to be used by
     /// its order: when lpad ends before the file is gone, the next start takes it away.
     pub(super) fn put_away(&self) {
-        let is_used = |order: &Order| order.source == OrderSource::Code && order.kept.done;
         let Some(path) = &self.config.activation_code_file else {
             return;
         };
-        if !self
-            .orders()
-            .is_some_and(|orders| orders.all.iter().any(is_used))
-        {
+        let Ok(text) = read_code(path) else {
+            return;
+        };
+        // Another code may have been put there meanwhile.
+        let is_used = |order: &Order| {
+            order.is_used() && order.kept.order == self.order(order.kept.eid, &text)
+        };
+        let orders = self.orders();
+        if !orders.is_some_and(|orders| orders.all.iter().any(is_used)) {
             return;
         }
         let put = match self.config.after_use {
@@ -358,8 +395,7 @@ impl FirstBoot {
             && let Stand::Due(at) = orders.stand
             && orders.waits_for.is_some()
         {
-            let soon = Instant::now() + below(NETWORK_SETTLES);
-            orders.stand = Stand::Due(at.min(soon));
+            orders.stand = Stand::Due(at.min(orders.hurry.next()));
         }
     }
 
@@ -396,7 +432,7 @@ impl FirstBoot {
             most_attempts: self.config.attempts,
             last: order.and_then(|order| order.kept.last.clone()),
             next_step: self.next_step(),
-            next_attempt_s: self.next_attempt().map(|next| {
+            next_attempt_s: self.next_attempt().filter(|_| is_open).map(|next| {
                 let wait = next.saturating_duration_since(Instant::now());
                 now_s.saturating_add(wait.as_secs())
             }),
@@ -545,6 +581,31 @@ impl Orders {
         next.is_some()
     }
 
+    /// The same, leaving out those that have no code yet.
+    fn next_to_ask(&mut self, first: usize, most: u32) -> bool {
+        let mut rest = self.all.iter().enumerate().skip(first);
+        let next = rest.find(|(_, order)| order.may_be_tried(most) && !order.is_missing);
+        if let Some((next, _)) = next {
+            self.current = next;
+        }
+        next.is_some()
+    }
+
+    /// A place where there is trouble keeps its turn for a while, and then it is another one's: a server
+    /// that is gone for good must not stand before all others.
+    fn take_turns(&mut self, most: u32) {
+        let Some(order) = self.all.get_mut(self.current) else {
+            return;
+        };
+        order.failures += 1;
+        if order.failures >= TURN {
+            order.failures = 0;
+            if !self.next_of(self.current + 1, most) {
+                self.restart(most);
+            }
+        }
+    }
+
     /// After a round the first order is the next one.
     fn restart(&mut self, most: u32) {
         self.next_of(0, most);
@@ -580,8 +641,11 @@ impl Orders {
         match failure {
             // A client did not want it; the next start of the daemon asks again.
             JobFailure::Cancelled => self.stand = Stand::Stopped,
-            _ if !is_over => self.back_off(FAILED, &text),
-            _ if self.next_of(current + 1, most) || self.next_of(0, most) => {
+            _ if !is_over => {
+                self.back_off(FAILED, &text);
+                self.take_turns(most);
+            }
+            _ if self.next_to_ask(current + 1, most) || self.next_to_ask(0, most) => {
                 tracing::warn!(
                     last = failure.shortened(),
                     "this order is over; the next one is tried"
@@ -617,6 +681,8 @@ impl Orders {
         let place = self.all.iter().position(|order| order.source == source);
         self.current = place.unwrap_or_default();
         self.stand = Stand::Stopped;
+        let is_missing = self.all.iter().any(|order| order.is_missing);
+        self.looks_again = is_missing.then(|| Instant::now() + FILES);
     }
 
     fn back_off(&mut self, backoff: Backoff, last: &str) {
@@ -671,6 +737,10 @@ const CREDENTIAL: &str = "lpad.activation-code";
 /// What to do about a card that nobody gave an address to ask.
 const GIVE_ADDRESS: &str = "Name default_smdp under [euicc.bootstrap] and restart lpad, or store an \
                             address on the card with `lpactl euicc set-default-smdp`.";
+/// How often a place is asked in vain before it is the next one's turn.
+const TURN: u32 = 3;
+/// How often it is looked for a code when nothing else is tried any more.
+const FILES: Duration = Duration::from_secs(3600);
 /// How often the clock is looked at where the kernel does not tell that it was set.
 const CLOCK: Duration = Duration::from_secs(600);
 /// After a failure that may pass.

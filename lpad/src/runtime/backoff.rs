@@ -50,9 +50,8 @@ impl Rest {
         delay
     }
 
-    /// What it failed for has passed, most likely: it is over after `longest` at the latest.
-    pub(crate) fn shorten(&mut self, longest: Duration) {
-        let end = Instant::now() + longest;
+    /// What it failed for has passed, most likely: it is over by then.
+    pub(crate) fn end_by(&mut self, end: Instant) {
         self.until = self.until.map(|until| until.min(end));
     }
 
@@ -72,9 +71,31 @@ impl Rest {
     }
 }
 
-/// Within this time what failed for want of a network is tried again when one has come up: a site whose
-/// uplink returns has many boxes.
-pub(crate) const NETWORK_SETTLES: Duration = Duration::from_secs(30);
+/// When what failed for want of a network is tried again because one has come up.
+#[derive(Debug, Default)]
+pub(crate) struct Hurry(Option<Instant>);
+
+impl Hurry {
+    /// At any time within 30 seconds, because a site whose uplink returns has many boxes; and once in five
+    /// minutes, because one that comes and goes is no reason to try each time.
+    pub(crate) fn next(&mut self) -> Instant {
+        let now = Instant::now();
+        let soon = now + below(NETWORK_SETTLES);
+        let next = match self.0 {
+            // That one is still to come.
+            Some(last) if last > now => last,
+            Some(last) => soon.max(last + FLAPS),
+            None => soon,
+        };
+        self.0 = Some(next);
+        next
+    }
+}
+
+/// Within this time it is tried again.
+const NETWORK_SETTLES: Duration = Duration::from_secs(30);
+/// So far apart are attempts that a network has brought about.
+const FLAPS: Duration = Duration::from_secs(300);
 
 /// Any time from none to `bound`.
 pub(crate) fn below(bound: Duration) -> Duration {

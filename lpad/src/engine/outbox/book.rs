@@ -17,7 +17,7 @@ use super::Urgency;
 use super::delivery::Failed;
 use super::recipient::Recipient;
 use crate::memory::snapshot::Notification;
-use crate::runtime::backoff::{Backoff, NETWORK_SETTLES, Rest, below};
+use crate::runtime::backoff::{Backoff, Hurry, Rest};
 
 #[derive(Debug, Default)]
 pub(super) struct Book {
@@ -30,6 +30,7 @@ pub(super) struct Book {
     list: Rest,
     /// When the card gave it.
     listed_at: Option<Instant>,
+    hurry: Hurry,
 }
 
 /// A notification on the card.
@@ -230,12 +231,18 @@ impl Book {
         }
     }
 
-    /// A network has come up: recipients that were not reached are tried again soon, each at a time of
-    /// its own.
+    /// A network has come up: recipients that were not reached are tried again soon.
     pub(super) fn network_came_up(&mut self) {
-        for manners in self.recipients.values_mut() {
-            if (manners.last_error.as_ref()).is_some_and(|error| error.is_of_network) {
-                manners.rest.shorten(below(NETWORK_SETTLES));
+        let Self {
+            recipients, hurry, ..
+        } = self;
+        let mut end = None;
+        for manners in recipients.values_mut() {
+            let error = manners.last_error.as_ref();
+            if error.is_some_and(|error| error.is_of_network) {
+                manners
+                    .rest
+                    .end_by(*end.get_or_insert_with(|| hurry.next()));
             }
         }
     }
