@@ -524,9 +524,7 @@ impl Lpactl {
             }
             NotificationCommand::Show { number } => {
                 let one = self.client.notification(&name, number).await?;
-                self.show(&one, |one, width| {
-                    render::notifications(std::slice::from_ref(one), width)
-                })
+                self.show(&one, render::notification)
             }
             NotificationCommand::Deliver { number: None } => {
                 self.change(self.client.deliver_notifications(&name)).await

@@ -125,6 +125,27 @@ pub(super) fn profile(profile: &Profile, width: Width) -> String {
     facts(&lines, width)
 }
 
+pub(super) fn notification(notification: &Notification, width: Width) -> String {
+    let mut lines = vec![
+        ("Number", notification.sequence_number.to_string()),
+        ("Event", notification.event.clone()),
+        ("Recipient", notification.address.clone()),
+    ];
+    lines.extend(notification.iccid.clone().map(|iccid| ("ICCID", iccid)));
+    if notification.failed_attempts > 0 {
+        lines.push((
+            "Failed",
+            format!("{} times in a row", notification.failed_attempts),
+        ));
+    }
+    let since = (notification.waiting_since_s).map(|since_s| date(since_s, local()));
+    lines.extend(since.map(|since| ("Waiting", format!("since {since}"))));
+    let why = notification.set_aside.clone();
+    let why = why.or_else(|| notification.last_error.clone());
+    lines.extend(why.map(|why| ("Last attempt", why)));
+    facts(&lines, width)
+}
+
 pub(super) fn notifications(notifications: &[Notification], width: Width) -> String {
     if notifications.is_empty() {
         return "No notification waits.\n".to_owned();

@@ -29,7 +29,7 @@ use crate::procedure::download::Order;
 use crate::reach::Reach;
 use crate::runtime::clock::Clock;
 use crate::runtime::uplink::Uplink;
-use crate::secret::{Secret, shorten_numbers};
+use crate::secret::{Secret, in_few_words, shorten_numbers};
 
 /// What an engine's jobs share beside the card.
 #[derive(Debug)]
@@ -121,6 +121,7 @@ impl<C> Context<C> {
     /// Lets people hear of something.
     pub(super) fn alarm(&self, code: AlarmCode, operation: Option<OperationId>, detail: String) {
         let euicc = self.config.name.clone();
+        let detail = in_few_words(&detail, &[]);
         tracing::error!(euicc, code = code.name(), "{}", shorten_numbers(&detail));
         let at_s = self.clock.unix_seconds();
         self.events.publish(Change::Alarm(Box::new(Alarm {

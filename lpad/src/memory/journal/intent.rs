@@ -359,16 +359,22 @@ impl Intent {
     }
 
     /// Forgets what ended too long ago, and of too many operations those that ended first, but never the
-    /// one that ended just now.
+    /// one that ended just now. What lpad tries by itself has a quarter of the place: it may fail for
+    /// weeks, and what clients have asked for is to be told all the same.
     pub(super) fn forget(&mut self, newest: Option<OperationId>, now_s: u64) {
         let oldest_s = now_s.saturating_sub(self.history.days.saturating_mul(DAY_S));
         // What ended before the clock was set has no age.
         let has_gone = |at_s: u64| (CLOCK_WAS_SET_S..oldest_s).contains(&at_s);
         loop {
             let is_full = self.ended.len() > self.history.operations;
+            let own = self.ended.values().filter(|ended| ended.asked.by_itself);
+            let own_go_first = own.count() > self.history.operations / 4;
             let others = self.ended.iter().filter(|(id, _)| Some(**id) != newest);
             let surplus = others.filter(|(_, ended)| is_full || has_gone(ended.at_s()));
-            let first = surplus.min_by_key(|(id, ended)| (ended.at_s(), **id));
+            let first = surplus.min_by_key(|(id, ended)| {
+                let goes_first = own_go_first && ended.asked.by_itself;
+                (!goes_first, ended.at_s(), **id)
+            });
             let Some(id) = first.map(|(id, _)| *id) else {
                 break;
             };
@@ -680,6 +686,30 @@ mod tests {
         ends(&mut intent, 6, 7);
         intent.forget(None, now + 100 * DAY_S);
         assert_eq!(kept(&intent), [6]);
+    }
+
+    #[test]
+    fn what_lpad_tries_by_itself_does_not_crowd_out_what_clients_asked_for() {
+        let mut intent = Intent::default();
+        let of_eight = History {
+            operations: 8,
+            days: 365,
+        };
+        intent.keep(of_eight, 0);
+        for number in 1..=106 {
+            let asked = AskedOperation {
+                by_itself: number > 6,
+                ..AskedOperation::new(OperationId(number), "default", Kind::Download)
+            };
+            intent.apply(Record::OperationAsked(asked));
+            let details = EndDetails {
+                at_s: Some(CLOCK_WAS_SET_S + number),
+                ..EndDetails::default()
+            };
+            intent.apply(finished(number, Some(Ending::Failed), details));
+        }
+        let kept: Vec<u64> = intent.ended.keys().map(|id| id.0).collect();
+        assert_eq!(kept, [1, 2, 3, 4, 5, 6, 105, 106]);
     }
 
     #[test]
