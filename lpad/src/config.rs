@@ -19,7 +19,9 @@ use strsim::levenshtein;
 
 pub use self::modem::{Habits, ModemEntry, Route, Rung, UsbPorts, Verdict};
 pub(crate) use self::switch::Target;
-pub use self::switch::{Check, Confirm, DiallerConfig, Need, ProfileConfig, Roaming, SwitchConfig};
+pub use self::switch::{
+    Check, Confirm, DiallerConfig, Need, ProfileConfig, Roaming, SwitchConfig, WatchConfig,
+};
 use crate::files::read_file;
 use crate::{packed, printed};
 
@@ -264,6 +266,9 @@ pub struct EuiccConfig {
     /// `[euicc.switch]`: how the profile in use is changed.
     #[serde(default)]
     pub switch: SwitchConfig,
+    /// `[euicc.watch]`: how its service is watched.
+    #[serde(default)]
+    pub watch: WatchConfig,
     /// `[euicc.dialler]`: what the program is told that makes the data connection.
     #[serde(default)]
     pub dialler: DiallerConfig,
@@ -616,6 +621,7 @@ impl Section<'_> {
             MODEM => "modem ",
             PROFILE => "profile ",
             SWITCH => "switch ",
+            WATCH => "watch ",
             _ => "",
         };
         let message = match self.euicc {
@@ -636,6 +642,22 @@ impl Section<'_> {
     }
 
     /// A path that is not absolute begins wherever the daemon was started.
+    fn check_between(
+        self,
+        key: &'static str,
+        seconds: u64,
+        least: u64,
+        most: u64,
+    ) -> Result<(), Wrong> {
+        match (least..=most).contains(&seconds) {
+            true => Ok(()),
+            false => {
+                let wrong = format!("must be between {least} and {most} seconds");
+                Err(self.wrong(key, &wrong))
+            }
+        }
+    }
+
     fn check_path(self, key: &'static str, path: &Path) -> Result<(), Wrong> {
         let octets = path.as_os_str().as_encoded_bytes();
         match () {
@@ -684,6 +706,7 @@ impl EuiccConfig {
             fallback: Vec::new(),
             fallback_any: true,
             switch: SwitchConfig::default(),
+            watch: WatchConfig::default(),
             dialler: DiallerConfig::default(),
             profiles: Vec::new(),
             bootstrap: no_bootstrap(),
@@ -783,6 +806,7 @@ impl EuiccConfig {
         let inside = |header| Section { header, ..section };
         self.check_fallback(section)?;
         self.switch.check(inside(SWITCH))?;
+        self.watch.check(inside(WATCH))?;
         self.dialler.check(inside(DIALLER))?;
         for (index, profile) in self.profiles.iter().enumerate() {
             let section = Section {
@@ -964,7 +988,7 @@ fn elsewhere(unknown: &str) -> Option<String> {
         let name = section.trim_matches(['[', ']']).strip_prefix("euicc.");
         name == Some(unknown)
     };
-    if let Some(section) = [BOOTSTRAP, DIALLER, MODEM, PROFILE, SWITCH]
+    if let Some(section) = [BOOTSTRAP, DIALLER, MODEM, PROFILE, SWITCH, WATCH]
         .into_iter()
         .find(is_meant)
     {
@@ -1021,6 +1045,7 @@ const DIALLER: &str = "[euicc.dialler]";
 const MODEM: &str = "[euicc.modem]";
 const PROFILE: &str = "[[euicc.profile]]";
 const SWITCH: &str = "[euicc.switch]";
+const WATCH: &str = "[euicc.watch]";
 /// What a port begins with that is a PC/SC reader.
 const READER: &str = "pcsc:";
 /// More profiles than a card has.
@@ -1104,6 +1129,7 @@ mod tests {
             reject_grace_s = 60
             stable_s = 5
             probation_s = 0
+            max_switches_per_day = 3
             roaming = "home-only"
             interface = "wwan0"
             need = "all"
@@ -1114,6 +1140,12 @@ mod tests {
                 { https = "https://a.example/health", status = [200, 204], ca_file = "/etc/ssl/a.pem" },
                 { command = ["/usr/lib/gateway/vpn-up", "-q"], timeout_s = 20 },
             ]
+            [euicc.watch]
+            enable = true
+            searching_s = 3600
+            denied_s = 60
+            unreachable_s = 120
+            return_s = 0
             [euicc.dialler]
             down = ["/usr/lib/gateway/ppp-down"]
             up = ["/usr/lib/gateway/ppp-up"]

@@ -12,21 +12,22 @@ mod handle;
 mod life;
 mod outbox;
 mod port;
-mod probation;
 mod reading;
 mod routes;
 mod session;
 mod settle;
 mod switch;
 mod waiting;
+mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use es9_client::{Restrict, ServerAddress};
 use es10_apdu::transport::Fault;
-use es10_apdu::types::Eid;
-use tokio::sync::{oneshot, watch};
+use es10_apdu::types::{Eid, ProfileClass};
+use tokio::sync::oneshot;
+use tokio::sync::watch::Sender;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 pub(crate) use self::context::Context;
@@ -35,10 +36,11 @@ pub use self::handle::EngineHandle;
 use self::handle::{Inbox, Work};
 use self::life::{Resumed, Slot, Up, Why};
 use self::outbox::{Outbox, Urgency};
-use self::port::CardPort;
+use self::port::{CardPort, Must};
 use self::session::show_notifications;
 use self::waiting::Waits;
-use crate::config::EuiccConfig;
+use self::watch::Step;
+use crate::config::{Confirm, EuiccConfig};
 use crate::failure::{Interruption, JobFailure, PortFailure, Told};
 use crate::job::{
     Achievement, Consent, Download, DownloadSource, Job, Kind, OperationId, Outcome, Switch, Tried,
@@ -199,7 +201,7 @@ impl<O: OpenPort, C: Restrict + 'static> Engine<O, C> {
             [
                 self.slot.desk.outbox.next_attempt(),
                 self.slot.first_boot.next_attempt(),
-                self.slot.probation.next_look(),
+                self.slot.watch.next_look(),
             ]
             .into_iter()
             .flatten()
@@ -277,37 +279,54 @@ impl<O: OpenPort, C: Restrict + 'static> Engine<O, C> {
         if self.slot.is_ready() && is_due(self.slot.first_boot.next_attempt()) {
             self.look_for_first_profile().await;
         }
-        if self.slot.is_ready() && is_due(self.slot.probation.next_look()) {
+        if self.slot.is_ready() && is_due(self.slot.watch.next_look()) {
             self.look_after_service().await;
         }
     }
 
-    /// Looks whether a profile that is watched is still in service; one that has been without for long is
-    /// left.
+    /// Looks whether the profile that is watched is in service, and does what follows.
     async fn look_after_service(&mut self) {
         let Ok(mut up) = self.slot.up(Why::Due).await else {
             return;
         };
-        let known = up.context.known();
+        let (eid, known) = (up.card.eid, up.context.known());
         let is_watched =
-            |profiles: &Vec<Profile>| in_use(profiles).is_some_and(|one| up.probation.is_of(one));
+            |profiles: &Vec<Profile>| in_use(profiles).is_some_and(|one| up.watch.is_of(one));
         // Another one was enabled meanwhile.
         if !known.profiles.value().is_none_or(is_watched) {
-            return up.probation.end();
+            up.watch.end();
+            up.context.watch_again(up.watch, eid);
+            return up.context.keep_watch(up.watch);
         }
-        let (eid, lack) = (up.card.eid, up.lacks().await);
-        let patience = Duration::from_secs(self.slot.context.config.switch.deadline_s);
-        let Some(lost) = self.slot.probation.looked(lack, patience) else {
-            return;
+        let found = up.service().await;
+        let config = &up.context.config;
+        let has_other = known.listed().iter().any(|other| {
+            other.class != ProfileClass::TEST
+                && !up.watch.is_of(other.iccid)
+                && (config.fallback_any
+                    || config.fallback.contains(&other.iccid)
+                    || up.watch.may_go_to(other.iccid))
+        });
+        let (step, news) = up.watch.looked(found, has_other);
+        up.context.keep_watch(up.watch);
+        if let Some(lost) = news {
+            let code = AlarmCode::ServiceLost;
+            up.context.alarm(code, None, format!("{lost}."));
+        }
+        let job = match step {
+            Step::Nothing => return,
+            Step::RestartRadio => return up.restart_radio(Must::IfKept).await,
+            Step::Leave { lost, before } => Job::Leave { lost, before },
+            Step::Return(iccid) if !up.context.has_profile(iccid) => return,
+            Step::Return(iccid) => Job::Enable(Switch {
+                confirm: Some(Confirm::Auto),
+                by_itself: true,
+                ..Switch::to(iccid)
+            }),
         };
-        let job = Job::Leave {
-            lost: lost.lack,
-            before: lost.profile.before,
-        };
-        // Its outcome is told by the operation. What clients want goes first; it is looked again afterwards.
+        // Its outcome is told by the operation. What clients want goes first; it is tried again later.
         if let Err(error) = self.by_itself(job, Some(eid)).await {
-            tracing::warn!(%error, "a profile without service is not left yet");
-            self.slot.probation.begin(lost.profile, patience);
+            tracing::warn!(%error, "the profile in use is not changed yet");
         }
     }
 
@@ -591,7 +610,7 @@ pub async fn examine<O: OpenPort>(
     let nothing = |_: &JobFailure| Told::default();
     let events = Events::of_start(0);
     let operations = Operations::new(events, clock.clone(), journal.clone(), nothing);
-    let known = watch::Sender::new(Snapshot::default());
+    let known = Sender::new(Snapshot::default());
     let waits = Waits::new(operations, known.subscribe(), clock);
     let mut port = CardPort::new(opener, config, journal, modems, waits);
     port.examine(stop).await

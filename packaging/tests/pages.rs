@@ -8,6 +8,7 @@ use std::path::Path;
 use lpad::config::{
     AlarmConfig, ApiConfig, BootstrapConfig, Config, DiallerConfig, Es9Config, EuiccConfig,
     LogConfig, ModemEntry, ModemsConfig, ProfileConfig, StateConfig, SwitchConfig, TrustConfig,
+    WatchConfig,
 };
 use lpad_packaging::configuration::{Section, sections};
 use lpad_packaging::{book, description, manual};
@@ -65,6 +66,7 @@ fn the_example_configuration_has_every_key_and_no_other() {
     let parts = [
         "[euicc.modem]",
         "[euicc.switch]",
+        "[euicc.watch]",
         "[euicc.dialler]",
         "[[euicc.profile]]",
         "[euicc.bootstrap]",
@@ -92,9 +94,10 @@ fn the_example_configuration_has_every_key_and_no_other() {
     modem.retain(|key| !["id", "makers", "models", "verdict", "usb", "page"].contains(&&**key));
     assert_eq!(keys(8), modem);
     assert_eq!(keys(9), known::<SwitchConfig>());
-    assert_eq!(keys(10), known::<DiallerConfig>());
-    assert_eq!(keys(11), known::<ProfileConfig>());
-    assert_eq!(keys(12), known::<BootstrapConfig>());
+    assert_eq!(keys(10), known::<WatchConfig>());
+    assert_eq!(keys(11), known::<DiallerConfig>());
+    assert_eq!(keys(12), known::<ProfileConfig>());
+    assert_eq!(keys(13), known::<BootstrapConfig>());
 }
 
 #[test]

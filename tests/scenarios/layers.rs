@@ -37,7 +37,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
             &["engine::life"],
             &["engine::session", "engine::settle"],
             &["engine::context"],
-            &["engine::desk", "engine::first_boot", "engine::probation"],
+            &["engine::desk", "engine::first_boot", "engine::watch"],
             &["engine::outbox", "engine::port", "engine::reading"],
             &["engine::handle", "engine::routes", "engine::waiting"],
             &["memory"],

@@ -58,3 +58,4 @@ mod truth;
 mod unit;
 mod unknown_parts;
 mod waiting;
+mod watch;

@@ -27,7 +27,7 @@ use crate::api::ask_with;
 use crate::modems;
 
 /// A daemon whose card has these many profiles; the first one is in use, and in service.
-async fn bed(profiles: usize) -> (Bed, Vec<String>) {
+pub(crate) async fn bed(profiles: usize) -> (Bed, Vec<String>) {
     let mut bed = Bed::start().await;
     bed.stop().await;
     bed.configuration().euiccs[0].switch = SwitchConfig::default();
@@ -42,12 +42,12 @@ async fn bed(profiles: usize) -> (Bed, Vec<String>) {
     (bed, iccids)
 }
 
-fn outcome(operation: &Operation) -> Option<Outcome> {
+pub(crate) fn outcome(operation: &Operation) -> Option<Outcome> {
     operation.switch.as_ref().and_then(|switch| switch.outcome)
 }
 
 /// What was tried in vain, by profile and reason.
-fn failed(operation: &Operation) -> Vec<(String, Reason)> {
+pub(crate) fn failed(operation: &Operation) -> Vec<(String, Reason)> {
     let switch = operation.switch.as_ref().expect("it is a switch");
     let tried = switch.failed.iter();
     tried
@@ -56,7 +56,7 @@ fn failed(operation: &Operation) -> Vec<(String, Reason)> {
 }
 
 /// Checks that the card and the modem use this profile.
-fn must_use(bed: &Bed, iccid: &str) {
+pub(crate) fn must_use(bed: &Bed, iccid: &str) {
     let memory = bed.bench.card.memory();
     let enabled = memory.profiles.iter().find(|profile| profile.enabled);
     let enabled = enabled.map(|profile| profile.iccid.to_string());
@@ -836,7 +836,7 @@ async fn a_client_that_is_impatient_with_the_new_profile_is_not_with_the_one_bef
 }
 
 /// Waits for an operation that no client asked for, and gives it when it has ended.
-async fn by_itself(bed: &Bed, after: &Operation) -> Operation {
+pub(crate) async fn by_itself(bed: &Bed, after: &Operation) -> Operation {
     let mut events = bed.client.events(Some(0)).await.unwrap();
     loop {
         let operations = bed.client.operations().await.unwrap();
@@ -1086,6 +1086,6 @@ async fn next_alarm(events: &mut EventReader) -> Alarm {
     }
 }
 
-fn network(text: &str) -> Network {
+pub(crate) fn network(text: &str) -> Network {
     text.parse().unwrap()
 }

@@ -139,11 +139,11 @@ fn change(request: &Request<'_>, iccid: Iccid) -> Result<Job, Problem> {
                 ..asked.clone()
             };
             let job = Job::Enable(Switch {
-                iccid,
                 verify: asked.verify,
                 confirm: asked.confirm,
                 deadline_s: asked.deadline_s,
                 accept_no_return: asked.accept_no_return,
+                ..Switch::to(iccid)
             });
             (job, takes)
         }

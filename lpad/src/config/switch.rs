@@ -35,6 +35,8 @@ pub struct SwitchConfig {
     pub confirm_s: u64,
     /// How long service is watched after a switch, in seconds; 0 does not.
     pub probation_s: u64,
+    /// How many switches lpad makes by itself in a day, at most; 0 makes none.
+    pub max_switches_per_day: u32,
     /// What must be reachable; without any, being registered is enough.
     pub check: Vec<Check>,
 }
@@ -53,8 +55,51 @@ impl Default for SwitchConfig {
             confirm: Confirm::default(),
             confirm_s: 600,
             probation_s: 1800,
+            max_switches_per_day: 12,
             check: Vec::new(),
         }
+    }
+}
+
+/// `[euicc.watch]`: how the service of the profile in use is watched.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct WatchConfig {
+    /// Whether it is watched for ever, and not only after a switch.
+    pub enable: bool,
+    /// How long the modem may look for a network, in seconds.
+    pub searching_s: u64,
+    /// How long a network may refuse the profile, in seconds.
+    pub denied_s: u64,
+    /// How long a registered profile may have no address, or not reach what is configured, in seconds.
+    pub unreachable_s: u64,
+    /// After how long on another profile the preferred one is tried again, in seconds; 0 never does.
+    pub return_s: u64,
+}
+
+impl Default for WatchConfig {
+    fn default() -> Self {
+        Self {
+            enable: false,
+            searching_s: 1800,
+            denied_s: 300,
+            unreachable_s: 900,
+            return_s: 14_400,
+        }
+    }
+}
+
+impl WatchConfig {
+    pub(super) fn check(&self, section: Section<'_>) -> Result<(), Wrong> {
+        for (key, seconds, least, most) in [
+            ("searching_s", self.searching_s, 60, 86_400),
+            ("denied_s", self.denied_s, 60, 86_400),
+            ("unreachable_s", self.unreachable_s, 60, 86_400),
+            ("return_s", self.return_s, 0, 604_800),
+        ] {
+            section.check_between(key, seconds, least, most)?;
+        }
+        Ok(())
     }
 }
 
@@ -263,10 +308,10 @@ impl SwitchConfig {
             ("probation_s", self.probation_s, 0, 86_400),
             ("confirm_s", self.confirm_s, 30, 86_400),
         ] {
-            if !(least..=most).contains(&seconds) {
-                let wrong = format!("must be between {least} and {most} seconds");
-                return Err(section.wrong(key, &wrong));
-            }
+            section.check_between(key, seconds, least, most)?;
+        }
+        if self.max_switches_per_day > MOST_SWITCHES {
+            return Err(section.wrong("max_switches_per_day", "must be 100 or less"));
         }
         if !is_interface(&self.interface) {
             let wrong = "must be \"auto\", the name of an interface, or \"\"";
@@ -364,6 +409,8 @@ fn is_interface(name: &str) -> bool {
     name.len() <= LONGEST_INTERFACE && ![".", ".."].contains(&name) && name.bytes().all(is_part)
 }
 
+/// A card is made for some ten thousand of them.
+const MOST_SWITCHES: u32 = 100;
 /// Each takes its time, one after the other.
 const MOST_CHECKS: usize = 8;
 /// `IFNAMSIZ`, without the end.

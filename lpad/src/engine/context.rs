@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use es9_client::Es9Client;
-use es10_apdu::types::{Eid, Iccid};
+use es10_apdu::types::{Eid, Iccid, ProfileClass};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::first_boot::FirstBoot;
-use super::probation::Probation;
 use super::reading::CardState;
 use super::waiting::Waits;
+use super::watch::Watch;
 use crate::config::{EuiccConfig, Route};
 use crate::failure::JobFailure;
 use crate::job::{Download, DownloadSource, OperationId, Part};
@@ -22,7 +22,7 @@ use crate::memory::journal::{Attempt, InService, Record, SharedJournal, StartedO
 use crate::memory::key::Key;
 use crate::memory::operations::Operations;
 use crate::memory::snapshot::{
-    Attempt as Bringing, Known, Notification, Shown, Snapshot, find, in_use,
+    Attempt as Bringing, Known, Notification, Profile, ProfileState, Shown, Snapshot, find,
 };
 use crate::modem::table::Table;
 use crate::procedure::download::Order;
@@ -169,22 +169,38 @@ impl<C> Context<C> {
         self.show_first_boot(first_boot);
     }
 
-    /// Goes on with watching a profile that is in use since before a restart.
-    pub(super) fn watch_again(&self, probation: &mut Probation, eid: Eid) {
-        if probation.next_look().is_some() {
-            return;
-        }
-        let Some(profile) = self.last_good(eid) else {
+    /// Goes on with watching the profile in use, after a restart or when another program has enabled it.
+    pub(super) fn watch_again(&self, watch: &mut Watch, eid: Eid) {
+        let now_s = self.clock.unix_seconds();
+        let kept = self.journal.look(|intent| intent.watch_of(eid));
+        watch.belongs_to(eid, kept, now_s);
+        let known = self.known();
+        let is_used = |profile: &&Profile| profile.state == ProfileState::Enabled;
+        let used = known.listed().iter().find(is_used);
+        let Some(used) = used.filter(|used| used.class != ProfileClass::TEST) else {
             return;
         };
-        let is_in_use = in_use(self.known().listed()) == Some(profile.iccid);
-        let left_s = profile
-            .watched_until_s
-            .saturating_sub(self.clock.unix_seconds());
+        if watch.is_on() {
+            return;
+        }
+        let last_good = self.last_good(eid);
+        let profile = last_good.filter(|profile| profile.iccid == used.iccid);
+        let profile = profile.unwrap_or(InService {
+            eid,
+            iccid: used.iccid,
+            before: None,
+            watched_until_s: 0,
+        });
+        let left_s = profile.watched_until_s.saturating_sub(now_s);
         // The clock may have been set meanwhile.
         let left_s = left_s.min(self.config.switch.probation_s);
-        if is_in_use && left_s > 0 {
-            probation.begin(profile, Duration::from_secs(left_s));
+        watch.begin(profile, Duration::from_secs(left_s));
+    }
+
+    /// Keeps over a restart what the watch has done.
+    pub(super) fn keep_watch(&self, watch: &mut Watch) {
+        if let Some(kept) = watch.changed(self.clock.unix_seconds()) {
+            self.journal.note(Record::Watch(kept));
         }
     }
 

@@ -14,10 +14,10 @@ use super::context::Context;
 use super::desk::Desk;
 use super::first_boot::FirstBoot;
 use super::outbox::Urgency;
-use super::probation::Probation;
 use super::reading::{CardState, known};
 use super::routes::Routes;
 use super::settle::{self, ReadBack, Settled};
+use super::watch::Watch;
 use crate::failure::{JobFailure, PortFailure};
 use crate::job::{Achievement, Kind};
 use crate::memory::journal::StartedOperation;
@@ -33,7 +33,7 @@ pub(super) struct Slot<O: OpenPort, C> {
     pub(super) context: Arc<Context<C>>,
     life: Life,
     pub(super) first_boot: FirstBoot,
-    pub(super) probation: Probation,
+    pub(super) watch: Watch,
     /// What an earlier life of the daemon, or a loss of the card, left half done. It goes before everything
     /// else.
     pub(super) resumed: VecDeque<Resumed>,
@@ -81,7 +81,7 @@ pub(super) struct Up<'e, O: OpenPort, C> {
     pub(super) context: &'e Context<C>,
     pub(super) card: &'e Card,
     pub(super) first_boot: &'e mut FirstBoot,
-    pub(super) probation: &'e mut Probation,
+    pub(super) watch: &'e mut Watch,
 }
 
 /// What asks for the card.
@@ -111,7 +111,7 @@ impl<O: OpenPort, C: Restrict + 'static> Slot<O, C> {
         Self {
             desk,
             first_boot: FirstBoot::new(context.config.bootstrap.clone(), context.key.clone()),
-            probation: Probation::default(),
+            watch: Watch::new(&context.config),
             context: Arc::new(context),
             life: Life::absent(Duration::ZERO),
             resumed: VecDeque::new(),
@@ -150,7 +150,7 @@ impl<O: OpenPort, C: Restrict + 'static> Slot<O, C> {
             desk,
             context,
             first_boot,
-            probation,
+            watch,
             ..
         } = self
         else {
@@ -162,7 +162,7 @@ impl<O: OpenPort, C: Restrict + 'static> Slot<O, C> {
             context,
             card,
             first_boot,
-            probation,
+            watch,
         })
     }
 
@@ -217,7 +217,7 @@ impl<O: OpenPort, C: Restrict + 'static> Slot<O, C> {
             desk,
             context,
             first_boot,
-            probation,
+            watch,
             resumed,
             ..
         } = self;
@@ -285,7 +285,7 @@ impl<O: OpenPort, C: Restrict + 'static> Slot<O, C> {
         let info1 = state.info1.clone();
         context.card_was_read(state, notifications);
         context.consider(first_boot, eid);
-        context.watch_again(probation, eid);
+        context.watch_again(watch, eid);
         Ok(Card { eid, imei, info1 })
     }
 

@@ -71,6 +71,7 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
             candidate: order.iccid,
             looks: 0,
             asks_client: order.verify && confirm == Confirm::Client,
+            by_itself: order.by_itself,
             accepts_no_return: order.accept_no_return,
             deadline_s: match order.verify && !is_test {
                 true => order.deadline_s.unwrap_or(config.deadline_s),
@@ -92,6 +93,7 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
                 return Err(JobFailure::Cancelled);
             }
         }
+        self.spends(&open);
         self.go(ticket, open, None).await
     }
 
@@ -227,7 +229,10 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
             let begun = Instant::now();
             let came = self.bring_into_service(ticket, &mut open, &mut warnings);
             let (reason, cause) = match came.await? {
-                Came::Unchanged(profile) => return self.confirm_unchanged(&profile).await,
+                Came::Unchanged(profile) => {
+                    self.is_wanted(&open, profile.iccid);
+                    return self.confirm_unchanged(&profile).await;
+                }
                 Came::Into(profile, outcome) => {
                     let in_use = InUse { profile, warnings };
                     return self.arrived(ticket, open, in_use, outcome).await;
@@ -259,6 +264,7 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
         };
         open.candidate = next;
         open.looks = 1;
+        self.spends(open);
         // The way back is gone even if it cannot be written.
         self.keep(ticket, open);
         ticket.switching(open.shown());
@@ -289,6 +295,7 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
         }
         let rest = self.last_good(&open).or(open.from).unwrap_or(open.to);
         open.candidate = rest;
+        self.spends(&open);
         let rest = match self.bring(ticket, &mut open).await {
             Ok(_) => rest,
             Err(failure) if failure.loses_card() || failure.is_in_doubt() => {
@@ -306,6 +313,9 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
         // The network may come later, and then the dialler has to know.
         open.is_down = true;
         warnings.extend(self.tell_up(&mut open, Some(rest)).await);
+        self.watch.is_stranded();
+        self.watch.begin(in_service(&open, rest, 0), Duration::ZERO);
+        self.context.keep_watch(self.watch);
         show_end(ticket, &open, Outcome::Stranded, Some(rest));
         let returned = Returned::to(rest, Outcome::Stranded, false, warnings);
         Err(self.no_service(open, returned))
@@ -531,9 +541,7 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
         let iccid = in_use.profile.iccid;
         let up = self.tell_up(&mut open, Some(iccid)).await;
         in_use.warnings.extend(up);
-        if outcome == Outcome::Confirmed {
-            self.is_in_service_since_now(&open, iccid);
-        }
+        self.is_used_from_now(&open, &in_use.profile, outcome);
         let achieved = Achievement {
             warnings: in_use.warnings,
             ..in_use.profile.achieved()
@@ -553,27 +561,45 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
         Err(self.no_service(open, Returned::to(iccid, outcome, is_proven, warnings)))
     }
 
-    /// Keeps which profile was in service last. The one that was wanted is watched for a while.
-    fn is_in_service_since_now(&mut self, open: &OpenSwitch, iccid: Iccid) {
-        let watched_s = match iccid == open.to {
+    /// Keeps which profile was in service last, and watches the one in use. The one that was wanted is on
+    /// probation for a while.
+    fn is_used_from_now(&mut self, open: &OpenSwitch, profile: &Profile, outcome: Outcome) {
+        let iccid = profile.iccid;
+        let is_proven = outcome == Outcome::Confirmed;
+        let probation_s = match is_proven && iccid == open.to {
             true => self.context.config.switch.probation_s,
             false => 0,
         };
-        let profile = InService {
-            eid: open.eid,
-            iccid,
-            before: open.from,
-            watched_until_s: match watched_s {
-                0 => 0,
-                seconds => self.context.clock.unix_seconds().saturating_add(seconds),
-            },
+        let until_s = match probation_s {
+            0 => 0,
+            seconds => self.context.clock.unix_seconds().saturating_add(seconds),
         };
-        self.context
-            .journal
-            .note(Record::InService(profile.clone()));
-        if watched_s > 0 {
-            self.probation
-                .begin(profile, Duration::from_secs(watched_s));
+        let used = in_service(open, iccid, until_s);
+        if is_proven {
+            self.context.journal.note(Record::InService(used.clone()));
+        }
+        self.watch.is_settled();
+        match profile.class {
+            // It never gives service.
+            ProfileClass::TEST => self.watch.end(),
+            _ => self.watch.begin(used, Duration::from_secs(probation_s)),
+        }
+        self.is_wanted(open, iccid);
+    }
+
+    /// A profile is in use at the end of a switch; what a client asked for is preferred from now on.
+    fn is_wanted(&mut self, open: &OpenSwitch, iccid: Iccid) {
+        if iccid == open.to && !open.by_itself {
+            self.watch.prefers(iccid);
+        }
+        self.context.keep_watch(self.watch);
+    }
+
+    /// What lpad switches by itself is counted.
+    fn spends(&mut self, open: &OpenSwitch) {
+        if open.by_itself {
+            self.watch.spends();
+            self.context.keep_watch(self.watch);
         }
     }
 
@@ -593,6 +619,7 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
             candidate: lost.iccid,
             looks: 1,
             asks_client: false,
+            by_itself: true,
             accepts_no_return: false,
             deadline_s: self.context.config.switch.deadline_s,
             verdict: None,
@@ -650,6 +677,16 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
             }
         };
         finished.add_to(achieved)
+    }
+}
+
+/// A profile that is in use at the end of a switch.
+fn in_service(open: &OpenSwitch, iccid: Iccid, watched_until_s: u64) -> InService {
+    InService {
+        eid: open.eid,
+        iccid,
+        before: open.from,
+        watched_until_s,
     }
 }
 

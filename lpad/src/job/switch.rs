@@ -21,6 +21,8 @@ pub struct Switch {
     pub deadline_s: Option<u64>,
     /// Whether it may be one that cannot be left again.
     pub accept_no_return: bool,
+    /// Whether no client asked for it.
+    pub by_itself: bool,
 }
 
 impl Switch {
@@ -32,6 +34,7 @@ impl Switch {
             confirm: None,
             deadline_s: None,
             accept_no_return: false,
+            by_itself: false,
         }
     }
 }

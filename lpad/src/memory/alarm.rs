@@ -30,6 +30,8 @@ pub enum AlarmCode {
     BootstrapStopped,
     /// Notifications have waited on the card for a day or longer.
     NotificationsStuck,
+    /// The profile in use has lost its service.
+    ServiceLost,
     /// A profile got no service, or lost it; the one before is in use again.
     SwitchReverted,
     /// Neither that profile nor the one before got service; another one is in use.
@@ -54,6 +56,7 @@ impl AlarmCode {
         match self {
             Self::BootstrapStopped => "bootstrap-stopped",
             Self::NotificationsStuck => "notifications-stuck",
+            Self::ServiceLost => "service-lost",
             Self::SwitchReverted => "switch-reverted",
             Self::SwitchDiverted => "switch-diverted",
             Self::SwitchStranded => "switch-stranded",

@@ -28,8 +28,8 @@ use self::file::JournalFile;
 pub use self::intent::{EndedOperation, HostPorts, Intent, KnownChannel, KnownPort, Phase};
 use self::record::Line;
 pub use self::record::{
-    AskedOperation, Attempt, ClientProcess, EndDetails, Ending, InService, OpenSwitch, Record,
-    RequestKey, StartedOperation, WaitingNotifications,
+    AskedOperation, Attempt, ClientProcess, EndDetails, Ending, InService, KeptWatch, OpenSwitch,
+    Record, RequestKey, StartedOperation, WaitingNotifications,
 };
 use crate::config::History;
 use crate::memory::state_folder::StateFolder;

@@ -269,6 +269,17 @@ impl<O: OpenPort> CardPort<O> {
         let looked = self.waits.on(WaitingOn::Modem, longest, looked).await;
         looked.map_err(|error| PortFailure::from(error).into())
     }
+
+    /// Whether the modem says that its radio is off.
+    pub(crate) async fn is_radio_off(&mut self) -> bool {
+        let Some(port) = self.port.as_mut().and_then(Device::modem) else {
+            return false;
+        };
+        let longest = Duration::from_secs(self.known.habits.question_s);
+        let answer = port.command("AT+CFUN?", longest).await.unwrap_or_default();
+        let mut said = answer.iter().filter_map(|line| line.strip_prefix("+CFUN:"));
+        said.any(|said| matches!(said.trim(), "0" | "4"))
+    }
 }
 
 /// How long a modem may take to say who it is.

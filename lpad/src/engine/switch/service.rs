@@ -11,6 +11,7 @@ use crate::config::Roaming;
 use crate::dialler::{self, Hook, Switched};
 use crate::engine::life::Up;
 use crate::engine::port::Must;
+use crate::engine::watch::Service;
 use crate::job::{Reason, Stage, Verdict};
 use crate::memory::journal::OpenSwitch;
 use crate::memory::operations::Ticket;
@@ -86,11 +87,21 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
         matches!(self.look().await, Found::InService)
     }
 
-    /// What the profile in use lacks, if anything, and the network's reason.
-    pub(crate) async fn lacks(&mut self) -> Option<(Reason, Option<u8>)> {
-        match self.look().await {
-            Found::Lacks(Lack { reason, cause, .. }) => Some((reason, cause)),
-            Found::InService | Found::Untold => None,
+    /// Whether the profile in use is in service, for the watch. A modem that does not tell may be.
+    pub(crate) async fn service(&mut self) -> Service {
+        let (reason, cause) = match self.look().await {
+            Found::Lacks(Lack { reason, cause, .. }) => (reason, cause),
+            Found::InService | Found::Untold => return Service::In,
+        };
+        let is_silent = match reason {
+            Reason::ModemGone => true,
+            // Whoever switched it off meant it.
+            Reason::NotRegistered => self.desk.port.is_radio_off().await,
+            _ => false,
+        };
+        match is_silent {
+            true => Service::Silent,
+            false => Service::Lacks(reason, cause),
         }
     }
 
@@ -235,7 +246,7 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
     }
 
     /// Lets the modem look for its network from the beginning.
-    async fn restart_radio(&mut self, must: Must) {
+    pub(crate) async fn restart_radio(&mut self, must: Must) {
         let ladder = &self.desk.port.habits().ladder;
         let mut rungs = ladder.iter();
         let Some(rung) = rungs.find(|rung| !rung.send.is_empty()).cloned() else {

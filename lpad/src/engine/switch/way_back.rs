@@ -72,6 +72,7 @@ mod tests {
             candidate: iccid(NEW),
             looks: 1,
             asks_client: false,
+            by_itself: false,
             accepts_no_return: false,
             deadline_s: 420,
             verdict: None,

@@ -10,8 +10,8 @@ use es10_apdu::types::Eid;
 
 use super::FORMAT;
 use super::record::{
-    AskedOperation, Attempt, EndDetails, Ending, InService, OpenSwitch, Record, RequestKey,
-    StartedOperation, WaitingNotifications,
+    AskedOperation, Attempt, EndDetails, Ending, InService, KeptWatch, OpenSwitch, Record,
+    RequestKey, StartedOperation, WaitingNotifications,
 };
 use crate::config::History;
 use crate::job::{Kind, OperationId};
@@ -33,6 +33,8 @@ pub struct Intent {
     pub switches: BTreeMap<Eid, OpenSwitch>,
     /// The profile that was in service last, by the card; the latest one last.
     pub last_good: Vec<InService>,
+    /// What lpad has done by itself about the service of a card; the latest one last.
+    pub watches: Vec<KeptWatch>,
     /// Since when notifications have waited that did not get through, by card and number.
     pub waiting: BTreeMap<Eid, BTreeMap<i64, u64>>,
     /// How much of what has ended is kept.
@@ -203,6 +205,12 @@ impl Intent {
         known.find(|known| known.eid == eid).cloned()
     }
 
+    /// What lpad has done by itself about the service of a card.
+    pub fn watch_of(&self, eid: Eid) -> Option<KeptWatch> {
+        let mut known = self.watches.iter();
+        known.find(|known| known.eid == eid).cloned()
+    }
+
     /// The attempts at an order for a card.
     pub fn attempts_at(&self, eid: Eid, order: Digest) -> Option<Attempt> {
         let mut attempts = self.attempts.iter();
@@ -283,6 +291,12 @@ impl Intent {
                 self.last_good.push(profile);
                 let beyond = self.last_good.len().saturating_sub(CARDS_KEPT);
                 self.last_good.drain(..beyond);
+            }
+            Record::Watch(watch) => {
+                self.watches.retain(|known| known.eid != watch.eid);
+                self.watches.push(watch);
+                let beyond = self.watches.len().saturating_sub(CARDS_KEPT);
+                self.watches.drain(..beyond);
             }
             Record::Waiting(WaitingNotifications { eid, since }) => {
                 match since.is_empty() {
@@ -428,6 +442,7 @@ impl Intent {
         let switches = self.switches.values().cloned();
         let switches = switches.map(|switch| Record::Switch(Box::new(switch)));
         let in_service = self.last_good.iter().cloned().map(Record::InService);
+        let watches = self.watches.iter().cloned().map(Record::Watch);
         let waiting = self.waiting.iter().map(|(eid, since)| {
             Record::Waiting(WaitingNotifications {
                 eid: *eid,
@@ -442,6 +457,7 @@ impl Intent {
             .chain(operations)
             .chain(switches)
             .chain(in_service)
+            .chain(watches)
             .chain(waiting)
             .chain(attempts)
             .chain(host_ports)

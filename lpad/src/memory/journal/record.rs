@@ -106,6 +106,8 @@ pub enum Record {
     Switch(Box<OpenSwitch>),
     /// A profile is in service.
     InService(InService),
+    /// What lpad has done by itself about the service of a card.
+    Watch(KeptWatch),
     /// These notifications did not get through yet.
     Waiting(WaitingNotifications),
     /// An operation ended and its outcome is known.
@@ -349,6 +351,9 @@ pub struct OpenSwitch {
     /// Whether a client has to confirm it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub asks_client: bool,
+    /// Whether no client asked for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_itself: bool,
     /// Whether the wanted profile may be one that cannot be left again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub accepts_no_return: bool,
@@ -384,6 +389,51 @@ pub struct InService {
     /// Until when it is watched, in seconds since 1970; 0 if it is not.
     #[serde(default)]
     pub watched_until_s: u64,
+}
+
+/// What lpad has done by itself about the service of a card, and does next.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct KeptWatch {
+    /// The card.
+    #[serde(with = "printed")]
+    pub eid: Eid,
+    /// The number of the next round over all profiles; 0 if none is to follow.
+    #[serde(default)]
+    pub round: u32,
+    /// When it is due, in seconds since 1970.
+    #[serde(default)]
+    pub next_round_s: u64,
+    /// The profile that was wanted last.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "printed::optional"
+    )]
+    pub preferred: Option<Iccid>,
+    /// The number of the next attempt to use it again; 0 if none is to follow.
+    #[serde(default)]
+    pub way_back: u32,
+    /// When it is due, in seconds since 1970.
+    #[serde(default)]
+    pub next_way_back_s: u64,
+    /// When the budget of switches is full again, in seconds since 1970.
+    #[serde(default)]
+    pub budget_full_s: u64,
+}
+
+impl KeptWatch {
+    /// Nothing was done yet.
+    pub fn of(eid: Eid) -> Self {
+        Self {
+            eid,
+            round: 0,
+            next_round_s: 0,
+            preferred: None,
+            way_back: 0,
+            next_way_back_s: 0,
+            budget_full_s: 0,
+        }
+    }
 }
 
 /// The notifications of a card that did not get through yet.
