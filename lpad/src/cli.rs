@@ -307,6 +307,7 @@ impl Lpactl {
         match command {
             Command::Status => self.status().await,
             Command::Euicc(command) => self.euicc_command(command).await,
+            Command::Service => self.service().await,
             Command::Profile(command) => self.profile_command(command).await,
             Command::Download(arguments) => self.download(arguments).await,
             Command::Notification(command) => self.notification_command(command).await,
@@ -419,6 +420,14 @@ impl Lpactl {
                     .await
             }
             EuiccCommand::Reset(arguments) => self.reset(&name, &arguments).await,
+        }
+    }
+
+    async fn service(&self) -> Result<(), CliError> {
+        let service = self.client.service(&self.name().await?).await?;
+        match self.json {
+            true => self.print_json(&service),
+            false => self.print(&render::service(&service, Width::of(stdout()))),
         }
     }
 

@@ -28,6 +28,7 @@ use crate::api::notifications::NotificationList;
 use crate::api::operations::OperationList;
 use crate::api::profiles::{ProfileChange, ProfileList};
 use crate::job::{Answer, OperationId, Verdict};
+use crate::memory::service::Service;
 use crate::memory::snapshot::ProfileState;
 use crate::problem::{Code, Problem};
 
@@ -120,6 +121,11 @@ impl Client {
     pub async fn examine(&self, name: &str) -> Result<Examination, ClientError> {
         let path = format!("/v1/euiccs/{name}/examination");
         self.call(Method::POST, &path, NOTHING).await
+    }
+
+    /// `GET /v1/euiccs/{name}/service`.
+    pub async fn service(&self, name: &str) -> Result<Service, ClientError> {
+        self.get(&format!("/v1/euiccs/{name}/service")).await
     }
 
     /// `GET /v1/euiccs/{name}/addresses`.

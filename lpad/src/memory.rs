@@ -8,5 +8,6 @@ pub mod journal;
 pub mod key;
 pub mod link;
 pub mod operations;
+pub mod service;
 pub mod snapshot;
 pub mod state_folder;

@@ -29,6 +29,7 @@ use lpad::job::{
 };
 use lpad::memory::alarm::{Alarm, AlarmCode};
 use lpad::memory::operations::{ClientProcess, QUEUE_LENGTH, State};
+use lpad::memory::service::{NextStep, Service, ServiceState};
 use lpad::memory::snapshot::{Availability, FirstProfileState, ProfileState};
 use lpad::problem::{CardStatus, Code, CodeConsumed, Problem, Sgp22Status};
 use lpad_tests::bed::{Bed, EUICC};
@@ -164,6 +165,9 @@ async fn members_values_and_codes_are_the_programs_own() {
         ("Progress", names::<Progress>()),
         ("ResetRequest", names::<ResetRequest>()),
         ("Route", names::<Route>()),
+        ("NextStep", names::<NextStep>()),
+        ("Service", names::<Service>()),
+        ("ServiceState", names::<ServiceState>()),
         ("Sgp22Status", names::<Sgp22Status>()),
         ("Stage", names::<Stage>()),
         ("StageTime", names::<StageTime>()),

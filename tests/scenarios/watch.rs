@@ -7,8 +7,9 @@ use lpad::api::body::{EventKind, Operation};
 use lpad::client::EventReader;
 use lpad::config::WatchConfig;
 use lpad::job::{Kind, Outcome, Reason, Stage};
+use lpad::memory::service::{NextStep, ServiceState};
 use lpad::memory::snapshot::ProfileState;
-use lpad_tests::bed::{Bed, succeeded};
+use lpad_tests::bed::{Bed, EUICC, succeeded};
 use sim_card_emulator::modem::{Network, Quirk};
 use tokio::time::{Instant, sleep};
 
@@ -82,6 +83,8 @@ async fn all_dead_rests_and_recovers_when_one_comes_back() {
         if is_restarted {
             killed(&mut bed).await;
         }
+        let told = bed.client.service(EUICC).await.unwrap();
+        assert_eq!(told.next_step, Some(NextStep::Round));
         let begun = Instant::now();
         let first = by_itself(&bed, &stranded).await;
         // 15 minutes at most, and the round.
@@ -101,6 +104,11 @@ async fn all_dead_rests_and_recovers_when_one_comes_back() {
         let third = by_itself(&bed, &second).await;
         assert_eq!(outcome(&third), Some(Outcome::Diverted));
         must_use(&bed, &iccids[2]);
+        // Without [euicc.watch] it is not looked at any more.
+        let told = bed.client.service(EUICC).await.unwrap();
+        assert_eq!(told.state, ServiceState::NotWatched);
+        assert_eq!(told.preferred, Some(iccids[0].parse().unwrap()));
+        assert!(told.on_fallback);
         sleep(DAY).await;
         assert_eq!(since(&bed, &third).await, 0);
         bed.must_be_sound().await;
@@ -156,6 +164,9 @@ async fn service_lost_at_night_leaves_for_the_fallback() {
         let modem = bed.bench.modem.clone();
         sleep(8 * HOUR).await;
         assert_eq!(since(&bed, &before).await, 0);
+        let told = bed.client.service(EUICC).await.unwrap();
+        assert_eq!(told.state, ServiceState::InService);
+        assert_eq!((told.next_step, told.switches_left), (None, 12));
         let mut events = bed.client.events(None).await.unwrap();
         modem.set_network(Some(&iccids[0]), network("never"));
         let begun = Instant::now();
@@ -163,6 +174,13 @@ async fn service_lost_at_night_leaves_for_the_fallback() {
             sleep(10 * MINUTE).await;
             killed(&mut bed).await;
             events = bed.client.events(None).await.unwrap();
+        }
+        for (after, step) in [(5, NextStep::RestartRadio), (30, NextStep::Leave)] {
+            sleep(after * MINUTE).await;
+            let told = bed.client.service(EUICC).await.unwrap();
+            assert_eq!(told.state, ServiceState::Lost);
+            assert_eq!(told.reason, Some(Reason::NotRegistered));
+            assert_eq!(told.next_step, Some(step));
         }
         let left = by_itself(&bed, &before).await;
         let took = begun.elapsed().as_secs();
@@ -254,6 +272,10 @@ async fn the_preferred_profile_is_used_again_once_it_is_in_service() {
         if is_restarted {
             killed(&mut bed).await;
         }
+        sleep(MINUTE).await;
+        let told = bed.client.service(EUICC).await.unwrap();
+        assert!(told.on_fallback);
+        assert_eq!(told.next_step, Some(NextStep::Return));
         let begun = Instant::now();
         let in_vain = by_itself(&bed, &left).await;
         assert!(begun.elapsed() < 5 * HOUR, "{:?}", begun.elapsed());

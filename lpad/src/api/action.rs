@@ -41,6 +41,11 @@ pub enum Action {
         /// How long to wait at most until the card was read again.
         wait_s: u64,
     },
+    /// How it stands with an eUICC's service.
+    Service {
+        /// The eUICC.
+        euicc: String,
+    },
     /// The profiles on an eUICC.
     Profiles {
         /// The eUICC.

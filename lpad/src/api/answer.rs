@@ -103,6 +103,7 @@ impl Api {
                 let addresses = known.addresses.of(Part::Addresses)?;
                 Ok(ok(&body::Addresses::from(addresses)))
             }
+            Action::Service { euicc } => Ok(ok(&self.engine(&euicc)?.snapshot().service())),
             Action::Profiles { euicc, wait_s } => {
                 let known = self.card(&euicc, wait_s, answering).await?;
                 let profiles = known.profiles.of(Part::Profiles)?;

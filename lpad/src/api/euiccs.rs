@@ -1,4 +1,4 @@
-//! `/v1/euiccs`, `/v1/euiccs/{name}`, its `addresses`, `examination` and `reset`.
+//! `/v1/euiccs`, `/v1/euiccs/{name}`, its `addresses`, `examination`, `reset` and `service`.
 
 use es9_client::ServerAddress;
 use hyper::Method;
@@ -78,6 +78,9 @@ pub(super) fn route(
             Method::POST => Ok(reset(request, euicc)?),
             _ => Err(request.not_allowed(&["POST"])),
         },
+        ["service"] => request.only_get(Action::Service {
+            euicc: euicc.to_owned(),
+        }),
         _ => Err(request.not_found()),
     }
 }

@@ -129,6 +129,11 @@ mod tests {
                 }),
             ),
             (
+                format!("GET {}", at("/service")),
+                "",
+                Action::Service { euicc: default() },
+            ),
+            (
                 format!("GET {}", at("/profiles")),
                 "",
                 Action::Profiles {

@@ -46,6 +46,8 @@ pub enum Command {
     /// The eUICC itself
     #[command(subcommand)]
     Euicc(EuiccCommand),
+    /// Show whether the profile in use is in service, and what lpad does next about it
+    Service,
     /// The profiles on the eUICC
     #[command(subcommand)]
     Profile(ProfileCommand),

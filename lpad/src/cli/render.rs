@@ -1,5 +1,6 @@
 //! What people read.
 
+use es10_apdu::types::Iccid;
 use jiff::Timestamp;
 
 use super::progress::{doing, line};
@@ -11,6 +12,7 @@ use crate::api::body::{
 };
 use crate::job::{Kind, OperationId, Stage, StageTime, Switching, Waiting};
 use crate::memory::operations::{ClientProcess, State};
+use crate::memory::service::Service;
 use crate::printable::printable;
 use crate::problem::{CodeConsumed, Problem};
 
@@ -80,6 +82,30 @@ pub(super) fn euicc(euicc: &Euicc, addresses: Option<&Addresses>, width: Width) 
         lines.push(("Root SM-DS", addresses.root_smds.clone()));
     }
     lines.extend(euicc.unknown.iter().map(unknown));
+    facts(&lines, width)
+}
+
+pub(super) fn service(service: &Service, width: Width) -> String {
+    let state = service.state.words();
+    let mut lines = vec![(
+        "Service",
+        match service.reason {
+            Some(reason) => format!("{state}: {}", reason.lack()),
+            None => state.to_owned(),
+        },
+    )];
+    lines.extend(service.cause.map(|cause| ("Cause", cause.to_string())));
+    let at = |time_s: u64| date(time_s, local());
+    lines.extend(service.since_s.map(|since_s| ("Since", at(since_s))));
+    let iccid = |iccid: Option<Iccid>| iccid.map_or("none".to_owned(), |it| it.to_string());
+    lines.push(("Profile", iccid(service.profile)));
+    if service.on_fallback {
+        lines.push(("Preferred", iccid(service.preferred)));
+    }
+    if let (Some(step), Some(at_s)) = (service.next_step, service.next_step_s) {
+        lines.push(("Next", format!("{}, {}", step.words(), at(at_s))));
+    }
+    lines.push(("Switches left", service.switches_left.to_string()));
     facts(&lines, width)
 }
 

@@ -195,13 +195,20 @@ impl<C> Context<C> {
         // The clock may have been set meanwhile.
         let left_s = left_s.min(self.config.switch.probation_s);
         watch.begin(profile, Duration::from_secs(left_s));
+        self.keep_watch(watch);
     }
 
-    /// Keeps over a restart what the watch has done.
+    /// Keeps over a restart what the watch has done, and shows how it stands.
     pub(super) fn keep_watch(&self, watch: &mut Watch) {
         if let Some(kept) = watch.changed(self.clock.unix_seconds()) {
             self.journal.note(Record::Watch(kept));
         }
+        let service = watch.shown(self.clock.unix_seconds());
+        self.snapshot.send_if_modified(|known| {
+            let is_new = known.service != service;
+            known.service = service;
+            is_new
+        });
     }
 
     /// What the first boot downloads now, if anything.

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::config::{EuiccConfig, WatchConfig};
 use crate::job::{Reason, Tried};
 use crate::memory::journal::{InService, KeptWatch};
+use crate::memory::service::{self, NextStep, ServiceState};
 use crate::runtime::backoff::Backoff;
 
 /// The watch over the profile in use.
@@ -42,6 +43,9 @@ struct Watched {
     /// Until when it is on probation.
     until: Option<Instant>,
     looked: Instant,
+    is_silent: bool,
+    /// Since when it is in service, or silent, if it is not lost.
+    since: Instant,
     loss: Option<Loss>,
 }
 
@@ -49,6 +53,8 @@ struct Watched {
 #[derive(Debug)]
 struct Loss {
     since: Instant,
+    reason: Reason,
+    cause: Option<u8>,
     is_on_probation: bool,
     is_told: bool,
     has_restarted: bool,
@@ -175,6 +181,8 @@ impl Watch {
             profile,
             until: is_on_probation.then(|| now + probation),
             looked: now,
+            is_silent: false,
+            since: now,
             loss: None,
         });
     }
@@ -240,13 +248,18 @@ impl Watch {
         let before = std::mem::replace(&mut watched.looked, now);
         let (reason, cause) = match found {
             Service::In => {
-                watched.loss = None;
+                if watched.loss.take().is_some() || std::mem::take(&mut watched.is_silent) {
+                    watched.since = now;
+                }
                 return (self.is_in_service(now), None);
             }
             Service::Silent => {
                 // That time does not count.
                 if let Some(loss) = &mut watched.loss {
                     loss.since += now - before;
+                }
+                if !std::mem::replace(&mut watched.is_silent, true) {
+                    watched.since = before;
                 }
                 return (Step::Nothing, None);
             }
@@ -258,12 +271,16 @@ impl Watch {
             tracing::warn!(reason = reason.lack(), "the profile has lost its service");
             Loss {
                 since: now,
+                reason,
+                cause,
                 is_on_probation,
                 is_told: false,
                 has_restarted: false,
                 not_before: now,
             }
         });
+        watched.is_silent = false;
+        (loss.reason, loss.cause) = (reason, cause);
         let lasts = now - loss.since;
         let lost = Tried {
             iccid: watched.profile.iccid,
@@ -311,6 +328,63 @@ impl Watch {
             }
         };
         (step, news)
+    }
+
+    /// How it stands, as clients are shown it.
+    pub(super) fn shown(&self, now_s: u64) -> service::Service {
+        let now = Instant::now();
+        let next = self.next_step();
+        let next = next.map(|(step, at)| (step, at.max(now).duration_since(now)));
+        let loss = self.watched.as_ref().and_then(|it| it.loss.as_ref());
+        let state = match (&self.watched, loss) {
+            (None, _) => ServiceState::NotWatched,
+            (Some(watched), _) if watched.is_silent => ServiceState::Silent,
+            _ if self.rounds.is_some() => ServiceState::Stranded,
+            (_, Some(_)) => ServiceState::Lost,
+            _ => ServiceState::InService,
+        };
+        let since = match (&self.watched, loss) {
+            (Some(watched), _) if watched.is_silent => Some(watched.since),
+            (_, Some(loss)) => Some(loss.since),
+            (watched, None) => watched.as_ref().map(|watched| watched.since),
+        };
+        service::Service {
+            state,
+            since_s: since.map(|at| now_s.saturating_sub((now - at).as_secs())),
+            reason: loss.map(|loss| loss.reason),
+            cause: loss.and_then(|loss| loss.cause),
+            profile: self.watched.as_ref().map(|watched| watched.profile.iccid),
+            preferred: self.preferred,
+            on_fallback: false,
+            next_step: next.map(|(step, _)| step),
+            next_step_s: next.map(|(_, wait)| now_s.saturating_add(wait.as_secs())),
+            switches_left: self.budget.left(),
+        }
+    }
+
+    /// What is done next if nothing changes, and when.
+    fn next_step(&self) -> Option<(NextStep, Instant)> {
+        let watched = self.watched.as_ref()?;
+        let may_switch = |at: Instant| self.budget.next().map(|next| next.max(at));
+        if let Some(rounds) = self.rounds {
+            return Some((NextStep::Round, may_switch(rounds.next)?));
+        }
+        let Some(loss) = &watched.loss else {
+            let returns = self.returns?;
+            return Some((NextStep::Return, may_switch(returns.next)?));
+        };
+        if loss.is_on_probation {
+            let end = loss.since + self.deadline;
+            return Some((NextStep::Leave, end.max(loss.not_before)));
+        }
+        if !self.config.enable {
+            return None;
+        }
+        let end = loss.since + patience(&self.config, loss.reason);
+        if self.restart.is_some() && !loss.has_restarted && loss.reason != Reason::Apn {
+            return Some((NextStep::RestartRadio, end));
+        }
+        Some((NextStep::Leave, may_switch(end.max(loss.not_before))?))
     }
 
     fn is_in_service(&mut self, now: Instant) -> Step {
@@ -402,6 +476,13 @@ impl Budget {
         let spent = missing.as_secs().div_ceil(self.each().as_secs().max(1));
         let spent = u32::try_from(spent).unwrap_or(u32::MAX);
         self.most.saturating_sub(spent)
+    }
+
+    /// When there is one at the earliest.
+    fn next(&self) -> Option<Instant> {
+        let others = self.most.checked_sub(1)?;
+        let wait = self.each() * others;
+        Some(self.full_at.checked_sub(wait).unwrap_or(self.full_at))
     }
 
     /// What was begun is brought to its end, also beyond the budget; that is made up for.

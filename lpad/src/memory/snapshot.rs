@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::config::{OrderSource, Route};
 use crate::failure::{JobFailure, PortFailure};
 use crate::job::{Achievement, OperationId, Part};
+use crate::memory::service::Service;
 use crate::modem::table::Known as Modem;
 
 /// What is known about one eUICC.
@@ -25,6 +26,8 @@ pub struct Snapshot {
     pub profiles: Known<Vec<Profile>>,
     /// Notifications that wait for delivery.
     pub notifications: Known<Vec<Notification>>,
+    /// How it stands with the service of the profile that is watched.
+    pub service: Service,
     /// When the card was read; `None` when it never could be.
     pub read_at: Option<Instant>,
     pub(crate) is_fresh: bool,
@@ -97,6 +100,27 @@ impl Snapshot {
     /// The profiles, as far as they are known.
     pub(crate) fn listed(&self) -> &[Profile] {
         self.profiles.value().map_or(&[], Vec::as_slice)
+    }
+
+    /// How it stands with the service of the profile in use.
+    pub(crate) fn service(&self) -> Service {
+        let profile = in_use(self.listed());
+        let service = &self.service;
+        let preferred = service.preferred;
+        let known = match service.profile == profile {
+            true => service.clone(),
+            // It was changed since it was looked at.
+            false => Service {
+                switches_left: service.switches_left,
+                ..Service::default()
+            },
+        };
+        Service {
+            profile,
+            preferred,
+            on_fallback: profile.is_some() && preferred.is_some() && profile != preferred,
+            ..known
+        }
     }
 
     /// Whether this part is known.

@@ -15,6 +15,7 @@ use crate::api::profiles::{ProfileChange, ProfileList};
 use crate::api::status::status_of;
 use crate::job::Answer;
 use crate::memory::alarm::Alarm;
+use crate::memory::service::Service;
 use crate::problem::{Code, Problem};
 
 /// Every schema by its name.
@@ -38,6 +39,7 @@ pub(super) fn schemas() -> Map<String, Value> {
     add::<Problem>(&mut answers);
     add::<Profile>(&mut answers);
     add::<ProfileList>(&mut answers);
+    add::<Service>(&mut answers);
     add::<Version>(&mut answers);
     let mut bodies = settings().for_deserialize().into_generator();
     add::<AddressesChange>(&mut bodies);
