@@ -175,7 +175,7 @@ async fn service_lost_at_night_leaves_for_the_fallback() {
             killed(&mut bed).await;
             events = bed.client.events(None).await.unwrap();
         }
-        for (after, step) in [(5, NextStep::RestartRadio), (30, NextStep::Leave)] {
+        for (after, step) in [(5, NextStep::RestartRadio), (26, NextStep::Leave)] {
             sleep(after * MINUTE).await;
             let told = bed.client.service(EUICC).await.unwrap();
             assert_eq!(told.state, ServiceState::Lost);
