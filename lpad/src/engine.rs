@@ -311,7 +311,10 @@ impl<O: OpenPort, C: Restrict + 'static> Engine<O, C> {
         up.context.keep_watch(up.watch);
         if let Some(lost) = news {
             let code = AlarmCode::ServiceLost;
-            up.context.alarm(code, None, format!("{lost}."));
+            let (iccid, lack) = (lost.iccid, lost.reason.lack());
+            let minutes = lost.after_s / 60;
+            let detail = format!("{iccid} has been without service for {minutes} min: {lack}.");
+            up.context.alarm(code, None, detail);
         }
         let job = match step {
             Step::Nothing => return,

@@ -97,7 +97,7 @@ pub(super) fn service(service: &Service, width: Width) -> String {
     lines.extend(service.cause.map(|cause| ("Cause", cause.to_string())));
     let at = |time_s: u64| date(time_s, local());
     lines.extend(service.since_s.map(|since_s| ("Since", at(since_s))));
-    let iccid = |iccid: Option<Iccid>| iccid.map_or("none".to_owned(), |it| it.to_string());
+    let iccid = |iccid: Option<Iccid>| iccid.map_or_else(|| "none".to_owned(), |it| it.to_string());
     lines.push(("Profile", iccid(service.profile)));
     if service.on_fallback {
         lines.push(("Preferred", iccid(service.preferred)));

@@ -53,6 +53,8 @@ struct Watched {
 #[derive(Debug)]
 struct Loss {
     since: Instant,
+    /// Since when it is of a kind that has the same time.
+    kind_since: Instant,
     reason: Reason,
     cause: Option<u8>,
     is_on_probation: bool,
@@ -82,12 +84,11 @@ impl Tries {
         }
     }
 
-    /// As it was kept over a restart. The clock may have been set meanwhile.
-    fn kept((number, next_s): (u32, u64), now_s: u64, waits: &Backoff) -> Option<Self> {
-        let left = Duration::from_secs(next_s.saturating_sub(now_s));
+    /// As it was kept over a restart.
+    fn kept(number: u32, wait: Duration, waits: &Backoff) -> Option<Self> {
         (number > 0).then(|| Self {
             number,
-            next: Instant::now() + left.min(waits.longest),
+            next: Instant::now() + wait.min(waits.longest),
         })
     }
 }
@@ -144,31 +145,33 @@ impl Watch {
             return;
         }
         let kept = kept.unwrap_or_else(|| KeptWatch::of(eid));
-        let round = (kept.round, kept.next_round_s);
-        let way_back = (kept.way_back, kept.next_way_back_s);
+        // A clock that was not set yet says nothing of the time that has passed.
+        let passed_s = now_s.saturating_sub(kept.at_s);
+        let left = |seconds: u64| Duration::from_secs(seconds.saturating_sub(passed_s));
         self.watched = None;
-        self.rounds = Tries::kept(round, now_s, &ROUNDS);
-        self.returns = Tries::kept(way_back, now_s, &self.waits_to_return());
+        self.rounds = Tries::kept(kept.round, left(kept.round_in_s), &ROUNDS);
+        let waits = self.waits_to_return();
+        self.returns = Tries::kept(kept.way_back, left(kept.way_back_in_s), &waits);
         self.preferred = kept.preferred;
-        self.budget
-            .is_full_in(kept.budget_full_s.saturating_sub(now_s));
+        self.budget.is_full_in(left(kept.budget_full_in_s));
     }
 
     /// What has to outlive a restart, if it has changed.
     pub(super) fn changed(&mut self, now_s: u64) -> Option<KeptWatch> {
         let eid = self.card.filter(|_| std::mem::take(&mut self.is_changed))?;
-        let at = |at: Instant| now_s.saturating_add(at.duration_since(Instant::now()).as_secs());
-        let kept = |tries: Option<Tries>| tries.map_or((0, 0), |it| (it.number, at(it.next)));
-        let (round, next_round_s) = kept(self.rounds);
-        let (way_back, next_way_back_s) = kept(self.returns);
+        let left = |at: Instant| at.saturating_duration_since(Instant::now()).as_secs();
+        let kept = |tries: Option<Tries>| tries.map_or((0, 0), |it| (it.number, left(it.next)));
+        let (round, round_in_s) = kept(self.rounds);
+        let (way_back, way_back_in_s) = kept(self.returns);
         Some(KeptWatch {
             eid,
+            at_s: now_s,
             round,
-            next_round_s,
+            round_in_s,
             preferred: self.preferred,
             way_back,
-            next_way_back_s,
-            budget_full_s: at(self.budget.full_at),
+            way_back_in_s,
+            budget_full_in_s: left(self.budget.full_at),
         })
     }
 
@@ -248,7 +251,8 @@ impl Watch {
         let before = std::mem::replace(&mut watched.looked, now);
         let (reason, cause) = match found {
             Service::In => {
-                if watched.loss.take().is_some() || std::mem::take(&mut watched.is_silent) {
+                let was_silent = std::mem::take(&mut watched.is_silent);
+                if watched.loss.take().is_some() || was_silent {
                     watched.since = now;
                 }
                 return (self.is_in_service(now), None);
@@ -257,6 +261,7 @@ impl Watch {
                 // That time does not count.
                 if let Some(loss) = &mut watched.loss {
                     loss.since += now - before;
+                    loss.kind_since += now - before;
                 }
                 if !std::mem::replace(&mut watched.is_silent, true) {
                     watched.since = before;
@@ -271,6 +276,7 @@ impl Watch {
             tracing::warn!(reason = reason.lack(), "the profile has lost its service");
             Loss {
                 since: now,
+                kind_since: now,
                 reason,
                 cause,
                 is_on_probation,
@@ -280,6 +286,9 @@ impl Watch {
             }
         });
         watched.is_silent = false;
+        if patience(&self.config, loss.reason) != patience(&self.config, reason) {
+            loss.kind_since = now;
+        }
         (loss.reason, loss.cause) = (reason, cause);
         let lasts = now - loss.since;
         let lost = Tried {
@@ -310,7 +319,7 @@ impl Watch {
             self.is_changed = true;
             return (leave, None);
         }
-        if !self.config.enable || lasts < patience(&self.config, reason) {
+        if !self.config.enable || now < loss.ends(&self.config) {
             return (Step::Nothing, None);
         }
         let news = (!std::mem::replace(&mut loss.is_told, true)).then_some(lost);
@@ -380,7 +389,7 @@ impl Watch {
         if !self.config.enable {
             return None;
         }
-        let end = loss.since + patience(&self.config, loss.reason);
+        let end = loss.ends(&self.config);
         if self.restart.is_some() && !loss.has_restarted && loss.reason != Reason::Apn {
             return Some((NextStep::RestartRadio, end));
         }
@@ -438,6 +447,16 @@ impl Watch {
     }
 }
 
+impl Loss {
+    /// When something is done about it: after the time of its kind, or of any kind if it changes.
+    fn ends(&self, config: &WatchConfig) -> Instant {
+        let longest = config.searching_s.max(config.denied_s);
+        let longest = Duration::from_secs(longest.max(config.unreachable_s));
+        let of_kind = self.kind_since + patience(config, self.reason);
+        of_kind.min(self.since + longest)
+    }
+}
+
 /// How long a profile may lack this.
 fn patience(config: &WatchConfig, reason: Reason) -> Duration {
     Duration::from_secs(match reason {
@@ -460,10 +479,9 @@ impl Budget {
         Self { most, full_at }
     }
 
-    fn is_full_in(&mut self, seconds: u64) {
-        // The clock may have been set meanwhile.
-        let left = Duration::from_secs(seconds).min(DAY);
-        self.full_at = Instant::now() + left;
+    fn is_full_in(&mut self, wait: Duration) {
+        // What was spent beyond it is forgotten.
+        self.full_at = Instant::now() + wait.min(DAY);
     }
 
     /// How long it takes until there is one more.
@@ -526,11 +544,87 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_kept_before_the_clock_was_set_holds_for_a_day_at_most() {
-        let mut budget = Budget::new(12);
-        budget.is_full_in(u64::MAX);
-        assert_eq!(budget.left(), 0);
-        tokio::time::advance(DAY).await;
-        assert_eq!(budget.left(), 12);
+    async fn a_restart_gives_no_budget_back_and_no_clock_takes_it_away() {
+        let eid = "89049032123451234512345678901235".parse().unwrap();
+        let config = EuiccConfig::new("/dev/ttyUSB2");
+        let mut watch = Watch::new(&config);
+        watch.belongs_to(eid, None, 1000);
+        for _ in 0..12 {
+            watch.spends();
+        }
+        watch.is_stranded();
+        let kept = watch.changed(1000).unwrap();
+        // After two hours, with a clock that went back to its beginning, and with one that was set.
+        for (now_s, left) in [(1000 + 7200, 1), (0, 0), (u64::MAX, 12)] {
+            let mut watch = Watch::new(&config);
+            watch.belongs_to(eid, Some(kept.clone()), now_s);
+            assert_eq!(watch.budget.left(), left, "{now_s}");
+            let rounds = watch.rounds.unwrap();
+            assert!(rounds.next <= Instant::now() + ROUNDS.first);
+        }
+    }
+
+    fn watch() -> Watch {
+        let mut config = EuiccConfig::new("/dev/ttyUSB2");
+        config.watch.enable = true;
+        let mut watch = Watch::new(&config);
+        let profile = InService {
+            eid: "89049032123451234512345678901235".parse().unwrap(),
+            iccid: "8901999000000000012".parse().unwrap(),
+            before: None,
+            watched_until_s: 0,
+        };
+        watch.begin(profile, Duration::ZERO);
+        watch
+    }
+
+    /// Looks for so long.
+    async fn look(watch: &mut Watch, minutes: u64, found: Service) {
+        for _ in 0..minutes * 2 {
+            tokio::time::advance(LOOK).await;
+            watch.looked(found, true);
+        }
+    }
+
+    fn next(watch: &Watch) -> Option<NextStep> {
+        watch.shown(0).next_step
+    }
+
+    const SEARCHES: Service = Service::Lacks(Reason::NotRegistered, None);
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_lacking_after_a_tunnel_has_its_own_time() {
+        let mut watch = watch();
+        look(&mut watch, 12, SEARCHES).await;
+        look(&mut watch, 14, Service::Lacks(Reason::NoAddress, None)).await;
+        assert_eq!(next(&watch), Some(NextStep::RestartRadio));
+        look(&mut watch, 2, Service::Lacks(Reason::NoAddress, None)).await;
+        assert_eq!(next(&watch), Some(NextStep::Leave));
+        look(&mut watch, 1, Service::In).await;
+        assert_eq!(next(&watch), None);
+        // One thing after the other is a loss all the same.
+        for _ in 0..7 {
+            look(&mut watch, 2, SEARCHES).await;
+            look(&mut watch, 2, Service::Lacks(Reason::Denied, None)).await;
+        }
+        assert_eq!(next(&watch), Some(NextStep::RestartRadio));
+        look(&mut watch, 3, SEARCHES).await;
+        assert_eq!(next(&watch), Some(NextStep::Leave));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_in_which_the_modem_says_nothing_does_not_count() {
+        let mut watch = watch();
+        look(&mut watch, 29, SEARCHES).await;
+        look(&mut watch, 60, Service::Silent).await;
+        assert_eq!(watch.shown(0).state, ServiceState::Silent);
+        look(&mut watch, 1, SEARCHES).await;
+        assert_eq!(watch.shown(0).state, ServiceState::Lost);
+        assert_eq!(next(&watch), Some(NextStep::RestartRadio));
+        look(&mut watch, 1, SEARCHES).await;
+        assert_eq!(next(&watch), Some(NextStep::Leave));
+        look(&mut watch, 1, Service::Silent).await;
+        look(&mut watch, 1, Service::In).await;
+        assert_eq!(watch.shown(0).state, ServiceState::InService);
     }
 }

@@ -397,12 +397,15 @@ pub struct KeptWatch {
     /// The card.
     #[serde(with = "printed")]
     pub eid: Eid,
+    /// When this was so, in seconds since 1970.
+    #[serde(default)]
+    pub at_s: u64,
     /// The number of the next round over all profiles; 0 if none is to follow.
     #[serde(default)]
     pub round: u32,
-    /// When it is due, in seconds since 1970.
+    /// In how many seconds it is due.
     #[serde(default)]
-    pub next_round_s: u64,
+    pub round_in_s: u64,
     /// The profile that was wanted last.
     #[serde(
         default,
@@ -413,12 +416,12 @@ pub struct KeptWatch {
     /// The number of the next attempt to use it again; 0 if none is to follow.
     #[serde(default)]
     pub way_back: u32,
-    /// When it is due, in seconds since 1970.
+    /// In how many seconds it is due.
     #[serde(default)]
-    pub next_way_back_s: u64,
-    /// When the budget of switches is full again, in seconds since 1970.
+    pub way_back_in_s: u64,
+    /// In how many seconds the budget of switches is full again.
     #[serde(default)]
-    pub budget_full_s: u64,
+    pub budget_full_in_s: u64,
 }
 
 impl KeptWatch {
@@ -426,12 +429,13 @@ impl KeptWatch {
     pub fn of(eid: Eid) -> Self {
         Self {
             eid,
+            at_s: 0,
             round: 0,
-            next_round_s: 0,
+            round_in_s: 0,
             preferred: None,
             way_back: 0,
-            next_way_back_s: 0,
-            budget_full_s: 0,
+            way_back_in_s: 0,
+            budget_full_in_s: 0,
         }
     }
 }
