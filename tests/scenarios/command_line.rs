@@ -119,6 +119,10 @@ async fn the_life_of_a_profile_on_the_command_line() {
 #[tokio::test]
 async fn the_euicc_on_the_command_line() {
     let mut bed = Bed::start().await;
+    said(
+        lpactl(&bed, &["service"]).await,
+        "  Service        not watched\n  Profile        none\n  Switches left  12\n",
+    );
     let status = lpactl(&bed, &["status"]).await;
     let eid = bed.bench.eid();
     for line in [

@@ -174,6 +174,7 @@ impl<C> Context<C> {
         let now_s = self.clock.unix_seconds();
         let kept = self.journal.look(|intent| intent.watch_of(eid));
         watch.belongs_to(eid, kept, now_s);
+        self.keep_watch(watch);
         let known = self.known();
         let is_used = |profile: &&Profile| profile.state == ProfileState::Enabled;
         let used = known.listed().iter().find(is_used);

@@ -45,7 +45,7 @@ pub struct Service {
     /// When, in seconds since 1970-01-01 UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_step_s: Option<u64>,
-    /// How many switches lpad may still make by itself now.
+    /// How many switches lpad could still make by itself, at its last look.
     pub switches_left: u32,
 }
 
