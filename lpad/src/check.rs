@@ -14,7 +14,8 @@ use crate::activation_code::ActivationCode;
 use crate::api::Socket;
 use crate::api::actor::Accounts;
 use crate::config::{
-    ApiConfig, Check, Config, ConfigError, Confirm, DiallerConfig, EuiccConfig, SwitchConfig,
+    ApiConfig, Check, Config, ConfigError, Confirm, DiallerConfig, EuiccConfig, LONGEST_LOOK,
+    SwitchConfig,
 };
 use crate::dialler::{DOWN, UP};
 use crate::files::{kind, read_code};
@@ -315,6 +316,20 @@ fn unwise_switch(euicc: &EuiccConfig) -> Vec<String> {
     if kinds.peek().is_some() && kinds.all(|is_name| is_name == Some(true)) {
         let why = "check has names only, which a silent name server stops all; add an address";
         warnings.push(in_switch(euicc, why));
+    }
+    let (all_s, most_s) = (switch.checks_s(), LONGEST_LOOK.as_secs());
+    if all_s > most_s {
+        let why = format!(
+            "check: the timeouts come to {all_s} s; all together have {most_s} s, so that each is shortened"
+        );
+        warnings.push(in_switch(euicc, &why));
+    }
+    if all_s.min(most_s) > switch.deadline_s / 2 {
+        let why = format!(
+            "check: one look may take more than half of deadline_s = {}",
+            switch.deadline_s
+        );
+        warnings.push(in_switch(euicc, &why));
     }
     let interface = &*switch.interface;
     let is_there = Path::new("/sys/class/net").join(interface).exists();

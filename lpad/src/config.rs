@@ -18,10 +18,10 @@ use serde::{Deserialize, Serialize};
 use strsim::levenshtein;
 
 pub use self::modem::{Habits, ModemEntry, Route, Rung, UsbPorts, Verdict};
-pub(crate) use self::switch::Target;
 pub use self::switch::{
     Check, Confirm, DiallerConfig, Need, ProfileConfig, Roaming, SwitchConfig, WatchConfig,
 };
+pub(crate) use self::switch::{LONGEST_LOOK, Target};
 use crate::files::read_file;
 use crate::{packed, printed};
 

@@ -58,8 +58,8 @@ impl<C> Reach<C> {
 
 impl<C: Restrict> Reach<C> {
     /// Looks once whether the checks succeed that are configured, over this network interface alone if
-    /// there is one. They are made one after the other, each within its own time. Without any, an address
-    /// will do.
+    /// there is one. They are made one after the other, each within its own time, which is shortened if all
+    /// would take too long. Without any, an address will do.
     ///
     /// # Errors
     /// Of several checks that fail, the first one.
@@ -71,7 +71,8 @@ impl<C: Restrict> Reach<C> {
         interface.map_or(Ok(()), |interface| self.has_address(interface))?;
         let mut failed = None;
         for check in &config.check {
-            match (self.check(check, interface).await, config.need) {
+            let longest = config.longest_of(check);
+            match (self.check(check, interface, longest).await, config.need) {
                 (Ok(()), Need::Any) => return Ok(()),
                 (Ok(()), Need::All) => {}
                 (Err(why), Need::All) => return Err(why),
@@ -81,8 +82,12 @@ impl<C: Restrict> Reach<C> {
         failed.map_or(Ok(()), Err)
     }
 
-    async fn check(&self, check: &Check, interface: Option<&str>) -> Result<(), Unreachable> {
-        let longest = Duration::from_secs(check.timeout_s);
+    async fn check(
+        &self,
+        check: &Check,
+        interface: Option<&str>,
+        longest: Duration,
+    ) -> Result<(), Unreachable> {
         let mut at = Reason::Connect;
         let checked = match check.target() {
             Some(Ok(target)) => {

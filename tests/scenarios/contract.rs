@@ -549,7 +549,15 @@ impl Api {
             assert_eq!(decided.status, 200, "{decided:?}");
             let ended = self.ended(bed, &started).await;
             assert_eq!(ended["state"], state, "{ended}");
-            let late = self.ask(bed, "POST", &decide, "").await;
+            // Its answer may have been lost.
+            let again = self.ask(bed, "POST", &decide, "").await;
+            assert_eq!((again.status, &again.json["state"]), (200, &json!(state)));
+            let other = match verdict {
+                "confirm" => "revert",
+                _ => "confirm",
+            };
+            let late = format!("{operation}/{other}");
+            let late = self.ask(bed, "POST", &late, "").await;
             assert_eq!(late.json["code"], "operation-ended");
         }
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use lpad::api::body::Operation;
 use lpad::api::profiles::ProfileChange;
 use lpad::config::{Check, Need, ProfileConfig, Roaming, SwitchConfig};
-use lpad::job::{Outcome, Reason};
+use lpad::job::{Outcome, Reason, Verdict};
 use lpad::memory::operations::State;
 use lpad::memory::snapshot::ProfileState;
 use lpad::problem::Code;
@@ -147,6 +147,55 @@ async fn a_profile_that_registers_and_carries_nothing_is_left_again() {
         assert!(is_in_use(&bed.bench.card, &iccids[0]));
         bed.must_be_sound().await;
     }
+}
+
+/// Its checks go over no other way.
+#[tokio::test(start_paused = true)]
+async fn a_profile_is_not_in_service_when_the_modem_s_interface_is_not_found() {
+    let (mut bed, iccids) = bed(|bed, iccids| SwitchConfig {
+        interface: "auto".to_owned(),
+        check: vec![web(bed, &iccids[1], Answer::Status(200))],
+        ..SwitchConfig::default()
+    })
+    .await;
+    let before = bed.bench.network().calls().len();
+    let switched = bed.switch(&iccids[1], ProfileState::Enabled).await;
+    assert_ne!(outcome(&switched), Some(Outcome::Confirmed));
+    assert_eq!(lack(&switched), Some(Reason::NoAddress));
+    let calls = bed.bench.network().calls();
+    let asked = calls[before..].iter().filter(|(host, _)| host == Web::HOST);
+    assert_eq!(asked.count(), 0);
+    bed.stop().await;
+    bed.resume().await;
+    bed.must_be_sound().await;
+}
+
+/// Clients wait behind a look.
+#[tokio::test(start_paused = true)]
+async fn the_checks_of_one_look_take_no_longer_than_a_minute_together() {
+    let (bed, iccids) = bed(|bed, _| {
+        let silent = |stream: DuplexStream| async move {
+            let _open = stream;
+            std::future::pending().await
+        };
+        bed.bench.network().set_server(Web::HOST, silent);
+        let slow = Check {
+            https: Some(format!("https://{}/health", Web::HOST)),
+            timeout_s: 60,
+            ..Check::default()
+        };
+        SwitchConfig {
+            check: vec![slow; 5],
+            ..SwitchConfig::default()
+        }
+    })
+    .await;
+    // It is enabled already, and looked at once.
+    let begun = tokio::time::Instant::now();
+    let unchanged = bed.switch(&iccids[0], ProfileState::Enabled).await;
+    succeeded(&unchanged);
+    let took = begun.elapsed().as_secs();
+    assert!((55..70).contains(&took), "{took} s");
 }
 
 #[tokio::test(start_paused = true)]
@@ -309,6 +358,48 @@ async fn a_switch_that_is_cancelled_while_the_dialler_lets_go_ends_at_once() {
     assert_eq!(ended.state, State::Cancelled);
     assert!(before.elapsed() < Duration::from_secs(10));
     assert_eq!(told_of(&told), [("up".to_owned(), Some(iccids[0].clone()))]);
+    assert!(is_in_use(&bed.bench.card, &iccids[0]));
+    bed.must_be_sound().await;
+}
+
+/// In real time: programs take what they take.
+#[tokio::test]
+async fn an_end_in_good_order_or_a_revert_does_not_wait_for_the_dialler_and_an_end_is_not_held_against_the_profile()
+ {
+    let mut bed = Bed::start().await;
+    let iccids = [bed.install().await, bed.install().await];
+    succeeded(&bed.switch(&iccids[0], ProfileState::Enabled).await);
+    bed.stop().await;
+    let began = bed.folder().join("began");
+    let to_second = format!("grep -q 'to\":\"{}' || exit 0", iccids[1]);
+    let script = format!("{to_second}; touch {}; sleep 50", began.display());
+    let euicc = &mut bed.configuration().euiccs[0];
+    euicc.switch.stable_s = 1;
+    euicc.dialler.up = ["/bin/sh", "-c", &script].map(str::to_owned).into();
+    bed.resume().await;
+    let before = Instant::now();
+    let started = bed.client.enable(EUICC, &iccids[1]).await.unwrap();
+    for _ in 0..3 {
+        while !began.exists() {
+            tokio::task::yield_now().await;
+        }
+        fs::remove_file(&began).unwrap();
+        bed.stop().await;
+        bed.resume().await;
+    }
+    while !began.exists() {
+        tokio::task::yield_now().await;
+    }
+    let now = bed.client.operation(started.id, 0).await.unwrap();
+    assert_eq!(lack(&now), None);
+    bed.client
+        .decide(started.id, Verdict::Revert)
+        .await
+        .unwrap();
+    let ended = bed.ended(Ok(now)).await;
+    assert_eq!(outcome(&ended), Some(Outcome::Reverted));
+    assert_eq!(lack(&ended), Some(Reason::Reverted));
+    assert!(before.elapsed() < Duration::from_secs(40));
     assert!(is_in_use(&bed.bench.card, &iccids[0]));
     bed.must_be_sound().await;
 }

@@ -179,6 +179,128 @@ async fn without_any_service_the_profile_that_had_it_last_stays_in_use() {
     bed.must_be_sound().await;
 }
 
+/// Enables a profile without a look at the network.
+async fn enable_unverified(bed: &Bed, iccid: &str) {
+    let change = ProfileChange {
+        verify: false,
+        ..ProfileChange::to(ProfileState::Enabled)
+    };
+    let started = bed.client.change_profile(EUICC, iccid, &change).await;
+    succeeded(&bed.ended(started).await);
+}
+
+/// What the journal calls so may be long ago: the look before the switch tells it anew.
+#[tokio::test(start_paused = true)]
+async fn without_any_service_the_profile_that_had_it_at_the_beginning_stays_in_use() {
+    for is_deleted in [false, true] {
+        let (mut bed, iccids) = bed(3).await;
+        let modem = bed.bench.modem.clone();
+        enable_unverified(&bed, &iccids[1]).await;
+        if is_deleted {
+            let deleted = bed.client.delete(EUICC, &iccids[0], true).await;
+            succeeded(&bed.ended(deleted).await);
+        }
+        let started = bed.client.enable(EUICC, &iccids[2]).await.unwrap();
+        in_stage(&bed, &started, Stage::Verifying).await;
+        for iccid in &iccids {
+            modem.set_network(Some(iccid), network("never"));
+        }
+        let switched = bed.ended(Ok(started)).await;
+        assert_eq!(outcome(&switched), Some(Outcome::Stranded));
+        must_use(&bed, &iccids[1]);
+        for iccid in &iccids {
+            modem.set_network(Some(iccid), Network::default());
+        }
+        bed.stop().await;
+        bed.resume().await;
+        bed.must_be_sound().await;
+    }
+}
+
+/// The journal calls a profile good that its operator has cancelled since, and the one in use has lost its
+/// network before the switch.
+#[tokio::test(start_paused = true)]
+async fn without_any_service_a_profile_that_was_refused_does_not_stay_in_use() {
+    let (mut bed, iccids) = bed(2).await;
+    let modem = bed.bench.modem.clone();
+    succeeded(&bed.switch(&iccids[1], ProfileState::Enabled).await);
+    enable_unverified(&bed, &iccids[0]).await;
+    modem.set_network(Some(&iccids[0]), network("never"));
+    modem.set_network(Some(&iccids[1]), network("rejects=8"));
+    let switched = bed.switch(&iccids[1], ProfileState::Enabled).await;
+    assert_eq!(outcome(&switched), Some(Outcome::Stranded));
+    must_use(&bed, &iccids[0]);
+    modem.set_network(Some(&iccids[0]), Network::default());
+    bed.stop().await;
+    bed.resume().await;
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_profile_that_the_modem_cannot_work_with_or_says_nothing_of_is_left_again() {
+    for (words, reason) in [
+        ("sim-failure", Reason::NotRegistered),
+        ("untold", Reason::ModemGone),
+    ] {
+        let (mut bed, iccids) = bed(2).await;
+        let modem = bed.bench.modem.clone();
+        modem.set_network(Some(&iccids[1]), network(words));
+        let switched = bed.switch(&iccids[1], ProfileState::Enabled).await;
+        assert_eq!(outcome(&switched), Some(Outcome::Reverted), "{words}");
+        assert_eq!(failed(&switched), [(iccids[1].clone(), reason)]);
+        must_use(&bed, &iccids[0]);
+        bed.must_be_sound().await;
+    }
+}
+
+/// A modem that has never told is not held against any profile.
+#[tokio::test(start_paused = true)]
+async fn a_modem_that_never_tells_whether_it_is_registered_may_be() {
+    let mut bed = Bed::start().await;
+    bed.bench.modem.set_network(None, network("untold"));
+    let iccids = [bed.install().await, bed.install().await];
+    for iccid in &iccids {
+        let switched = bed.switch(iccid, ProfileState::Enabled).await;
+        succeeded(&switched);
+        assert_eq!(outcome(&switched), Some(Outcome::Unverified));
+        must_use(&bed, iccid);
+    }
+    bed.bench.modem.set_network(None, Network::default());
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_may_say_again_after_the_end_what_was_heard() {
+    let (mut bed, iccids) = bed(2).await;
+    let change = ProfileChange {
+        confirm: Some(Confirm::Client),
+        ..ProfileChange::to(ProfileState::Enabled)
+    };
+    let started = bed.client.change_profile(EUICC, &iccids[1], &change).await;
+    let started = started.unwrap();
+    in_stage(&bed, &started, Stage::AwaitingConfirm).await;
+    let confirm = async || bed.client.decide(started.id, Verdict::Confirm).await;
+    confirm().await.unwrap();
+    let ended = bed.ended(Ok(started.clone())).await;
+    succeeded(&ended);
+    assert_eq!(confirm().await.unwrap(), ended);
+    let other = bed.client.decide(started.id, Verdict::Revert).await;
+    assert_eq!(code(other), Code::OperationEnded);
+    bed.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_would_be_ignored_without_a_look_is_refused() {
+    let (bed, iccids) = bed(2).await;
+    let path = format!("/v1/euiccs/{EUICC}/profiles/{}", iccids[1]);
+    for member in [r#""confirm":"client""#, r#""deadline_s":60"#] {
+        let body = format!(r#"{{"state":"enabled","verify":false,{member}}}"#);
+        let refused = ask_with(&bed, "PATCH", &path, &[], &body).await;
+        refused.is_problem(400, "invalid-request");
+    }
+    must_use(&bed, &iccids[0]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn people_hear_of_a_download_that_ends_without_service_and_of_one_that_loses_it_for_good() {
     let (mut bed, iccids) = bed(2).await;
@@ -265,7 +387,11 @@ async fn a_client_may_have_the_last_word() {
         let expected = reason.map(|reason| (iccids[1].clone(), reason));
         assert_eq!(failed(&switched), Vec::from_iter(expected));
         must_use(&bed, &iccids[in_use]);
-        let too_late = bed.client.decide(switched.id, Verdict::Revert).await;
+        let other = match verdict {
+            Some(Verdict::Revert) => Verdict::Confirm,
+            _ => Verdict::Revert,
+        };
+        let too_late = bed.client.decide(switched.id, other).await;
         assert_eq!(code(too_late), Code::OperationEnded);
     }
     bed.must_be_sound().await;

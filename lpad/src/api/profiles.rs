@@ -35,7 +35,8 @@ pub struct ProfileChange {
     /// The state the profile should have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<ProfileState>,
-    /// With `enabled`: whether the profile must get service, or else the one before is used again.
+    /// With `enabled`: whether the profile must get service, or else the one before is used again. When
+    /// `false`, there is no `confirm` and no `deadline_s`.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub verify: bool,
     /// With `enabled`: who has the last word, where that differs from the configuration.
@@ -162,6 +163,9 @@ fn change(request: &Request<'_>, iccid: Iccid) -> Result<Job, Problem> {
     // A member that does not belong to it would be passed over in silence.
     if takes != asked {
         return invalid("a member belongs to another state than the one given.");
+    }
+    if !asked.verify && (asked.confirm.is_some() || asked.deadline_s.is_some()) {
+        return invalid("with \"verify\": false there is no \"confirm\" and no \"deadline_s\".");
     }
     match asked.deadline_s {
         Some(0 | 86_401..) => invalid("deadline_s is a number of seconds from 1 to 86400."),

@@ -3,6 +3,7 @@
 
 use std::net::Ipv6Addr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use es10_apdu::types::Iccid;
 use serde::{Deserialize, Serialize};
@@ -88,6 +89,26 @@ impl Default for WatchConfig {
         }
     }
 }
+
+impl SwitchConfig {
+    /// How long all checks together may take, one after the other, as they are configured, in seconds.
+    pub(crate) fn checks_s(&self) -> u64 {
+        self.check.iter().map(|check| check.timeout_s).sum()
+    }
+
+    /// How long a check may take, so that all together take no longer than [`LONGEST_LOOK`].
+    pub(crate) fn longest_of(&self, check: &Check) -> Duration {
+        let longest = Duration::from_secs(check.timeout_s);
+        let all = Duration::from_secs(self.checks_s());
+        match all > LONGEST_LOOK {
+            true => longest.mul_f64(LONGEST_LOOK.div_duration_f64(all)),
+            false => longest,
+        }
+    }
+}
+
+/// How long the checks of one look may take together: clients wait meanwhile.
+pub(crate) const LONGEST_LOOK: Duration = Duration::from_secs(60);
 
 impl WatchConfig {
     pub(super) fn check(&self, section: Section<'_>) -> Result<(), Wrong> {

@@ -51,6 +51,8 @@ pub(super) struct CardPort<O: OpenPort> {
     /// What overrides the table.
     configured: ModemEntry,
     known: Arc<Known>,
+    /// Whether the modem has told once whether it is registered.
+    tells_registration: bool,
     profile_in_use: ProfileInUse,
     routes: Routes,
     options: IsdrOptions,
@@ -116,6 +118,7 @@ impl<O: OpenPort> CardPort<O> {
             table,
             configured: config.modem.clone(),
             known: Arc::default(),
+            tells_registration: false,
             profile_in_use: ProfileInUse::default(),
             routes: Routes::new(apdu),
             options,

@@ -88,6 +88,7 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
                     () = ticket.cancelled() => return Err(JobFailure::Cancelled),
                     is_in_service = self.is_in_service() => is_in_service,
                 };
+            self.was_in_service(&open);
             self.hand_over(ticket, order.iccid).await;
             if ticket.is_cancelled() {
                 return Err(JobFailure::Cancelled);
@@ -293,7 +294,7 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
                 _ => self.stays(ticket, open, &first, warnings).await,
             };
         }
-        let rest = self.last_good(&open).or(open.from).unwrap_or(open.to);
+        let rest = way_back::rest(&open, self.last_good(&open), self.context.known().listed());
         open.candidate = rest;
         self.spends(&open);
         let rest = match self.bring(ticket, &mut open).await {
@@ -600,6 +601,22 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
         if open.by_itself {
             self.watch.spends();
             self.context.keep_watch(self.watch);
+        }
+    }
+
+    /// Keeps that the profile in use was in service when a switch began, if another one was before. It is
+    /// not watched for that.
+    fn was_in_service(&self, open: &OpenSwitch) {
+        let Some(iccid) = open.from.filter(|_| open.was_in_service) else {
+            return;
+        };
+        if self.last_good(open) != Some(iccid) {
+            self.context.journal.note(Record::InService(InService {
+                eid: open.eid,
+                iccid,
+                before: None,
+                watched_until_s: 0,
+            }));
         }
     }
 

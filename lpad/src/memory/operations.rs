@@ -538,13 +538,11 @@ impl Operations {
         let entry = table.entries.get(&id);
         let entry = entry.ok_or(OperationError::Unknown(id))?;
         let operation = entry.operation.borrow().clone();
-        if operation.state.is_final() {
-            return Err(OperationError::Ended(id));
-        }
         let Hearing { said, heard } = *entry.hearing.borrow();
         match said {
             // The client may not have got the answer.
             Some(said) if said == verdict => return Ok(operation),
+            _ if operation.state.is_final() => return Err(OperationError::Ended(id)),
             Some(said) => return Err(OperationError::Decided(id, said)),
             None if !heard.contains(&verdict) => return Err(OperationError::NotAsking(id)),
             None => {}

@@ -104,6 +104,9 @@ async fn ask<S: AsyncRead + AsyncWrite + Unpin + Send>(
             Ok(answer) => answer,
             Err(error) if error.is_gone() => return Err(error),
             Err(error) => {
+                if is_of_card(&error) {
+                    best.registration = best.registration.max(Registration::Searching);
+                }
                 is_silent |= !refuses(&error);
                 continue;
             }
@@ -123,10 +126,24 @@ async fn ask<S: AsyncRead + AsyncWrite + Unpin + Send>(
     Ok(best)
 }
 
-/// Whether the modem does not know the question. Silence, noise and a busy card say nothing of that.
+/// Whether the modem does not know the question. Silence, noise, a busy card and any other error say nothing
+/// of that.
 fn refuses(error: &TransportError) -> bool {
     match &error.fault {
-        Fault::Device(refusal) => refusal.kind != DeviceRefusalKind::Busy,
+        Fault::Device(refusal) => match refusal.kind {
+            DeviceRefusalKind::NotAllowed => true,
+            DeviceRefusalKind::Other => *refusal.said == *"ERROR",
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// Whether the modem has no card that it can work with, without which no network takes it.
+fn is_of_card(error: &TransportError) -> bool {
+    use DeviceRefusalKind::{CardFailed, Locked, NoCard};
+    match &error.fault {
+        Fault::Device(refusal) => matches!(refusal.kind, CardFailed | Locked | NoCard),
         _ => false,
     }
 }
@@ -293,6 +310,39 @@ mod tests {
         assert_eq!(said(&[SEARCHING, DENIED]).await, Registration::Denied);
         assert_eq!(said(&[SEARCHING, ERROR]).await, Registration::Searching);
         assert_eq!(said(&[ERROR, ERROR]).await, Registration::NotReported);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_modem_without_a_card_it_can_work_with_is_not_registered() {
+        const NO_CARD: &str = "\r\n+CME ERROR: 10\r\n";
+        const LOCKED: &str = "\r\n+CME ERROR: 11\r\n";
+        const FAILED: &str = "\r\n+CME ERROR: SIM failure\r\n";
+        for answers in [
+            &[NO_CARD, NO_CARD],
+            &[LOCKED, ERROR],
+            &[ERROR, FAILED],
+            &[FAILED, FAILED],
+        ] {
+            assert_eq!(said(answers).await, Registration::Searching, "{answers:?}");
+        }
+        assert_eq!(said(&[FAILED, ROAMING]).await, Registration::Roaming);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_modem_that_knows_no_question_does_not_tell() {
+        const NOT_ALLOWED: &str = "\r\n+CME ERROR: 3\r\n";
+        const NOT_SUPPORTED: &str = "\r\n+CME ERROR: 4\r\n";
+        const UNKNOWN: &str = "\r\n+CME ERROR: 100\r\n";
+        for (answers, is_silent) in [
+            (&[ERROR, ERROR], false),
+            (&[NOT_ALLOWED, NOT_SUPPORTED], false),
+            (&[NOT_SUPPORTED, UNKNOWN], true),
+            (&[UNKNOWN, ERROR], true),
+        ] {
+            let said = ask(&mut modem(answers), &habits()).await.unwrap();
+            assert_eq!(said.registration, Registration::NotReported);
+            assert_eq!(said.is_silent, is_silent, "{answers:?}");
+        }
     }
 
     /// With calls alone a gateway has no data.

@@ -60,6 +60,10 @@ pub(super) enum Service {
     NoCsfb,
     /// The modem does not know what there is.
     Unknown,
+    /// The modem cannot work with the card.
+    SimFailure,
+    /// The modem knows no question for its registration.
+    Untold,
 }
 
 /// Why a registration is refused: EMM, 3GPP TS 24.301 section 9.9.3.9; 5GMM, TS 24.501 section
@@ -88,7 +92,7 @@ impl Cause {
 
 impl Network {
     /// Every word, with a value where it takes one, and what the network does.
-    pub const WORDS: [(&'static str, &'static str); 23] = [
+    pub const WORDS: [(&'static str, &'static str); 25] = [
         (
             "registers",
             "It lets the profile in. This is so unless another word says otherwise.",
@@ -102,6 +106,14 @@ impl Network {
         (
             "unknown",
             "It is not there, and the modem says that it does not know (4).",
+        ),
+        (
+            "sim-failure",
+            "It is not there, and the modem answers `+CME ERROR: 13` when it is asked for it.",
+        ),
+        (
+            "untold",
+            "It is not there, and the modem answers `ERROR` when it is asked for it.",
         ),
         (
             "rejects=8",
@@ -185,6 +197,8 @@ impl Network {
             ("registers-after", Some(time)) => self.after = Some(read_time(time)?),
             ("never", None) => self.after = None,
             ("unknown", None) => (self.after, self.service) = (None, Service::Unknown),
+            ("sim-failure", None) => (self.after, self.service) = (None, Service::SimFailure),
+            ("untold", None) => (self.after, self.service) = (None, Service::Untold),
             ("rejects", Some(cause)) => self.rejects = Some(Cause(cause.parse().ok()?)),
             ("rejects-sim", None) => self.rejects = Some(Cause::NO_SERVICES_ALLOWED),
             ("without-data", None) => self.rejects = Some(Cause::EPS_NOT_ALLOWED),
@@ -279,6 +293,8 @@ const EXCLUSIVE: [&[&str]; 5] = [
         "registers-after",
         "never",
         "unknown",
+        "sim-failure",
+        "untold",
         "without-data-after",
     ],
     &[
@@ -288,7 +304,14 @@ const EXCLUSIVE: [&[&str]; 5] = [
         "without-data-after",
     ],
     &["times", "until-restart", "provisioned-after"],
-    &["sms-only", "emergency", "no-csfb", "unknown"],
+    &[
+        "sms-only",
+        "emergency",
+        "no-csfb",
+        "unknown",
+        "sim-failure",
+        "untold",
+    ],
     &["3g", "5g"],
 ];
 

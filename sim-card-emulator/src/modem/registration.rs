@@ -86,13 +86,13 @@ impl Stat {
     /// What a modem is that was let in.
     fn in_network(network: &Network) -> Self {
         match (network.service, network.roaming) {
-            (Service::Full | Service::Unknown, false) => Self::Home,
-            (Service::Full | Service::Unknown, true) => Self::Roaming,
             (Service::SmsOnly, false) => Self::SmsHome,
             (Service::SmsOnly, true) => Self::SmsRoaming,
             (Service::NoCsfb, false) => Self::NoCsfbHome,
             (Service::NoCsfb, true) => Self::NoCsfbRoaming,
             (Service::Emergency, _) => Self::Emergency,
+            (_, false) => Self::Home,
+            (_, true) => Self::Roaming,
         }
     }
 
@@ -287,6 +287,11 @@ impl<C: Card> Modem<C> {
         let most = self.highest_level(name);
         match form {
             Form::Read => {
+                match self.network().service {
+                    Service::SimFailure => return Err(Failure::Cme(Cme::SIM_FAILURE)),
+                    Service::Untold => return Err(Failure::Error),
+                    _ => {}
+                }
                 let level = self.settings.registration_codes[index];
                 let state = self.state(self.registration, name, level);
                 Ok(vec![format!("{name}: {level},{state}")])

@@ -504,7 +504,7 @@ const NOT_DECIDED: &[(u16, Refusal)] = &[
     (
         409,
         Refusal::Own(
-            "`operation-ended`: it has ended. `not-awaiting-answer`: it is no switch, or has not come so far, goes back already or is about to end, or a client has said something else before.",
+            "`operation-ended`: it has ended, and heard nothing or something else before. `not-awaiting-answer`: it is no switch, or has not come so far, goes back already or is about to end, or a client has said something else before.",
         ),
     ),
     (422, Refusal::Named("KeyReused")),

@@ -15,7 +15,9 @@ use crate::engine::waiting::Patience;
 use crate::failure::{JobFailure, PortFailure};
 use crate::job::WaitingOn;
 use crate::modem::table::Known;
-use crate::modem::{self, Device, Identity, Look, Made, OpenPort, ProfileInUse, ReportedProfile};
+use crate::modem::{
+    self, Device, Identity, Look, Made, OpenPort, ProfileInUse, Registration, ReportedProfile,
+};
 use crate::runtime::program;
 
 impl<O: OpenPort> CardPort<O> {
@@ -54,6 +56,7 @@ impl<O: OpenPort> CardPort<O> {
                 known.because
             );
             self.known = Arc::new(known);
+            self.tells_registration = false;
         }
         self.profile_in_use = ProfileInUse::new(&self.known.habits);
         Ok(())
@@ -267,7 +270,15 @@ impl<O: OpenPort> CardPort<O> {
         let longest = Duration::from_secs(self.known.habits.question_s);
         let looked = pin!(modem::look(port, &self.known.habits));
         let looked = self.waits.on(WaitingOn::Modem, longest, looked).await;
-        looked.map_err(|error| PortFailure::from(error).into())
+        let looked = looked.map_err(PortFailure::from)?;
+        // That it is searching may only stand for an error of the card's.
+        self.tells_registration |= looked.registration > Registration::Searching;
+        Ok(looked)
+    }
+
+    /// Whether this modem has told whether it is registered, so that it is able to.
+    pub(crate) fn tells_registration(&self) -> bool {
+        self.tells_registration
     }
 
     /// Whether the modem says that its radio is off.

@@ -166,8 +166,13 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
                 let roaming = look.registration.is_registered();
                 let roaming = roaming.then(|| look.registration == Registration::Roaming);
                 let to = Some(open.candidate);
-                let up = self.tell_dialler(Hook::Up, open.left(), to, roaming);
-                warnings.extend(up.await);
+                tokio::select! {
+                    up = self.tell_dialler(Hook::Up, open.left(), to, roaming) => warnings.extend(up),
+                    _ = ticket.verdict(&[Verdict::Revert]), if !open.is_returning() => {
+                        return Verified::Lacks(Reason::Reverted, None);
+                    }
+                    () = ticket.daemon_ends() => return Verified::LeftOpen,
+                }
                 if std::mem::take(&mut open.is_down) {
                     self.keep(ticket, open);
                 }
@@ -200,7 +205,18 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
                     }
                     None
                 }
-                Found::Untold => return Verified::Untold,
+                // One that has told before can: that it does not now is no good sign. On the way back there
+                // may be nothing better.
+                Found::Untold
+                    if !self.desk.port.tells_registration()
+                        || open.is_returning() && Instant::now() >= end =>
+                {
+                    return Verified::Untold;
+                }
+                Found::Untold => {
+                    in_service_since = None;
+                    Some(Lack::of(Reason::ModemGone))
+                }
                 Found::Lacks(lack) => {
                     in_service_since = None;
                     if lack.is_of_check {
@@ -292,7 +308,9 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
     async fn reach(&mut self, look: &Look) -> Found {
         let config = &self.context.config.switch;
         let interface = self.interface();
-        if interface.is_none() && look.has_address == Some(false) {
+        // Over no other way, if the modem's interface is not there.
+        let is_missing = interface.is_none() && !config.interface.is_empty();
+        if is_missing || interface.is_none() && look.has_address == Some(false) {
             return Found::Lacks(Lack::of(Reason::NoAddress));
         }
         let reached = self.context.reach.look(config, interface.as_deref()).await;

@@ -3,6 +3,7 @@
 use es10_apdu::types::{Iccid, ProfileClass};
 
 use crate::config::EuiccConfig;
+use crate::job::Reason;
 use crate::memory::journal::OpenSwitch;
 use crate::memory::snapshot::Profile;
 
@@ -45,13 +46,28 @@ pub(super) fn next(
     })
 }
 
+/// The profile that stays in use when none is in service: the one that was in service last, unless it has
+/// been refused since. One that the card has no more is of no use.
+pub(super) fn rest(open: &OpenSwitch, last_good: Option<Iccid>, profiles: &[Profile]) -> Iccid {
+    let is_there = |iccid: &Iccid| profiles.iter().any(|profile| profile.iccid == *iccid);
+    let is_refused = |iccid: &Iccid| {
+        let mut failed = open.failed.iter().filter(|tried| tried.iccid == *iccid);
+        failed.any(|tried| matches!(tried.reason, Reason::Denied | Reason::CardRefused))
+    };
+    let from = open.from.filter(is_there);
+    let last_good = last_good.filter(is_there);
+    let promising = [last_good, from].into_iter().flatten();
+    let mut promising = promising.filter(|iccid| !is_refused(iccid));
+    promising.next().or(from).unwrap_or(open.to)
+}
+
 /// The one that was in service a moment ago may need a reset of the modem.
 const TRIES_OF_THE_ONE_BEFORE: usize = 2;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{OperationId, Reason, Tried};
+    use crate::job::{OperationId, Tried};
 
     const OLD: &str = "8901999000000000012";
     const NEW: &str = "8901999000000000020";
@@ -114,6 +130,20 @@ mod tests {
             [GOOD, OLD, SPARE]
         );
         assert_eq!(order(open(true), None, &config, &profiles[..2]), [OLD, OLD]);
+    }
+
+    #[test]
+    fn without_service_the_one_that_had_it_last_stays_unless_it_is_refused_or_gone() {
+        let profiles = [OLD, NEW, GOOD].map(Profile::of);
+        let mut open = open(false);
+        assert_eq!(rest(&open, Some(iccid(GOOD)), &profiles), iccid(GOOD));
+        assert_eq!(rest(&open, Some(iccid(GOOD)), &profiles[..2]), iccid(OLD));
+        assert_eq!(rest(&open, None, &profiles[1..]), iccid(NEW));
+        for refused in [GOOD, OLD] {
+            let tried = Tried::of(iccid(refused), Reason::Denied);
+            open.failed.push(tried);
+            assert_eq!(rest(&open, Some(iccid(GOOD)), &profiles), iccid(OLD));
+        }
     }
 
     #[test]

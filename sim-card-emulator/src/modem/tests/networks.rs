@@ -169,6 +169,15 @@ fn contexts_are_defined_and_need_the_packet_network() {
 }
 
 #[test]
+fn a_modem_may_be_unable_to_say_whether_it_is_registered() {
+    for (words, answer) in [("sim-failure", "+CME ERROR: 13"), ("untold", "ERROR")] {
+        let mut modem = modem_in(words, &[]);
+        talk(&mut modem, "ATE0;+CMEE=1\r");
+        assert_eq!(told(&mut modem, "AT+CEREG?"), answer);
+    }
+}
+
+#[test]
 fn what_a_registered_modem_may_do_is_told_by_its_state() {
     for (words, stat, has_data) in [
         ("registers", 1, true),
