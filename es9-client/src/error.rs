@@ -147,6 +147,15 @@ impl Error {
         }
     }
 
+    /// Whether this machine is the cause, and not the server: it has no network, or no time to check
+    /// certificates by.
+    pub fn is_local(&self) -> bool {
+        matches!(
+            self.next_step(),
+            NextStep::CheckNetwork | NextStep::CheckClock
+        )
+    }
+
     /// The status code, when the server gave one.
     pub fn status(&self) -> Option<&StatusCodeData> {
         match self {
@@ -266,6 +275,23 @@ mod tests {
             (closed(true), NextStep::RetryLater),
         ] {
             assert_eq!(error.next_step(), next_step, "{error}");
+        }
+    }
+
+    #[test]
+    fn what_this_machine_lacks_is_told_from_what_a_server_does() {
+        let clock = CertificateError::ImplausibleClock {
+            now: crate::Timestamp(0),
+        };
+        let clock = Error::Tls {
+            host: host(),
+            cause: Box::new(TlsError::Certificate(clock)),
+        };
+        for error in [connect(io::ErrorKind::NetworkUnreachable), clock] {
+            assert!(error.is_local(), "{error}");
+        }
+        for error in [http(502), closed(true), timeout(Phase::Response)] {
+            assert!(!error.is_local(), "{error}");
         }
     }
 

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use es9_client::{Restrict, ServerAddress};
 use es10_apdu::transport::Fault;
-use es10_apdu::types::{Eid, ProfileClass};
+use es10_apdu::types::Eid;
 use tokio::sync::oneshot;
 use tokio::sync::watch::Sender;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -43,7 +43,7 @@ use self::watch::Step;
 use crate::config::{Confirm, EuiccConfig};
 use crate::failure::{Interruption, JobFailure, PortFailure, Told};
 use crate::job::{
-    Achievement, Consent, Download, DownloadSource, Job, Kind, OperationId, Outcome, Switch, Tried,
+    Achievement, Consent, Download, DownloadSource, Job, Kind, OperationId, Switch, Tried,
 };
 use crate::memory::alarm::AlarmCode;
 use crate::memory::events::Events;
@@ -211,26 +211,7 @@ impl<O: OpenPort, C: Restrict + 'static> Engine<O, C> {
 
     async fn handle(&mut self, wake: Wake, closing: &Closing) {
         match wake {
-            Wake::Work(work) => {
-                let address = match &work.job {
-                    Job::SetDefaultSmdp {
-                        address,
-                        download: true,
-                    } => address.parse().ok(),
-                    _ => None,
-                };
-                let (eid, kind) = (work.eid, work.job.kind());
-                // The client hears of the outcome by the ticket.
-                let is_done = self.carry_out(work).await.is_ok();
-                if let (true, Some(address)) = (is_done, address) {
-                    self.ask_smdp(address, eid).await;
-                }
-                if matches!(kind, Kind::Download | Kind::Delete | Kind::Reset)
-                    && let Some(eid) = self.slot.context.known().euicc.eid
-                {
-                    self.slot.context.consider(&mut self.slot.first_boot, eid);
-                }
-            }
+            Wake::Work(work) => self.work(work).await,
             Wake::Readers => self.read_for_all().await,
             Wake::Delivered => self.tend_outbox().await,
             Wake::Gone(fault) => {
@@ -262,6 +243,31 @@ impl<O: OpenPort, C: Restrict + 'static> Engine<O, C> {
         if self.slot.is_ready() && self.slot.desk.port.is_in_doubt() {
             tracing::info!("an answer was lost: the card is read anew");
             self.slot.read_anew();
+        }
+    }
+
+    /// Carries out what a client wants, and what follows from it.
+    async fn work(&mut self, work: Work) {
+        let (eid, kind) = (work.eid, work.job.kind());
+        let address = match &work.job {
+            Job::SetDefaultSmdp {
+                address,
+                download: true,
+            } => address.parse().ok(),
+            _ => None,
+        };
+        // The client hears of the outcome by the ticket.
+        let is_done = self.carry_out(work).await.is_ok();
+        if let (true, Some(address)) = (is_done, address) {
+            self.ask_smdp(address, eid).await;
+        }
+        // The card may have its first profile by that, or need one.
+        if matches!(kind, Kind::Download | Kind::Delete | Kind::Reset)
+            && let Some(eid) = self.slot.context.known().euicc.eid
+        {
+            let first_boot = &mut self.slot.first_boot;
+            let jitter = first_boot.jitter(eid);
+            self.slot.context.consider(first_boot, eid, jitter);
         }
     }
 
@@ -299,14 +305,7 @@ impl<O: OpenPort, C: Restrict + 'static> Engine<O, C> {
             return up.context.keep_watch(up.watch);
         }
         let found = up.service().await;
-        let config = &up.context.config;
-        let has_other = known.listed().iter().any(|other| {
-            other.class != ProfileClass::TEST
-                && !up.watch.is_of(other.iccid)
-                && (config.fallback_any
-                    || config.fallback.contains(&other.iccid)
-                    || up.watch.may_go_to(other.iccid))
-        });
+        let has_other = in_use(known.listed()).is_some_and(|iccid| up.could_leave(iccid));
         let (step, news) = up.watch.looked(found, has_other);
         up.context.keep_watch(up.watch);
         if let Some(lost) = news {
@@ -550,22 +549,12 @@ impl<O: OpenPort, C: Restrict + 'static> Engine<O, C> {
         Ok(up.job(job, ticket).await?)
     }
 
-    /// Lets people hear of a switch that did not end on the wanted profile, or that left a box on one
-    /// without service.
+    /// Lets people hear of a switch that did not end on the wanted profile, or on one without service.
     fn tell_of_switch(&self, id: OperationId, why: Option<&String>) {
         let context = &self.slot.context;
-        let Ok(ended) = context.operations.find(id) else {
-            return;
-        };
-        let outcome = ended.switch.and_then(|switch| switch.outcome);
-        // A profile that has lost its service is left by no client's wish: that it stays is no success.
-        let is_stuck =
-            outcome == Some(Outcome::Unverified) && ended.by_itself && ended.kind == Kind::Enable;
-        let code = match is_stuck {
-            true => Some(AlarmCode::SwitchStranded),
-            false => outcome.and_then(AlarmCode::of_switch),
-        };
-        if let Some(code) = code {
+        let ended = context.operations.find(id).ok();
+        let switch = ended.and_then(|ended| ended.switch);
+        if let Some(code) = switch.as_ref().and_then(AlarmCode::of_switch) {
             let why = why.map_or("No profile got service.", String::as_str);
             context.alarm(code, Some(id), why.to_owned());
         }

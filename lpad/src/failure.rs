@@ -406,11 +406,11 @@ impl JobFailure {
         }
     }
 
-    /// Whether a server was not reached, so that a network that comes up may help.
-    pub fn is_of_network(&self) -> bool {
+    /// Whether a server was not reached for want of a network, or of the time: either may come.
+    pub fn is_local(&self) -> bool {
         match self {
             Self::Download(error) => match &error.failure {
-                Failure::Server(error) => error.next_step() == NextStep::CheckNetwork,
+                Failure::Server(error) => error.is_local(),
                 _ => false,
             },
             _ => false,

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use es9_client::{Connect, Es9Client, Es9Function, NextStep, ServerAddress};
+use es9_client::{Connect, Es9Client, Es9Function, ServerAddress};
 use es10_apdu::asn1::Raw;
 use es10_apdu::es10b::ProfileInstallationResult;
 use es10_apdu::function::Es10Function;
@@ -99,10 +99,10 @@ pub enum ServerError {
 }
 
 impl ServerError {
-    /// Whether the server was not reached, so that a network that comes up may help.
-    pub fn is_of_network(&self) -> bool {
+    /// As [`es9_client::Error::is_local`].
+    pub fn is_local(&self) -> bool {
         match self {
-            Self::Failed(error) => error.next_step() == NextStep::CheckNetwork,
+            Self::Failed(error) => error.is_local(),
             Self::Interrupted => false,
         }
     }

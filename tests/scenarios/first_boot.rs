@@ -74,7 +74,7 @@ async fn days_without_network_use_up_no_attempt_and_end_when_it_comes_up() {
     let up = Instant::now();
     bed.network_comes_up();
     installed(&bed, order).await;
-    assert!(up.elapsed() < Duration::from_secs(60), "{:?}", up.elapsed());
+    within_a_minute(up);
     bed.must_be_sound().await;
 }
 
@@ -105,11 +105,7 @@ async fn an_smdp_stored_while_the_daemon_runs_is_asked_at_once() {
     bed.ended(bed.client.set_default_smdp(EUICC, HOST_NAME).await)
         .await;
     installed(&bed, order).await;
-    assert!(
-        stored.elapsed() < Duration::from_secs(60),
-        "{:?}",
-        stored.elapsed()
-    );
+    within_a_minute(stored);
     bed.must_be_sound().await;
 }
 
@@ -584,11 +580,7 @@ async fn without_a_time_to_check_certificates_by_nothing_is_asked_until_the_cloc
     let set = Instant::now();
     bed.set_clock_right();
     installed(&bed, order).await;
-    assert!(
-        set.elapsed() < Duration::from_secs(60),
-        "{:?}",
-        set.elapsed()
-    );
+    within_a_minute(set);
     bed.must_be_sound().await;
 }
 
@@ -977,6 +969,12 @@ async fn last(bed: &Bed) -> Operation {
     let operations = bed.client.operations().await.unwrap();
     let last = operations.last().expect("there is an operation");
     bed.client.wait(last.id).await.unwrap()
+}
+
+#[track_caller]
+fn within_a_minute(since: Instant) {
+    let took = since.elapsed();
+    assert!(took < Duration::from_secs(60), "{took:?}");
 }
 
 async fn a_day_passes() {

@@ -59,3 +59,4 @@ mod unit;
 mod unknown_parts;
 mod waiting;
 mod watch;
+mod ways_back;

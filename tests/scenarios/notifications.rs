@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use lpad::api::body::{EventKind, Notification, Operation};
-use lpad::client::{ClientError, EventReader};
+use lpad::api::body::{Notification, Operation};
+use lpad::client::ClientError;
 use lpad::job::Kind;
-use lpad::memory::alarm::{Alarm, AlarmCode};
+use lpad::memory::alarm::AlarmCode;
 use lpad::memory::operations::State;
 use lpad::memory::snapshot::ProfileState::{Disabled, Enabled};
 use lpad::problem::Code;
-use lpad_tests::bed::{Bed, EUICC, problem, set_state, succeeded};
+use lpad_tests::bed::{Bed, EUICC, next_alarm, problem, set_state, succeeded};
 use lpad_tests::bench::HOST_NAME;
 use rsp_servers::network::Reach;
 use rsp_servers::smdp::{Calls, Fault, Function, OrderRequest, Verdict};
@@ -116,14 +116,7 @@ async fn the_next_one_is_sent_only_after_the_last_was_acknowledged() {
 #[tokio::test(start_paused = true)]
 async fn a_dead_recipient_keeps_no_other_one_waiting() {
     let mut bed = Bed::start().await;
-    let mut profile = bed.profile();
-    profile.metadata.notification_address = Some("dead.example.com".into());
-    bed.bench
-        .smdp
-        .create_order(OrderRequest::with_matching_id(profile, "DEAD"));
-    let operation = bed.download_id("DEAD").await;
-    succeeded(&operation);
-    let dead = operation.result.unwrap().iccid.unwrap();
+    let dead = install_for(&mut bed, "dead.example.com").await;
     let living = bed.install().await;
     succeeded(&bed.switch(&dead, Enabled).await);
     let switched = bed.switch(&living, Enabled).await;
@@ -346,13 +339,7 @@ async fn what_is_stuck_for_a_day_is_told_once_a_day_also_after_a_restart() {
 #[tokio::test(start_paused = true)]
 async fn one_notification_is_shown_delivered_in_its_turn_or_removed_by_force() {
     let mut bed = Bed::start().await;
-    let mut profile = bed.profile();
-    profile.metadata.notification_address = Some("dead.example.com".into());
-    bed.bench
-        .smdp
-        .create_order(OrderRequest::with_matching_id(profile, "DEAD"));
-    let dead = bed.download_id("DEAD").await.result.unwrap();
-    let dead = dead.iccid.unwrap();
+    let dead = install_for(&mut bed, "dead.example.com").await;
     let living = bed.install().await;
     let refused = Reach::Refused;
     bed.bench.network().set_reach(HOST_NAME, refused);
@@ -402,13 +389,15 @@ async fn one_notification_is_shown_delivered_in_its_turn_or_removed_by_force() {
     assert_eq!(unknown.code, Code::UnknownNotification);
 }
 
-async fn next_alarm(events: &mut EventReader) -> Alarm {
-    loop {
-        let event = events.next().await.unwrap().unwrap();
-        if event.kind == EventKind::Alarm {
-            return serde_json::from_value(event.data).unwrap();
-        }
-    }
+/// Installs a profile whose notifications go to this server.
+async fn install_for(bed: &mut Bed, address: &str) -> String {
+    let mut profile = bed.profile();
+    profile.metadata.notification_address = Some(address.into());
+    let order = OrderRequest::with_matching_id(profile, "OTHER");
+    bed.bench.smdp.create_order(order);
+    let operation = bed.download_id("OTHER").await;
+    succeeded(&operation);
+    operation.result.unwrap().iccid.unwrap()
 }
 
 fn refuse(bed: &Bed, calls: Calls) {

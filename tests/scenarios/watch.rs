@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use lpad::api::body::{EventKind, Operation};
-use lpad::client::EventReader;
+use lpad::api::body::Operation;
 use lpad::config::WatchConfig;
 use lpad::job::{Kind, Outcome, Reason, Stage};
+use lpad::memory::alarm::AlarmCode;
 use lpad::memory::service::{NextStep, ServiceState};
 use lpad::memory::snapshot::ProfileState;
-use lpad_tests::bed::{Bed, EUICC, succeeded};
+use lpad_tests::bed::{Bed, EUICC, next_alarm, succeeded};
 use sim_card_emulator::modem::{Network, Quirk};
 use tokio::time::{Instant, sleep};
 
@@ -49,15 +49,6 @@ async fn last(bed: &Bed) -> Operation {
 async fn killed(bed: &mut Bed) {
     bed.kill().await;
     bed.resume().await;
-}
-
-async fn alarm(events: &mut EventReader) -> String {
-    loop {
-        let event = events.next().await.unwrap().unwrap();
-        if event.kind == EventKind::Alarm {
-            return event.data["code"].as_str().unwrap().to_owned();
-        }
-    }
 }
 
 /// Waits for an operation of lpad's own until it looks for service.
@@ -190,8 +181,9 @@ async fn service_lost_at_night_leaves_for_the_fallback() {
         assert!(left.by_itself);
         assert_eq!(outcome(&left), Some(Outcome::Diverted));
         assert_eq!(failed(&left), [(iccids[0].clone(), Reason::NotRegistered)]);
-        assert_eq!(alarm(&mut events).await, "service-lost");
-        assert_eq!(alarm(&mut events).await, "switch-diverted");
+        for code in [AlarmCode::ServiceLost, AlarmCode::SwitchDiverted] {
+            assert_eq!(next_alarm(&mut events).await.code, code);
+        }
         must_use(&bed, &iccids[2]);
         sleep(DAY).await;
         assert_eq!(since(&bed, &left).await, 0);

@@ -9,11 +9,12 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use es9_client::{Options, Roots, TcpConnect};
-use lpad::api::body::{Euicc, Operation};
+use lpad::api::body::{Euicc, EventKind, Operation};
 use lpad::api::downloads::DownloadRequest;
-use lpad::client::{Client, ClientError};
+use lpad::client::{Client, ClientError, EventReader};
 use lpad::config::{ApduPath, Config};
 use lpad::job::{Answer, Consent, Decision};
+use lpad::memory::alarm::Alarm;
 use lpad::memory::operations::State;
 use lpad::memory::snapshot::{Availability, ProfileState};
 use lpad::modem::{Device, OpenPort, SerialPort};
@@ -501,6 +502,17 @@ fn interfaces(network: Network) -> Interfaces {
 fn plug_pty(bench: &Bench, folder: &Path) {
     let pty = Pty::open(&folder.join("modem")).expect("a PTY can be opened");
     tokio::spawn(bench.line().serve(pty, None));
+}
+
+/// The next alarm that people hear of.
+pub async fn next_alarm(events: &mut EventReader) -> Alarm {
+    loop {
+        let event = events.next().await.expect("the daemon answers");
+        let event = event.expect("the daemon runs");
+        if event.kind == EventKind::Alarm {
+            return serde_json::from_value(event.data).expect("an alarm");
+        }
+    }
 }
 
 /// A request to download what `code` stands for without being asked.

@@ -1,6 +1,7 @@
 //! The small jobs: one function of the card each.
 
 use std::pin::pin;
+use std::time::Duration;
 
 use es9_client::Restrict;
 use es10_apdu::transport::Outcome;
@@ -117,7 +118,8 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
                 Ok(Achievement::default())
             })
             .await?;
-        context.consider_now(self.first_boot, self.card.eid);
+        // The client need not wait.
+        context.consider(self.first_boot, self.card.eid, Duration::ZERO);
         Ok(achieved)
     }
 

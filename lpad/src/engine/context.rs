@@ -158,14 +158,9 @@ impl<C> Context<C> {
     }
 
     /// Lets the first boot look at what is known of a card, and shows how it stands.
-    pub(super) fn consider(&self, first_boot: &mut FirstBoot, eid: Eid) {
-        first_boot.consider(eid, &self.known(), |order| self.attempts_at(eid, order));
-        self.show_first_boot(first_boot);
-    }
-
-    /// The same when a client has set the card's default SM-DP+.
-    pub(super) fn consider_now(&self, first_boot: &mut FirstBoot, eid: Eid) {
-        first_boot.consider_now(eid, &self.known(), |order| self.attempts_at(eid, order));
+    pub(super) fn consider(&self, first_boot: &mut FirstBoot, eid: Eid, wait: Duration) {
+        let earlier = |order| self.attempts_at(eid, order);
+        first_boot.consider(eid, &self.known(), earlier, wait);
         self.show_first_boot(first_boot);
     }
 
@@ -186,12 +181,7 @@ impl<C> Context<C> {
         }
         let last_good = self.last_good(eid);
         let profile = last_good.filter(|profile| profile.iccid == used.iccid);
-        let profile = profile.unwrap_or(InService {
-            eid,
-            iccid: used.iccid,
-            before: None,
-            watched_until_s: 0,
-        });
+        let profile = profile.unwrap_or_else(|| InService::of(eid, used.iccid));
         let left_s = profile.watched_until_s.saturating_sub(now_s);
         // The clock may have been set meanwhile.
         let left_s = left_s.min(self.config.switch.probation_s);

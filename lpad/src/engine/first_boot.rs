@@ -67,6 +67,8 @@ struct Place {
 #[derive(Debug)]
 struct Orders {
     all: Vec<Order>,
+    /// How often each is tried.
+    most: u32,
     /// The one that is tried next, or now.
     current: usize,
     stand: Stand,
@@ -122,34 +124,19 @@ impl FirstBoot {
         }
     }
 
-    /// The card was read: look whether a profile is wanted.
+    /// When in the time for it the turn of this card is: a site that got its power back at once must not
+    /// ask its server at once.
+    pub(super) fn jitter(&self, eid: Eid) -> Duration {
+        let jitter = Duration::from_secs(self.config.jitter_s);
+        jitter.mul_f64(Digest::of(&[eid.octets()]).share())
+    }
+
+    /// The card was read or changed: look whether a profile is wanted. The first attempt at other orders
+    /// than before is made after `wait`.
     ///
     /// `earlier` tells what the journal knows of an order. A reading of the card begins nothing anew:
     /// attempts and back-off belong to the order.
     pub(super) fn consider(
-        &mut self,
-        eid: Eid,
-        snapshot: &Snapshot,
-        earlier: impl Fn(Digest) -> Option<Attempt>,
-    ) {
-        // A site that got its power back at once must not ask its server at once.
-        let jitter = Duration::from_secs(self.config.jitter_s);
-        let share = Digest::of(&[eid.octets()]).share();
-        self.look(eid, snapshot, earlier, jitter.mul_f64(share));
-    }
-
-    /// The same when a client has set the card's default SM-DP+, who need not wait.
-    pub(super) fn consider_now(
-        &mut self,
-        eid: Eid,
-        snapshot: &Snapshot,
-        earlier: impl Fn(Digest) -> Option<Attempt>,
-    ) {
-        self.look(eid, snapshot, earlier, Duration::ZERO);
-    }
-
-    /// As [`Self::consider`]; the first attempt at other orders is made after `wait`.
-    fn look(
         &mut self,
         eid: Eid,
         snapshot: &Snapshot,
@@ -190,6 +177,7 @@ impl FirstBoot {
         }
         let mut orders = Orders {
             all,
+            most: self.config.attempts,
             current: 0,
             stand: Stand::Due(Instant::now() + wait),
             failures: 0,
@@ -197,14 +185,8 @@ impl FirstBoot {
             hurry: Hurry::default(),
             looks_again: None,
         };
-        let most = self.config.attempts;
-        // Where another order was given up, a code that is not there is nothing to wait for.
-        let may_be_tried = match orders.all.iter().any(|order| order.is_over(most)) {
-            true => orders.next_to_ask(0, most),
-            false => orders.next_of(0, most),
-        };
-        if !may_be_tried {
-            orders.give_up(most);
+        if !orders.next_of(0) {
+            orders.give_up();
         }
         self.wish = Wish::Orders(orders);
         self.put_away();
@@ -247,7 +229,7 @@ impl FirstBoot {
         clock_is_set: bool,
     ) -> Option<Download> {
         // The files may have appeared or changed since the card was read.
-        self.look(eid, snapshot, earlier, Duration::ZERO);
+        self.consider(eid, snapshot, earlier, Duration::ZERO);
         let orders = self.orders_mut()?;
         match orders.stand {
             Stand::Due(_) => {}
@@ -264,7 +246,6 @@ impl FirstBoot {
             orders.stand = Stand::Due(Instant::now() + CLOCK);
             return None;
         }
-        let most = self.config.attempts;
         loop {
             let orders = self.orders()?;
             let source = orders.all.get(orders.current)?.source;
@@ -280,10 +261,10 @@ impl FirstBoot {
                 }
                 // Where there is no code there is nothing, and the file may appear later.
                 Err(NoDownload { is_missing, .. })
-                    if is_missing && orders.next_of(orders.current + 1, most) => {}
+                    if is_missing && orders.next_of(orders.current + 1) => {}
                 Err(NoDownload { why, .. }) => {
                     orders.back_off(FAILED, &why);
-                    orders.take_turns(most);
+                    orders.take_turns();
                     return None;
                 }
             }
@@ -317,7 +298,6 @@ impl FirstBoot {
 
     /// An attempt ended; gives what the journal has to keep of the order.
     pub(super) fn ended(&mut self, outcome: Result<&Achievement, &JobFailure>) -> Option<Attempt> {
-        let most = self.config.attempts;
         let orders = self.orders_mut()?;
         let current = orders.current;
         let kept = &mut orders.all.get_mut(current)?.kept;
@@ -331,17 +311,17 @@ impl FirstBoot {
             }
             Ok(_) => {
                 kept.empty = kept.empty.saturating_add(1);
-                let why = "the SM-DP+ has nothing for this eUICC";
-                match orders.next_of(current + 1, most) {
+                kept.last = Some(NOTHING.to_owned());
+                match orders.next_of(current + 1) {
                     true => orders.stand = Stand::Due(Instant::now()),
                     false => {
-                        orders.back_off(NOTHING_THERE, why);
-                        orders.restart(most);
+                        orders.back_off(NOTHING_THERE, NOTHING);
+                        // The next round begins with the first one.
+                        orders.next_of(0);
                     }
                 }
-                orders.all.get_mut(current)?.kept.last = Some(why.to_owned());
             }
-            Err(failure) => orders.failed(failure, most),
+            Err(failure) => orders.failed(failure),
         }
         Some(orders.all.get(current)?.kept.clone())
     }
@@ -571,44 +551,30 @@ struct NoDownload {
 }
 
 impl Orders {
-    /// Goes to the first order from this one on that may be tried; says whether there is one.
-    fn next_of(&mut self, first: usize, most: u32) -> bool {
-        let mut rest = self.all.iter().enumerate().skip(first);
-        let next = rest.find(|(_, order)| order.may_be_tried(most));
-        if let Some((next, _)) = next {
-            self.current = next;
-        }
-        next.is_some()
-    }
-
-    /// The same, leaving out those that have no code yet.
-    fn next_to_ask(&mut self, first: usize, most: u32) -> bool {
-        let mut rest = self.all.iter().enumerate().skip(first);
-        let next = rest.find(|(_, order)| order.may_be_tried(most) && !order.is_missing);
-        if let Some((next, _)) = next {
-            self.current = next;
+    /// Goes to the first order from this one on that may be tried; says whether there is one. Where another
+    /// one was given up, a code that is not there is nothing to wait for.
+    fn next_of(&mut self, first: usize) -> bool {
+        let is_one_over = self.all.iter().any(|order| order.is_over(self.most));
+        let may_be_tried =
+            |order: &Order| order.may_be_tried(self.most) && !(is_one_over && order.is_missing);
+        let next = self.all.iter().skip(first).position(may_be_tried);
+        if let Some(next) = next {
+            self.current = first + next;
         }
         next.is_some()
     }
 
     /// A place where there is trouble keeps its turn for a while, and then it is another one's: a server
     /// that is gone for good must not stand before all others.
-    fn take_turns(&mut self, most: u32) {
+    fn take_turns(&mut self) {
         let Some(order) = self.all.get_mut(self.current) else {
             return;
         };
         order.failures += 1;
         if order.failures >= TURN {
             order.failures = 0;
-            if !self.next_of(self.current + 1, most) {
-                self.restart(most);
-            }
+            let _ = self.next_of(self.current + 1) || self.next_of(0);
         }
-    }
-
-    /// After a round the first order is the next one.
-    fn restart(&mut self, most: u32) {
-        self.next_of(0, most);
     }
 
     fn state(&self) -> FirstProfileState {
@@ -622,7 +588,7 @@ impl Orders {
         }
     }
 
-    fn failed(&mut self, failure: &JobFailure, most: u32) {
+    fn failed(&mut self, failure: &JobFailure) {
         let text = failure.to_string();
         let current = self.current;
         let Some(order) = self.all.get_mut(current) else {
@@ -634,8 +600,8 @@ impl Orders {
         order.kept.ended = failure.ends_order();
         order.kept.wants_confirmation_code = failure.wants_confirmation_code();
         order.kept.last = Some(in_few_words(&text, &order.codes));
-        let is_over = order.is_over(most);
-        if failure.is_of_network() {
+        let is_over = order.is_over(self.most);
+        if failure.is_local() {
             self.waits_for = Some(WaitsFor::Network);
         }
         match failure {
@@ -643,33 +609,29 @@ impl Orders {
             JobFailure::Cancelled => self.stand = Stand::Stopped,
             _ if !is_over => {
                 self.back_off(FAILED, &text);
-                self.take_turns(most);
+                self.take_turns();
             }
-            _ if self.next_to_ask(current + 1, most) || self.next_to_ask(0, most) => {
+            _ if self.next_of(current + 1) || self.next_of(0) => {
                 tracing::warn!(
                     last = failure.shortened(),
                     "this order is over; the next one is tried"
                 );
                 self.stand = Stand::Due(Instant::now());
             }
-            _ => self.give_up(most),
+            _ => self.give_up(),
         }
     }
 
     /// No order may be tried any more.
-    fn give_up(&mut self, most: u32) {
-        let is_given_up = |order: &Order| order.is_over(most) && !order.is_used();
+    fn give_up(&mut self) {
+        let is_given_up = |order: &&Order| order.is_over(self.most) && !order.is_used();
         // The last one that was tried, if that is why.
-        let current = self
-            .all
-            .get(self.current)
-            .filter(|order| is_given_up(order));
-        let given_up = current.or_else(|| self.all.iter().find(|order| is_given_up(order)));
-        let Some(Order { kept, source, .. }) = given_up else {
+        let current = self.all.get(self.current);
+        let mut order = current.into_iter().chain(&self.all);
+        let Some(Order { kept, source, .. }) = order.find(is_given_up) else {
             self.stand = Stand::Done;
             return;
         };
-        let source = *source;
         let last = shorten_numbers(kept.last.as_deref().unwrap_or_default());
         match kept.ended {
             true => tracing::warn!(last, "no first profile: this order is over"),
@@ -678,7 +640,7 @@ impl Orders {
                 tracing::warn!(attempts, last, "no first profile: tried often enough");
             }
         }
-        let place = self.all.iter().position(|order| order.source == source);
+        let place = self.all.iter().position(|order| order.source == *source);
         self.current = place.unwrap_or_default();
         self.stand = Stand::Stopped;
         let is_missing = self.all.iter().any(|order| order.is_missing);
@@ -732,6 +694,8 @@ fn unreadable(code: &str, path: &Path, why: &dyn fmt::Display) -> String {
     format!("the {code} cannot be read: {}: {why}", path.display())
 }
 
+/// What is said of a server that has no profile for the card.
+const NOTHING: &str = "the SM-DP+ has nothing for this eUICC";
 /// The credential of systemd with an activation code.
 const CREDENTIAL: &str = "lpad.activation-code";
 /// What to do about a card that nobody gave an address to ask.
@@ -786,7 +750,7 @@ mod tests {
     }
 
     fn consider(first: &mut FirstBoot, snapshot: &Snapshot) {
-        first.consider(EID.parse().unwrap(), snapshot, |_| None);
+        first.consider(EID.parse().unwrap(), snapshot, |_| None, Duration::ZERO);
     }
 
     fn empty() -> Snapshot {
@@ -841,7 +805,9 @@ mod tests {
         for number in 0..1000 {
             let mut first = FirstBoot::new(config.clone(), key());
             let eid = format!("890490321234512345{number:012}00");
-            first.consider(eid.parse().unwrap(), &empty(), |_| None);
+            let eid = eid.parse().unwrap();
+            let jitter = first.jitter(eid);
+            first.consider(eid, &empty(), |_| None, jitter);
             let wait = first.next_attempt().unwrap() - Instant::now();
             let second = usize::try_from(wait.as_secs()).unwrap();
             asked[second.min(59)] += 1;
@@ -879,12 +845,13 @@ mod tests {
     async fn attempts_of_an_earlier_life_count_as_well() {
         let mut first = first_boot(BootstrapWhen::Empty);
         let eid = EID.parse().unwrap();
-        first.consider(eid, &empty(), |order| {
+        let earlier = |order| {
             Some(Attempt {
                 failures: 2,
                 ..Attempt::none(eid, order)
             })
-        });
+        };
+        first.consider(eid, &empty(), earlier, Duration::ZERO);
         assert_eq!(first.next_attempt(), None);
     }
 
@@ -929,7 +896,8 @@ mod tests {
         assert_eq!(kept.last, Some(failure.to_string()));
         let told = first.status(0).unwrap();
         let mut first = first_boot(BootstrapWhen::Empty);
-        first.consider(EID.parse().unwrap(), &empty(), |_| Some(kept.clone()));
+        let earlier = |_| Some(kept.clone());
+        first.consider(EID.parse().unwrap(), &empty(), earlier, Duration::ZERO);
         assert_eq!(first.status(0).unwrap(), told);
         let next_step = "Ask the operator for an activation code and download by hand with \
                          `lpactl download`.";

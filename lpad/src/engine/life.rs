@@ -284,7 +284,8 @@ impl<O: OpenPort, C: Restrict + 'static> Slot<O, C> {
         context.uses(desk.port.route());
         let info1 = state.info1.clone();
         context.card_was_read(state, notifications);
-        context.consider(first_boot, eid);
+        let jitter = first_boot.jitter(eid);
+        context.consider(first_boot, eid, jitter);
         context.watch_again(watch, eid);
         Ok(Card { eid, imei, info1 })
     }

@@ -31,7 +31,9 @@ use super::waiting::Patience;
 use crate::config::Confirm;
 use crate::dialler::Hook;
 use crate::failure::{Guard, Holdout, Interruption, JobFailure, Returned};
-use crate::job::{Achievement, Outcome, Part, Reason, Stage, Switch, Switching, Tried, Verdict};
+use crate::job::{
+    Achievement, OperationId, Outcome, Part, Reason, Stage, Switch, Switching, Tried, Verdict,
+};
 use crate::memory::journal::{InService, OpenSwitch, Record, StartedOperation};
 use crate::memory::operations::Ticket;
 use crate::memory::snapshot::{Profile, ProfileState, find, in_use};
@@ -63,13 +65,6 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
         let config = &self.context.config.switch;
         let confirm = order.confirm.unwrap_or(config.confirm);
         let mut open = OpenSwitch {
-            operation: ticket.id(),
-            eid: self.card.eid,
-            from,
-            was_in_service: false,
-            to: order.iccid,
-            candidate: order.iccid,
-            looks: 0,
             asks_client: order.verify && confirm == Confirm::Client,
             by_itself: order.by_itself,
             accepts_no_return: order.accept_no_return,
@@ -77,9 +72,7 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
                 true => order.deadline_s.unwrap_or(config.deadline_s),
                 false => 0,
             },
-            verdict: None,
-            is_down: false,
-            failed: Vec::new(),
+            ..OpenSwitch::new(ticket.id(), self.card.eid, from, order.iccid)
         };
         if from != Some(order.iccid) && open.has_way_back() {
             open.was_in_service = from.is_some()
@@ -611,13 +604,20 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
             return;
         };
         if self.last_good(open) != Some(iccid) {
-            self.context.journal.note(Record::InService(InService {
-                eid: open.eid,
-                iccid,
-                before: None,
-                watched_until_s: 0,
-            }));
+            let known = InService::of(open.eid, iccid);
+            self.context.journal.note(Record::InService(known));
         }
+    }
+
+    /// Whether a profile without service could be left for another one.
+    pub(super) fn could_leave(&self, iccid: Iccid) -> bool {
+        let tried = Tried::of(iccid, Reason::NotRegistered);
+        let open = OpenSwitch {
+            failed: vec![tried],
+            ..OpenSwitch::new(OperationId(0), self.card.eid, None, iccid)
+        };
+        let (last_good, config) = (self.last_good(&open), &self.context.config);
+        way_back::next(&open, last_good, config, self.context.known().listed()).is_some()
     }
 
     /// Leaves a profile that has lost its service.
@@ -628,20 +628,11 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
         lost: Tried,
     ) -> Result<Achievement, JobFailure> {
         let open = OpenSwitch {
-            operation: ticket.id(),
-            eid: self.card.eid,
-            from: before,
             was_in_service: before.is_some(),
-            to: lost.iccid,
-            candidate: lost.iccid,
             looks: 1,
-            asks_client: false,
             by_itself: true,
-            accepts_no_return: false,
             deadline_s: self.context.config.switch.deadline_s,
-            verdict: None,
-            is_down: false,
-            failed: Vec::new(),
+            ..OpenSwitch::new(ticket.id(), self.card.eid, before, lost.iccid)
         };
         self.context
             .intend(Record::Switch(Box::new(open.clone())))?;

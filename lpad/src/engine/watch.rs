@@ -206,11 +206,6 @@ impl Watch {
         (self.watched.as_ref()).is_some_and(|watched| watched.profile.iccid == iccid)
     }
 
-    /// Whether this profile could be used in place of the one that is watched.
-    pub(super) fn may_go_to(&self, iccid: Iccid) -> bool {
-        (self.watched.as_ref()).is_some_and(|watched| watched.profile.before == Some(iccid))
-    }
-
     /// When the next look is due.
     pub(super) fn next_look(&self) -> Option<Instant> {
         self.watched.as_ref().map(|watched| watched.looked + LOOK)

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::job::{OperationId, Outcome};
+use crate::job::{OperationId, Outcome, Switching};
 
 /// Something that people should hear of.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -41,10 +41,13 @@ pub enum AlarmCode {
 }
 
 impl AlarmCode {
-    /// That of a switch with this outcome; `None` when the wanted profile is in use.
-    pub fn of_switch(outcome: Outcome) -> Option<Self> {
-        match outcome {
-            Outcome::Confirmed | Outcome::Unverified => None,
+    /// That of a switch as it ended; `None` when the wanted profile is in use and may give service.
+    pub fn of_switch(switch: &Switching) -> Option<Self> {
+        match switch.outcome? {
+            Outcome::Confirmed => None,
+            // For want of another one it stays in use without.
+            Outcome::Unverified if !switch.failed.is_empty() => Some(Self::SwitchStranded),
+            Outcome::Unverified => None,
             Outcome::Reverted => Some(Self::SwitchReverted),
             Outcome::Diverted => Some(Self::SwitchDiverted),
             Outcome::Stranded => Some(Self::SwitchStranded),

@@ -239,7 +239,7 @@ impl Book {
         let mut end = None;
         for manners in recipients.values_mut() {
             let error = manners.last_error.as_ref();
-            if error.is_some_and(|error| error.is_of_network) {
+            if error.is_some_and(|error| error.is_local) {
                 manners
                     .rest
                     .end_by(*end.get_or_insert_with(|| hurry.next()));

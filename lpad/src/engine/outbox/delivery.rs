@@ -25,8 +25,8 @@ pub(super) enum News {
 pub(super) struct Failed {
     /// In words.
     pub(super) why: String,
-    /// Whether the recipient was not reached, so that a network that comes up may help.
-    pub(super) is_of_network: bool,
+    /// Whether this machine was the cause: a network may come up, or the clock be set.
+    pub(super) is_local: bool,
 }
 
 /// Notifications for one recipient, in the order it gets them: numbers and octets.
@@ -67,7 +67,7 @@ impl Delivery {
             if let Err(cause) = notifications::deliver(&*client, &server, &octets).await {
                 error = Some(Failed {
                     why: cause.to_string(),
-                    is_of_network: cause.is_of_network(),
+                    is_local: cause.is_local(),
                 });
                 break;
             }

@@ -79,21 +79,12 @@ mod tests {
     }
 
     fn open(was_in_service: bool) -> OpenSwitch {
+        let eid = "89049032123451234512345678901235".parse().unwrap();
         OpenSwitch {
-            operation: OperationId(1),
-            eid: "89049032123451234512345678901235".parse().unwrap(),
-            from: Some(iccid(OLD)),
             was_in_service,
-            to: iccid(NEW),
-            candidate: iccid(NEW),
             looks: 1,
-            asks_client: false,
-            by_itself: false,
-            accepts_no_return: false,
             deadline_s: 420,
-            verdict: None,
-            is_down: false,
-            failed: Vec::new(),
+            ..OpenSwitch::new(OperationId(1), eid, Some(iccid(OLD)), iccid(NEW))
         }
     }
 

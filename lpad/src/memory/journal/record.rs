@@ -450,7 +450,39 @@ pub struct WaitingNotifications {
     pub since: BTreeMap<i64, u64>,
 }
 
+impl InService {
+    /// One of which no more is known, and which is not on probation.
+    pub fn of(eid: Eid, iccid: Iccid) -> Self {
+        Self {
+            eid,
+            iccid,
+            before: None,
+            watched_until_s: 0,
+        }
+    }
+}
+
 impl OpenSwitch {
+    /// From one profile to another, with nothing done yet.
+    pub fn new(operation: OperationId, eid: Eid, from: Option<Iccid>, to: Iccid) -> Self {
+        Self {
+            operation,
+            eid,
+            from,
+            was_in_service: false,
+            to,
+            candidate: to,
+            looks: 0,
+            asks_client: false,
+            by_itself: false,
+            accepts_no_return: false,
+            deadline_s: 0,
+            verdict: None,
+            is_down: false,
+            failed: Vec::new(),
+        }
+    }
+
     /// Whether the wanted profile was given up.
     pub fn is_returning(&self) -> bool {
         !self.failed.is_empty()
