@@ -31,7 +31,7 @@ use crate::memory::events::Events;
 use crate::memory::journal::{RequestKey, SharedJournal};
 use crate::memory::key::Key;
 use crate::memory::operations::{Asked, Operation, Operations};
-use crate::memory::snapshot::{Availability, Shown, Snapshot, find};
+use crate::memory::snapshot::{Availability, Shown, Snapshot, find, find_notification};
 use crate::packed;
 use crate::problem::{Code, Problem};
 use crate::runtime::closing::Closing;
@@ -141,10 +141,8 @@ impl Api {
             } => {
                 let known = self.card(&euicc, wait_s, answering).await?;
                 let notifications = known.notifications.of(Part::Notifications)?;
-                let mut notifications = notifications.iter();
-                let one = notifications.find(|one| one.sequence_number == number);
-                let one = one.ok_or(JobFailure::UnknownNotification(number))?;
-                Ok(ok(&body::Notification::from(one)))
+                let one = find_notification(notifications, number)?;
+                Ok(ok(&body::Notification::from(&one)))
             }
             Action::Start {
                 euicc,

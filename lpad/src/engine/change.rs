@@ -19,7 +19,9 @@ use crate::failure::{Guard, Interruption, JobFailure};
 use crate::job::{Achievement, Part, ResetScope, Stage, WaitingOn};
 use crate::memory::journal::StartedOperation;
 use crate::memory::operations::Ticket;
-use crate::memory::snapshot::{Known, Notification, Profile, ProfileState, find};
+use crate::memory::snapshot::{
+    Known, Notification, Profile, ProfileState, find, find_notification,
+};
 use crate::modem::OpenPort;
 use crate::procedure::{FunctionError, euicc, profiles};
 use crate::secret::Shortened;
@@ -139,9 +141,7 @@ impl<O: OpenPort, C: Restrict + 'static> Up<'_, O, C> {
     /// A notification that waits.
     fn notification(&self, number: i64) -> Result<Notification, JobFailure> {
         let known = self.context.known();
-        let waiting = known.notifications.of(Part::Notifications)?;
-        let one = waiting.iter().find(|one| one.sequence_number == number);
-        one.cloned().ok_or(JobFailure::UnknownNotification(number))
+        find_notification(known.notifications.of(Part::Notifications)?, number)
     }
 
     /// Removes a notification that was not delivered.

@@ -420,6 +420,17 @@ impl ProfileState {
     }
 }
 
+/// The notification with this number.
+pub(crate) fn find_notification(
+    waiting: &[Notification],
+    number: i64,
+) -> Result<Notification, JobFailure> {
+    let found = waiting.iter().find(|one| one.sequence_number == number);
+    found
+        .cloned()
+        .ok_or(JobFailure::UnknownNotification(number))
+}
+
 /// A notification that waits on the card, SGP.22 v2.5 section 5.7.9, tag BF2F.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Notification {
